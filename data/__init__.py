@@ -1,0 +1,1 @@
+"""Corpora, normalisation and vocabulary: everything that turns text into token ids and back."""

@@ -1,0 +1,139 @@
+"""The characters that a model knows, and the vectorised way from text to ids and back."""
+
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.errors import VocabularyError
+
+Unknown = Literal["error", "drop"] | str
+
+
+class Vocabulary:
+    """Distinct characters in code-point order; a character's index is its token id.
+
+    Args:
+        characters: the distinct characters, in any order.
+
+    Raises:
+        VocabularyError: no characters, or an entry that is not one character.
+    """
+
+    def __init__(self, characters: Iterable[str]) -> None:
+        self.characters: tuple[str, ...] = tuple(sorted(set(characters)))
+        if not self.characters:
+            raise VocabularyError("a vocabulary needs at least one character")
+        for character in self.characters:
+            if len(character) != 1:
+                raise VocabularyError(f"a vocabulary holds single characters, not {character!r}")
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.characters == other.characters
+
+    def __hash__(self) -> int:
+        return hash(self.characters)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({''.join(self.characters)!r})"
+
+    @cached_property
+    def dtype(self) -> npt.DTypeLike:
+        """The smallest unsigned integer type that holds every id."""
+        return np.min_scalar_type(len(self) - 1)
+
+    def encode(self, text: str, unknown: Unknown = "error") -> npt.NDArray[Any]:
+        """Token ids of `text`, shape [characters], of type `dtype`.
+
+        Args:
+            text: normalised text.
+            unknown: `"error"`, `"drop"`, or the one character of the vocabulary that
+                stands for every character outside it.
+
+        Raises:
+            VocabularyError: a character outside the vocabulary, named with its position.
+        """
+        beyond = len(self._lookup) - 1
+        ids = self._lookup[np.minimum(code_points(text), beyond)]
+        missing = ids < 0
+        if missing.any():
+            if unknown == "error":
+                raise self._unknown_character(text, int(missing.argmax()))
+            if unknown == "drop":
+                ids = ids[~missing]
+            else:
+                ids[missing] = self.id_of(unknown)
+        return ids.astype(self.dtype)
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """The text of token ids, shape [characters], any integer type."""
+        return self._code_points[np.asarray(ids, dtype=np.intp)].tobytes().decode("utf-32-le")
+
+    def id_of(self, character: str) -> int:
+        """The id of one character.
+
+        Raises:
+            VocabularyError: the character is outside the vocabulary.
+        """
+        try:
+            return self.characters.index(character)
+        except ValueError:
+            raise VocabularyError(
+                f"{character!r} is not one of the model's {len(self)} characters: {self.shown()}"
+            ) from None
+
+    def shown(self) -> str:
+        """The characters in one readable line, for messages."""
+        return " ".join(repr(c)[1:-1] if c.isspace() and c != " " else c for c in self.characters)
+
+    def to_json(self) -> str:
+        """A JSON list; a character's place is its id."""
+        return json.dumps(list(self.characters), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Vocabulary":
+        """Read the list that `to_json` writes.
+
+        Raises:
+            VocabularyError: not a JSON list of distinct characters in order.
+        """
+        try:
+            listed = json.loads(text)
+        except json.JSONDecodeError as problem:
+            raise VocabularyError(f"the vocabulary is not JSON: {problem}") from problem
+        if not isinstance(listed, list) or not all(isinstance(c, str) for c in listed):
+            raise VocabularyError("the vocabulary is not a JSON list of characters")
+        vocabulary = cls(listed)
+        if list(vocabulary.characters) != listed:
+            raise VocabularyError("the vocabulary's characters are not distinct and in order")
+        return vocabulary
+
+    @cached_property
+    def _code_points(self) -> npt.NDArray[np.uint32]:
+        return np.array([ord(c) for c in self.characters], dtype="<u4")
+
+    @cached_property
+    def _lookup(self) -> npt.NDArray[np.int32]:
+        """Token id by code point, -1 outside the vocabulary; the last entry is always -1."""
+        table = np.full(int(self._code_points[-1]) + 2, -1, dtype=np.int32)
+        table[self._code_points] = np.arange(len(self), dtype=np.int32)
+        return table
+
+    def _unknown_character(self, text: str, index: int) -> VocabularyError:
+        character = text[index]
+        around = text[max(0, index - 10) : index + 10]
+        return VocabularyError(
+            f"character {character!r} (U+{ord(character):04X}) at position {index}, in {around!r}, "
+            f"is not one of the model's {len(self)} characters; --unknown drop leaves it out"
+        )
+
+
+def code_points(text: str) -> npt.NDArray[np.uint32]:
+    """The code points of `text`, shape [characters]; a lone surrogate counts as itself."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")

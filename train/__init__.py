@@ -1,0 +1,1 @@
+"""The Torch model, its training, and the run folder that training leaves."""

@@ -1,0 +1,121 @@
+"""`charlm-train`: parse, start, train, report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charlm.data import console
+from charlm.train.config import TrainingConfig
+
+DEFAULTS = TrainingConfig()
+app = console.make_app()
+
+
+@app.command()
+def train(
+    texts: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[TEXT]...", help="Text files; without any, the corpus that ships."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder.", show_default="runs/<name of the text>")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="stateful or notebook.", show_default=DEFAULTS.recipe)
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the text.", show_default=f"{DEFAULTS.epochs}, notebook 10"),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="A budget of time, instead of a number of epochs.")
+    ] = None,
+    hidden: Annotated[int | None, typer.Option(help="Hidden units.", show_default="192")] = None,
+    layers: Annotated[int | None, typer.Option(help="LSTM layers.", show_default="1")] = None,
+    dropout: Annotated[
+        float | None, typer.Option(help="Dropout between layers.", show_default="0")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Streams or windows a step.", show_default="16, notebook 192"),
+    ] = None,
+    seq_len: Annotated[
+        int | None,
+        typer.Option(help="Characters that gradients reach back.", show_default="96, notebook 40"),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate.", show_default="0.004, notebook 0.001"),
+    ] = None,
+    clip: Annotated[
+        float | None, typer.Option(help="Largest norm of the gradient.", show_default="1.0")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after so many epochs without a better validation; 0: never.",
+            show_default=str(DEFAULTS.patience),
+        ),
+    ] = None,
+    final: Annotated[
+        bool | None,
+        typer.Option("--final", help="Learn from the first 95 %; nothing chooses the epoch."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights and order.", show_default="0")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads.", show_default="all cores, at most 4")
+    ] = None,
+    case: Annotated[str | None, typer.Option(help="keep, or lower.", show_default="keep")] = None,
+    newlines: Annotated[
+        str | None, typer.Option(help="keep, drop, or space.", show_default="keep")
+    ] = None,
+    nfc: Annotated[
+        bool | None, typer.Option(help="Compose accents (Unicode NFC).", show_default="nfc")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of the text files.", show_default="utf-8")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Throw away the run in the folder.")
+    ] = False,
+    debug: console.Debug = False,
+    version: console.Version = False,
+) -> int:
+    """Train a character-level LSTM on text files.
+
+    Example: charlm-train book.txt --minutes 10
+    """
+    del debug, version
+    from charlm.train.run import train_and_report
+    from charlm.train.start import Request
+
+    options = {
+        "recipe": recipe, "epochs": epochs, "minutes": minutes, "hidden": hidden,
+        "layers": layers, "dropout": dropout, "batch_size": batch_size, "seq_len": seq_len,
+        "lr": lr, "clip": clip, "patience": patience, "final": final, "seed": seed,
+        "device": device, "threads": threads,
+    }  # fmt: skip
+    request = Request(
+        texts=tuple(texts or ()),
+        out=out,
+        resume=resume,
+        overwrite=overwrite,
+        encoding=encoding,
+        case=case,
+        newlines=newlines,
+        nfc=nfc,
+        options=options,
+    )
+    return train_and_report(request)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    console.run(app, "charlm-train")

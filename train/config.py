@@ -1,0 +1,99 @@
+"""The settings of a training run, with the reason for each default beside it."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from charlm.data.errors import SettingsError
+
+RECIPES = ("stateful", "notebook")
+DEVICES = ("auto", "cpu", "cuda")
+WINDOW = 40  # characters before each target of the notebook
+STRIDE = 3  # characters from one of the notebook's windows to the next
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The sizes that fix a model's shape."""
+
+    vocabulary: int
+    hidden: int = 192  # the notebook's; the step's weights then stay in a core's cache
+    layers: int = 1  # a second layer costs twice the time of a step
+    dropout: float = 0.0  # between layers, so nothing with one layer
+
+    def __post_init__(self) -> None:
+        _at_least("hidden", self.hidden, 1)
+        _at_least("layers", self.layers, 1)
+        if not 0 <= self.dropout < 1:
+            raise SettingsError(f"--dropout is at least 0 and below 1, not {self.dropout}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained. Together with the corpus it fixes the result bit for bit on CPU."""
+
+    recipe: Literal["stateful", "notebook"] = "stateful"
+    epochs: int | None = (
+        20  # None with minutes: as many as fit; 2.03 bits per character on three million characters
+    )
+    minutes: float | None = None  # a budget; the number of steps is fixed from it once
+    batch_size: int = 16  # many small steps beat few large ones at this model's size
+    seq_len: int = 96  # gradients reach this far back; the state reaches further
+    lr: float = 4e-3  # the peak of the one-cycle schedule
+    clip: float = 1.0  # the gradient's norm; recurrent gradients have rare, huge spikes
+    patience: int = 5  # epochs without a better validation before stopping; 0: never stop
+    final: bool = False  # train on the first 95 %, nothing held out to choose by
+    seed: int = 0
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 1  # sums are split by thread, so this too is part of the result
+
+    def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise SettingsError(f"--recipe is one of {', '.join(RECIPES)}, not {self.recipe!r}")
+        if self.epochs is not None:
+            _at_least("epochs", self.epochs, 1)
+        elif self.minutes is None:
+            raise SettingsError("a run needs --epochs or --minutes")
+        _at_least("batch-size", self.batch_size, 1)
+        _at_least("seq-len", self.seq_len, 1)
+        _at_least("patience", self.patience, 0)
+        _at_least("threads", self.threads, 1)
+        _at_least("seed", self.seed, 0)
+        _above_zero("lr", self.lr)
+        _above_zero("clip", self.clip)
+        if self.minutes is not None:
+            _above_zero("minutes", self.minutes)
+
+
+NOTEBOOK_DEFAULTS: dict[str, Any] = {
+    "epochs": 10,
+    "batch_size": 192,
+    "seq_len": WINDOW,
+    "lr": 1e-3,
+}
+"""What `--recipe notebook` uses where the user names nothing else."""
+
+
+def as_dict(config: ModelConfig | TrainingConfig) -> dict[str, Any]:
+    """The JSON form of a configuration."""
+    return asdict(config)
+
+
+def difference(old: TrainingConfig | ModelConfig, new: TrainingConfig | ModelConfig) -> str:
+    """The settings in which two configurations differ, as `name old, not new`; empty if none."""
+    changed = [
+        f"--{field.name.replace('_', '-')} {getattr(old, field.name)}, "
+        f"not {getattr(new, field.name)}"
+        for field in fields(old)
+        if getattr(old, field.name) != getattr(new, field.name)
+    ]
+    return "; ".join(changed)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise SettingsError(f"--{name} is at least {least}, not {value}")
+
+
+def _above_zero(name: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise SettingsError(f"--{name} is a number above 0, not {value}")

@@ -1,0 +1,38 @@
+"""Bits per character of a text under the Torch model, with the state carried throughout."""
+
+import math
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from charlm.train.model import CharLSTM
+
+CHUNK = 8192  # characters a call: bounds memory, changes nothing else
+
+
+@torch.no_grad()
+def bits_per_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
+    """Mean of -log2 p(next character), from a zero state before the first character.
+
+    The first character is read, not predicted. One text is one sequence: nothing is batched,
+    so that the figure is that of a reader who reads on without forgetting.
+
+    Args:
+        model: left in the mode (training or evaluation) that it was in.
+        ids: token ids of any integer type, shape [characters], at least two.
+    """
+    device = model.head.weight.device
+    was_training = model.training
+    model.eval()
+    state = model.zero_state(batch=1)
+    nats = 0.0
+    for start in range(0, len(ids) - 1, CHUNK):
+        part = ids[start : start + CHUNK + 1].astype("int64")
+        tokens = torch.from_numpy(part).to(device)
+        hidden, state = model(tokens[:-1, None], state)
+        logits = model.head(hidden[:, 0])
+        nats += functional.cross_entropy(logits, tokens[1:], reduction="sum").item()
+    model.train(was_training)
+    return nats / (len(ids) - 1) / math.log(2)

@@ -1,0 +1,87 @@
+"""A training run as a person watches it: a progress bar, a line an epoch, samples of text."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from charlm.train import run_folder
+from charlm.train.checkpoint import Checkpoint
+from charlm.train.checkpoint import Progress as TrainingProgress
+from charlm.train.signals import StopSignals
+
+
+class Display:
+    """Shows a run on stderr and writes its folder; see `loop.Observer`.
+
+    Args:
+        console: where to show it; the bar is left out where that is no terminal.
+        folder: the run folder.
+        signals: tells when to stop.
+    """
+
+    def __init__(self, console: Console, folder: Path, signals: StopSignals) -> None:
+        self.console, self.folder, self.signals = console, folder, signals
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[bits]} bits/char  {task.fields[speed]} chars/s"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("epoch 1", total=None, bits="-----", speed="--")
+        self.last: Checkpoint | None = None
+
+    def __enter__(self) -> "Display":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def stepped(
+        self, progress: TrainingProgress, bits: float, characters_per_second: float
+    ) -> None:
+        """Move the bar."""
+        self.bar.update(
+            self.task,
+            description=f"epoch {progress.epoch + 1}",
+            total=progress.total_steps,
+            completed=progress.step,
+            bits=f"{bits:.3f}",
+            speed=f"{characters_per_second:,.0f}",
+        )
+
+    def evaluated(self, record: dict[str, Any], text: str) -> None:
+        """Print an epoch's line and sample."""
+        held_out = record["validation_bits"]
+        judged = "" if held_out is None else f", validation {held_out:.3f}"
+        self.console.print(
+            f"epoch {record['epoch']:g}: training {record['train_bits']:.3f}{judged} bits/char, "
+            f"{record['characters_per_second']:,} chars/s",
+            highlight=False,
+        )
+        shown = " ".join(text.split())
+        self.console.print(f"  [dim]{escape(shown)}[/dim]", highlight=False)
+
+    def must_stop(self) -> bool:
+        """Whether a signal has asked for it."""
+        return self.signals.received is not None
+
+    def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
+        """Save the state first, then what is derived from it."""
+        self.last = checkpoint
+        checkpoint.save(self.folder)
+        if epoch_ended:
+            finished = checkpoint.progress.finished
+            run_folder.write(self.folder, checkpoint, with_curve=finished)

@@ -1,0 +1,167 @@
+"""The files of a run folder that are derived from its training state, and reading them back."""
+
+import json
+import math
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from charlm.data.errors import CharlmError, RunError
+from charlm.data.files import os_errors_as, write_bytes, write_text
+from charlm.data.normalise import Normalisation
+from charlm.data.vocabulary import Vocabulary
+from charlm.train import curve, model_card
+from charlm.train.checkpoint import Checkpoint
+from charlm.train.config import ModelConfig, as_dict
+from charlm.train.model import CharLSTM
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+CARD = "README.md"
+CURVE = "loss.svg"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model as its run folder describes it.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        initial: relative frequency of each character in the training part.
+        summary: JSON object on how it was trained and how good it is.
+    """
+
+    model: CharLSTM
+    vocabulary: Vocabulary
+    normalisation: Normalisation
+    initial: tuple[float, ...]
+    summary: dict[str, Any]
+
+
+def write(folder: Path, checkpoint: Checkpoint, *, with_curve: bool = True) -> None:
+    """Write every derived file of a run anew from its state.
+
+    Args:
+        folder: an existing run folder.
+        checkpoint: the run's state.
+        with_curve: draw the loss curve too, which takes a fraction of a second.
+
+    Raises:
+        RunError: the folder can't be written, or the disk is full.
+    """
+    progress = checkpoint.progress
+    config = describe(checkpoint)
+    lines = [json.dumps(record) + "\n" for record in progress.metrics]
+    with os_errors_as(RunError, f"can't write into {folder} (its {CONFIG} or beside it)"):
+        weights = progress.best_weights
+        if weights is not None:
+            write_bytes(folder / WEIGHTS, save(weights))
+        write_text(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+        write_text(folder / METRICS, "".join(lines))
+        write_text(folder / CARD, model_card.render(folder.name, config))
+        if progress.metrics and with_curve:
+            write_bytes(folder / CURVE, curve.draw(progress.metrics))
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The content of `config.json`."""
+    setup, progress = checkpoint.setup, checkpoint.progress
+    return {
+        "format": FORMAT,
+        "model": as_dict(setup.model),
+        "normalisation": setup.normalisation.as_dict(),
+        "vocabulary": list(setup.vocabulary),
+        "initial": list(setup.initial),
+        "training": as_dict(setup.training),
+        "corpus": {
+            "files": [Path(name).name for name in setup.files],
+            "encoding": setup.encoding,
+            "sha256": setup.sha256,
+        },
+        "results": {
+            "finished": progress.finished,
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "steps": progress.step,
+            "seconds": round(progress.seconds, 1),
+            "validation_bits_per_character": _finite(progress.best_bits),
+            "test_bits_per_character": progress.test_bits,
+        },
+        "versions": {
+            "charlm": version("charlm"),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def load(folder: Path) -> Run:
+    """Read a trained model from its run folder.
+
+    Raises:
+        RunError: the folder or a file is missing or damaged, or no epoch has been completed.
+    """
+    config = _read_config(folder)
+    try:
+        model = CharLSTM(ModelConfig(**config["model"]))
+        vocabulary = Vocabulary(config["vocabulary"])
+        normalisation = Normalisation.from_dict(config["normalisation"])
+        counts = np.array(config["initial"], dtype=np.float64)
+        summary = {key: config[key] for key in ("training", "corpus", "results", "versions")}
+    except (KeyError, TypeError, ValueError, CharlmError) as problem:
+        raise RunError(f"{folder / CONFIG}: damaged: {problem}") from problem
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise RunError(
+            f"{path} is missing: no epoch has been completed yet; "
+            f"continue with: charlm-train --resume --out {folder}"
+        )
+    try:
+        with os_errors_as(RunError, f"can't read {path}"):
+            weights = load_file(path)
+        model.load_state_dict(weights)
+    except (SafetensorError, RuntimeError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise RunError(f"{path}: damaged, or of another model than {CONFIG}: {reason}") from problem
+    initial = tuple((counts / counts.sum()).tolist())
+    return Run(model.eval(), vocabulary, normalisation, initial, summary)
+
+
+def newest(root: Path = Path("runs")) -> Path:
+    """The run under `root` that was written last.
+
+    Raises:
+        RunError: there is none.
+    """
+    configs = sorted(root.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime)
+    if not configs:
+        raise RunError(f"no run under {root}/: train one with charlm-train, or name it with --run")
+    return configs[-1].parent
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise RunError(f"{folder} is not a run folder: it has no {CONFIG}")
+    try:
+        with os_errors_as(RunError, f"can't read {path}"):
+            config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise RunError(f"{path}: damaged: {problem}") from problem
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise RunError(f"{path}: not a run's configuration of format {FORMAT}")
+    return config
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

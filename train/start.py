@@ -1,0 +1,238 @@
+"""Beginning a run, or going on with one: which folder, which settings, which text."""
+
+import errno
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus, split
+from charlm.data.errors import CorpusError, RunError, SettingsError
+from charlm.data.files import os_errors_as, remove_leftovers
+from charlm.data.normalise import Normalisation
+from charlm.train import checkpoint, run_folder
+from charlm.train.checkpoint import Progress, Setup
+from charlm.train.config import NOTEBOOK_DEFAULTS, ModelConfig, TrainingConfig, difference
+
+MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for; None wherever nothing was said.
+
+    Attributes:
+        texts: corpus files; empty for the corpus that ships, or that of the run resumed.
+        out: run folder; None for `runs/<name of the first text>`.
+        resume: go on with the run in `out` if there is one.
+        overwrite: throw away the run in `out` if there is one.
+        options: fields of `ModelConfig` and `TrainingConfig` by name.
+    """
+
+    texts: tuple[Path, ...] = ()
+    out: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    encoding: str | None = None
+    case: str | None = None
+    newlines: str | None = None
+    nfc: bool | None = None
+    options: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that is ready to train: its folder exists and can be written."""
+
+    folder: Path
+    setup: Setup
+    splits: Splits
+    progress: Progress | None  # None at the very beginning
+
+
+def start(request: Request) -> Started:
+    """Read the text, settle the settings, and make or open the run folder.
+
+    Raises:
+        SettingsError: an option out of range.
+        CorpusError: a text that can't be learnt from.
+        RunError: the folder holds a run already, another one than asked for, or can't be used.
+    """
+    if request.resume and request.overwrite:
+        raise SettingsError("--resume and --overwrite contradict each other: give one of them")
+    folder = _folder(request)
+    if checkpoint.exists(folder):
+        if request.resume:
+            return _resume(folder, request)
+        if not request.overwrite:
+            raise RunError(
+                f"{folder} holds a run already: go on with it with --resume, "
+                "throw it away with --overwrite, or name another folder with --out"
+            )
+    elif request.resume and not request.texts:
+        raise RunError(
+            f"nothing to resume: {folder} holds no training state; "
+            "name the run with --out, or the text to start with"
+        )
+    return _begin(folder, request)
+
+
+def _begin(folder: Path, request: Request) -> Started:
+    texts = request.texts or (SAMPLE,)
+    normalisation = _normalisation(request, Normalisation())
+    corpus = read_corpus(texts, normalisation, request.encoding or "utf-8")
+    config = training_config(request.options or {}, TrainingConfig())
+    setup = _setup(corpus, texts, request, config)
+    _make_folder(folder, request.overwrite)
+    return Started(folder, setup, _splits(corpus, config), None)
+
+
+def _resume(folder: Path, request: Request) -> Started:
+    saved = checkpoint.Checkpoint.load(folder)
+    setup = saved.setup
+    config = training_config(request.options or {}, setup.training, begun=True)
+    changed = difference(setup.training, config)
+    if changed := "; ".join(filter(None, (changed, _model_difference(setup, request)))):
+        raise RunError(f"{folder} was begun with {changed}: leave that out to go on with it")
+    texts = request.texts or tuple(Path(name) for name in setup.files)
+    normalisation = _normalisation(request, setup.normalisation)
+    if normalisation != setup.normalisation:
+        raise RunError(
+            f"{folder} was begun with {setup.normalisation}: leave --case, "
+            "--newlines and --nfc out to go on with it"
+        )
+    corpus = read_corpus(texts, normalisation, request.encoding or setup.encoding)
+    if corpus.sha256 != setup.sha256:
+        raise RunError(
+            f"{', '.join(map(str, texts))}: not the text that {folder} was begun with "
+            f"(sha256 {corpus.sha256[:12]}…, not {setup.sha256[:12]}…); "
+            "bring that text back, or train into another folder with --out"
+        )
+    remove_leftovers(folder)
+    run_folder.write(folder, saved)
+    return Started(folder, setup, _splits(corpus, setup.training), saved.progress)
+
+
+def training_config(
+    options: dict[str, Any], base: TrainingConfig, *, begun: bool = False
+) -> TrainingConfig:
+    """The settings that `options` (None: not said) make of `base`.
+
+    Args:
+        options: fields by name; those of the model are passed over.
+        base: what holds where nothing was said.
+        begun: `base` is a run's, so that no other default may come in.
+    """
+    said = {
+        name: value
+        for name, value in options.items()
+        if value is not None and name in TrainingConfig.__dataclass_fields__
+    }
+    if said.get("device") == "auto" and begun:
+        del said["device"]
+    if said.get("device", "cpu") != "cpu" or ("device" not in said and not begun):
+        said["device"] = _device(said.get("device", "auto"))
+    defaults: dict[str, Any] = {}
+    if not begun:
+        defaults["threads"] = default_threads()
+        if said.get("recipe") == "notebook":
+            defaults |= NOTEBOOK_DEFAULTS
+        if "minutes" in said:
+            defaults["epochs"] = None
+    return replace(base, **(defaults | said))
+
+
+def default_threads() -> int:
+    """Torch's own choice, at most four: this model's products are too small for more."""
+    return min(torch.get_num_threads(), 4)
+
+
+def _setup(
+    corpus: Corpus, texts: tuple[Path, ...], request: Request, config: TrainingConfig
+) -> Setup:
+    options = request.options or {}
+    sizes = {
+        key: options[key] for key in ("hidden", "layers", "dropout") if options.get(key) is not None
+    }
+    characters = len(corpus.ids)
+    if characters < MINIMUM_CHARACTERS:
+        raise CorpusError(
+            f"{', '.join(map(str, texts))}: {characters} characters after normalisation, and a "
+            f"model needs {MINIMUM_CHARACTERS} at the least (a hundred thousand to be worth while)"
+        )
+    counts = np.bincount(_splits(corpus, config).train, minlength=len(corpus.vocabulary))
+    return Setup(
+        model=ModelConfig(vocabulary=len(corpus.vocabulary), **sizes),
+        training=config,
+        normalisation=corpus.normalisation,
+        encoding=request.encoding or "utf-8",
+        files=tuple(str(path.resolve()) for path in texts),
+        sha256=corpus.sha256,
+        vocabulary=corpus.vocabulary.characters,
+        initial=tuple(counts.tolist()),
+    )
+
+
+def _splits(corpus: Corpus, config: TrainingConfig) -> Splits:
+    parts = split(corpus.ids)
+    if not config.final:
+        return parts
+    learnt = len(parts.train) + len(parts.validation)
+    return Splits(corpus.ids[:learnt], corpus.ids[learnt:learnt], parts.test)
+
+
+def _folder(request: Request) -> Path:
+    if request.out is not None:
+        return request.out
+    if request.resume and not request.texts:
+        return run_folder.newest()
+    text = request.texts[0] if request.texts else SAMPLE
+    return Path("runs") / text.stem
+
+
+def _make_folder(folder: Path, overwrite: bool) -> None:
+    with os_errors_as(RunError, f"can't make the run folder {folder}"):
+        if overwrite and folder.is_dir():
+            if not checkpoint.exists(folder) and any(folder.iterdir()):
+                raise RunError(
+                    f"{folder} is not a run folder: --overwrite throws away only runs; "
+                    "name another folder with --out"
+                )
+            shutil.rmtree(folder)
+        if (folder / run_folder.CONFIG).exists() or (folder / run_folder.WEIGHTS).exists():
+            raise RunError(
+                f"{folder} holds files of a run but no training state: "
+                "move them away, or name another folder with --out"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise OSError(errno.ENOTDIR, "a file of this name is in the way")
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+
+
+def _normalisation(request: Request, base: Normalisation) -> Normalisation:
+    said = {"case": request.case, "newlines": request.newlines, "nfc": request.nfc}
+    chosen = {key: value for key, value in said.items() if value is not None}
+    return Normalisation.from_dict(base.as_dict() | chosen)
+
+
+def _model_difference(setup: Setup, request: Request) -> str:
+    options = request.options or {}
+    sizes = {
+        key: options[key] for key in ("hidden", "layers", "dropout") if options.get(key) is not None
+    }
+    return difference(setup.model, replace(setup.model, **sizes))
+
+
+def _device(wanted: str) -> str:
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise SettingsError(f"--device is one of auto, cpu, cuda, not {wanted!r}")
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        reason = "Torch sees no NVIDIA GPU" if torch.version.cuda else "this Torch is a CPU build"
+        raise SettingsError(f"--device cuda: {reason}; use --device cpu")
+    return wanted

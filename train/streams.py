@@ -1,0 +1,60 @@
+"""The stateful recipe's batches: the text as a few long streams, read window by window."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from charlm.data.errors import CorpusError
+
+
+class Streams:
+    """A text cut into `batch_size` contiguous streams, each read from its start to its end.
+
+    Window t of every stream follows window t - 1, so the state carried between steps is the
+    true state: truncated back-propagation through time, with a loss at every character.
+
+    Args:
+        ids: token ids, shape [characters].
+        batch_size: number of streams.
+        seq_len: characters in a window; the last window of an epoch may be shorter.
+
+    Raises:
+        CorpusError: the text is too short for even one window in each stream.
+    """
+
+    def __init__(self, ids: npt.NDArray[Any], batch_size: int, seq_len: int) -> None:
+        self.seq_len = seq_len
+        self.length = (len(ids) - 1) // batch_size  # targets in a stream
+        if self.length < seq_len:
+            raise CorpusError(
+                f"the text's training part has {len(ids)} characters, too few for {batch_size} "
+                f"streams of {seq_len}: use a longer text, or a smaller --batch-size or --seq-len"
+            )
+        starts = np.arange(batch_size) * self.length
+        rows = [ids[start : start + self.length + 1] for start in starts]
+        self.rows = torch.from_numpy(np.stack(rows, axis=1))  # [length + 1, batch]
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return -(-self.length // self.seq_len)
+
+    def characters(self, step: int) -> int:
+        """Targets in step `step` of an epoch, over all streams."""
+        begin = step * self.seq_len
+        return int(min(self.seq_len, self.length - begin)) * self.rows.shape[1]
+
+    def epoch(self, number: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets, int64 of shape [time, batch], from step `start` to the end.
+
+        Every epoch reads the same windows in the same order; `number` is not used.
+        """
+        del number
+        for step in range(start, len(self)):
+            begin = step * self.seq_len
+            end = min(begin + self.seq_len, self.length)
+            rows = self.rows[begin : end + 1].to(torch.int64)
+            yield rows[:-1], rows[1:]

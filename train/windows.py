@@ -1,0 +1,57 @@
+"""The notebook recipe's batches: shuffled windows of 40 characters, one target each."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from charlm.data.errors import CorpusError
+from charlm.train.config import STRIDE, WINDOW
+
+
+class Windows:
+    """Every third window of 40 characters, in an order shuffled anew for each epoch.
+
+    Each window is read from a zero state and predicts only the character after it, as in the
+    notebook this project grew out of.
+
+    Args:
+        ids: token ids, shape [characters].
+        batch_size: windows in a step; the last step of an epoch may have fewer.
+        seed: of the shuffles; epoch n is shuffled by a generator of (seed, n).
+
+    Raises:
+        CorpusError: the text is shorter than one window and its target.
+    """
+
+    def __init__(self, ids: npt.NDArray[Any], batch_size: int, seed: int) -> None:
+        if len(ids) <= WINDOW:
+            raise CorpusError(
+                f"the text's training part has {len(ids)} characters, too few for a window of "
+                f"{WINDOW} and its target: use a longer text"
+            )
+        self.ids = ids
+        self.batch_size = batch_size
+        self.seed = seed
+        self.starts = np.arange(0, len(ids) - WINDOW, STRIDE)
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return -(-len(self.starts) // self.batch_size)
+
+    def characters(self, step: int) -> int:
+        """Targets in step `step` of an epoch: one a window."""
+        return min(self.batch_size, len(self.starts) - step * self.batch_size)
+
+    def epoch(self, number: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs, int64 [40, batch], and targets, int64 [batch], from step `start` to the end."""
+        order = np.random.default_rng((self.seed, number)).permutation(self.starts)
+        offsets = np.arange(WINDOW + 1)
+        for step in range(start, len(self)):
+            starts = order[step * self.batch_size : (step + 1) * self.batch_size]
+            rows = self.ids[starts + offsets[:, None]].astype(np.int64)
+            tokens = torch.from_numpy(rows)
+            yield tokens[:-1], tokens[-1]
