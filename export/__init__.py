@@ -1,1 +1,1 @@
-"""."""
+"""From a trained checkpoint to a stateful ONNX graph that is proven equal to it."""

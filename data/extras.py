@@ -1,0 +1,54 @@
+"""Optional dependencies: found, or one line on what to install."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from charlm.data.errors import MissingExtraError
+
+RUNTIMES = ("onnxruntime", "onnxruntime_gpu")  # as their dist-info folders are spelt
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency.
+
+    Raises:
+        MissingExtraError: it is not installed; the message has the line to run.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as problem:
+        if problem.name != module.partition(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"{module} is not installed; run: pip install 'charlm[{extra}]'"
+        ) from None
+
+
+def require_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime, of which exactly one distribution must be installed.
+
+    Raises:
+        MissingExtraError: there is none, or there are two, which overwrite one another.
+    """
+    try:
+        module = require("onnxruntime", "cpu")
+    except MissingExtraError:
+        raise MissingExtraError(
+            "ONNX Runtime is not installed; run: pip install 'charlm[cpu]', "
+            "or 'charlm[cuda]' on a machine with an NVIDIA GPU"
+        ) from None
+    if module.__file__ is None or len(installed := _distributions(module.__file__)) > 1:
+        found = " and ".join(installed) if module.__file__ else "a damaged onnxruntime"
+        raise MissingExtraError(
+            f"{found} found installed, which own the same folder; run: "
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'charlm[gpu]'"
+        )
+    return module
+
+
+def _distributions(package_file: str) -> list[str]:
+    """Which ONNX Runtime distributions are installed beside the one imported."""
+    site = Path(package_file).parent.parent
+    names = {path.name.partition("-")[0] for path in site.glob("onnxruntime*.dist-info")}
+    return [name.replace("_", "-") for name in RUNTIMES if name in names]

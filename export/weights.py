@@ -1,0 +1,124 @@
+"""A model's weights as the graph lays them out, from Torch and back."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from charlm.train.config import ModelConfig
+from charlm.train.model import CharLSTM
+
+Array = npt.NDArray[np.float32]
+
+# Blocks of Torch's gates i, f, g, o in ONNX's order i, o, f, c: the three that take a sigmoid
+# are neighbours, so one Sigmoid serves them.
+TORCH_TO_ONNX = (0, 3, 1, 2)
+ONNX_TO_TORCH = (0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """float32 arrays, gates in the order i, o, f, c along the last axis.
+
+    Attributes:
+        table: [vocabulary, 1, 4 * hidden], input weights and both biases of the first layer: a
+            one-hot character times the input weights is a row of them.
+        recurrent: [hidden, 4 * hidden], of the first layer.
+        stacked: for each further layer [2 * hidden, 4 * hidden]: input over recurrent weights.
+        stacked_bias: for each further layer [4 * hidden].
+        head: [hidden, vocabulary].
+        head_bias: [vocabulary].
+    """
+
+    table: Array
+    recurrent: Array
+    stacked: tuple[Array, ...]
+    stacked_bias: tuple[Array, ...]
+    head: Array
+    head_bias: Array
+
+    @property
+    def hidden(self) -> int:
+        """Units a layer."""
+        return int(self.recurrent.shape[0])
+
+    @property
+    def layers(self) -> int:
+        """LSTM layers."""
+        return 1 + len(self.stacked)
+
+    @property
+    def vocabulary(self) -> int:
+        """Characters."""
+        return int(self.table.shape[0])
+
+
+def from_torch(model: CharLSTM) -> Weights:
+    """Lay out a Torch model's weights as the graph wants them."""
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+    transposed: dict[str, Array] = {}
+    for name, array in state.items():
+        if name.startswith("lstm"):
+            array = _reorder(array, TORCH_TO_ONNX)
+        transposed[name] = np.ascontiguousarray(array.T, dtype=np.float32)
+
+    def bias(layer: int) -> npt.NDArray[np.float64]:
+        # In float64, so that folding two biases into one rounds once.
+        both = (
+            transposed[f"lstm.bias_{part}_l{layer}"].astype(np.float64) for part in ("ih", "hh")
+        )
+        return np.asarray(sum(both), dtype=np.float64)
+
+    table = transposed["lstm.weight_ih_l0"].astype(np.float64) + bias(0)
+    upper = range(1, model.config.layers)
+    return Weights(
+        table=table.astype(np.float32)[:, None],
+        recurrent=transposed["lstm.weight_hh_l0"],
+        stacked=tuple(
+            np.concatenate(
+                (transposed[f"lstm.weight_ih_l{layer}"], transposed[f"lstm.weight_hh_l{layer}"])
+            )
+            for layer in upper
+        ),
+        stacked_bias=tuple(bias(layer).astype(np.float32) for layer in upper),
+        head=transposed["head.weight"],
+        head_bias=transposed["head.bias"],
+    )
+
+
+def to_torch(weights: Weights) -> CharLSTM:
+    """The Torch model of a graph's weights; its folded biases all stand in `bias_ih`."""
+    hidden = weights.hidden
+    model = CharLSTM(ModelConfig(weights.vocabulary, hidden, weights.layers))
+    zero = np.zeros(4 * hidden, dtype=np.float32)
+    inputs = [weights.table[:, 0], *(array[:hidden] for array in weights.stacked)]
+    recurrent = [weights.recurrent, *(array[hidden:] for array in weights.stacked)]
+    biases = [zero, *weights.stacked_bias]
+    state: dict[str, Any] = {"head.weight": weights.head.T, "head.bias": weights.head_bias}
+    for layer in range(weights.layers):
+        state[f"lstm.weight_ih_l{layer}"] = _reorder(inputs[layer].T, ONNX_TO_TORCH)
+        state[f"lstm.weight_hh_l{layer}"] = _reorder(recurrent[layer].T, ONNX_TO_TORCH)
+        state[f"lstm.bias_ih_l{layer}"] = _reorder(biases[layer], ONNX_TO_TORCH)
+        state[f"lstm.bias_hh_l{layer}"] = zero
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def sha256(model: CharLSTM) -> str:
+    """The identity of a model's weights: a hash of names, shapes and little-endian float32."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        array = tensor.detach().cpu().numpy()
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _reorder(array: Array, order: tuple[int, ...]) -> Array:
+    """Permute the four gate blocks along the first axis."""
+    blocks = np.split(array, 4)
+    return np.concatenate([blocks[index] for index in order])
