@@ -16,9 +16,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from charlm.data.errors import CharlmError, ModelFileError
+from charlm.data.files import os_errors_as
 from charlm.data.normalise import Normalisation
 from charlm.data.vocabulary import Vocabulary
 
@@ -149,3 +151,18 @@ def _size(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1 << 20:
         raise ValueError(f"a size of {value!r}")
     return value
+
+
+def read_model_bytes(path: Path) -> bytes:
+    """A model file's bytes; a file larger than any model is refused before it fills the memory.
+
+    Raises:
+        ModelFileError: the file is missing, unreadable, empty or too large.
+    """
+    with os_errors_as(ModelFileError, f"can't read {path}"), path.open("rb") as file:
+        content = file.read(MAX_MODEL_BYTES + 1)
+    if not content:
+        raise ModelFileError(f"{path}: the file is empty")
+    if len(content) > MAX_MODEL_BYTES:
+        raise ModelFileError(f"{path}: larger than {MAX_MODEL_BYTES >> 20} MiB: not a charlm model")
+    return content

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.data.errors import ExportError, ModelFileError
+from charlm.data.errors import ExportError
 from charlm.data.files import os_errors_as, write_bytes, write_text
 from charlm.export import step_graph, weights
-from charlm.export.contract import MAX_MODEL_BYTES, Metadata
+from charlm.export.contract import Metadata, read_model_bytes
 from charlm.export.read_graph import read_graph
 from charlm.export.verify import Proof, prove
 from charlm.train import run_folder
@@ -50,8 +50,8 @@ def export_run(run: Path, model: Path) -> Exported:
     content = step_graph.build(weights.from_torch(trained.model), metadata)
     proof = prove(content, trained.model)
     with os_errors_as(ExportError, f"can't write {model}"):
-        write_text(model.with_suffix(".json"), metadata.to_json())
         write_bytes(model, content)
+        write_text(model.with_suffix(".json"), metadata.to_json())
     return Exported(model, metadata, proof, len(content))
 
 
@@ -67,7 +67,7 @@ def verify_file(model: Path, run: Path | None) -> Proof:
         ModelFileError: the file is not a charlm model.
         ExportError: it is of other weights than the run, or the proof failed.
     """
-    content = read_capped(model)
+    content = read_model_bytes(model)
     own_weights, metadata = read_graph(content, str(model))
     if run is None:
         return prove(content, weights.to_torch(own_weights))
@@ -75,12 +75,3 @@ def verify_file(model: Path, run: Path | None) -> Proof:
     if weights.sha256(trained.model) != metadata.weights_sha256:
         raise ExportError(f"{model} was exported from other weights than those of {run}")
     return prove(content, trained.model)
-
-
-def read_capped(path: Path) -> bytes:
-    """A model file's bytes; a file that is larger than any model is refused unread."""
-    with os_errors_as(ModelFileError, f"can't read {path}"), path.open("rb") as file:
-        content = file.read(MAX_MODEL_BYTES + 1)
-    if len(content) > MAX_MODEL_BYTES:
-        raise ModelFileError(f"{path}: larger than {MAX_MODEL_BYTES >> 20} MiB: not a charlm model")
-    return content

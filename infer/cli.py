@@ -1,0 +1,73 @@
+"""`charlm-gen`: parse, open, write text as it is drawn."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charlm.data import console
+
+app = console.make_app()
+
+
+@app.command()
+def generate(
+    prompt: Annotated[
+        str, typer.Argument(help="Text to go on with; - reads it from standard input.")
+    ] = "",
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model file.", show_default="./model.onnx, else the one that ships"),
+    ] = None,
+    length: Annotated[int, typer.Option(help="Characters to draw; 0: until stopped.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 safer, above 1 wilder, 0 always the likeliest.")
+    ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option(help="Gives the same text again.", show_default="drawn and shown")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Texts to draw from the prompt.")] = 1,
+    echo: Annotated[bool, typer.Option(help="Print the prompt before the text.")] = True,
+    unknown: Annotated[
+        str,
+        typer.Option(help="Prompt characters the model lacks: error, drop, or one to put there."),
+    ] = "error",
+    provider: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads.", show_default="by the model's size")
+    ] = None,
+    debug: console.Debug = False,
+    version: console.Version = False,
+) -> None:
+    """Generate text with a charlm model.
+
+    Example: charlm-gen "when i drew nigh the nameless city" --length 500
+    """
+    del debug, version
+    from charlm.infer import output, sampler, shipped
+    from charlm.infer.generator import Generator
+
+    seed = sampler.draw_seed() if seed is None else seed
+    if prompt == "-":
+        prompt = sys.stdin.read().removesuffix("\n")
+    path = model or shipped.default_model()
+    with output.text_output() as out:
+        generator = Generator.open(path, provider, threads)
+        if generator.model.note:
+            console.say(f"charlm-gen: {generator.model.note}")
+        texts = generator.texts(
+            prompt, count=samples, length=length, temperature=temperature, seed=seed,
+            unknown=unknown,
+        )  # fmt: skip
+        shown = generator.normalised(prompt, unknown) if echo else ""
+        device = generator.model.device
+        console.say(f"charlm-gen: {shipped.describe(path)}, {device}, seed {seed}")
+        for number, text in enumerate(texts):
+            out.write("\n" + shown if number else shown)
+            output.write_live(out, text)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    console.run(app, "charlm-gen")

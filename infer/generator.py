@@ -1,0 +1,224 @@
+"""Generating text: one stream as it goes, or several samples side by side."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.errors import SettingsError
+from charlm.data.vocabulary import Unknown, Vocabulary
+from charlm.export.contract import Metadata
+from charlm.infer import sampler
+from charlm.infer.artifact import Model, open_model
+from charlm.infer.sampler import Sampler
+from charlm.infer.session import Stepper
+from charlm.infer.shipped import default_model
+
+Tokens = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a text is drawn. With the model and the prompt it fixes the text."""
+
+    length: int = 200  # characters to draw; 0: without end
+    temperature: float = 1.0  # the model's own distribution; 0: always the likeliest
+    seed: int = 0
+    unknown: Unknown = "error"  # what becomes of a prompt's characters that the model lacks
+
+    def __post_init__(self) -> None:
+        if self.length < 0:
+            raise SettingsError(f"--length is 0 (without end) or more, not {self.length}")
+        sampler.check_seed(self.seed)
+        sampler.inverse_temperature(self.temperature)
+
+
+class Generator:
+    """Generates text with one model.
+
+    ```python
+    generator = Generator.open("model.onnx")
+    for character in generator.stream("When I drew nigh", length=500, seed=7):
+        print(character, end="")
+    ```
+
+    Attributes:
+        model: the open model; streams share it, each with a state of its own.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @classmethod
+    def open(
+        cls, path: str | Path | None = None, provider: str = "auto", threads: int | None = None
+    ) -> "Generator":
+        """Open a model file; None opens `./model.onnx`, or else the model that ships.
+
+        Raises:
+            ModelFileError, ProviderError, MissingExtraError, SettingsError: see `open_model`.
+        """
+        chosen = default_model() if path is None else Path(path)
+        return cls(open_model(chosen, provider, threads))
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the model file says of itself."""
+        return self.model.metadata
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The characters that the model knows."""
+        return self.model.metadata.vocabulary
+
+    def encode(self, prompt: str, unknown: Unknown = "error") -> Tokens:
+        """Token ids of a prompt, normalised as the corpus was.
+
+        Raises:
+            VocabularyError: a character that the model does not know.
+        """
+        return self.vocabulary.encode(self.metadata.normalisation(prompt), unknown)
+
+    def normalised(self, prompt: str, unknown: Unknown = "error") -> str:
+        """A prompt as the model reads it.
+
+        Raises:
+            VocabularyError: a character that the model does not know.
+        """
+        return self.vocabulary.decode(self.encode(prompt, unknown))
+
+    def text(self, prompt: str = "", *, stream: int = 0, **settings: Any) -> str:
+        """The text that `stream` yields, whole.
+
+        Raises:
+            SettingsError: a length of 0, which has no whole.
+        """
+        chosen = Settings(**settings)
+        if chosen.length == 0:
+            raise SettingsError("a text without end can't be returned whole: use stream()")
+        return "".join(self._stream(self.encode(prompt, chosen.unknown), chosen, stream))
+
+    def stream(self, prompt: str = "", *, stream: int = 0, **settings: Any) -> Iterator[str]:
+        """Yield the characters after a prompt one by one, as they are drawn.
+
+        Args:
+            prompt: text to go on with; empty starts from a zero state and a character drawn
+                from the training text's frequencies.
+            stream: which of the seed's streams of random numbers; a sample's number.
+            settings: fields of `Settings`.
+
+        Raises:
+            SettingsError: a setting out of range.
+            VocabularyError: a character of the prompt that the model does not know.
+        """
+        chosen = Settings(**settings)
+        return self._stream(self.encode(prompt, chosen.unknown), chosen, stream)
+
+    def texts(
+        self, prompt: str = "", *, count: int = 1, **settings: Any
+    ) -> Iterator[Iterable[str]]:
+        """Yield `count` samples of a prompt, each as the characters after it.
+
+        The first comes as it is drawn; the others are drawn beside it, and come once it is read.
+
+        Raises:
+            SettingsError, VocabularyError: as `stream`; without end there can be but one sample.
+        """
+        if count == 1:
+            return iter([self.stream(prompt, **settings)])
+        if Settings(**settings).length == 0:
+            raise SettingsError("a text without end leaves no room for a second: give a --length")
+        return self._texts(self.samples(prompt, count=count, **settings))
+
+    def _texts(self, steps: Iterator[npt.NDArray[np.int64]]) -> Iterator[Iterable[str]]:
+        rows: list[Tokens] = []
+        kind = self.vocabulary.dtype
+
+        def first() -> Iterator[str]:
+            for tokens in steps:
+                rows.append(tokens.astype(kind))
+                yield self.vocabulary.characters[tokens[0]]
+
+        yield first()
+        for stream in np.stack(rows, axis=1)[1:]:
+            yield self.vocabulary.decode(stream)
+
+    def samples(
+        self, prompt: str = "", *, count: int, **settings: Any
+    ) -> Iterator[npt.NDArray[np.int64]]:
+        """Draw `count` samples of a prompt side by side; sample s is stream s of the seed.
+
+        Yields:
+            The samples' next token ids, int64 [count], once for each position.
+
+        Raises:
+            SettingsError, VocabularyError: as `stream`.
+        """
+        if count < 1:
+            raise SettingsError(f"--samples is at least 1, not {count}")
+        chosen = Settings(**settings)
+        return self._samples(self.encode(prompt, chosen.unknown), chosen, count)
+
+    def _stream(self, prompt: Tokens, settings: Settings, stream: int) -> Iterator[str]:
+        uniforms = _limited(sampler.uniforms(settings.seed, stream), settings.length)
+        stepper = Stepper(self.model, batch=1)
+        token, step = stepper.token, stepper.step
+        characters = self.vocabulary.characters
+        if len(prompt):
+            self._read(stepper, prompt)
+        else:
+            initial = np.asarray(self.metadata.initial, dtype=np.float32)
+            first = sampler.draw_initial(initial, next(uniforms), settings.temperature)
+            yield characters[first]
+            self._read(stepper, np.array([first]))
+        draw = Sampler(stepper.logits, settings.temperature).draw_one
+        for uniform in uniforms:
+            drawn = draw(uniform)
+            yield characters[drawn]
+            token[0] = drawn
+            step()
+
+    def _samples(
+        self, prompt: Tokens, settings: Settings, count: int
+    ) -> Iterator[npt.NDArray[np.int64]]:
+        streams = [sampler.uniforms(settings.seed, number) for number in range(count)]
+        uniforms = _limited(zip(*streams, strict=True), settings.length)
+        stepper = Stepper(self.model, batch=count)
+        if len(prompt):
+            self._read_once(stepper, prompt)
+        else:
+            initial = np.asarray(self.metadata.initial, dtype=np.float32)
+            first = [
+                sampler.draw_initial(initial, uniform, settings.temperature)
+                for uniform in next(uniforms)
+            ]
+            stepper.token[:] = first
+            yield stepper.token.copy()
+            stepper.step()
+        draw = Sampler(stepper.logits, settings.temperature).draw
+        for row in uniforms:
+            stepper.token[:] = draw(np.array(row, dtype=np.float32))
+            yield stepper.token.copy()
+            stepper.step()
+
+    def _read(self, stepper: Stepper, tokens: Tokens) -> None:
+        for token in tokens.tolist():
+            stepper.token[0] = token
+            stepper.step()
+
+    def _read_once(self, stepper: Stepper, prompt: Tokens) -> None:
+        """Read a prompt as one stream and give its state and logits to every stream."""
+        reader = Stepper(self.model, batch=1)
+        self._read(reader, prompt)
+        h, c = reader.state()
+        shape = (len(stepper.token), *h.shape[1:])
+        stepper.set_state(np.broadcast_to(h, shape), np.broadcast_to(c, shape))
+        stepper.logits[:] = reader.logits
+
+
+def _limited(values: Iterator[Any], length: int) -> Iterator[Any]:
+    return itertools.islice(values, length) if length else values

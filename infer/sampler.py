@@ -1,0 +1,126 @@
+"""Sampling, version 1: the one definition that every path of charlm follows.
+
+A character is drawn by inverting the cumulative distribution at a number that depends only on
+the seed, the stream and the position, so that a text can be had again however it is computed.
+"""
+
+import secrets
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.errors import SettingsError
+
+Array = npt.NDArray[np.float32]
+BLOCK = 1024  # random words drawn at once: few calls, constant memory
+FIRST_BLOCK = 64  # a short text should not wait for a long block
+
+
+def draw_seed() -> int:
+    """A new seed, to be shown, for a text whose user named none."""
+    return secrets.randbits(32)
+
+
+def check_seed(seed: int) -> None:
+    """A seed is an unsigned 64-bit number.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    if not 0 <= seed < 1 << 64:
+        raise SettingsError(f"--seed is a number from 0 to 2^64 - 1, not {seed}")
+
+
+def inverse_temperature(temperature: float) -> np.float32:
+    """float32(1 / T); 0 stands for greedy choice.
+
+    Raises:
+        SettingsError: a temperature that is negative, not finite, or so close to zero that its
+            inverse is not a float32.
+    """
+    if temperature == 0:
+        return np.float32(0)
+    if not temperature > 0 or not 1e-30 < temperature < 1e30:
+        raise SettingsError(f"--temperature is 0 (greedy) or a number above it, not {temperature}")
+    return np.float32(1 / temperature)
+
+
+def uniforms(seed: int, stream: int) -> Iterator[np.float32]:
+    """One number in (0, 1) for each position of a stream, without end.
+
+    Position t owns word t of Philox-4x64-10 (Salmon et al., 2011) with the key (seed, stream);
+    its upper 23 bits and a half make a float32 without rounding.
+    """
+    from numpy.random import Philox  # takes as long to import as a hundred characters to draw
+
+    words = Philox(key=np.array([seed, stream], dtype=np.uint64))
+    block = FIRST_BLOCK
+    while True:
+        yield from uniform_from_word(words.random_raw(block))
+        block = BLOCK
+
+
+def uniform_from_word(words: npt.NDArray[np.uint64]) -> Array:
+    """u = (float32(w >> 41) + 0.5) * 2^-23 for random words of any shape."""
+    return ((words >> np.uint64(41)).astype(np.float32) + np.float32(0.5)) * np.float32(2**-23)
+
+
+class Sampler:
+    """Draws one character for each stream of a batch from logits that change in place.
+
+    With e = exp((logits - max) / T) and C its cumulative sum in vocabulary order, the character
+    is the smallest k with C_k >= u * C_last. At T = 0 it is the likeliest, the lowest id of
+    equals. All of it is float32.
+
+    Args:
+        logits: float32 [batch, vocabulary]; read at each draw, never written.
+        temperature: T.
+    """
+
+    def __init__(self, logits: Array, temperature: float) -> None:
+        self.inverse = inverse_temperature(temperature)
+        self.logits = logits
+        self.weights = np.empty_like(logits)
+        self.sums = np.empty_like(logits)
+        # Views of the first stream, for drawing one character without an axis to loop over.
+        self._row, self._row_weights, self._row_sums = logits[0], self.weights[0], self.sums[0]
+
+    def draw_one(self, uniform: np.float32) -> int:
+        """The next token of the first stream, as `draw` would give it."""
+        row, weights, sums = self._row, self._row_weights, self._row_sums
+        if not self.inverse:
+            return int(row.argmax())
+        np.subtract(row, np.maximum.reduce(row), weights)
+        np.multiply(weights, self.inverse, weights)
+        np.exp(weights, weights)
+        np.add.accumulate(weights, 0, None, sums)
+        return int(sums.searchsorted(uniform * sums[-1]))
+
+    def draw(self, uniform: Array) -> npt.NDArray[np.int64]:
+        """The next token of each stream, int64 [batch], from `uniform`, float32 [batch]."""
+        logits, weights, sums = self.logits, self.weights, self.sums
+        if not self.inverse:
+            return np.asarray(logits.argmax(axis=1), dtype=np.int64)
+        np.subtract(logits, logits.max(axis=1, keepdims=True), weights)
+        np.multiply(weights, self.inverse, weights)
+        np.exp(weights, weights)
+        np.add.accumulate(weights, 1, None, sums)
+        crossed = sums >= (uniform * sums[:, -1])[:, None]
+        return np.asarray(crossed.argmax(axis=1), dtype=np.int64)
+
+
+def draw_initial(initial: Array, uniform: np.float32, temperature: float) -> int:
+    """The first character after an empty prompt, from the training text's frequencies.
+
+    There are no logits to temper: T changes nothing, but that T = 0 takes the most frequent.
+
+    Args:
+        initial: float32 [vocabulary], not negative.
+        uniform: the number of position 0.
+        temperature: T.
+    """
+    if temperature == 0:
+        return int(initial.argmax())
+    sums = np.add.accumulate(initial)
+    return int(sums.searchsorted(uniform * sums[-1]))
