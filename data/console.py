@@ -1,9 +1,10 @@
 """What every command shares: one line for an error, clean ends, `--version` and `--debug`."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,9 +16,9 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from charlm.data.version import version
 
-        print(f"charlm {version('charlm')}")
+        print(f"charlm {version()}")
         raise typer.Exit
 
 
@@ -50,41 +51,63 @@ def run(app: typer.Typer, name: str) -> None:
 
 
 def exit_code(app: typer.Typer, name: str, arguments: list[str]) -> int:
-    """Run a command with `arguments` and return its exit code."""
-    command: Callable[..., Any] = typer.main.get_command(app)
-    debug = "--debug" in arguments
+    """Run a command with `arguments` and return its exit code (see `run`)."""
     try:
-        result = command(args=arguments, prog_name=name, standalone_mode=False)
+        result = _call(app, name, arguments)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        _silence_stdout()
         return 0
-    except CharlmError as error:
-        if debug:
-            raise
-        say(f"{name}: {error}")
-    except OSError as error:
-        if debug:
-            raise
-        say(f"{name}: {_about(error)}")
-        _silence_stdout()
     except Exception as error:
-        message = getattr(error, "format_message", None)
-        if debug or message is None:
+        message = _in_one_line(error, name)
+        if message is None or _wants_debug(arguments):
             raise
-        say(f"{name}: {message()} (see {name} --help)")
-    return USER_ERROR
+        with contextlib.suppress(BrokenPipeError):
+            say(f"{name}: {message}")
+        return USER_ERROR
+    finally:
+        _settle_stdout()
 
 
-def _about(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+def _call(app: typer.Typer, name: str, arguments: list[str]) -> object:
+    """The command's own result. Typer ends with code 1 where a pipe closes: that is undone."""
+    command: Callable[..., object] = typer.main.get_command(app)
+    try:
+        return command(args=arguments, prog_name=name, standalone_mode=False)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        raise
 
 
-def _silence_stdout() -> None:
-    """Point stdout at nothing, or Python complains of it once more while it exits."""
-    with open(os.devnull, "w") as nothing:  # noqa: PTH123 - a descriptor is wanted, no path
-        os.dup2(nothing.fileno(), sys.stdout.fileno())
+def _wants_debug(arguments: list[str]) -> bool:
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--debug" in options
+
+
+def _in_one_line(error: Exception, name: str) -> str | None:
+    """What to tell a user, or nothing if the error is not the user's."""
+    if isinstance(error, CharlmError):
+        return " ".join(str(error).splitlines())
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, UnicodeEncodeError):
+        what = ascii(error.object[error.start : error.start + 1])
+        return f"{what} can't be written in {error.encoding}; set PYTHONIOENCODING=utf-8"
+    if usage := getattr(error, "format_message", None):  # typer's and click's usage errors
+        return f"{' '.join(usage().split())} (see {name} --help)"
+    return None
+
+
+def _settle_stdout() -> None:
+    """Write what stdout still holds. Where it can't be written, point stdout at nothing, or
+    Python complains of it once more while it exits.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nothing:  # noqa: PTH123 - a descriptor is wanted, no path
+            os.dup2(nothing.fileno(), sys.stdout.fileno())

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -20,21 +19,30 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the folder can't be written, or the disk is full.
     """
-    handle = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below, before the rename
-        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
-    )
-    temporary = Path(handle.name)
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    file = temporary.open("xb")  # an ordinary file of this user: permissions follow the umask
     try:
-        with handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        _give_ordinary_permissions(temporary)
-        temporary.replace(path)
+        with file:
+            yield file
+            flush_to_disk(file)
+        rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+
+
+def flush_to_disk(file: IO[bytes]) -> None:
+    """Return when the disk holds what was written to `file`."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def rename(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, replacing what had it; a crash afterwards can't undo it."""
+    temporary.replace(path)
+    if os.name != "nt":
+        with contextlib.suppress(OSError):  # the file is in place; not every folder can be synced
+            _sync_folder(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -64,16 +72,7 @@ def os_errors_as(error: Callable[[str], CharlmError], doing: str) -> Iterator[No
         raise error(f"{doing}: {reason[:1].lower()}{reason[1:]}") from problem
 
 
-def _give_ordinary_permissions(path: Path) -> None:
-    """Undo the 0600 of temporary files: the result is an ordinary file of this user."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
-
-
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -74,3 +74,7 @@ def _check_extras() -> None:
 def main() -> None:
     """Entry point of the command."""
     console.run(app, "charlm-export")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,8 @@ The batch is symbolic; a state of zeros starts a text. This module imports neith
 
 import json
 import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,8 @@ SAMPLING = 1
 OPSET = 17
 IR_VERSION = 8
 MAX_MODEL_BYTES = 1 << 30  # a model file from elsewhere is untrusted: no more is ever read
+MAX_HIDDEN = 1 << 13  # recurrent weights of one layer this wide fill MAX_MODEL_BYTES
+MAX_LAYERS = 1 << 8  # far beyond use; with MAX_HIDDEN it bounds what a state can ask for
 
 TOKEN = "token"
 H, C = "h", "c"
@@ -67,13 +71,13 @@ class Metadata:
 
     def to_properties(self) -> dict[str, str]:
         """The `metadata_props` of the ONNX file."""
-        config = {
+        sizes = {
             "hidden": self.hidden,
             "layers": self.layers,
             "vocabulary": len(self.vocabulary),
             "normalisation": self.normalisation.as_dict(),
-            **self.summary,
         }
+        config = {**sizes, **self.summary, **sizes}  # sizes first, and nothing in their place
         return {
             KEY_FORMAT: str(FORMAT),
             KEY_CONFIG: json.dumps(config, ensure_ascii=False),
@@ -106,16 +110,16 @@ class Metadata:
         try:
             config = json.loads(properties[KEY_CONFIG])
             vocabulary = Vocabulary.from_json(properties[KEY_VOCABULARY])
-            initial = tuple(float(share) for share in json.loads(properties[KEY_INITIAL]))
-            _check_initial(initial, vocabulary)
+            if config["vocabulary"] != len(vocabulary):
+                raise ValueError(f"{len(vocabulary)} characters where {KEY_CONFIG} has another size")
             known = {"hidden", "layers", "vocabulary", "normalisation"}
             metadata = cls(
-                hidden=_size(config["hidden"]),
-                layers=_size(config["layers"]),
+                hidden=_size("hidden", config["hidden"], MAX_HIDDEN),
+                layers=_size("layers", config["layers"], MAX_LAYERS),
                 vocabulary=vocabulary,
-                normalisation=Normalisation.from_dict(config["normalisation"]),
-                initial=initial,
-                weights_sha256=properties[KEY_WEIGHTS],
+                normalisation=_normalisation(config["normalisation"]),
+                initial=_initial(json.loads(properties[KEY_INITIAL]), len(vocabulary)),
+                weights_sha256=_sha256(properties[KEY_WEIGHTS]),
                 summary={key: value for key, value in config.items() if key not in known},
             )
         except KeyError as problem:
@@ -132,7 +136,7 @@ def _check_version(properties: Mapping[str, str], where: str) -> None:
         text = properties.get(key)
         if text is None:
             raise ModelFileError(f"{where}: no {key} in its metadata: not a charlm model")
-        if not text.isdecimal() or int(text) < 1:
+        if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
             raise ModelFileError(f"{where}: {key} is {text[:20]!r}, not a version number")
         if int(text) > newest:
             raise ModelFileError(
@@ -140,17 +144,63 @@ def _check_version(properties: Mapping[str, str], where: str) -> None:
             )
 
 
-def _check_initial(initial: tuple[float, ...], vocabulary: Vocabulary) -> None:
-    if len(initial) != len(vocabulary):
-        raise ValueError(f"{len(initial)} initial frequencies for {len(vocabulary)} characters")
-    if any(not math.isfinite(share) or share < 0 for share in initial) or not sum(initial) > 0:
-        raise ValueError("the initial frequencies are not a distribution")
-
-
-def _size(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1 << 20:
-        raise ValueError(f"a size of {value!r}")
+def _size(name: str, value: object, most: int) -> int:
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{name} is a whole number from 1 to {most}, not {str(value)[:20]}")
     return value
+
+
+def _normalisation(values: dict[str, Any]) -> Normalisation:
+    if not isinstance(values.get("nfc", True), bool):
+        raise ValueError("normalisation: nfc is true or false")
+    return Normalisation.from_dict(values)
+
+
+def _initial(values: object, characters: int) -> tuple[float, ...]:
+    if not isinstance(values, list) or any(type(share) not in (int, float) for share in values):
+        raise ValueError(f"{KEY_INITIAL} is not a list of numbers")
+    if len(values) != characters:
+        raise ValueError(f"{len(values)} initial frequencies for {characters} characters")
+    in_range = all(0 <= share <= 1 for share in values)  # NaN is not
+    if not in_range or abs(math.fsum(values) - 1) > 1e-3:
+        raise ValueError("the initial frequencies must lie between 0 and 1 and sum to 1")
+    return tuple(map(float, values))
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError(f"{KEY_WEIGHTS} is not a sha256 in hexadecimal")
+    return text
+
+
+def check_tensors(session: Any, *, hidden: int, layers: int, vocabulary: int, where: str) -> None:
+    """Names, types and shapes of a graph must be those of the table above; only the batch is free.
+
+    Args:
+        session: `onnxruntime.InferenceSession` of the graph.
+        hidden: units a layer.
+        layers: LSTM layers.
+        vocabulary: number of characters.
+        where: the file's name, for messages.
+
+    Raises:
+        ModelFileError: the graph has other inputs or outputs.
+    """
+    state = ("tensor(float)", [layers, hidden])
+    inputs = {TOKEN: ("tensor(int64)", []), H: state, C: state}
+    outputs = {LOGITS: ("tensor(float)", [vocabulary]), H_NEXT: state, C_NEXT: state}
+    for wanted, found in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
+        described = {
+            tensor.name: (tensor.type, tensor.shape[1:])
+            for tensor in found
+            if tensor.shape and not isinstance(tensor.shape[0], int)
+        }
+        if described != wanted or len(found) != len(wanted):
+            shown = ", ".join(f"{tensor.name} {tensor.type}{tensor.shape}" for tensor in found)
+            raise ModelFileError(
+                f"{where}: not a charlm step graph: its tensors are {shown[:200]}, "
+                f"not {', '.join(wanted)} of {layers} x {hidden} units and {vocabulary} characters"
+            )
 
 
 def read_model_bytes(path: Path) -> bytes:
@@ -160,9 +210,10 @@ def read_model_bytes(path: Path) -> bytes:
         ModelFileError: the file is missing, unreadable, empty or too large.
     """
     with os_errors_as(ModelFileError, f"can't read {path}"), path.open("rb") as file:
-        content = file.read(MAX_MODEL_BYTES + 1)
+        size = os.fstat(file.fileno()).st_size  # 0 where it is a pipe
+        content = b"" if size > MAX_MODEL_BYTES else file.read(MAX_MODEL_BYTES + 1)
+    if max(size, len(content)) > MAX_MODEL_BYTES:
+        raise ModelFileError(f"{path}: larger than {MAX_MODEL_BYTES >> 20} MiB: not a charlm model")
     if not content:
         raise ModelFileError(f"{path}: the file is empty")
-    if len(content) > MAX_MODEL_BYTES:
-        raise ModelFileError(f"{path}: larger than {MAX_MODEL_BYTES >> 20} MiB: not a charlm model")
     return content

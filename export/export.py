@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.data.errors import ExportError
-from charlm.data.files import os_errors_as, write_bytes, write_text
+from charlm.data.files import atomic_writer, os_errors_as
 from charlm.export import step_graph, weights
 from charlm.export.contract import Metadata, read_model_bytes
 from charlm.export.read_graph import read_graph
@@ -48,10 +48,16 @@ def export_run(run: Path, model: Path) -> Exported:
         summary=trained.summary,
     )
     content = step_graph.build(weights.from_torch(trained.model), metadata)
-    proof = prove(content, trained.model)
-    with os_errors_as(ExportError, f"can't write {model}"):
-        write_bytes(model, content)
-        write_text(model.with_suffix(".json"), metadata.to_json())
+    proof = prove(content, trained.model, str(model))
+    # Both are on the disk before either takes its name.
+    side = model.with_suffix(".json")
+    with (
+        os_errors_as(ExportError, f"can't write {model}"),
+        atomic_writer(side) as side_file,
+        atomic_writer(model) as model_file,
+    ):
+        side_file.write(metadata.to_json().encode())
+        model_file.write(content)
     return Exported(model, metadata, proof, len(content))
 
 
@@ -70,8 +76,8 @@ def verify_file(model: Path, run: Path | None) -> Proof:
     content = read_model_bytes(model)
     own_weights, metadata = read_graph(content, str(model))
     if run is None:
-        return prove(content, weights.to_torch(own_weights))
+        return prove(content, weights.to_torch(own_weights), str(model))
     trained = run_folder.load(run)
     if weights.sha256(trained.model) != metadata.weights_sha256:
         raise ExportError(f"{model} was exported from other weights than those of {run}")
-    return prove(content, trained.model)
+    return prove(content, trained.model, str(model))

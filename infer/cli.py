@@ -71,3 +71,7 @@ def generate(
 def main() -> None:
     """Entry point of the command."""
     console.run(app, "charlm-gen")
+
+
+if __name__ == "__main__":
+    main()

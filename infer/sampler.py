@@ -4,7 +4,7 @@ A character is drawn by inverting the cumulative distribution at a number that d
 the seed, the stream and the position, so that a text can be had again however it is computed.
 """
 
-import secrets
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,7 +19,7 @@ FIRST_BLOCK = 64  # a short text should not wait for a long block
 
 def draw_seed() -> int:
     """A new seed, to be shown, for a text whose user named none."""
-    return secrets.randbits(32)
+    return int.from_bytes(os.urandom(4), "little")
 
 
 def check_seed(seed: int) -> None:

@@ -86,3 +86,7 @@ def _fields(found: "Score") -> dict[str, float | int]:
 def main() -> None:
     """Entry point of the command."""
     console.run(app, "charlm-score")
+
+
+if __name__ == "__main__":
+    main()

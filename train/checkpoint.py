@@ -1,7 +1,6 @@
 """`training_state.pt`: everything that a run is, in one file, and the only truth about it."""
 
 import io
-import pickle
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -112,7 +111,9 @@ class Checkpoint:
             if saved["format"] != FORMAT:
                 raise RunError(f"{path}: format {saved['format']}; this charlm reads {FORMAT}")
             return cls(Setup.from_dict(saved["setup"]), Progress(**saved["progress"]))
-        except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, ValueError, EOFError):
+        except RunError:
+            raise
+        except Exception:  # a damaged pickle can raise anything
             raise RunError(
                 f"{path}: damaged, or not a training state of charlm; "
                 "train again into another folder with --out"

@@ -1,5 +1,6 @@
 """`charlm-train`: parse, start, train, report."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -93,6 +94,9 @@ def train(
     Example: charlm-train book.txt --minutes 10
     """
     del debug, version
+    # Torch's threads otherwise spin while they wait, and beside another busy process a run of
+    # seconds takes minutes. OpenMP reads this once, when Torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from charlm.train.run import train_and_report
     from charlm.train.start import Request
 
@@ -119,3 +123,7 @@ def train(
 def main() -> None:
     """Entry point of the command."""
     console.run(app, "charlm-train")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from charlm.data.errors import SettingsError
 RECIPES = ("stateful", "notebook")
 DEVICES = ("auto", "cpu", "cuda")
 WINDOW = 40  # characters before each target of the notebook
+SEEDS = 2**63  # what every generator takes, with room for an epoch's number on top
 STRIDE = 3  # characters from one of the notebook's windows to the next
 
 
@@ -58,6 +59,8 @@ class TrainingConfig:
         _at_least("patience", self.patience, 0)
         _at_least("threads", self.threads, 1)
         _at_least("seed", self.seed, 0)
+        if self.seed >= SEEDS:
+            raise SettingsError(f"--seed is below 2^63, not {self.seed}")
         _above_zero("lr", self.lr)
         _above_zero("clip", self.clip)
         if self.minutes is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def draw(metrics: Sequence[dict[str, Any]]) -> bytes:
-    """Bits per character against characters read, as an SVG file's bytes.
+    """Bits per character against epochs, as an SVG file's bytes.
 
     Args:
         metrics: the records of `metrics.jsonl`, at least one.

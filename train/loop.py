@@ -4,6 +4,7 @@ import math
 import time
 from typing import Any, Protocol
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,6 +15,7 @@ from charlm.data.errors import TrainingError
 from charlm.data.vocabulary import Vocabulary
 from charlm.train.budget import WarmUp, steps_for
 from charlm.train.checkpoint import Checkpoint, Progress, Setup, Tensors
+from charlm.train.config import TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM, State
 from charlm.train.optimise import clip_gradients, make_optimiser, make_schedule
@@ -57,11 +59,8 @@ class Trainer:
         torch.set_num_threads(config.threads)
         self.setup, self.config = setup, config
         self.validation, self.test = splits.validation, splits.test
-        self.batches: Streams | Windows
-        if config.recipe == "notebook":
-            self.batches = Windows(splits.train, config.batch_size, config.seed)
-        else:
-            self.batches = Streams(splits.train, config.batch_size, config.seq_len)
+        self.probe = splits.train[:PROBE_CHARACTERS]
+        self.batches = make_batches(config, splits.train)
         self.model = CharLSTM(setup.model)
         if progress is None:
             torch.manual_seed(config.seed)
@@ -96,6 +95,8 @@ class Trainer:
         warm_up = WarmUp(self.config.minutes or 0.0)
         while not self._ended():
             for tokens, targets in self.batches.epoch(progress.epoch, progress.step_in_epoch):
+                if progress.step == progress.total_steps:
+                    break
                 self._step(tokens, targets)
                 if progress.total_steps is None:
                     self._warm_up(warm_up, observer)
@@ -104,8 +105,6 @@ class Trainer:
                     return False
                 if progress.step % CHECK_EVERY == 0:
                     self._look(observer)
-                if progress.step == progress.total_steps:
-                    break
             self._end_epoch(observer)
         if not progress.finished:
             self._score_test()
@@ -144,6 +143,19 @@ class Trainer:
         if time.perf_counter() - self.since_save > SAVE_SECONDS:
             self._save(observer, epoch_ended=False)
 
+    def _check_weights(self) -> None:
+        """A finite loss can be followed by an update that is not finite."""
+        if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
+            raise TrainingError(
+                f"the weights are not finite after step {self.progress.step}: {self._diverged()}"
+            )
+
+    def _diverged(self) -> str:
+        return (
+            f"training diverged; start again with a lower --lr than {self.config.lr:g} "
+            "(and --overwrite, or another --out)"
+        )
+
     def _training_bits(self) -> float:
         """Mean training loss of this epoch so far; an error if it is not finite."""
         progress = self.progress
@@ -151,7 +163,7 @@ class Trainer:
         if not math.isfinite(progress.loss_sum):
             raise TrainingError(
                 f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1}): "
-                f"training diverged; start again with a lower --lr than {self.config.lr:g}"
+                f"{self._diverged()}"
             )
         return progress.loss_sum / max(progress.loss_characters, 1) / math.log(2)
 
@@ -159,13 +171,14 @@ class Trainer:
         progress = self.progress
         train_bits = self._training_bits()
         seconds = self._tick()
+        self._check_weights()
         bits = None
         if not self.config.final:
             bits = bits_per_character(self.model, self.validation)
             if not math.isfinite(bits):
                 raise TrainingError(
                     f"the validation loss is not finite after step {progress.step}: "
-                    f"start again with a lower --lr than {self.config.lr:g}"
+                    f"{self._diverged()}"
                 )
         record = {
             "step": progress.step,
@@ -197,9 +210,12 @@ class Trainer:
             progress.stale_epochs += 1
 
     def _ended(self) -> bool:
+        """Whether the last epoch is behind us: its steps taken, and its end (evaluated, saved)."""
         progress = self.progress
+        if progress.finished:
+            return True
         stale = 0 < self.config.patience <= progress.stale_epochs
-        return progress.finished or stale or progress.step == progress.total_steps
+        return progress.step_in_epoch == 0 and (stale or progress.step == progress.total_steps)
 
     def _score_test(self) -> None:
         best = self.progress.best_weights
@@ -223,7 +239,9 @@ class Trainer:
         """Time the step just taken; once that is enough, fix the number of steps and save it."""
         self._training_bits()  # waits for the GPU
         seconds = time.perf_counter() - self.step_began
-        if (seconds_a_step := warm_up.add(seconds)) is not None:
+        if self.progress.step == self._epochs_in_steps():  # both were named, and this is shorter
+            self.progress.total_steps = self.progress.step
+        elif (seconds_a_step := warm_up.add(seconds)) is not None:
             self._fix_budget(seconds_a_step)
             self._save(observer, epoch_ended=False)
 
@@ -231,9 +249,8 @@ class Trainer:
         """Fix the number of steps from the time a step and an evaluation take."""
         assert self.config.minutes is not None
         began = time.perf_counter()
-        probe = self.test[:PROBE_CHARACTERS]
-        bits_per_character(self.model, probe)
-        each = (time.perf_counter() - began) / len(probe)
+        bits_per_character(self.model, self.probe)
+        each = (time.perf_counter() - began) / len(self.probe)
         self._tick()
         evaluated = 0 if self.config.final else len(self.validation)
         steps = steps_for(
@@ -244,7 +261,7 @@ class Trainer:
         )
         total = self.progress.step + steps
         if self.config.epochs is not None:
-            total = min(total, max(self._epochs_in_steps(), self.progress.step + 1))
+            total = min(total, self._epochs_in_steps())
         self._fix_steps(total)
 
     def _fix_steps(self, total: int) -> None:
@@ -269,6 +286,7 @@ class Trainer:
 
     def _save(self, observer: Observer, epoch_ended: bool) -> None:
         self._training_bits()  # a state that is not finite is never saved
+        self._check_weights()
         progress = self.progress
         self._tick()
         progress.weights = self._weights()
@@ -289,6 +307,17 @@ class Trainer:
         self.progress.epoch_seconds += now - self.clock
         self.clock = now
         return self.progress.epoch_seconds
+
+
+def make_batches(config: TrainingConfig, ids: npt.NDArray[Any]) -> Streams | Windows:
+    """The batches of a recipe.
+
+    Raises:
+        CorpusError: `ids` are too few for them.
+    """
+    if config.recipe == "notebook":
+        return Windows(ids, config.batch_size, config.seed)
+    return Streams(ids, config.batch_size, config.seq_len)
 
 
 def _rng(device: str) -> Tensor:

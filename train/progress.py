@@ -5,7 +5,6 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from charlm.train import run_folder
@@ -68,11 +67,10 @@ class Display:
         judged = "" if held_out is None else f", validation {held_out:.3f}"
         self.console.print(
             f"epoch {record['epoch']:g}: training {record['train_bits']:.3f}{judged} bits/char, "
-            f"{record['characters_per_second']:,} chars/s",
-            highlight=False,
+            f"{record['characters_per_second']:,} chars/s"
         )
-        shown = " ".join(text.split())
-        self.console.print(f"  [dim]{escape(shown)}[/dim]", highlight=False)
+        shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        self.console.print(f"  {shown}", style="dim")
 
     def must_stop(self) -> bool:
         """Whether a signal has asked for it."""

@@ -1,5 +1,7 @@
 """One training run from request to report, shown on stderr."""
 
+import shlex
+
 from rich.console import Console
 
 from charlm.train import run_folder
@@ -15,8 +17,9 @@ def train_and_report(request: Request) -> int:
     Returns:
         The exit code: 0, or 128 + the signal that stopped it.
     """
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     started = start(request)
+    folder = shlex.quote(str(started.folder))
     _introduce(console, started)
     if started.progress is not None and started.progress.finished:
         console.print(f"{started.folder} is finished already; its files were written anew")
@@ -24,21 +27,19 @@ def train_and_report(request: Request) -> int:
     with StopSignals() as signals, Display(console, started.folder, signals) as display:
         finished = Trainer(started.setup, started.splits, started.progress).run(display)
     assert display.last is not None  # the first step of a run is to save it
-    run_folder.write(started.folder, display.last)
     progress = display.last.progress
     if not finished:
+        run_folder.write(started.folder, display.last)
         console.print(
             f"stopped and saved at step {progress.step}; "
-            f"go on with: charlm-train --resume --out {started.folder}",
-            highlight=False,
+            f"go on with: charlm-train --resume --out {folder}",
         )
         return 128 + (signals.received or 0)
     console.print(
         f"{started.folder}: test {progress.test_bits:.3f} bits/char "
         f"(epoch {progress.best_epoch} of {progress.epoch}, {progress.seconds / 60:.1f} minutes)",
-        highlight=False,
     )
-    console.print(f"next: charlm-export model.onnx --run {started.folder}", highlight=False)
+    console.print(f"next: charlm-export model.onnx --run {folder}")
     return 0
 
 
@@ -50,5 +51,4 @@ def _introduce(console: Console, started: Started) -> None:
         f"{started.folder}: {sum(map(len, splits)):,} characters, {model.vocabulary} distinct; "
         f"{model.layers} x LSTM({model.hidden}), recipe {training.recipe}, "
         f"{training.device}, {training.threads} threads{again}",
-        highlight=False,
     )

@@ -4,7 +4,6 @@ import json
 import math
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save
 from charlm.data.errors import CharlmError, RunError
 from charlm.data.files import os_errors_as, write_bytes, write_text
 from charlm.data.normalise import Normalisation
+from charlm.data.version import version
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import curve, model_card
 from charlm.train.checkpoint import Checkpoint
@@ -28,6 +28,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CARD = "README.md"
 CURVE = "loss.svg"
+DERIVED = (WEIGHTS, CONFIG, METRICS, CARD, CURVE)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def write(folder: Path, checkpoint: Checkpoint, *, with_curve: bool = True) -> N
             write_bytes(folder / WEIGHTS, save(weights))
         write_text(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write_text(folder / METRICS, "".join(lines))
-        write_text(folder / CARD, model_card.render(folder.name, config))
+        write_text(folder / CARD, model_card.render(folder.resolve().name, config))
         if progress.metrics and with_curve:
             write_bytes(folder / CURVE, curve.draw(progress.metrics))
 
@@ -92,12 +93,13 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             "epochs": progress.epoch,
             "best_epoch": progress.best_epoch,
             "steps": progress.step,
+            "total_steps": progress.total_steps,
             "seconds": round(progress.seconds, 1),
             "validation_bits_per_character": _finite(progress.best_bits),
             "test_bits_per_character": progress.test_bits,
         },
         "versions": {
-            "charlm": version("charlm"),
+            "charlm": version(),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
@@ -113,13 +115,18 @@ def load(folder: Path) -> Run:
     """
     config = _read_config(folder)
     try:
-        model = CharLSTM(ModelConfig(**config["model"]))
         vocabulary = Vocabulary(config["vocabulary"])
-        normalisation = Normalisation.from_dict(config["normalisation"])
         counts = np.array(config["initial"], dtype=np.float64)
+        if not len(vocabulary) == config["model"]["vocabulary"] == len(counts):
+            raise ValueError("vocabulary, initial and the model's sizes contradict each other")
+        if not counts.sum() > 0:
+            raise ValueError("initial holds no frequencies")
+        model = CharLSTM(ModelConfig(**config["model"]))
+        normalisation = Normalisation.from_dict(config["normalisation"])
         summary = {key: config[key] for key in ("training", "corpus", "results", "versions")}
-    except (KeyError, TypeError, ValueError, CharlmError) as problem:
-        raise RunError(f"{folder / CONFIG}: damaged: {problem}") from problem
+    except (KeyError, TypeError, ValueError, RuntimeError, CharlmError) as problem:
+        reason = f"{problem} is missing" if isinstance(problem, KeyError) else problem
+        raise RunError(f"{folder / CONFIG}: damaged: {reason}") from problem
     path = folder / WEIGHTS
     if not path.is_file():
         raise RunError(
@@ -137,16 +144,23 @@ def load(folder: Path) -> Run:
     return Run(model.eval(), vocabulary, normalisation, initial, summary)
 
 
-def newest(root: Path = Path("runs")) -> Path:
+def newest(root: Path = Path("runs"), holding: str = CONFIG) -> Path:
     """The run under `root` that was written last.
+
+    Args:
+        root: folder of run folders.
+        holding: the file that makes a folder a run, and whose age counts.
 
     Raises:
         RunError: there is none.
     """
-    configs = sorted(root.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime)
-    if not configs:
-        raise RunError(f"no run under {root}/: train one with charlm-train, or name it with --run")
-    return configs[-1].parent
+    found = sorted(root.glob(f"*/{holding}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        option = "--run" if holding == CONFIG else "--out"
+        raise RunError(
+            f"no run under {root}/: train one with charlm-train, or name its folder with {option}"
+        )
+    return found[-1].parent
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Beginning a run, or going on with one: which folder, which settings, which text."""
 
 import errno
-import shutil
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,15 @@ from charlm.data.files import os_errors_as, remove_leftovers
 from charlm.data.normalise import Normalisation
 from charlm.train import checkpoint, run_folder
 from charlm.train.checkpoint import Progress, Setup
-from charlm.train.config import NOTEBOOK_DEFAULTS, ModelConfig, TrainingConfig, difference
+from charlm.train.config import (
+    DEVICES,
+    NOTEBOOK_DEFAULTS,
+    WINDOW,
+    ModelConfig,
+    TrainingConfig,
+    difference,
+)
+from charlm.train.loop import make_batches
 
 MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
 
@@ -86,8 +94,10 @@ def _begin(folder: Path, request: Request) -> Started:
     corpus = read_corpus(texts, normalisation, request.encoding or "utf-8")
     config = training_config(request.options or {}, TrainingConfig())
     setup = _setup(corpus, texts, request, config)
+    splits = _splits(corpus, config)
+    make_batches(config, splits.train)  # too short a text must not cost the run in the folder
     _make_folder(folder, request.overwrite)
-    return Started(folder, setup, _splits(corpus, config), None)
+    return Started(folder, setup, splits, None)
 
 
 def _resume(folder: Path, request: Request) -> Started:
@@ -97,6 +107,7 @@ def _resume(folder: Path, request: Request) -> Started:
     changed = difference(setup.training, config)
     if changed := "; ".join(filter(None, (changed, _model_difference(setup, request)))):
         raise RunError(f"{folder} was begun with {changed}: leave that out to go on with it")
+    _check_still_possible(folder, setup, request)
     texts = request.texts or tuple(Path(name) for name in setup.files)
     normalisation = _normalisation(request, setup.normalisation)
     if normalisation != setup.normalisation:
@@ -104,7 +115,7 @@ def _resume(folder: Path, request: Request) -> Started:
             f"{folder} was begun with {setup.normalisation}: leave --case, "
             "--newlines and --nfc out to go on with it"
         )
-    corpus = read_corpus(texts, normalisation, request.encoding or setup.encoding)
+    corpus = read_corpus(texts, normalisation, setup.encoding)
     if corpus.sha256 != setup.sha256:
         raise RunError(
             f"{', '.join(map(str, texts))}: not the text that {folder} was begun with "
@@ -114,6 +125,22 @@ def _resume(folder: Path, request: Request) -> Started:
     remove_leftovers(folder)
     run_folder.write(folder, saved)
     return Started(folder, setup, _splits(corpus, setup.training), saved.progress)
+
+
+def _check_still_possible(folder: Path, setup: Setup, request: Request) -> None:
+    if request.encoding not in (None, setup.encoding):
+        raise RunError(
+            f"{folder} was begun with --encoding {setup.encoding}, not {request.encoding}: "
+            "leave that out to go on with it"
+        )
+    if setup.training.device == "cuda" and not torch.cuda.is_available():
+        raise RunError(f"{folder} was begun on CUDA, and {_why_no_cuda()}")
+    gone = [name for name in setup.files if not Path(name).is_file()]
+    if gone and not request.texts:
+        raise RunError(
+            f"{folder} was begun with {', '.join(gone)}, which is no longer there: name the text "
+            f"where it is now, with charlm-train TEXT --resume --out {shlex.quote(str(folder))}"
+        )
 
 
 def training_config(
@@ -131,10 +158,9 @@ def training_config(
         for name, value in options.items()
         if value is not None and name in TrainingConfig.__dataclass_fields__
     }
-    if said.get("device") == "auto" and begun:
-        del said["device"]
-    if said.get("device", "cpu") != "cpu" or ("device" not in said and not begun):
-        said["device"] = _device(said.get("device", "auto"))
+    wanted = said.pop("device", "auto")
+    if wanted != "auto" or not begun:
+        said["device"] = _device(wanted)
     defaults: dict[str, Any] = {}
     if not begun:
         defaults["threads"] = default_threads()
@@ -142,7 +168,10 @@ def training_config(
             defaults |= NOTEBOOK_DEFAULTS
         if "minutes" in said:
             defaults["epochs"] = None
-    return replace(base, **(defaults | said))
+    config = replace(base, **(defaults | said))
+    if config.recipe == "notebook" and config.seq_len != WINDOW:
+        raise SettingsError(f"--recipe notebook reads windows of {WINDOW}: leave --seq-len out")
+    return config
 
 
 def default_threads() -> int:
@@ -153,10 +182,6 @@ def default_threads() -> int:
 def _setup(
     corpus: Corpus, texts: tuple[Path, ...], request: Request, config: TrainingConfig
 ) -> Setup:
-    options = request.options or {}
-    sizes = {
-        key: options[key] for key in ("hidden", "layers", "dropout") if options.get(key) is not None
-    }
     characters = len(corpus.ids)
     if characters < MINIMUM_CHARACTERS:
         raise CorpusError(
@@ -165,7 +190,7 @@ def _setup(
         )
     counts = np.bincount(_splits(corpus, config).train, minlength=len(corpus.vocabulary))
     return Setup(
-        model=ModelConfig(vocabulary=len(corpus.vocabulary), **sizes),
+        model=ModelConfig(vocabulary=len(corpus.vocabulary), **_sizes(request)),
         training=config,
         normalisation=corpus.normalisation,
         encoding=request.encoding or "utf-8",
@@ -188,29 +213,40 @@ def _folder(request: Request) -> Path:
     if request.out is not None:
         return request.out
     if request.resume and not request.texts:
-        return run_folder.newest()
+        return run_folder.newest(holding=checkpoint.FILE)
     text = request.texts[0] if request.texts else SAMPLE
     return Path("runs") / text.stem
 
 
 def _make_folder(folder: Path, overwrite: bool) -> None:
     with os_errors_as(RunError, f"can't make the run folder {folder}"):
-        if overwrite and folder.is_dir():
-            if not checkpoint.exists(folder) and any(folder.iterdir()):
-                raise RunError(
-                    f"{folder} is not a run folder: --overwrite throws away only runs; "
-                    "name another folder with --out"
-                )
-            shutil.rmtree(folder)
-        if (folder / run_folder.CONFIG).exists() or (folder / run_folder.WEIGHTS).exists():
-            raise RunError(
-                f"{folder} holds files of a run but no training state: "
-                "move them away, or name another folder with --out"
-            )
         if folder.exists() and not folder.is_dir():
             raise OSError(errno.ENOTDIR, "a file of this name is in the way")
+        if overwrite and checkpoint.exists(folder):
+            _throw_away(folder)
+        elif overwrite and folder.is_dir() and any(map(_is_visible, folder.iterdir())):
+            raise RunError(
+                f"{folder} is not a run folder: --overwrite throws away only runs; "
+                "name another folder with --out"
+            )
+        in_the_way = [name for name in run_folder.DERIVED if (folder / name).exists()]
+        if in_the_way:
+            raise RunError(
+                f"{folder} holds {', '.join(in_the_way)} but no training state: "
+                "move that away, or name another folder with --out"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
+
+
+def _throw_away(folder: Path) -> None:
+    """Remove a run's own files and nothing that a user keeps beside them, the state last."""
+    for name in (*run_folder.DERIVED, checkpoint.FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _is_visible(path: Path) -> bool:
+    return not path.name.startswith(".")
 
 
 def _normalisation(request: Request, base: Normalisation) -> Normalisation:
@@ -220,19 +256,23 @@ def _normalisation(request: Request, base: Normalisation) -> Normalisation:
 
 
 def _model_difference(setup: Setup, request: Request) -> str:
-    options = request.options or {}
-    sizes = {
-        key: options[key] for key in ("hidden", "layers", "dropout") if options.get(key) is not None
-    }
-    return difference(setup.model, replace(setup.model, **sizes))
+    return difference(setup.model, replace(setup.model, **_sizes(request)))
+
+
+def _sizes(request: Request) -> dict[str, Any]:
+    said = request.options or {}
+    return {key: said[key] for key in ("hidden", "layers", "dropout") if said.get(key) is not None}
 
 
 def _device(wanted: str) -> str:
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise SettingsError(f"--device is one of auto, cpu, cuda, not {wanted!r}")
+    if wanted not in DEVICES:
+        raise SettingsError(f"--device is one of {', '.join(DEVICES)}, not {wanted!r}")
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
-        reason = "Torch sees no NVIDIA GPU" if torch.version.cuda else "this Torch is a CPU build"
-        raise SettingsError(f"--device cuda: {reason}; use --device cpu")
+        raise SettingsError(f"--device cuda: {_why_no_cuda()}; use --device cpu")
     return wanted
+
+
+def _why_no_cuda() -> str:
+    return "Torch sees no NVIDIA GPU" if torch.version.cuda else "this Torch is a CPU build"

@@ -1,0 +1,107 @@
+# Two commands to know: make demo, make test. Needs Python 3.11 or newer, and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGES := data train export infer benchmarks
+# One Torch for everyone, so that every machine tests the same.
+TORCH := torch==2.13.0
+# The two distributions of ONNX Runtime exclude one another; take the one that fits the machine.
+EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo cuda; \
+	elif [ "`uname -s`-`uname -m`" = Linux-x86_64 ]; then echo gpu; else echo cpu; fi)
+
+.PHONY: help demo test check format bench cuda-check clean FORCE
+
+help:
+	@echo "make demo        set up, train a small model for a minute, export it, generate text"
+	@echo "make test        set up, run all tests"
+	@echo "make check       format, lint and types"
+	@echo "make format      mend what a program can mend"
+	@echo "make bench       measure this machine; the report goes to benchmark-results/"
+	@echo "make cuda-check  on a machine with an NVIDIA GPU: CUDA tests, then CUDA benchmarks"
+	@echo "make clean       remove .venv and everything built"
+
+demo: $(VENV)/.demo
+	@echo "== 1/4 train a small model for a minute on the stories that ship with charlm"
+	@$(BIN)/charlm-train --minutes 1 --out runs/demo --overwrite
+	@echo "== 2/4 export it, and prove the graph equal to the Torch model"
+	@$(BIN)/charlm-export runs/demo/model.onnx --run runs/demo
+	@echo "== 3/4 generate with it"
+	@$(BIN)/charlm-gen "The lamp" --model runs/demo/model.onnx --length 300 --seed 1
+	@echo "== 4/4 generate with the model that ships, trained on all of H. P. Lovecraft"
+	@$(BIN)/charlm-gen "when i drew nigh the nameless city i kne" \
+		--model infer/models/lovecraft.onnx --length 300 --temperature 0.7 --seed 1
+	@echo
+	@echo "Next, with your own text:"
+	@echo "  . $(BIN)/activate"
+	@echo "  charlm-train YOUR_TEXT.txt --minutes 10"
+	@echo "  charlm-export model.onnx"
+	@echo "  charlm-gen \"Once upon a time\" --length 1000"
+
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(foreach package,$(PACKAGES),-p charlm.$(package))
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.bench
+	$(BIN)/charlm-bench $(ARGS)
+
+# With NO_INSTALL=1 nothing is fetched: $(PYTHON) must have the dependencies, and charlm is
+# linked from this tree.
+ifdef NO_INSTALL
+cuda-check: CUDA_PYTHON := PYTHONPATH="$(CURDIR)/build/linked:$$PYTHONPATH" $(PYTHON)
+cuda-check: build/linked/charlm
+else
+cuda-check: CUDA_PYTHON := $(BIN)/python
+cuda-check: $(VENV)/.dev
+endif
+cuda-check: CUDA_OUT ?= benchmark-results/cuda
+cuda-check:
+	$(CUDA_PYTHON) -m charlm.infer.cli --provider cuda --length 100 --seed 1
+	$(CUDA_PYTHON) -m pytest -m cuda -p no:cacheprovider
+	$(CUDA_PYTHON) -m charlm.benchmarks.cli --provider cuda --out "$(CUDA_OUT)"
+
+build/linked/charlm:
+	mkdir -p $@
+	for package in $(PACKAGES); do ln -sfn "$(CURDIR)/$$package" $@/$$package; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(PACKAGES) tests -name __pycache__ -type d -exec rm -rf {} +
+
+# An editable install knows the files that were there when it was made: make it again when the
+# list of files changes. Edits show at once.
+$(VENV)/.demo: pyproject.toml $(VENV)/.files
+	$(call install,train)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.files
+	$(call install,dev)
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.files
+	$(call install,bench)
+	@touch $@ $(VENV)/.demo
+
+define install
+@echo "== installing charlm[$(1),$(EXTRA)] into $(VENV) (a minute or two the first time)"
+@rm -rf build
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--editable ".[$(1),$(EXTRA)]" "$(TORCH)"
+endef
+
+$(VENV)/.files: FORCE | $(BIN)/python
+	@find $(PACKAGES) -name '*.py' | LC_ALL=C sort > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "charlm needs Python 3.11 or newer, and $(PYTHON) is older or missing;" \
+		"name one: make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,111 @@
+"""The direction of imports, and which commands stay light."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ORDER = ("data", "train", "export", "infer", "benchmarks")
+ALLOWED = {
+    "data": set(),
+    "train": {"data"},
+    "export": {"data", "train"},
+    "infer": {"data"},
+    "benchmarks": {"data", "train", "export", "infer"},
+}
+CONTRACT = "charlm.export.contract"
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Each module that a file imports, anywhere in it, and the line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            yield module, node.lineno
+            yield from ((f"{module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def files(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_imports_flow_from_data_to_benchmarks(package: str) -> None:
+    for path in files(package):
+        for module, line in imports(path):
+            if not module.startswith("charlm."):
+                continue
+            other = module.split(".")[1]
+            through_contract = package == "infer" and (
+                module.startswith(CONTRACT) or CONTRACT == module or module == "charlm.export"
+            )
+            assert other == package or other in ALLOWED[package] or through_contract, (
+                f"{path}:{line}: charlm.{package} may not import {module}"
+            )
+
+
+@pytest.mark.parametrize("package", [*ORDER, "tests"])
+def test_no_bare_import_of_a_folder(package: str) -> None:
+    for path in files(package):
+        for module, line in imports(path):
+            assert module.split(".")[0] not in ORDER, f"{path}:{line}: bare import of {module}"
+
+
+@pytest.mark.parametrize("package", ["data", "infer"])
+def test_torch_and_onnx_are_not_imported(package: str) -> None:
+    for path in files(package):
+        for module, line in imports(path):
+            assert module.split(".")[0] not in ("torch", "onnx"), f"{path}:{line}: {module}"
+
+
+def test_charlm_gen_loads_neither_torch_nor_onnx() -> None:
+    loaded = loaded_after(
+        "from charlm.data import console; from charlm.infer.cli import app; "
+        "code = console.exit_code(app, 'charlm-gen', ['the', '--length', '5', '--seed', '1']); "
+        "assert code == 0"
+    )
+    assert "onnxruntime" in loaded
+    assert not loaded & {"torch", "onnx", "rich", "matplotlib", "pydantic"}
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("charlm.data.cli", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
+        ("charlm.train.cli", {"torch", "onnx", "onnxruntime", "matplotlib"}),
+        ("charlm.export.cli", {"torch", "onnx", "onnxruntime"}),
+        ("charlm.infer.cli", {"torch", "onnx", "onnxruntime", "numpy"}),
+        ("charlm.infer.score_cli", {"torch", "onnx", "onnxruntime", "numpy"}),
+        ("charlm.benchmarks.cli", {"torch", "onnx", "onnxruntime", "tensorflow"}),
+    ],
+)
+def test_help_starts_light(module: str, heavy: set[str]) -> None:
+    loaded = loaded_after(
+        f"from charlm.data import console; from {module} import app; "
+        "code = console.exit_code(app, 'charlm', ['--help']); assert code == 0"
+    )
+    assert not loaded & heavy
+
+
+def test_the_contract_is_light() -> None:
+    loaded = loaded_after("import charlm.export.contract")
+    assert not loaded & {"torch", "onnx", "onnxruntime"}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after running `code`."""
+    report = f"{code}\nimport sys\nprint('\\n'.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", report], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {line.split(".")[0] for line in done.stderr.splitlines()}

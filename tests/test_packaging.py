@@ -1,0 +1,144 @@
+"""The wheel: exactly the packages' files, and it works where it is unpacked."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("data", "train", "export", "infer", "benchmarks")
+DATA_FILES = {
+    "charlm/data/sample.txt",
+    "charlm/infer/models/README.md",
+    "charlm/infer/models/lovecraft.json",
+    "charlm/infer/models/lovecraft.onnx",
+}
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a clean copy, with things lying about that must stay out."""
+    copy = tmp_path_factory.mktemp("clean") / "charlm"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for name in (*PACKAGES, "tests"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "benchmarks" / "results").mkdir(exist_ok=True)
+    (copy / "benchmarks" / "results" / "stray.json").write_text("{}")
+    (copy / "runs").mkdir()
+    (copy / "model.onnx").write_bytes(b"stray")
+    out = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy],
+        check=True,
+        capture_output=True,
+    )
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("installed")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+         "--target", target, wheel],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return target
+
+
+def test_wheel_holds_exactly_the_packages_files(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    sources = {
+        f"charlm/{path.relative_to(ROOT).as_posix()}"
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    typed = {f"charlm/{package}/py.typed" for package in PACKAGES}
+    assert names == sources | typed | DATA_FILES
+
+
+def test_wheel_is_small(wheel: Path) -> None:
+    assert wheel.stat().st_size < 2 << 20
+
+
+def test_every_package_is_listed(wheel: Path) -> None:
+    """A new sub-folder with code in it must be named in pyproject.toml to be shipped."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = set(setuptools["tool"]["setuptools"]["packages"])
+    found = {
+        "charlm." + ".".join(path.parent.relative_to(ROOT).parts)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    assert listed == found
+
+
+def test_installed_wheel_works_from_another_folder(installed: Path, tmp_path: Path) -> None:
+    text = run_installed(
+        installed, tmp_path, "charlm.infer.cli", "the nameless", "--length", "40", "--seed", "1"
+    )
+    assert text.stdout.startswith("the nameless")
+    assert len(text.stdout) == len("the nameless") + 40 + 1
+    assert "Lovecraft" in text.stderr
+
+
+def test_installed_wheel_carries_the_corpus(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import charlm.data.corpus as c; assert str(c.SAMPLE).startswith(" + repr(str(installed))
+        + "); print(len(c.SAMPLE.read_text(encoding='utf-8')))"
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(installed), cwd=tmp_path,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) >= 60_000
+
+
+def test_commands_are_declared(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (entry_points,) = (n for n in archive.namelist() if n.endswith("entry_points.txt"))
+    commands = set(re.findall(r"^(charlm-\w+) =", archive.read(entry_points).decode(), re.M))
+    assert commands == {
+        "charlm-data", "charlm-train", "charlm-export", "charlm-gen", "charlm-score",
+        "charlm-bench",
+    }  # fmt: skip
+
+
+def test_there_is_no_folder_that_shadows_the_packages() -> None:
+    assert not (ROOT / "charlm").exists()
+
+
+def test_neither_onnxruntime_is_a_base_dependency(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith("METADATA"))
+    needs = re.findall(r"^Requires-Dist: (.*)$", archive.read(metadata).decode(), re.M)
+    runtimes = {line for line in needs if line.startswith("onnxruntime")}
+    assert len(runtimes) == 3
+    assert all("extra ==" in line for line in runtimes)
+
+
+def run_installed(
+    installed: Path, folder: Path, module: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=environment(installed),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def environment(installed: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
