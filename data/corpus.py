@@ -1,5 +1,6 @@
 """Reading text files of any size into token ids, and cutting them into splits."""
 
+import bisect
 import codecs
 import hashlib
 import io
@@ -63,17 +64,48 @@ def read_corpus(
     that memory holds the ids and little else.
 
     Raises:
-        CorpusError: a file can't be read, is binary, or is not in `encoding`; the text has
-            fewer than two distinct characters.
+        CorpusError: a file can't be read, is a pipe, is binary, is not in `encoding`, or
+            changed between the two readings; the text has fewer than two distinct characters.
     """
-    digest = hashlib.sha256()
+    where = _named(paths)
+    _refuse_pipes(paths)
+    first, second = hashlib.sha256(), hashlib.sha256()
+    counts = _count(normalisation.stream(read_files(paths, encoding, first)))
+    vocabulary = _vocabulary_of(counts, where)
+    chunks = normalisation.stream(read_files(paths, encoding, second))
+    ids = _encode(chunks, vocabulary, int(counts.sum()))
+    if first.digest() != second.digest():
+        raise CorpusError(f"{where}: changed while it was read; try again")
+    return Corpus(ids, vocabulary, normalisation, first.hexdigest())
+
+
+def _named(paths: Sequence[Path]) -> str:
+    if not paths:
+        raise CorpusError("no text: name at least one file")
+    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+
+
+def _refuse_pipes(paths: Sequence[Path]) -> None:
+    for path in paths:
+        with os_errors_as(CorpusError, f"can't read {path}"):
+            if path.is_fifo() or path.is_char_device():
+                raise CorpusError(
+                    f"{path}: can't be read twice, as a corpus must be; save it as a file first"
+                )
+
+
+def _count(chunks: Iterable[str]) -> npt.NDArray[np.int64]:
+    """How often every code point of Unicode occurs, shape [0x110000]."""
     counts = np.zeros(0x110000, dtype=np.int64)
-    for chunk in normalisation.stream(read_files(paths, encoding, digest)):
+    for chunk in chunks:
         if chunk:
             found = np.bincount(code_points(chunk))
             counts[: len(found)] += found
+    return counts
+
+
+def _vocabulary_of(counts: npt.NDArray[np.int64], where: str) -> Vocabulary:
     present = np.flatnonzero(counts)
-    where = ", ".join(map(str, paths))
     if len(present) == 0:
         raise CorpusError(f"{where}: the text is empty; give a file with text in it")
     if len(present) == 1:
@@ -81,16 +113,20 @@ def read_corpus(
             f"{where}: the text has one distinct character, {chr(present[0])!r}; "
             "there is nothing to predict"
         )
-    vocabulary = Vocabulary(map(chr, present))
-    ids = np.empty(int(counts.sum()), dtype=vocabulary.dtype)
+    return Vocabulary(map(chr, present))
+
+
+def _encode(chunks: Iterable[str], vocabulary: Vocabulary, length: int) -> npt.NDArray[Any]:
+    """Ids, shape [length]. What is new in a file that changed since its characters were
+    counted is left out: the digests tell.
+    """
+    ids = np.zeros(length, dtype=vocabulary.dtype)
     filled = 0
-    for chunk in normalisation.stream(read_files(paths, encoding)):
-        part = vocabulary.encode(chunk)
+    for chunk in chunks:
+        part = vocabulary.encode(chunk, unknown="drop")[: length - filled]
         ids[filled : filled + len(part)] = part
         filled += len(part)
-    if filled != len(ids):
-        raise CorpusError(f"{where}: changed while it was read; try again")
-    return Corpus(ids, vocabulary, normalisation, digest.hexdigest())
+    return ids
 
 
 def read_files(paths: Iterable[Path], encoding: str = "utf-8", digest: Any = None) -> Iterator[str]:
@@ -117,36 +153,56 @@ def read_text(
     decoder = _decoder(encoding)
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     position = 0
-    first = True
+    at_start = True
     while True:
         block = file.read(CHUNK_BYTES)
-        pending = len(decoder.getstate()[0])
-        try:
-            text = decoder.decode(block, final=not block)
-        except UnicodeDecodeError as problem:
-            at = position - pending + problem.start
-            raise CorpusError(
-                f"{name}: not {encoding}: byte 0x{problem.object[problem.start]:02x} at position "
-                f"{at} ({problem.reason}); convert the file or name its --encoding"
-            ) from None
         if digest is not None:
             digest.update(block)
+        before = decoder.getstate()
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeError as problem:
+            raise CorpusError(
+                f"{name}: not {encoding}: {_described(problem, position + len(block))}; "
+                "convert the file or name its --encoding"
+            ) from None
         if "\0" in text:
-            at = position - pending + len(text[: text.index("\0")].encode(encoding))
+            decoder.setstate(before)
+            at = position + _first_nul(decoder, block)
             raise CorpusError(f"{name}: binary data, not text: a NUL at byte position {at}")
-        if first and text:
+        if at_start and text:
             text = text.removeprefix("\ufeff")
-            first = False
+            at_start = False
         position += len(block)
         yield newlines.decode(text, final=not block)
         if not block:
             return
 
 
+def _described(problem: UnicodeError, end: int) -> str:
+    """What could not be decoded; `end` is the position after the last byte that was tried."""
+    if not isinstance(problem, UnicodeDecodeError):
+        return str(problem)
+    at = end - len(problem.object) + problem.start
+    return f"byte 0x{problem.object[problem.start]:02x} at position {at} ({problem.reason})"
+
+
+def _first_nul(decoder: codecs.IncrementalDecoder, block: bytes) -> int:
+    """Where in `block` the first NUL character stands: its last byte, if it has several."""
+    state = decoder.getstate()
+
+    def has_nul(length: int) -> bool:
+        decoder.setstate(state)
+        return "\0" in decoder.decode(block[:length])
+
+    return bisect.bisect_left(range(len(block) + 1), True, key=has_nul) - 1
+
+
 def _decoder(encoding: str) -> codecs.IncrementalDecoder:
     try:
+        "".encode(encoding)  # refuses what is no encoding of text, such as hex and zip
         return codecs.getincrementaldecoder(encoding)()
-    except LookupError:
+    except (LookupError, ValueError):
         raise CorpusError(
             f"unknown encoding {encoding!r}; common ones are utf-8, utf-16, latin-1 and cp1252"
         ) from None

@@ -3,6 +3,7 @@
 The same rules are recorded with the model and applied again to every prompt.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +17,11 @@ NEWLINES = ("keep", "drop", "space")
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What is done to a text before it is cut into characters, in the order of the fields."""
+    """What is done to a text before it is cut into characters.
+
+    Newlines come first, then case, then NFC: so a text that was normalised stays as it is when
+    it is normalised again, even where a newline stood between a letter and its accent.
+    """
 
     case: Literal["keep", "lower"] = "keep"  # keep: capitals are part of how a text looks
     nfc: bool = True  # one code point for é, however it was typed
@@ -31,25 +36,32 @@ class Normalisation:
 
     def __call__(self, text: str) -> str:
         """Normalise a whole text; line ends are LF already (see `corpus.read_text`)."""
+        text = self._replace_newlines(text)
         if self.case == "lower":
             text = text.lower()
         if self.nfc:
             text = unicodedata.normalize("NFC", text)
-        if self.newlines != "keep":
-            text = text.replace("\n", "" if self.newlines == "drop" else " ")
         return text
 
     def stream(self, chunks: Iterable[str]) -> Iterator[str]:
-        """Normalise a text that arrives in chunks; joined, the result is that of the whole."""
+        """Normalise a text that arrives in chunks; joined, the result is that of the whole.
+
+        What follows a chunk's last boundary waits for the next chunk.
+        """
         held: list[str] = []
-        for chunk in chunks:
+        for chunk in map(self._replace_newlines, chunks):
             cut = _last_boundary(chunk)
-            if cut < 0:
+            if cut is None:
                 held.append(chunk)
-                continue
-            yield self("".join((*held, chunk[:cut])))
-            held = [chunk[cut:]]
+            else:
+                yield self("".join((*held, chunk[:cut])))
+                held = [chunk[cut:]]
         yield self("".join(held))
+
+    def _replace_newlines(self, text: str) -> str:
+        if self.newlines == "keep":
+            return text
+        return text.replace("\n", "" if self.newlines == "drop" else " ")
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form, as stored in `config.json` and in a model's metadata."""
@@ -72,10 +84,15 @@ NOTEBOOK = Normalisation(case="lower", nfc=False, newlines="drop")
 """What the notebook does: lower-case everything, delete newlines."""
 
 
-def _last_boundary(text: str) -> int:
-    """The last place in `text` before a space or newline, -1 if there is none.
+_PLAIN = r"[0-9A-Za-z\u3400-\u9fff]"
+_BOUNDARY = re.compile(rf"[ \n]|(?<={_PLAIN}){_PLAIN}")
+"""Where the two sides of a text can be normalised apart: before a space or newline, or between
+two plain letters, digits or ideographs, for scripts and data without spaces. None of them
+composes with what stands before it, and lower-casing a capital sigma, which depends on the
+letters around it (final or not), looks no further than the next of them."""
 
-    Nothing composes with a preceding space, and lower-casing a sigma looks no further than
-    its word, so the two sides can be normalised apart.
-    """
-    return max(text.rfind(" "), text.rfind("\n"))
+
+def _last_boundary(text: str) -> int | None:
+    """The last place in `text` where it can be cut, if there is one."""
+    places = range(len(text) - 1, -1, -1)
+    return next((place for place in places if _BOUNDARY.match(text, place)), None)

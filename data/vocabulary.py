@@ -11,6 +11,7 @@ import numpy.typing as npt
 from charlm.data.errors import VocabularyError
 
 Unknown = Literal["error", "drop"] | str
+SHOWN_AT_MOST = 200  # characters that a message lists; a Chinese model has thousands
 
 
 class Vocabulary:
@@ -20,7 +21,7 @@ class Vocabulary:
         characters: the distinct characters, in any order.
 
     Raises:
-        VocabularyError: no characters, or an entry that is not one character.
+        VocabularyError: no characters, or an entry that is not one character of Unicode text.
     """
 
     def __init__(self, characters: Iterable[str]) -> None:
@@ -28,7 +29,7 @@ class Vocabulary:
         if not self.characters:
             raise VocabularyError("a vocabulary needs at least one character")
         for character in self.characters:
-            if len(character) != 1:
+            if len(character) != 1 or "\ud800" <= character <= "\udfff":  # half of a pair
                 raise VocabularyError(f"a vocabulary holds single characters, not {character!r}")
 
     def __len__(self) -> int:
@@ -72,7 +73,7 @@ class Vocabulary:
         return ids.astype(self.dtype)
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """The text of token ids, shape [characters], any integer type."""
+        """The text of token ids, shape [characters], any integer type, each below `len(self)`."""
         return self._code_points[np.asarray(ids, dtype=np.intp)].tobytes().decode("utf-32-le")
 
     def id_of(self, character: str) -> int:
@@ -89,8 +90,10 @@ class Vocabulary:
             ) from None
 
     def shown(self) -> str:
-        """The characters in one readable line, for messages."""
-        return " ".join(repr(c)[1:-1] if c.isspace() and c != " " else c for c in self.characters)
+        """The characters in one readable line, for messages; the first ones, if there are many."""
+        shown = self.characters[:SHOWN_AT_MOST]
+        line = " ".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+        return line if len(self) <= SHOWN_AT_MOST else f"{line} …"
 
     def to_json(self) -> str:
         """A JSON list; a character's place is its id."""
@@ -105,7 +108,7 @@ class Vocabulary:
         """
         try:
             listed = json.loads(text)
-        except json.JSONDecodeError as problem:
+        except (ValueError, RecursionError) as problem:  # too long a number, too deep a list
             raise VocabularyError(f"the vocabulary is not JSON: {problem}") from problem
         if not isinstance(listed, list) or not all(isinstance(c, str) for c in listed):
             raise VocabularyError("the vocabulary is not a JSON list of characters")

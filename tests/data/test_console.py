@@ -1,0 +1,206 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+
+from charlm.data import console
+from charlm.data.errors import CorpusError
+
+# A command with every way to end, as a process of its own: pipes and signals are real there.
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+import typer
+from charlm.data import console
+from charlm.data.errors import CorpusError
+app = console.make_app()
+
+@app.command()
+def do(what: str = "", debug: console.Debug = False, version: console.Version = False) -> int:
+    "Example: do"
+    if what == "text": print("text" * 5, end="")
+    if what == "much":
+        while True: print("text" * 1000)
+    if what == "error": print("partial", end=""); raise CorpusError("bad text")
+    if what == "interrupt": print("partial", end=""); os.kill(os.getpid(), signal.SIGINT)
+    return 0
+
+console.run(app, "tool")
+"""
+
+# Most ends are harder while Python still holds some of the text.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def command(action: Callable[[], object]) -> typer.Typer:
+    app = console.make_app()
+
+    @app.command()
+    def do(
+        count: Annotated[int, typer.Option()] = 0,
+        debug: console.Debug = False,
+        version: console.Version = False,
+        names: Annotated[list[str] | None, typer.Argument()] = None,
+    ) -> object:
+        return action()
+
+    return app
+
+
+def raising(error: BaseException) -> typer.Typer:
+    def action() -> None:
+        raise error
+
+    return command(action)
+
+
+def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=BUFFERED,
+    )
+
+
+def test_success_is_zero_or_the_commands_own_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.exit_code(command(lambda: None), "tool", []) == 0
+    assert console.exit_code(command(lambda: 3), "tool", []) == 3
+    assert capsys.readouterr() == ("", "")
+
+
+def test_text_goes_to_stdout_and_words_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    console.say("words")
+    assert capsys.readouterr() == ("", "words\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (CorpusError("book.txt: empty"), "tool: book.txt: empty\n"),
+        (CorpusError("a\nname: empty"), "tool: a name: empty\n"),
+        (FileNotFoundError(2, "No such file", "book.txt"), "tool: book.txt: No such file\n"),
+        (OSError("stuck"), "tool: stuck\n"),
+        (
+            UnicodeEncodeError("ascii", "é", 0, 1, "ordinal not in range(128)"),
+            "tool: '\\xe9' can't be written in ascii; set PYTHONIOENCODING=utf-8\n",
+        ),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_code_2(
+    capsys: pytest.CaptureFixture[str], error: Exception, line: str
+) -> None:
+    assert console.exit_code(raising(error), "tool", []) == 2
+    assert capsys.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--no-such"], ["--count", "many"], ["--count"], ["--debugg"]]
+)
+def test_a_wrong_option_is_one_line_and_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert console.exit_code(command(lambda: 0), "tool", arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("tool: ")
+    assert err.endswith(" (see tool --help)\n")
+    assert err.count("\n") == 1
+    assert arguments[0] in err
+
+
+def test_a_choice_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    app = console.make_app()
+
+    @app.command()
+    def do(form: Annotated[str, typer.Argument(metavar="\n\tform")]) -> None: ...
+
+    assert console.exit_code(app, "tool", []) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [CorpusError("empty"), OSError("stuck")])
+def test_debug_raises(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        console.exit_code(raising(error), "tool", ["--debug"])
+
+
+def test_debug_as_an_argument_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.exit_code(raising(CorpusError("empty")), "tool", ["--", "--debug"]) == 2
+
+
+def test_a_bug_is_never_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        console.exit_code(raising(ZeroDivisionError()), "tool", [])
+
+
+def test_interrupted_is_130_and_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.exit_code(raising(KeyboardInterrupt()), "tool", []) == 130
+    assert capsys.readouterr().out == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.exit_code(raising(CorpusError("not reached")), "tool", ["--version"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("charlm ")
+    assert out.count("\n") == 1
+    assert err == ""
+
+
+def test_an_error_ends_the_process_with_2_after_its_text() -> None:
+    ended = run_script("--what", "error")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "partial", "tool: bad text\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to oneself on Windows")
+def test_ctrl_c_ends_the_process_with_130_after_its_text() -> None:
+    ended = run_script("--what", "interrupt")
+    assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (130, "partial", "")
+
+
+def test_debug_shows_a_traceback() -> None:
+    ended = run_script("--what", "error", "--debug")
+    assert ended.returncode != 0
+    assert "Traceback" in ended.stderr
+    assert "CorpusError: bad text" in ended.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe has another error on Windows")
+@pytest.mark.parametrize("what", ["text", "much", "error"])
+def test_a_closed_pipe_ends_silently(what: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, "--what", what],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=BUFFERED,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr:
+        complaints = process.stderr.read()
+    if what == "error":
+        assert (process.wait(), complaints) == (2, b"tool: bad text\n")
+    else:
+        assert (process.wait(), complaints) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("what", ["text", "much"])
+def test_a_full_disk_behind_stdout_is_one_line(what: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", SCRIPT, "--what", what],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=BUFFERED,
+        )
+    assert (ended.returncode, ended.stderr) == (2, "tool: No space left on device\n")

@@ -1,0 +1,119 @@
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.data.errors import SettingsError
+from charlm.data.normalise import CASES, NEWLINES, NOTEBOOK, Normalisation
+
+EVERY = [
+    Normalisation.from_dict({"case": case, "nfc": nfc, "newlines": newlines})
+    for case in CASES
+    for nfc in (True, False)
+    for newlines in NEWLINES
+]
+# What normalisation can trip over: accents that compose, sigmas, characters that grow when they
+# are lower-cased, Hangul that composes from parts, and what lies between words.
+WORDS = "eAΣΑ'’ \n\u0301\u00ad漢0"
+TRICKY = WORDS + "σς:.\u0323\u0345\u200d\u212b\u0130가\u1100\u1161\u11a8字Z"
+texts = st.text(st.sampled_from(TRICKY) | st.characters(exclude_categories=["Cs"]), max_size=30)
+tricky_texts = st.text(st.sampled_from(WORDS), max_size=8)
+
+
+@st.composite
+def chunked(draw: st.DrawFn) -> list[str]:
+    text = draw(texts | tricky_texts)
+    cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+@settings(max_examples=1000)
+@given(chunks=chunked(), rules=st.sampled_from(EVERY))
+def test_a_stream_equals_the_whole_in_any_chunks(chunks: list[str], rules: Normalisation) -> None:
+    assert "".join(rules.stream(chunks)) == rules("".join(chunks))
+
+
+@given(text=texts | tricky_texts, rules=st.sampled_from(EVERY))
+def test_normalising_twice_changes_nothing(text: str, rules: Normalisation) -> None:
+    assert rules(rules(text)) == rules(text)
+
+
+def test_every_single_character_normalises_once_and_for_all() -> None:
+    rules = Normalisation(case="lower")
+    characters = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c <= 0xDFFF]
+    once = [rules(c) for c in characters]
+    assert [rules(c) for c in once] == once
+
+
+@pytest.mark.parametrize(
+    ("chunks", "whole"),
+    [
+        (["e", "\u0301"], "é"),
+        (["a e", "", "\u0301 b"], "a é b"),
+        (["ΟΔΥΣΣΕΥΣ", " ΕΙΜΙ"], "οδυσσευς ειμι"),
+        (["ΟΔΥΣ", "ΣΕΥΣ"], "οδυσσευς"),
+        (["Σ'", "Α 'Σ"], "σ'α 'σ"),
+        (["ΑΣA"], "ασa"),
+        (["ΑΣ'0"], "ας'0"),
+        (["0'Σ"], "0'σ"),
+        (["\u1112\u1161", "\u11ab"], "한"),
+        (["", "", ""], ""),
+    ],
+)
+def test_accents_and_sigmas_across_chunks(chunks: list[str], whole: str) -> None:
+    assert "".join(Normalisation(case="lower").stream(chunks)) == whole
+
+
+@pytest.mark.parametrize(
+    ("newlines", "expected"), [("keep", "One\n\ntwo\n"), ("drop", "Onetwo"), ("space", "One  two ")]
+)
+def test_newlines(newlines: str, expected: str) -> None:
+    rules = Normalisation.from_dict({"newlines": newlines})
+    assert rules("One\n\ntwo\n") == expected
+
+
+def test_an_accent_behind_a_dropped_newline_composes() -> None:
+    assert Normalisation(newlines="drop")("e\n\u0301") == "é"
+    assert Normalisation(newlines="space")("e\n\u0301") == "e \u0301"
+
+
+def test_an_accent_behind_a_dropped_newline_composes_across_chunks_too() -> None:
+    rules = Normalisation(newlines="drop")
+    assert "".join(rules.stream(["a e\n", "\u0301 b"])) == "a é b"
+    assert "".join(rules.stream(["a e\n\u0301"])) == "a é"
+
+
+def test_without_nfc_an_accent_stays_apart() -> None:
+    assert Normalisation(nfc=False)("e\u0301") == "e\u0301"
+    assert Normalisation(nfc=True)("e\u0301") == unicodedata.normalize("NFC", "e\u0301") == "é"
+
+
+def test_the_notebook_lowers_and_deletes_newlines() -> None:
+    assert NOTEBOOK("When I\r drew\n\nNigh e\u0301") == "when i\r drewnigh e\u0301"
+
+
+def test_nothing_is_done_to_case_and_newlines_by_default() -> None:
+    assert Normalisation()("Iä!\nIÄ!\n") == "Iä!\nIÄ!\n"
+
+
+@pytest.mark.parametrize("text", ["x" * 1000, "漢" * 1000, "GATTACA1" * 100])
+def test_a_text_without_spaces_is_not_held_back(text: str) -> None:
+    chunks = [text[:300], text[300:600], text[600:]]
+    first = next(iter(Normalisation(case="lower").stream(chunks)))
+    assert len(first) == 299  # all of the first chunk that can't change any more
+
+
+@pytest.mark.parametrize("rules", EVERY)
+def test_the_json_form_round_trips(rules: Normalisation) -> None:
+    assert Normalisation.from_dict(rules.as_dict()) == rules
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [({"case": "upper"}, "upper"), ({"newlines": "crlf"}, "crlf"), ({"stem": True}, "stem")],
+)
+def test_unknown_rules_are_refused(values: dict[str, object], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        Normalisation.from_dict(values)
