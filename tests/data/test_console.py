@@ -140,8 +140,11 @@ def test_a_bug_is_never_hidden() -> None:
         console.exit_code(raising(ZeroDivisionError()), "tool", [])
 
 
-def test_interrupted_is_130_and_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console.exit_code(raising(KeyboardInterrupt()), "tool", []) == 130
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
+def test_interrupted_is_130_and_silent(
+    capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    assert console.exit_code(raising(error), "tool", []) == 130
     assert capsys.readouterr().out == ""
 
 

@@ -3,7 +3,9 @@ import os
 import socket
 import stat
 import urllib.request
+from collections.abc import Callable
 from dataclasses import replace
+from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 from urllib.error import URLError
@@ -38,6 +40,15 @@ def error_of(source: Source, to: Path, **options: Any) -> str:
         fetch(source, to, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def writing(path: Path, content: bytes) -> Callable[[int], None]:
+    """A watcher of progress that writes a file meanwhile."""
+
+    def progress(_: int) -> None:
+        path.write_bytes(content)
+
+    return progress
 
 
 # A server that works
@@ -90,9 +101,15 @@ def test_a_file_with_another_content_is_never_overwritten(server: Server, to: Pa
 
 
 def test_a_file_that_appears_meanwhile_is_never_overwritten(server: Server, to: Path) -> None:
-    message = error_of(server.source(), to, progress=lambda _: to.write_bytes(b"my own") and None)
+    message = error_of(server.source(), to, progress=writing(to, b"my own"))
     assert "another content" in message
     assert to.read_bytes() == b"my own"
+
+
+def test_the_same_file_that_appears_meanwhile_is_kept(server: Server, to: Path) -> None:
+    fetch(server.source(), to, writing(to, server.content))
+    assert to.read_bytes() == server.content
+    assert names(to.parent) == ["tiny.txt"]
 
 
 def test_a_folder_is_no_file(server: Server, tmp_path: Path) -> None:
@@ -155,6 +172,26 @@ def test_a_cut_without_a_promised_length_is_noticed(server: Server, to: Path) ->
     server.says, server.cuts = None, [100_000]
     fetch(server.source(), to)
     assert server.asked == [None, "bytes=100000-"]
+    assert to.read_bytes() == server.content
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), IncompleteRead(b"")])
+def test_a_connection_that_breaks_is_resumed(
+    server: Server, to: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    blocks: list[bytes] = []
+    read = HTTPResponse.read1
+
+    def break_once(response: HTTPResponse, size: int = -1) -> bytes:
+        if len(blocks) == 1:
+            blocks.append(b"")
+            raise error
+        blocks.append(read(response, size))
+        return blocks[-1]
+
+    monkeypatch.setattr(HTTPResponse, "read1", break_once)
+    fetch(server.source(), to)
+    assert server.asked == [None, f"bytes={len(blocks[0])}-"]
     assert to.read_bytes() == server.content
 
 
@@ -248,11 +285,12 @@ def test_a_server_that_talks_nonsense(server: Server, to: Path) -> None:
 
 
 def test_no_network(server: Server, to: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> NoReturn:
+    def offline(_: object, timeout: float) -> NoReturn:
+        assert timeout == 7
         raise URLError(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
 
     monkeypatch.setattr(urllib.request, "urlopen", offline)
-    message = error_of(SOURCES["lovecraft"], to)
+    message = error_of(SOURCES["lovecraft"], to, timeout=7)
     assert "can't reach raw.githubusercontent.com: Name or service not known" in message
     assert f"download {SOURCES['lovecraft'].url} by other means" in message
 
