@@ -1,0 +1,68 @@
+"""The notebook's procedure in Keras: a one-hot window and a `model.predict` for each character."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.benchmarks.cases.common import Arrays, load_weights, run_of
+from charlm.benchmarks.settings import CaseSettings, Run
+from charlm.data.extras import require
+
+
+def prepare(settings: CaseSettings) -> Run:
+    """Build the notebook's model with the same weights as the other cases'.
+
+    Raises:
+        MissingExtraError: TensorFlow is not installed.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # this row is about the CPU
+    tensorflow = require("tensorflow", "bench")
+    tensorflow.get_logger().setLevel("ERROR")
+    tensorflow.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(settings.threads)
+    arrays, window, characters = load_weights(settings)
+    model = build(require("keras", "bench"), arrays, len(window))
+    return run_of(stream(model, window, characters, settings))
+
+
+def build(keras: Any, arrays: Arrays, length: int) -> Any:
+    """LSTM layers and a softmax over a (length, vocabulary) one-hot window."""
+    vocabulary, hidden = arrays["head.weight"].shape
+    count = sum(name.startswith("lstm.weight_hh") for name in arrays)
+    layers = [keras.layers.LSTM(hidden, return_sequences=n < count - 1) for n in range(count)]
+    head = keras.layers.Dense(vocabulary, activation="softmax")
+    model = keras.Sequential([keras.Input((length, vocabulary)), *layers, head])
+    for number, layer in enumerate(layers):  # the gates' order is Torch's: i, f, c, o
+        names = [f"lstm.{kind}_l{number}" for kind in ("weight_ih", "weight_hh")]
+        bias = arrays[f"lstm.bias_ih_l{number}"] + arrays[f"lstm.bias_hh_l{number}"]
+        layer.set_weights([*(arrays[name].T for name in names), bias])
+    head.set_weights([arrays["head.weight"].T, arrays["head.bias"]])
+    return model
+
+
+def stream(
+    model: Any, window: npt.NDArray[Any], characters: list[str], settings: CaseSettings
+) -> Iterator[str]:
+    """Characters without end, each as the notebook draws it."""
+    random = np.random.default_rng(settings.seed)
+    tokens = window.tolist()
+    while True:
+        one_hot = np.zeros((1, len(tokens), len(characters)))
+        for place, token in enumerate(tokens):
+            one_hot[0, place, token] = 1.0
+        probabilities = model.predict(one_hot, verbose=0)[0]
+        drawn = gibbs(probabilities, settings.temperature, random)
+        yield characters[drawn]
+        tokens = [*tokens[1:], drawn]
+
+
+def gibbs(
+    probabilities: npt.NDArray[np.float32], temperature: float, random: np.random.Generator
+) -> int:
+    """A draw from p ~ exp(-H / T) with H = -log p, as the notebook renormalises."""
+    energies = -np.log(probabilities.astype(np.float64))
+    weights = np.exp(-energies / temperature)
+    return int(random.multinomial(1, weights / weights.sum()).argmax())

@@ -1,0 +1,77 @@
+"""`charlm-bench`: parse, measure, write the report."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charlm.data import console
+
+app = console.make_app()
+
+
+@app.command()
+def bench(
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the report.", show_default="benchmark-results/<date>-<processor>"
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model file.", show_default="the one that ships")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Trials of each case.", show_default="15")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure only this case, or: limits, processes, memory. Repeatable."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A try-out; its figures are noise.")
+    ] = False,
+    provider: Annotated[
+        str, typer.Option(help="cpu, or cuda to measure charlm there too.")
+    ] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads, and cores, of each case.")] = 1,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="REPORT.json", help="Measure nothing: print this report's table."),
+    ] = None,
+    debug: console.Debug = False,
+    version: console.Version = False,
+) -> None:
+    """Measure this machine: charlm, the notebook that it grew out of, and the limit.
+
+    Example: charlm-bench --out results
+    """
+    del debug, version
+    from charlm.benchmarks import markdown, report
+
+    if table is not None:
+        print(markdown.speed_table(report.load(table)))
+        return
+    from charlm.benchmarks import output, suite
+    from charlm.infer.shipped import shipped_model
+
+    plan = suite.Plan(
+        model=model or shipped_model(),
+        provider=provider,
+        threads=threads,
+        only=tuple(only or ()),
+    )
+    plan = suite.quick(plan) if quick else plan
+    plan = plan if rounds is None else replace(plan, rounds=rounds)
+    found = output.measure_and_write(plan, out, console.say)
+    print(markdown.speed_table(found))
+
+
+def main() -> None:
+    """Entry point of the command."""
+    console.run(app, "charlm-bench")
+
+
+if __name__ == "__main__":
+    main()

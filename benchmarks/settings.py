@@ -1,0 +1,57 @@
+"""What a case is told: which model, which threads, how to sample. Small enough for one argument."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from charlm.data.errors import CharlmError
+
+Run = Callable[[int], object]
+"""Does so many units of work (characters, products) and returns what they made."""
+
+PROMPT = "when i drew nigh the nameless city i kne"
+"""The notebook's own seed text: 40 characters."""
+
+
+class CaseFailedError(CharlmError):
+    """A case can't run here; the message is the reason that the report shows."""
+
+
+@dataclass(frozen=True)
+class CaseSettings:
+    """What every case needs, as JSON on the worker's command line.
+
+    Attributes:
+        model: the model file.
+        artifacts: folder of what was derived from it (see `artifacts`).
+    """
+
+    model: str
+    artifacts: str
+    provider: str = "cpu"
+    threads: int = 1  # 0: as many as the library likes
+    temperature: float = 1.0  # the model's own distribution
+    seed: int = 1
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "CaseSettings":
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def artifact(self, name: str) -> Path:
+        """The path of a derived file.
+
+        Raises:
+            CaseFailedError: it could not be made; the message says why.
+        """
+        path = Path(self.artifacts) / name
+        if not path.is_file():
+            failure = path.with_name("failure.txt")
+            reason = failure.read_text(encoding="utf-8") if failure.is_file() else "not made"
+            raise CaseFailedError(f"{name}: {reason}")
+        return path

@@ -1,0 +1,97 @@
+"""`charlm-bench` from the outside, and a whole small run."""
+
+from pathlib import Path
+
+import pytest
+
+from charlm.benchmarks import cli, markdown, suite
+from charlm.benchmarks import report as reports
+from charlm.benchmarks.report import Report
+from charlm.data import console
+from charlm.data.errors import SettingsError
+
+
+def bench(*arguments: object) -> int:
+    return console.exit_code(cli.app, "charlm-bench", [str(given) for given in arguments])
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("--help") == 0
+    shown = capsys.readouterr().out
+    for option in ("--out", "--model", "--rounds", "--only", "--quick", "--provider", "--table"):
+        assert option in shown
+    assert "Example: charlm-bench" in shown
+
+
+def test_table_prints_the_table_of_a_report(
+    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(report.to_json(), encoding="utf-8")
+    assert bench("--table", path) == 0
+    assert capsys.readouterr().out == markdown.speed_table(report) + "\n"
+
+
+def test_a_table_of_something_else_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "other.json"
+    path.write_text("{}", encoding="utf-8")
+    assert bench("--table", path) == 2
+    assert "other.json: not a report of charlm-bench" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--only", "nothing"), "--only is one of keras_window"),
+        (("--provider", "tpu"), "--provider is cpu or cuda, not 'tpu'"),
+        (("--rounds", "0"), "at least 1"),
+        (("--model", "absent.onnx"), "absent.onnx: no such file"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("--quick", "--out", tmp_path, *arguments) == 2
+    shown = capsys.readouterr().err.strip().splitlines()
+    assert len(shown) == 1
+    assert said in shown[0]
+
+
+def test_cuda_cases_belong_to_the_cuda_provider(model_file: Path) -> None:
+    plain = [case.name for case in suite.Plan(model_file).cases()]
+    cuda = [case.name for case in suite.Plan(model_file, provider="cuda").cases()]
+    assert [name for name in cuda if name not in plain] == [
+        "charlm_step_cuda",
+        "charlm_samples_cuda",
+    ]
+    only = suite.Plan(model_file, only=("charlm_step",))
+    assert [case.name for case in only.cases()] == ["charlm_step"]
+
+
+def test_rounds_below_one_are_refused(model_file: Path) -> None:
+    with pytest.raises(SettingsError, match="at least 1"):
+        suite.Plan(model_file, rounds=0)
+
+
+def test_a_small_run_writes_its_report_and_prints_the_table(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "report"
+    names = ("charlm_step", "charlm_step_cuda", "onnx_window")
+    chosen = [word for name in names for word in ("--only", name)]
+    assert bench("--quick", "--model", model_file, "--out", out, *chosen) == 0
+    shown = capsys.readouterr()
+    found = reports.load(out / "report.json")
+    assert shown.out == markdown.speed_table(found) + "\n"
+    assert "round 1 of 2" in shown.err
+    assert [case.name for case in found.cases] == ["onnx_window", "charlm_step", "charlm_step_cuda"]
+    assert [len(case.rates) for case in found.cases[:2]] == [2, 2]
+    gpu = found.cases[2]
+    assert gpu.rates or (gpu.skipped or "").startswith("--provider cuda can't run here")
+    for file in out.iterdir():
+        text = file.read_bytes()
+        assert str(tmp_path).encode() not in text
+        assert str(Path.home()).encode() + b"/" not in text
