@@ -12,11 +12,12 @@
 The batch is symbolic; a state of zeros starts a text. This module imports neither Torch nor onnx.
 """
 
+import contextlib
 import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,9 @@ class Metadata:
             config = json.loads(properties[KEY_CONFIG])
             vocabulary = Vocabulary.from_json(properties[KEY_VOCABULARY])
             if config["vocabulary"] != len(vocabulary):
-                raise ValueError(f"{len(vocabulary)} characters where {KEY_CONFIG} has another size")
+                raise ValueError(
+                    f"{len(vocabulary)} characters where {KEY_CONFIG} has another size"
+                )
             known = {"hidden", "layers", "vocabulary", "normalisation"}
             metadata = cls(
                 hidden=_size("hidden", config["hidden"], MAX_HIDDEN),
@@ -201,6 +204,21 @@ def check_tensors(session: Any, *, hidden: int, layers: int, vocabulary: int, wh
                 f"{where}: not a charlm step graph: its tensors are {shown[:200]}, "
                 f"not {', '.join(wanted)} of {layers} x {hidden} units and {vocabulary} characters"
             )
+
+
+@contextlib.contextmanager
+def runtime_errors_as(error: type[CharlmError], doing: str) -> Iterator[None]:
+    """Turn what ONNX Runtime raises in the block into `error`, in one line.
+
+    Where a damaged file's names are not UTF-8, that is a `UnicodeDecodeError`.
+    """
+    try:
+        yield
+    except Exception as problem:
+        its_own = type(problem).__module__.startswith("onnxruntime")
+        if not (its_own or isinstance(problem, UnicodeDecodeError)):
+            raise
+        raise error(f"{doing}: {str(problem).strip().partition(chr(10))[0]}") from problem
 
 
 def read_model_bytes(path: Path) -> bytes:

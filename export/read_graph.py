@@ -1,14 +1,18 @@
 """Reading the weights back out of a step graph, to prove a file on its own."""
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
+from onnx.shape_inference import InferenceError
 
 from charlm.data.errors import ModelFileError
 from charlm.export import step_graph
 from charlm.export.contract import Metadata
 from charlm.export.weights import Weights
+
+Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 def read_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
@@ -21,32 +25,11 @@ def read_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
     Raises:
         ModelFileError: not an ONNX file, not of charlm, or with other weights than it says.
     """
-    try:
-        model = onnx.load_model_from_string(content)
-        onnx.checker.check_model(model, full_check=True)
-        arrays = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    except (DecodeError, ValueError, onnx.checker.ValidationError) as problem:
-        reason = str(problem).splitlines()[0]
-        raise ModelFileError(f"{where}: not a valid ONNX file: {reason}") from problem
+    model = _load(content, where)
     properties = {entry.key: entry.value for entry in model.metadata_props}
     metadata = Metadata.from_properties(properties, where)
-    hidden, size = metadata.hidden, len(metadata.vocabulary)
-    shapes = {
-        step_graph.TABLE: (size, 1, 4 * hidden),
-        step_graph.RECURRENT: (hidden, 4 * hidden),
-        step_graph.HEAD: (hidden, size),
-        step_graph.HEAD_BIAS: (size,),
-    }
+    arrays = _arrays(model, _shapes(metadata), where)
     upper = range(1, metadata.layers)
-    shapes |= {step_graph.stacked_name(layer): (2 * hidden, 4 * hidden) for layer in upper}
-    shapes |= {step_graph.stacked_bias_name(layer): (4 * hidden,) for layer in upper}
-    for name, shape in shapes.items():
-        array = arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != np.float32:
-            raise ModelFileError(
-                f"{where}: its weights {name!r} are missing or not float32 of shape "
-                f"{list(shape)}: not a step graph that charlm-export wrote"
-            )
     weights = Weights(
         table=arrays[step_graph.TABLE],
         recurrent=arrays[step_graph.RECURRENT],
@@ -56,3 +39,53 @@ def read_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
         head_bias=arrays[step_graph.HEAD_BIAS],
     )
     return weights, metadata
+
+
+def _load(content: bytes, where: str) -> onnx.ModelProto:
+    try:
+        model = onnx.load_model_from_string(content)
+        # Before the checker, which looks for the other files from the current folder.
+        if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
+            raise ModelFileError(f"{where}: its weights are in another file: not a charlm model")
+        onnx.checker.check_model(model, full_check=True)
+        # protobuf gives bytes, or an error, where a string is not UTF-8.
+        texts = [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+        texts += [tensor.name for tensor in model.graph.initializer]
+        if not all(isinstance(text, str) for text in texts):
+            raise ModelFileError(f"{where}: its names or metadata are not UTF-8")
+    except (DecodeError, ValueError, onnx.checker.ValidationError, InferenceError) as problem:
+        reason = str(problem).strip().partition("\n")[0]
+        raise ModelFileError(f"{where}: not a valid ONNX file: {reason}") from problem
+    return model
+
+
+def _shapes(metadata: Metadata) -> dict[str, tuple[int, ...]]:
+    """The shape of each of the weights, by name."""
+    hidden, size = metadata.hidden, len(metadata.vocabulary)
+    shapes: dict[str, tuple[int, ...]] = {
+        step_graph.TABLE: (size, 1, 4 * hidden),
+        step_graph.RECURRENT: (hidden, 4 * hidden),
+        step_graph.HEAD: (hidden, size),
+        step_graph.HEAD_BIAS: (size,),
+    }
+    for layer in range(1, metadata.layers):
+        shapes[step_graph.stacked_name(layer)] = (2 * hidden, 4 * hidden)
+        shapes[step_graph.stacked_bias_name(layer)] = (4 * hidden,)
+    return shapes
+
+
+def _arrays(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], where: str) -> Arrays:
+    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    arrays: Arrays = {}
+    for name, shape in shapes.items():
+        tensor = found.get(name)
+        if tensor is None or tensor.data_type != TensorProto.FLOAT or tuple(tensor.dims) != shape:
+            raise ModelFileError(
+                f"{where}: its weights {name!r} are missing or not float32 of shape "
+                f"{list(shape)}: not a step graph that charlm-export wrote"
+            )
+        try:
+            arrays[name] = numpy_helper.to_array(tensor)
+        except ValueError as problem:
+            raise ModelFileError(f"{where}: its weights {name!r} are damaged") from problem
+    return arrays

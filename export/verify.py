@@ -5,7 +5,8 @@ measured against s = max(1, the tensor's largest magnitude in its stream), since
 trained model can pass 600, where float32 itself is no finer than 6e-5.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charlm.data.errors import ExportError
+from charlm.data.errors import ExportError, ModelFileError
 from charlm.data.extras import require_onnxruntime
 from charlm.export import contract
+from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
 
 BATCHES = (1, 3, 64)
@@ -75,29 +77,63 @@ class _Errors:
         ]
 
 
-def prove(content: bytes, model: CharLSTM) -> Proof:
+def prove(content: bytes, model: CharLSTM, where: str = "the graph") -> Proof:
     """Run a step graph beside the Torch model and compare logits, h and c at every step.
 
     Args:
-        content: the serialised graph; run by ONNX Runtime on the CPU.
+        content: the serialised graph, its weights within; run by ONNX Runtime on the CPU.
         model: the model that it must equal, on the CPU.
+        where: the file's name, for messages.
 
     Raises:
-        ExportError: an error is above its tolerance; the message says where and how large.
+        ModelFileError: ONNX Runtime can't load the graph, or it is no step graph of this size.
+        ExportError: an error is above its tolerance, or a number is not finite; the message says
+            where and how large.
     """
-    runtime = require_onnxruntime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise ExportError(f"{where}: the model's weights hold numbers that are not finite")
+    session = _open(content, model.config, where)
     step: dict[tuple[int, str], float] = {}
     carried: dict[tuple[int, str], float] = {}
     for batch in BATCHES:
-        one, many = _compare(session, model, batch)
+        failed = f"{where}: a step of {batch} streams failed"
+        with contract.runtime_errors_as(ExportError, failed), _one_thread():
+            one, many = _compare(session, model, batch)
         for name, a, b in zip(TENSORS, one.relative(), many.relative(), strict=True):
             step[batch, name], carried[batch, name] = a, b
     _judge("after one step", step, STEP_TOLERANCE)
     _judge(f"within {STEPS} carried steps", carried, CARRIED_TOLERANCE)
     return Proof(step, carried)
+
+
+def _open(content: bytes, config: ModelConfig, where: str) -> Any:
+    runtime = require_onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4  # errors come as exceptions
+    with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        contract.check_tensors(
+            session,
+            hidden=config.hidden,
+            layers=config.layers,
+            vocabulary=config.vocabulary,
+            where=where,
+        )
+    return session
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch without helpers: they gain nothing on steps this small, and beside another busy
+    process each step waits for one that spins: a minute instead of seconds.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.no_grad()

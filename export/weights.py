@@ -57,13 +57,13 @@ class Weights:
 
 
 def from_torch(model: CharLSTM) -> Weights:
-    """Lay out a Torch model's weights as the graph wants them."""
+    """Lay out a copy of a Torch model's weights as the graph wants them."""
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
     transposed: dict[str, Array] = {}
     for name, array in state.items():
         if name.startswith("lstm"):
             array = _reorder(array, TORCH_TO_ONNX)
-        transposed[name] = np.ascontiguousarray(array.T, dtype=np.float32)
+        transposed[name] = np.array(array.T, dtype=np.float32, order="C")
 
     def bias(layer: int) -> npt.NDArray[np.float64]:
         # In float64, so that folding two biases into one rounds once.

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.data.errors import ModelFileError, ProviderError, SettingsError
+from charlm.data.errors import ModelFileError, SettingsError
 from charlm.data.extras import require_onnxruntime
 from charlm.export import contract
 from charlm.export.contract import Metadata
 from charlm.infer import providers
+from charlm.infer.providers import Choice
 
 QUIET = 4  # ONNX Runtime's log severity "fatal": errors come as exceptions, in our words
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 # A step of a model whose weights fit into one core's cache is over before a second thread has
 # woken up; one thread was faster up to here on two cores.
-SINGLE_THREAD_BYTES = 8 << 20
+SINGLE_THREAD_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -52,64 +54,65 @@ def open_model(path: Path, provider: str = "auto", threads: int | None = None) -
     """
     if threads is not None and threads < 1:
         raise SettingsError(f"--threads is at least 1, not {threads}")
-    content = contract.read_model_bytes(path)
+    content, where = contract.read_model_bytes(path), str(path)
     runtime = require_onnxruntime()
-    choice = providers.choose(provider, runtime)
     threads = threads or _threads_for(len(content))
-    session = _open_session(runtime, content, choice.device, threads, str(path))
-    metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map, str(path))
-    _check_tensors(session, metadata, str(path))
+    options = _options(runtime, threads, where)
+    choice = providers.choose(provider, runtime)
+    session, choice = _start(runtime, content, options, where, provider, choice)
+    metadata = _check(session, where)
     return Model(session, metadata, choice.device, threads, choice.note)
+
+
+def _check(session: Any, where: str) -> Metadata:
+    """The metadata of a session whose tensors are those that it gives."""
+    with contract.runtime_errors_as(ModelFileError, f"{where}: its names can't be read"):
+        metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map, where)
+        contract.check_tensors(
+            session,
+            hidden=metadata.hidden,
+            layers=metadata.layers,
+            vocabulary=len(metadata.vocabulary),
+            where=where,
+        )
+    return metadata
 
 
 def _threads_for(size: int) -> int:
     return 1 if size <= SINGLE_THREAD_BYTES else (os.cpu_count() or 1)
 
 
-def _open_session(runtime: Any, content: bytes, device: str, threads: int, where: str) -> Any:
+def _options(runtime: Any, threads: int, where: str) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = QUIET
     # Waiting threads sleep: a core that spins between steps is a core taken from the user.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        # Bytes, not the path: a graph that points at other files then fails to load.
-        session = runtime.InferenceSession(
-            content, options, providers=providers.session_providers(device)
-        )
-    except Exception as problem:
-        if not type(problem).__module__.startswith("onnxruntime"):
-            raise
-        reason = str(problem).splitlines()[0]
-        raise ModelFileError(f"{where}: ONNX Runtime can't load it: {reason}") from problem
-    if device == "cuda" and providers.CUDA not in session.get_providers():
-        raise ProviderError(
-            "--provider cuda can't run here: ONNX Runtime could not start its CUDA provider "
-            "(run with --debug on a shell with ORT_LOGGING_LEVEL=1 to see why); "
-            "or use --provider cpu"
-        )
-    return session
+    # A model given as bytes may still name files in the current folder as its weights. They are
+    # looked for in this folder instead, which is a file and so holds none.
+    options.add_session_config_entry(EXTERNAL_FOLDER, where)
+    return options
 
 
-def _check_tensors(session: Any, metadata: Metadata, where: str) -> None:
-    """Names, types and shapes must be those of the contract; only the batch is free."""
-    state = ("tensor(float)", [metadata.layers, metadata.hidden])
-    inputs = {contract.TOKEN: ("tensor(int64)", []), contract.H: state, contract.C: state}
-    outputs = {
-        contract.LOGITS: ("tensor(float)", [len(metadata.vocabulary)]),
-        contract.H_NEXT: state,
-        contract.C_NEXT: state,
-    }
-    for wanted, found in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
-        described = {
-            tensor.name: (tensor.type, tensor.shape[1:])
-            for tensor in found
-            if tensor.shape and not isinstance(tensor.shape[0], int)
-        }
-        if described != wanted or len(found) != len(wanted):
-            shown = ", ".join(f"{tensor.name} {tensor.type}{tensor.shape}" for tensor in found)
-            raise ModelFileError(
-                f"{where}: not a charlm step graph: its tensors are {shown[:200]}, "
-                f"not {', '.join(wanted)} with the sizes that its metadata give"
-            )
+def _start(
+    runtime: Any, content: bytes, options: Any, where: str, wanted: str, choice: Choice
+) -> tuple[Any, Choice]:
+    """A session on the chosen provider, or on the CPU where `auto` chose CUDA in vain."""
+
+    def session_on(device: str) -> Any:
+        # Its own fall to the CPU is turned off: it prints to stdout, and hides a bad model.
+        chain = providers.session_providers(device)
+        return runtime.InferenceSession(content, options, providers=chain, enable_fallback=0)
+
+    reason = "ONNX Runtime did not start its CUDA provider"
+    if choice.device == "cuda":
+        try:
+            session = session_on("cuda")
+            if providers.CUDA in session.get_providers():
+                return session, choice
+        except Exception as problem:  # of the model or of CUDA: the CPU tells them apart
+            reason = f"{reason}: {str(problem).strip().partition(chr(10))[0]}"
+    with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
+        session = session_on("cpu")
+    return session, choice if choice.device == "cpu" else providers.without_cuda(wanted, reason)

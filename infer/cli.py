@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from charlm.data import console
+from charlm.data.errors import CorpusError
 
 app = console.make_app()
 
@@ -50,7 +51,7 @@ def generate(
 
     seed = sampler.draw_seed() if seed is None else seed
     if prompt == "-":
-        prompt = sys.stdin.read().removesuffix("\n")
+        prompt = _standard_input().removesuffix("\n")
     path = model or shipped.default_model()
     with output.text_output() as out:
         generator = Generator.open(path, provider, threads)
@@ -66,6 +67,18 @@ def generate(
         for number, text in enumerate(texts):
             out.write("\n" + shown if number else shown)
             output.write_live(out, text)
+
+
+def _standard_input() -> str:
+    """All of standard input, read as corpora are: UTF-8, no byte-order mark, line ends as LF."""
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise CorpusError(
+            f"the prompt on standard input is not utf-8: byte 0x{problem.object[problem.start]:02x}"
+            f" at position {problem.start} ({problem.reason}); convert it first"
+        ) from problem
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def main() -> None:

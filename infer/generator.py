@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.errors import SettingsError
+from charlm.data.errors import ModelFileError, SettingsError
 from charlm.data.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
 from charlm.infer import sampler
@@ -79,8 +79,10 @@ class Generator:
         """Token ids of a prompt, normalised as the corpus was.
 
         Raises:
-            VocabularyError: a character that the model does not know.
+            VocabularyError: a character that the model does not know, also as `unknown`.
         """
+        if unknown not in ("error", "drop"):
+            self.vocabulary.id_of(unknown)
         return self.vocabulary.encode(self.metadata.normalisation(prompt), unknown)
 
     def normalised(self, prompt: str, unknown: Unknown = "error") -> str:
@@ -98,6 +100,7 @@ class Generator:
             SettingsError: a length of 0, which has no whole.
         """
         chosen = Settings(**settings)
+        sampler.check_stream(stream)
         if chosen.length == 0:
             raise SettingsError("a text without end can't be returned whole: use stream()")
         return "".join(self._stream(self.encode(prompt, chosen.unknown), chosen, stream))
@@ -108,14 +111,16 @@ class Generator:
         Args:
             prompt: text to go on with; empty starts from a zero state and a character drawn
                 from the training text's frequencies.
-            stream: which of the seed's streams of random numbers; a sample's number.
+            stream: which of the seed's streams of random numbers, from 0; a sample's number.
             settings: fields of `Settings`.
 
         Raises:
             SettingsError: a setting out of range.
             VocabularyError: a character of the prompt that the model does not know.
+            ModelFileError: while it runs: the model's weights are damaged.
         """
         chosen = Settings(**settings)
+        sampler.check_stream(stream)
         return self._stream(self.encode(prompt, chosen.unknown), chosen, stream)
 
     def texts(
@@ -136,14 +141,18 @@ class Generator:
 
     def _texts(self, steps: Iterator[npt.NDArray[np.int64]]) -> Iterator[Iterable[str]]:
         rows: list[Tokens] = []
-        kind = self.vocabulary.dtype
+        drawn = (tokens.astype(self.vocabulary.dtype) for tokens in steps)
 
         def first() -> Iterator[str]:
-            for tokens in steps:
-                rows.append(tokens.astype(kind))
-                yield self.vocabulary.characters[tokens[0]]
+            for position in itertools.count():
+                if position == len(rows):
+                    rows.extend(itertools.islice(drawn, 1))
+                if position == len(rows):
+                    return
+                yield self.vocabulary.characters[rows[position][0]]
 
         yield first()
+        rows.extend(drawn)  # what was not read of the first yet
         for stream in np.stack(rows, axis=1)[1:]:
             yield self.vocabulary.decode(stream)
 
@@ -175,6 +184,7 @@ class Generator:
             first = sampler.draw_initial(initial, next(uniforms), settings.temperature)
             yield characters[first]
             self._read(stepper, np.array([first]))
+        _check_finite(stepper.logits)
         draw = Sampler(stepper.logits, settings.temperature).draw_one
         for uniform in uniforms:
             drawn = draw(uniform)
@@ -199,6 +209,7 @@ class Generator:
             stepper.token[:] = first
             yield stepper.token.copy()
             stepper.step()
+        _check_finite(stepper.logits)
         draw = Sampler(stepper.logits, settings.temperature).draw
         for row in uniforms:
             stepper.token[:] = draw(np.array(row, dtype=np.float32))
@@ -218,6 +229,12 @@ class Generator:
         shape = (len(stepper.token), *h.shape[1:])
         stepper.set_state(np.broadcast_to(h, shape), np.broadcast_to(c, shape))
         stepper.logits[:] = reader.logits
+
+
+def _check_finite(logits: npt.NDArray[np.float32]) -> None:
+    """Once a text: what is not finite stays so, and sampling would make a character of it."""
+    if not np.isfinite(logits).all():
+        raise ModelFileError("the model gives logits that are not finite: its weights are damaged")
 
 
 def _limited(values: Iterator[Any], length: int) -> Iterator[Any]:

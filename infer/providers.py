@@ -49,8 +49,15 @@ def choose(wanted: str, runtime: Any) -> Choice:
     if wanted == "auto" and absent is not None:
         return Choice("cpu")
     reason = _cpu_build(runtime) or absent or _missing_library(runtime)
-    if reason is None:
-        return Choice("cuda")
+    return Choice("cuda") if reason is None else without_cuda(wanted, reason)
+
+
+def without_cuda(wanted: str, reason: str) -> Choice:
+    """What `auto` falls back to where there is a GPU that can't be used.
+
+    Raises:
+        ProviderError: `wanted` is `cuda`, which never falls back.
+    """
     if wanted == "cuda":
         raise ProviderError(f"--provider cuda can't run here: {reason}; or use --provider cpu")
     return Choice("cpu", f"an NVIDIA GPU is here but is not used: {reason}")

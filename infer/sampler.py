@@ -32,17 +32,29 @@ def check_seed(seed: int) -> None:
         raise SettingsError(f"--seed is a number from 0 to 2^64 - 1, not {seed}")
 
 
+def check_stream(stream: int) -> None:
+    """A stream is an unsigned 64-bit number.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    if not 0 <= stream < 1 << 64:
+        raise SettingsError(f"a stream is a number from 0 to 2^64 - 1, not {stream}")
+
+
 def inverse_temperature(temperature: float) -> np.float32:
     """float32(1 / T); 0 stands for greedy choice.
 
     Raises:
-        SettingsError: a temperature that is negative, not finite, or so close to zero that its
+        SettingsError: a temperature that is negative, or so close to zero or so large that its
             inverse is not a float32.
     """
     if temperature == 0:
         return np.float32(0)
-    if not temperature > 0 or not 1e-30 < temperature < 1e30:
-        raise SettingsError(f"--temperature is 0 (greedy) or a number above it, not {temperature}")
+    if not 1e-30 < temperature < 1e30:
+        raise SettingsError(
+            f"--temperature is 0 (greedy) or between 1e-30 and 1e30, not {temperature}"
+        )
     return np.float32(1 / temperature)
 
 

@@ -1,13 +1,14 @@
 """How well a model predicts a text: bits per character, with the state carried throughout."""
 
 import math
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.errors import CorpusError
+from charlm.data.errors import CorpusError, ModelFileError, VocabularyError
 from charlm.data.vocabulary import Unknown
 from charlm.infer.artifact import Model
 from charlm.infer.session import Stepper
@@ -35,7 +36,8 @@ class Score:
     @property
     def perplexity(self) -> float:
         """2 to the bits per character: among how many equal choices the model wavers."""
-        return float(2**self.bits_per_character)
+        bits = self.bits_per_character
+        return float(2**bits) if bits < sys.float_info.max_exp else math.inf
 
     def __add__(self, other: "Score") -> "Score":
         return Score(self.characters + other.characters, self.bits + other.bits)
@@ -50,6 +52,8 @@ class Scorer:
     """
 
     def __init__(self, model: Model, unknown: Unknown = "error") -> None:
+        if unknown not in ("error", "drop"):
+            model.metadata.vocabulary.id_of(unknown)
         self.model, self.unknown = model, unknown
         self.stepper = Stepper(model, batch=1)
         self.logits = np.empty((CHUNK, len(model.metadata.vocabulary)), dtype=np.float32)
@@ -64,13 +68,12 @@ class Scorer:
         Raises:
             VocabularyError: a character that the model does not know.
             CorpusError: fewer than two characters: nothing to predict.
+            ModelFileError: the model's weights are damaged.
         """
-        metadata = self.model.metadata
         h, c = self.stepper.state()
         self.stepper.set_state(np.zeros_like(h), np.zeros_like(c))
         characters, bits, last = 0, 0.0, -1
-        for text in metadata.normalisation.stream(chunks):
-            ids = metadata.vocabulary.encode(text, self.unknown).astype(np.int64)
+        for ids in self._encoded(chunks, where):
             if len(ids) == 0:
                 continue
             if last >= 0:
@@ -81,7 +84,23 @@ class Scorer:
             last = int(ids[-1])
         if characters == 0:
             raise CorpusError(f"{where}: too short to score: it takes at least two characters")
+        if not math.isfinite(bits):
+            raise ModelFileError(
+                "the model gives logits that are not finite: its weights are damaged"
+            )
         return Score(characters, bits)
+
+    def _encoded(self, chunks: Iterable[str], where: str) -> Iterator[npt.NDArray[np.int64]]:
+        """Token ids of the normalised text, in chunks."""
+        metadata, before = self.model.metadata, 0
+        for text in metadata.normalisation.stream(chunks):
+            try:
+                ids = metadata.vocabulary.encode(text, self.unknown)
+            except VocabularyError as problem:
+                place = f"{where}, after {before:,} characters" if before else where
+                raise VocabularyError(f"{place}: {problem}") from None
+            before += len(text)
+            yield ids.astype(np.int64)
 
     def _bits(self, ids: npt.NDArray[np.int64]) -> float:
         """Bits that `ids[1:]` cost, each after those before it; the state moves on."""

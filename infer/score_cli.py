@@ -52,16 +52,18 @@ def score(
         opened = open_model(path, provider, threads)
         console.say(f"charlm-score: {shipped.describe(path)}, {opened.device}")
         scorer = Scorer(opened, unknown)
-        scores: dict[str, Score] = {}
+        scores: list[Score] = []
         for file in files:
-            name = str(file)
-            scores[name] = scorer.score(read_with_progress(file, encoding), name)
+            scores.append(scorer.score(read_with_progress(file, encoding), str(file)))
             if not as_json:
-                out.write(_line(name, scores[name]) + "\n")
+                out.write(_line(str(file), scores[-1]) + "\n")
                 out.flush()
-        total = reduce(add, scores.values())
+        total = reduce(add, scores)
         if as_json:
-            listed = [{"file": name, **_fields(each)} for name, each in scores.items()]
+            listed = [
+                {"file": str(file), **_fields(each)}
+                for file, each in zip(files, scores, strict=True)
+            ]
             out.write(json.dumps({"files": listed, "total": _fields(total)}) + "\n")
         elif len(scores) > 1:
             out.write(_line("total", total) + "\n")

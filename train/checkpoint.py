@@ -108,6 +108,8 @@ class Checkpoint:
         try:
             with os_errors_as(RunError, f"can't read {path}"):
                 saved = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(saved, dict):
+                raise TypeError
             if saved["format"] != FORMAT:
                 raise RunError(f"{path}: format {saved['format']}; this charlm reads {FORMAT}")
             return cls(Setup.from_dict(saved["setup"]), Progress(**saved["progress"]))

@@ -97,27 +97,31 @@ def train(
     # Torch's threads otherwise spin while they wait, and beside another busy process a run of
     # seconds takes minutes. OpenMP reads this once, when Torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from charlm.train.run import train_and_report
-    from charlm.train.start import Request
-
     options = {
         "recipe": recipe, "epochs": epochs, "minutes": minutes, "hidden": hidden,
         "layers": layers, "dropout": dropout, "batch_size": batch_size, "seq_len": seq_len,
         "lr": lr, "clip": clip, "patience": patience, "final": final, "seed": seed,
         "device": device, "threads": threads,
     }  # fmt: skip
-    request = Request(
-        texts=tuple(texts or ()),
-        out=out,
-        resume=resume,
-        overwrite=overwrite,
-        encoding=encoding,
-        case=case,
-        newlines=newlines,
-        nfc=nfc,
-        options=options,
-    )
-    return train_and_report(request)
+    try:
+        from charlm.train.run import train_and_report
+        from charlm.train.start import Request
+
+        request = Request(
+            texts=tuple(texts or ()),
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            encoding=encoding,
+            case=case,
+            newlines=newlines,
+            nfc=nfc,
+            options=options,
+        )
+        return train_and_report(request)
+    except KeyboardInterrupt:  # before training began, or a second time
+        console.say("charlm-train: interrupted; what was saved before is still there")
+        return console.INTERRUPTED
 
 
 def main() -> None:

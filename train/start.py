@@ -169,7 +169,7 @@ def training_config(
         if "minutes" in said:
             defaults["epochs"] = None
     config = replace(base, **(defaults | said))
-    if config.recipe == "notebook" and config.seq_len != WINDOW:
+    if not begun and config.recipe == "notebook" and config.seq_len != WINDOW:
         raise SettingsError(f"--recipe notebook reads windows of {WINDOW}: leave --seq-len out")
     return config
 

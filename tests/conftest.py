@@ -1,0 +1,62 @@
+"""Fixtures that every folder's tests share: a small text, and a small trained run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from charlm.data import console
+from charlm.data.corpus import SAMPLE
+
+TINY_CHARACTERS = 6_000
+
+
+@pytest.fixture(scope="session")
+def prose() -> str:
+    """The first characters of the corpus that ships: real prose, the same everywhere."""
+    return SAMPLE.read_text(encoding="utf-8")[:TINY_CHARACTERS]
+
+
+@pytest.fixture(scope="session")
+def tiny_text(prose: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`prose` in a file."""
+    path = tmp_path_factory.mktemp("text") / "tiny.txt"
+    path.write_text(prose, encoding="utf-8", newline="\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run: two layers of 16 units, trained for a moment. Don't change it.
+
+    The test may copy it; Torch is imported only here, for those who ask for it.
+    """
+    pytest.importorskip("torch")
+    from charlm.train import cli
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    arguments = [
+        str(tiny_text), "--out", str(folder), "--hidden", "16", "--layers", "2", "--epochs", "2",
+        "--batch-size", "4", "--seq-len", "32", "--lr", "0.02", "--threads", "1", "--device", "cpu",
+    ]  # fmt: skip
+    assert console.exit_code(cli.app, "charlm-train", arguments) == 0
+    return folder
+
+
+Train = Callable[..., tuple[int, list[str]]]
+
+
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture[str]) -> Train:
+    """Runs `charlm-train` in this process: its exit code, and its lines on stderr."""
+    pytest.importorskip("torch")
+    from charlm.train import cli
+
+    def run(*arguments: object) -> tuple[int, list[str]]:
+        capsys.readouterr()
+        code = console.exit_code(cli.app, "charlm-train", [str(given) for given in arguments])
+        shown = capsys.readouterr()
+        assert shown.out == "", "stdout is for text"
+        return code, shown.err.splitlines()
+
+    return run

@@ -1,0 +1,99 @@
+"""Small random models and run folders, the same on every machine; nothing is trained."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from safetensors.torch import save_file
+
+from charlm.data.normalise import NOTEBOOK
+from charlm.data.vocabulary import Vocabulary
+from charlm.export import step_graph, weights
+from charlm.export.contract import Metadata
+from charlm.train import run_folder
+from charlm.train.config import ModelConfig
+from charlm.train.model import CharLSTM
+
+# The same examples in every run, however slow the machine is.
+settings.register_profile(
+    "charlm-export",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("charlm-export")
+
+CHARACTERS = " abcdefghijk"
+SUMMARY = {"training": {}, "corpus": {}, "results": {"test_bits_per_character": 2.5}}
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., CharLSTM]:
+    def make(layers: int = 2, hidden: int = 16, scale: float = 1.0, seed: int = 0) -> CharLSTM:
+        random = np.random.RandomState(seed)
+        model = CharLSTM(ModelConfig(len(CHARACTERS), hidden, layers))
+        for parameter in model.parameters():
+            values = random.standard_normal(tuple(parameter.shape)) * scale / np.sqrt(hidden)
+            parameter.data = torch.from_numpy(values.astype(np.float32))
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def metadata_of() -> Callable[[CharLSTM], Metadata]:
+    def describe(model: CharLSTM) -> Metadata:
+        size = model.config.vocabulary
+        return Metadata(
+            hidden=model.config.hidden,
+            layers=model.config.layers,
+            vocabulary=Vocabulary(CHARACTERS),
+            normalisation=NOTEBOOK,
+            initial=tuple((place + 1) / (size * (size + 1) / 2) for place in range(size)),
+            weights_sha256=weights.sha256(model),
+            summary=SUMMARY,
+        )
+
+    return describe
+
+
+@pytest.fixture(scope="session")
+def build(metadata_of: Callable[[CharLSTM], Metadata]) -> Callable[[CharLSTM], bytes]:
+    """The serialised step graph of a model."""
+
+    def build_graph(model: CharLSTM) -> bytes:
+        return step_graph.build(weights.from_torch(model), metadata_of(model))
+
+    return build_graph
+
+
+@pytest.fixture(scope="session")
+def write_run() -> Callable[[Path, CharLSTM], Path]:
+    """Write the run folder of a model, as training would leave it."""
+
+    def write(folder: Path, model: CharLSTM) -> Path:
+        folder.mkdir(parents=True)
+        config = {
+            "format": run_folder.FORMAT,
+            "model": {
+                "vocabulary": model.config.vocabulary,
+                "hidden": model.config.hidden,
+                "layers": model.config.layers,
+                "dropout": 0.0,
+            },
+            "normalisation": NOTEBOOK.as_dict(),
+            "vocabulary": list(CHARACTERS),
+            "initial": list(range(1, len(CHARACTERS) + 1)),
+            "versions": {},
+            **SUMMARY,
+        }
+        (folder / run_folder.CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        save_file(model.state_dict(), folder / run_folder.WEIGHTS)
+        return folder
+
+    return write

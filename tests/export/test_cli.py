@@ -1,0 +1,357 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from charlm.data import console
+from charlm.export import contract, step_graph, verify
+from charlm.export.cli import app
+from charlm.export.contract import Metadata
+from charlm.train.model import CharLSTM
+
+Make = Callable[..., CharLSTM]
+Build = Callable[[CharLSTM], bytes]
+Export = Callable[..., tuple[int, list[str]]]
+
+
+@pytest.fixture
+def export(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Export:
+    """Runs `charlm-export` in an empty current folder: its exit code, and its lines on stderr."""
+    monkeypatch.setattr(verify, "STEPS", 30)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, list[str]]:
+        capsys.readouterr()
+        code = console.exit_code(app, "charlm-export", [str(given) for given in arguments])
+        shown = capsys.readouterr()
+        assert shown.out == "", "stdout is for text"
+        return code, shown.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def run_folder(write_run: Callable[[Path, CharLSTM], Path], make_model: Make) -> Path:
+    """`runs/first` in the current folder."""
+    write_run(Path("runs/first"), make_model())
+    return Path("runs/first")
+
+
+def refused(answer: tuple[int, list[str]], *, saying: str) -> None:
+    """A user's mistake: exit code 2, and one line that says what."""
+    code, lines = answer
+    assert code == 2
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("charlm-export: ")
+    assert saying in lines[0]
+
+
+def files() -> set[str]:
+    return {path.name for path in Path().iterdir()} - {"runs"}
+
+
+def test_a_trained_run_becomes_a_proven_model(
+    export: Export, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "STEPS", 1000)
+    code, lines = export("model.onnx", "--run", tiny_run)
+    assert code == 0
+    assert files() == {"model.onnx", "model.json"}
+    size = Path("model.onnx").stat().st_size
+    assert lines[0].startswith(f"model.onnx: {size:,} bytes, 2 x LSTM(16), ")
+    assert lines[0].endswith(f"proven equal to {tiny_run}")
+    assert [line.split(":")[0] for line in lines[1:3]] == [
+        "  largest relative error, one step",
+        "  largest relative error, 1000 carried steps",
+    ]
+    assert lines[3] == "next: charlm-gen --model model.onnx 'Once upon a time'"
+    properties = {entry.key: entry.value for entry in onnx.load_model("model.onnx").metadata_props}
+    metadata = Metadata.from_properties(properties, "model.onnx")
+    config = json.loads((tiny_run / "config.json").read_text(encoding="utf-8"))
+    assert list(metadata.vocabulary.characters) == config["vocabulary"]
+    assert metadata.normalisation.as_dict() == config["normalisation"]
+    counts = np.array(config["initial"], dtype=np.float64)
+    assert metadata.initial == pytest.approx(counts / counts.sum())
+    for part in ("training", "corpus", "results", "versions"):
+        assert metadata.summary[part] == config[part]
+    bits = config["results"]["test_bits_per_character"]
+    assert metadata.summary["results"]["test_bits_per_character"] == bits > 0
+
+
+def test_json_beside_the_model_repeats_its_metadata(export: Export, run_folder: Path) -> None:
+    assert export("model.onnx")[0] == 0
+    properties = {entry.key: entry.value for entry in onnx.load_model("model.onnx").metadata_props}
+    written = json.loads(Path("model.json").read_text(encoding="utf-8"))
+    assert written.pop(contract.KEY_WEIGHTS) == properties.pop(contract.KEY_WEIGHTS)
+    assert written == {key: json.loads(text) for key, text in properties.items()}
+
+
+def test_without_a_run_the_newest_is_exported(
+    export: Export,
+    run_folder: Path,
+    write_run: Callable[[Path, CharLSTM], Path],
+    make_model: Make,
+) -> None:
+    newer = write_run(Path("runs/a-newer-one"), make_model(hidden=8))
+    os.utime(run_folder / "config.json", (1e9, 1e9))
+    code, lines = export("model.onnx")
+    assert code == 0
+    assert "2 x LSTM(8)" in lines[0]
+    assert str(newer) in lines[0]
+    os.utime(newer / "config.json", (5e8, 5e8))
+    assert "2 x LSTM(16)" in export("model.onnx")[1][0]
+
+
+def test_without_any_run_the_line_to_type_is_shown(export: Export) -> None:
+    refused(export("model.onnx"), saying="train one with charlm-train")
+
+
+def test_a_failed_proof_leaves_no_file(
+    export: Export, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "STEP_TOLERANCE", 0.0)
+    refused(export("model.onnx"), saying="the graph does not equal the Torch model: ")
+    assert files() == set()
+
+
+def test_a_failed_proof_leaves_an_older_model_alone(
+    export: Export, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("model.onnx").write_bytes(b"older")
+    Path("model.json").write_bytes(b"{}")
+    monkeypatch.setattr(verify, "CARRIED_TOLERANCE", -1.0)
+    refused(export("model.onnx"), saying="30 carried steps")
+    assert Path("model.onnx").read_bytes() == b"older"
+    assert Path("model.json").read_bytes() == b"{}"
+    assert files() == {"model.onnx", "model.json"}
+
+
+def test_an_export_replaces_an_older_model(export: Export, run_folder: Path) -> None:
+    Path("model.onnx").write_bytes(b"older")
+    assert export("model.onnx")[0] == 0
+    assert onnx.load_model("model.onnx").producer_name == "charlm"
+
+
+@pytest.mark.parametrize("target", ["no/such/folder/model.onnx", "file/model.onnx", "f.onnx"])
+def test_a_place_that_can_not_be_written(export: Export, run_folder: Path, target: str) -> None:
+    Path("file").touch()
+    Path("f.onnx").mkdir()
+    refused(export(target), saying=f"can't write {target}: ")
+    assert files() == {"file", "f.onnx"}
+    assert not list(Path("f.onnx").iterdir())
+
+
+def test_a_full_disk_leaves_no_file(
+    export: Export, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    refused(export("model.onnx"), saying="can't write model.onnx: no space left on device")
+    assert files() == set()
+
+
+@pytest.mark.parametrize("name", ["model", "model.json", "model.pt"])
+def test_a_model_file_ends_in_onnx(export: Export, run_folder: Path, name: str) -> None:
+    refused(export(name), saying=f"ends in .onnx; try {name}.onnx")
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.onnx", "--verify-only", "b.onnx"]])
+def test_one_file_is_named(export: Export, arguments: list[str]) -> None:
+    refused(export(*arguments), saying="name one file")
+
+
+def test_a_missing_run(export: Export) -> None:
+    refused(export("model.onnx", "--run", "nowhere"), saying="nowhere is not a run folder")
+
+
+def test_a_run_without_weights(export: Export, run_folder: Path) -> None:
+    (run_folder / "model.safetensors").unlink()
+    refused(export("model.onnx"), saying="no epoch has been completed yet")
+
+
+def test_a_run_with_damaged_weights(export: Export, run_folder: Path) -> None:
+    weights = run_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    refused(export("model.onnx"), saying=f"{weights}: damaged")
+
+
+def test_verify_only_with_and_without_the_run(export: Export, run_folder: Path) -> None:
+    assert export("model.onnx")[0] == 0
+    before = Path("model.onnx").read_bytes()
+    code, lines = export("--verify-only", "model.onnx")
+    assert code == 0
+    assert lines[0] == "model.onnx: proven against the weights it carries"
+    assert "one step: logits" in lines[1]
+    assert "30 carried steps: logits" in lines[2]
+    code, lines = export("--verify-only", "model.onnx", "--run", run_folder)
+    assert code == 0
+    assert lines[0] == f"model.onnx: proven against {run_folder}"
+    assert Path("model.onnx").read_bytes() == before
+    assert files() == {"model.onnx", "model.json"}
+
+
+def test_verify_only_against_another_run(
+    export: Export,
+    run_folder: Path,
+    write_run: Callable[[Path, CharLSTM], Path],
+    make_model: Make,
+) -> None:
+    assert export("model.onnx")[0] == 0
+    write_run(Path("runs/other"), make_model(seed=1))
+    answer = export("--verify-only", "model.onnx", "--run", "runs/other")
+    refused(answer, saying="model.onnx was exported from other weights than those of runs/other")
+
+
+def nudge(model: onnx.ModelProto) -> None:
+    (tensor,) = (t for t in model.graph.initializer if t.name == step_graph.TABLE)
+    array = numpy_helper.to_array(tensor).copy()
+    array[3, 0, 5] += 0.5
+    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def exchange_gates(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if list(node.output) == ["i_0", "o_0", "f_0"]:
+            node.output[:] = ["i_0", "f_0", "o_0"]
+
+
+def fix_the_batch(model: onnx.ModelProto) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def lose_a_weight(model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name == step_graph.RECURRENT:
+            tensor.name = "elsewhere"
+    for node in model.graph.node:
+        node.input[:] = ["elsewhere" if n == step_graph.RECURRENT else n for n in node.input]
+
+
+def drop_metadata(model: onnx.ModelProto) -> None:
+    del model.metadata_props[:]
+
+
+def break_a_type(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+
+
+def damage(change: Callable[[onnx.ModelProto], None]) -> None:
+    model = onnx.load_model("model.onnx")
+    change(model)
+    onnx.save_model(model, "model.onnx")
+
+
+@pytest.mark.parametrize("with_run", [True, False])
+@pytest.mark.parametrize(
+    ("change", "saying"),
+    [
+        (exchange_gates, "the graph does not equal the Torch model: "),
+        (fix_the_batch, "model.onnx: "),
+        (lose_a_weight, "its weights 'recurrent' are missing"),
+        (drop_metadata, "not a charlm model"),
+        (break_a_type, "not a valid ONNX file"),
+    ],
+)
+def test_verify_only_refuses_a_wrong_graph(
+    export: Export,
+    run_folder: Path,
+    change: Callable[[onnx.ModelProto], None],
+    saying: str,
+    with_run: bool,
+) -> None:
+    assert export("model.onnx")[0] == 0
+    damage(change)
+    refused(
+        export("--verify-only", "model.onnx", *(["--run", run_folder] if with_run else [])),
+        saying=saying,
+    )
+
+
+def test_verify_only_with_the_run_finds_a_nudged_weight(export: Export, run_folder: Path) -> None:
+    """The file alone can't tell: it is right about the weights that it carries."""
+    assert export("model.onnx")[0] == 0
+    damage(nudge)
+    assert export("--verify-only", "model.onnx")[0] == 0
+    answer = export("--verify-only", "model.onnx", "--run", run_folder)
+    refused(answer, saying="the graph does not equal the Torch model: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x00" * 100, b"\xff" * 100])
+def test_verify_only_refuses_what_is_not_onnx(export: Export, content: bytes) -> None:
+    Path("x.onnx").write_bytes(content)
+    refused(export("--verify-only", "x.onnx"), saying="x.onnx: ")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_verify_only_refuses_a_truncated_file(
+    export: Export, run_folder: Path, share: float
+) -> None:
+    assert export("model.onnx")[0] == 0
+    content = Path("model.onnx").read_bytes()
+    Path("model.onnx").write_bytes(content[: int(len(content) * share)])
+    refused(export("--verify-only", "model.onnx"), saying="model.onnx: ")
+
+
+def test_verify_only_of_a_missing_file(export: Export) -> None:
+    refused(export("--verify-only", "x.onnx"), saying="can't read x.onnx: no such file")
+
+
+def test_verify_only_reads_no_other_file(export: Export, run_folder: Path) -> None:
+    """Weights kept in another file in the current folder, where ONNX would find them."""
+    assert export("model.onnx")[0] == 0
+    model = onnx.load_model("model.onnx")
+    onnx.save_model(
+        model, "x.onnx", save_as_external_data=True, location="x.data", size_threshold=1024
+    )
+    refused(export("--verify-only", "x.onnx"), saying="its weights are in another file")
+
+
+def test_verify_only_of_a_foreign_model(export: Export) -> None:
+    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    twice = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [value], [twice])
+    onnx.save_model(helper.make_model(graph, ir_version=8), "x.onnx")
+    refused(export("--verify-only", "x.onnx"), saying="no charlm.format in its metadata")
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.exit_code(app, "charlm-export", ["--help"]) == 0
+    assert "Example: charlm-export model.onnx --run runs/book" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.exit_code(app, "charlm-export", ["--version"]) == 0
+    assert capsys.readouterr().out.startswith("charlm ")
+
+
+def test_a_bad_option_is_one_line(export: Export) -> None:
+    refused(export("--modle", "x"), saying="--modle")
+
+
+def test_as_a_process(tiny_run: Path, tmp_path: Path) -> None:
+    """The whole command, with the full proof, from a folder of its own."""
+    shutil.copytree(tiny_run, tmp_path / "runs" / "tiny")
+    done = subprocess.run(
+        [sys.executable, "-m", "charlm.export.cli", "model.onnx"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "1000 carried steps" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "model.onnx", "model.json"}

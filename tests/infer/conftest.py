@@ -1,0 +1,147 @@
+"""A small random model as Torch and as a file, and how two paths of sampling are compared."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from charlm.data.normalise import NOTEBOOK
+from charlm.data.vocabulary import Vocabulary
+from charlm.export import step_graph, weights
+from charlm.export.contract import Metadata
+from charlm.infer import sampler
+from charlm.infer.generator import Generator
+from charlm.train.config import ModelConfig
+from charlm.train.model import CharLSTM
+
+# The same examples in every run, however slow the machine is.
+settings.register_profile(
+    "charlm-infer",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("charlm-infer")
+
+Floats = npt.NDArray[np.float32]
+CHARACTERS = " abcdefghijklmnopqrstuvwxyzé"
+HIDDEN, LAYERS = 16, 2
+
+
+def random_model(scale: float = 6.0, seed: int = 0) -> CharLSTM:
+    random = np.random.RandomState(seed)
+    model = CharLSTM(ModelConfig(len(CHARACTERS), HIDDEN, LAYERS))
+    for parameter in model.parameters():
+        values = random.standard_normal(tuple(parameter.shape)) * scale / np.sqrt(HIDDEN)
+        parameter.data = torch.from_numpy(values.astype(np.float32))
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def small_torch() -> CharLSTM:
+    return random_model()
+
+
+@pytest.fixture(scope="session")
+def small_metadata(small_torch: CharLSTM) -> Metadata:
+    counts = np.arange(1, len(CHARACTERS) + 1, dtype=np.float64)
+    return Metadata(
+        hidden=HIDDEN,
+        layers=LAYERS,
+        vocabulary=Vocabulary(CHARACTERS),
+        normalisation=NOTEBOOK,
+        initial=tuple((counts / counts.sum()).tolist()),
+        weights_sha256=weights.sha256(small_torch),
+    )
+
+
+@pytest.fixture(scope="session")
+def small_content(small_torch: CharLSTM, small_metadata: Metadata) -> bytes:
+    return step_graph.build(weights.from_torch(small_torch), small_metadata)
+
+
+@pytest.fixture(scope="session")
+def small_path(small_content: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "small.onnx"
+    path.write_bytes(small_content)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small(small_path: Path) -> Generator:
+    return Generator.open(small_path, "cpu")
+
+
+@pytest.fixture(scope="session")
+def torch_logits() -> Callable[[CharLSTM, str, str], Floats]:
+    """Torch's logits before each character of a text that follows a prompt."""
+
+    def read(model: CharLSTM, characters: str, text: str) -> Floats:
+        ids = torch.tensor([[characters.index(c)] for c in text])
+        with torch.no_grad(), one_thread():
+            hidden, _ = model(ids, model.zero_state(1))
+            logits: Floats = model.head(hidden[:, 0]).numpy()
+        return logits
+
+    return read
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def count_flips() -> Callable[[Floats, list[int], Floats, float], int]:
+    """Compare the characters that one path drew with those that another would have drawn.
+
+    The other path was fed the first one's text. Where it chooses otherwise, the number drawn must
+    lie as close to a boundary between the two choices as the design allows.
+    """
+
+    def count(logits: Floats, drawn: list[int], uniforms: Floats, temperature: float) -> int:
+        wide = logits.astype(np.float32)
+        chosen = sampler.Sampler(wide, temperature).draw(uniforms)
+        inverse = np.float32(1 / temperature)
+        flips = np.flatnonzero(chosen != np.array(drawn))
+        for place in flips:
+            sums = np.cumsum(np.exp((wide[place] - wide[place].max()) * inverse))
+            low, high = sorted((int(chosen[place]), drawn[place]))
+            gap = np.abs(uniforms[place] * sums[-1] - sums[low:high]).min()
+            assert gap <= 2e-5 * max(1, 1 / temperature) * sums[-1], f"position {place}"
+        return len(flips)
+
+    return count
+
+
+@pytest.fixture(scope="session")
+def chi_square() -> Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]:
+    """Pearson's statistic of counts against probabilities, and its 99.99 % quantile.
+
+    Rare outcomes are counted as one; the quantile is Wilson and Hilferty's (1931).
+    """
+
+    def statistic(counts: npt.ArrayLike, shares: npt.ArrayLike) -> tuple[float, float]:
+        found, share = np.asarray(counts, np.float64), np.asarray(shares, np.float64)
+        wanted = share / share.sum() * found.sum()
+        assert not found[wanted == 0].any(), "an impossible outcome"
+        rare = wanted < 5
+        if rare.any():
+            found = np.append(found[~rare], found[rare].sum())
+            wanted = np.append(wanted[~rare], wanted[rare].sum())
+        keep = wanted > 0
+        value = float(((found[keep] - wanted[keep]) ** 2 / wanted[keep]).sum())
+        free = int(keep.sum()) - 1
+        assert free > 0
+        return value, free * (1 - 2 / (9 * free) + 3.719 * np.sqrt(2 / (9 * free))) ** 3
+
+    return statistic

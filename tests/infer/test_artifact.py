@@ -1,0 +1,334 @@
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper, numpy_helper
+
+from charlm.data.errors import ModelFileError, ProviderError, SettingsError
+from charlm.export import contract
+from charlm.export.contract import Metadata
+from charlm.infer import artifact, providers
+from charlm.infer.artifact import open_model
+from charlm.infer.generator import Generator
+
+Change = Callable[[onnx.ModelProto], None]
+
+
+@pytest.fixture
+def altered(small_content: bytes, tmp_path: Path) -> Callable[[Change], Path]:
+    """The small model's file after a change to its protobuf."""
+
+    def write(change: Change) -> Path:
+        model = onnx.load_model_from_string(small_content)
+        change(model)
+        path = tmp_path / "m.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
+def test_a_good_file_opens(small_path: Path, small_metadata: Metadata) -> None:
+    model = open_model(small_path, "cpu")
+    assert (model.device, model.threads, model.note) == ("cpu", 1, None)
+    assert model.metadata.vocabulary == small_metadata.vocabulary
+    assert model.metadata.initial == pytest.approx(small_metadata.initial)
+    assert model.metadata.weights_sha256 == small_metadata.weights_sha256
+    options = model.session.get_session_options()
+    assert options.intra_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_threads_are_chosen_by_size(small_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_model(small_path, "cpu", threads=3).threads == 3
+    monkeypatch.setattr(artifact, "SINGLE_THREAD_BYTES", 10)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    model = open_model(small_path, "cpu")
+    assert model.threads == 2
+    assert model.session.get_session_options().intra_op_num_threads == 2
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_below_one_are_refused(small_path: Path, threads: int) -> None:
+    with pytest.raises(SettingsError, match="--threads is at least 1"):
+        open_model(small_path, "cpu", threads=threads)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x00", b"\xff" * 64, b"onnx", b"\x08\x08" * 1000, bytes(range(256)) * 50]
+)
+def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"m\.onnx: ") as raised:
+        open_model(path, "cpu")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.99, 0.9999])
+def test_a_truncated_file_is_refused(small_content: bytes, tmp_path: Path, share: float) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(small_content[: int(len(small_content) * share)])
+    with pytest.raises(ModelFileError, match=r"m\.onnx: "):
+        open_model(path, "cpu")
+
+
+def test_bytes_turned_over_are_refused_or_harmless(small_content: bytes, tmp_path: Path) -> None:
+    """A flipped byte may hit a weight; anything else must end in one clear error."""
+    path = tmp_path / "m.onnx"
+    random = np.random.RandomState(0)
+    # The names of nodes and tensors stand before the weights, the metadata after them.
+    places = [*random.randint(0, 1900, 200), *random.randint(-1100, 0, 200)]
+    for place, value in zip(places, random.randint(0, 256, 400), strict=True):
+        spoilt = bytearray(small_content)
+        spoilt[place] = value
+        path.write_bytes(spoilt)
+        with contextlib.suppress(ModelFileError):
+            Generator.open(path, "cpu").text("a", length=3)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "huge"])
+def test_what_is_no_model_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "m.onnx"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "empty":
+        path.touch()
+    elif kind == "huge":
+        with path.open("wb") as file:
+            file.truncate(contract.MAX_MODEL_BYTES + 1)
+    with pytest.raises(ModelFileError, match=r"m\.onnx: (no such|is a dir|perm|the file|larger)"):
+        open_model(path, "cpu")
+
+
+def test_a_foreign_model_is_refused(tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["b", 2]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
+    opset = [helper.make_opsetid("", 17)]
+    path = tmp_path / "m.onnx"
+    onnx.save_model(helper.make_model(graph, ir_version=8, opset_imports=opset), path)
+    with pytest.raises(ModelFileError, match=r"no charlm\.format .*not a charlm model"):
+        open_model(path, "cpu")
+
+
+def set_property(key: str, value: str | None) -> Change:
+    def change(model: onnx.ModelProto) -> None:
+        kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != key}
+        del model.metadata_props[:]
+        helper.set_model_props(model, kept if value is None else kept | {key: value})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        (contract.KEY_FORMAT, "2", "upgrade charlm"),
+        (contract.KEY_SAMPLING, "2", "upgrade charlm"),
+        (contract.KEY_CONFIG, None, "lacks"),
+        (contract.KEY_CONFIG, "{}", "lacks"),
+        (contract.KEY_VOCABULARY, "nonsense", "damaged"),
+        (contract.KEY_INITIAL, "[1]", "damaged"),
+    ],
+)
+def test_bad_metadata_is_refused(
+    altered: Callable[[Change], Path], key: str, value: str | None, reason: str
+) -> None:
+    with pytest.raises(ModelFileError, match=rf"m\.onnx: .*{reason}"):
+        open_model(altered(set_property(key, value)), "cpu")
+
+
+def rename(old: str, new: str) -> Change:
+    def change(model: onnx.ModelProto) -> None:
+        for value in (*model.graph.input, *model.graph.output):
+            value.name = new if value.name == old else value.name
+        for node in model.graph.node:
+            node.input[:] = [new if name == old else name for name in node.input]
+            node.output[:] = [new if name == old else name for name in node.output]
+
+    return change
+
+
+def resize(**sizes: int) -> Change:
+    """Metadata that gives other sizes than the graph has."""
+
+    def change(model: onnx.ModelProto) -> None:
+        (entry,) = (e for e in model.metadata_props if e.key == contract.KEY_CONFIG)
+        entry.value = json.dumps(json.loads(entry.value) | sizes)
+
+    return change
+
+
+def another_vocabulary(model: onnx.ModelProto) -> None:
+    characters = "abc"
+    resize(vocabulary=3)(model)
+    set_property(contract.KEY_VOCABULARY, json.dumps(list(characters)))(model)
+    set_property(contract.KEY_INITIAL, "[0.5, 0.25, 0.25]")(model)
+
+
+def fix_the_batch(model: onnx.ModelProto) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def add_an_input(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, ["n"]))
+
+
+def add_an_output(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Identity", ["logits"], ["more"]))
+    model.graph.output.append(
+        helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, ["batch", 28])
+    )
+
+
+def drop_an_output(model: onnx.ModelProto) -> None:
+    del model.graph.output[2]
+
+
+def token_of_another_type(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        rename("token", "tokens"),
+        rename("h", "hidden"),
+        rename("c_next", "cell"),
+        rename("logits", "scores"),
+        resize(hidden=15),
+        resize(layers=1),
+        another_vocabulary,
+        fix_the_batch,
+        add_an_input,
+        add_an_output,
+        drop_an_output,
+        token_of_another_type,
+    ],
+)
+def test_other_tensors_than_the_contracts_are_refused(
+    altered: Callable[[Change], Path], change: Change
+) -> None:
+    with pytest.raises(ModelFileError, match=r"m\.onnx: not a charlm step graph: its tensors are"):
+        open_model(altered(change), "cpu")
+
+
+def test_weights_that_are_not_finite_are_a_clear_error(altered: Callable[[Change], Path]) -> None:
+    def spoil(model: onnx.ModelProto) -> None:
+        for tensor in model.graph.initializer:
+            if tensor.name == "recurrent":
+                array = np.full_like(numpy_helper.to_array(tensor), np.nan)
+                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+    generator = Generator.open(altered(spoil), "cpu")
+    for prompt in ("", "a"):
+        with pytest.raises(ModelFileError, match="not finite: its weights are damaged"):
+            generator.text(prompt, length=5)
+        with pytest.raises(ModelFileError, match="not finite: its weights are damaged"):
+            list(generator.samples(prompt, count=2, length=5))
+
+
+@pytest.mark.parametrize("location", ["m.data", "./m.data", "../place/m.data", "absolute"])
+@pytest.mark.parametrize("where", ["place", "elsewhere"])
+def test_weights_in_another_file_are_never_read(
+    small_content: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    location: str,
+    where: str,
+) -> None:
+    """The file lies ready beside the model, in the current folder or not: it stays unread."""
+    place = tmp_path / "place"
+    place.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    model = onnx.load_model_from_string(small_content)
+    path, data = place / "m.onnx", place / "m.data"
+    onnx.save_model(model, path, save_as_external_data=True, location="m.data", size_threshold=512)
+    lean = onnx.load_model(path, load_external_data=False)
+    outside = [t for t in lean.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    assert outside
+    for tensor in outside:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = str(data) if location == "absolute" else location
+    path.write_bytes(lean.SerializeToString())
+    assert data.stat().st_size > 1000
+    monkeypatch.chdir(tmp_path / where)
+    for named in (path, Path(os.path.relpath(path))):
+        with pytest.raises(ModelFileError, match=r"m\.onnx: ONNX Runtime can't load it: "):
+            open_model(named, "cpu")
+
+
+class RuntimeWithBrokenCuda:
+    """ONNX Runtime whose CUDA provider fails as it starts, with an error or in silence."""
+
+    SessionOptions = onnxruntime.SessionOptions
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.started: list[Any] = []
+
+    def InferenceSession(
+        self, content: bytes, options: Any, providers: list[Any], enable_fallback: int
+    ) -> Any:
+        assert not enable_fallback, "its own fall to the CPU prints to stdout"
+        self.started.append(providers)
+        if len(providers) > 1 and self.error:
+            raise self.error
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(params=[RuntimeError("no cublas\nand more"), None], ids=["error", "silence"])
+def broken_cuda(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> RuntimeWithBrokenCuda:
+    runtime = RuntimeWithBrokenCuda(request.param)
+    monkeypatch.setattr(artifact, "require_onnxruntime", lambda: runtime)
+    monkeypatch.setattr(providers, "choose", lambda *_: providers.Choice("cuda"))
+    return runtime
+
+
+def test_auto_falls_to_the_cpu_where_cuda_does_not_start(
+    small_path: Path, broken_cuda: RuntimeWithBrokenCuda, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = open_model(small_path, "auto")
+    assert model.device == "cpu"
+    assert model.note is not None
+    assert "an NVIDIA GPU is here but is not used" in model.note
+    assert "did not start its CUDA provider" in model.note
+    assert ("no cublas" in model.note) == (broken_cuda.error is not None)
+    assert "\n" not in model.note
+    assert [len(chain) for chain in broken_cuda.started] == [2, 1]
+    assert Generator(model).text("a", length=5, seed=1)
+    assert capfd.readouterr().out == ""
+
+
+def test_cuda_that_does_not_start_is_an_error_where_it_was_asked_for(
+    small_path: Path, broken_cuda: RuntimeWithBrokenCuda
+) -> None:
+    with pytest.raises(ProviderError, match=r"^--provider cuda can't run here: .*--provider cpu$"):
+        open_model(small_path, "cuda")
+
+
+def test_a_bad_file_is_not_blamed_on_cuda(
+    tmp_path: Path, broken_cuda: RuntimeWithBrokenCuda
+) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"garbage")
+    with pytest.raises(ModelFileError, match=r"m\.onnx: ONNX Runtime can't load it"):
+        open_model(path, "cuda")
+
+
+def test_a_cpu_session_is_started_once(small_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = RuntimeWithBrokenCuda(None)
+    monkeypatch.setattr(artifact, "require_onnxruntime", lambda: runtime)
+    assert open_model(small_path, "cpu").device == "cpu"
+    assert runtime.started == [["CPUExecutionProvider"]]

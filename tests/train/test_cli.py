@@ -1,0 +1,236 @@
+"""The command `charlm-train`: its options, its mistakes, and the run folder that it leaves."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from charlm.data import console
+from charlm.data.corpus import split
+from charlm.train import cli, curve, run_folder
+from charlm.train.checkpoint import FILE, Checkpoint
+from charlm.train.evaluate import bits_per_character
+
+Train = Callable[..., tuple[int, list[str]]]
+FAST = [
+    "--hidden", "8", "--epochs", "1", "--batch-size", "4", "--seq-len", "32", "--threads", "1",
+    "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--hidden", "0"], "--hidden is at least 1, not 0"),
+        (["--layers", "0"], "--layers is at least 1"),
+        (["--dropout", "1"], "--dropout is at least 0 and below 1"),
+        (["--dropout", "nan"], "--dropout is at least 0 and below 1"),
+        (["--lr", "-1"], "--lr is a number above 0, not -1"),
+        (["--lr", "nan"], "--lr is a number above 0"),
+        (["--lr", "inf"], "--lr is a number above 0"),
+        (["--clip", "0"], "--clip is a number above 0"),
+        (["--minutes", "0"], "--minutes is a number above 0"),
+        (["--seq-len", "0"], "--seq-len is at least 1"),
+        (["--batch-size", "0"], "--batch-size is at least 1"),
+        (["--epochs", "0"], "--epochs is at least 1"),
+        (["--patience", "-1"], "--patience is at least 0"),
+        (["--threads", "0"], "--threads is at least 1"),
+        (["--seed", "-1"], "--seed is at least 0"),
+        (["--seed", str(2**63)], "--seed is below"),
+        (["--recipe", "nonsense"], "--recipe is one of stateful, notebook, not 'nonsense'"),
+        (["--recipe", "notebook"], "notebook reads windows of 40: leave --seq-len out"),
+        (["--device", "abacus"], "--device is one of auto, cpu, cuda, not 'abacus'"),
+        (["--case", "upper"], "case is one of keep, lower"),
+        (["--newlines", "eat"], "newlines one of keep, drop, space"),
+    ],
+)
+def test_a_setting_out_of_range(
+    options: list[str], words: str, train: Train, tiny_text: Path, tmp_path: Path
+) -> None:
+    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, *options)
+    assert (code, len(lines)) == (2, 1)
+    assert words in lines[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_cuda_where_there_is_none(
+    train: Train, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, "--device", "cuda")
+    assert (code, len(lines)) == (2, 1)
+    assert "--device cuda: " in lines[0]
+    assert "use --device cpu" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--no-such-option"], ["--hidden", "many"], ["--hidden"], ["--lr", "fast"]]
+)
+def test_a_usage_error_is_one_line(arguments: list[str], train: Train) -> None:
+    code, lines = train(*arguments)
+    assert (code, len(lines)) == (2, 1)
+    assert lines[0].endswith("(see charlm-train --help)")
+
+
+def test_help_has_an_example_and_all_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.exit_code(cli.app, "charlm-train", ["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "charlm-train book.txt --minutes 10" in shown
+    for option in cli.train.__annotations__:
+        if option not in ("texts", "return"):
+            assert f"--{option.replace('_', '-')}" in shown
+
+
+def test_the_run_folder(tiny_run: Path) -> None:
+    names = {path.name for path in tiny_run.iterdir()}
+    assert names == {
+        "model.safetensors", "config.json", "metrics.jsonl", "training_state.pt", "README.md",
+        "loss.svg",
+    }  # fmt: skip
+    lines = (tiny_run / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    assert ET.parse(tiny_run / "loss.svg").getroot().tag.endswith("svg")
+    permissions = {path.stat().st_mode & 0o777 for path in tiny_run.iterdir()}
+    assert len(permissions) == 1, "the files differ in their permissions"
+
+
+def test_the_configuration(tiny_run: Path, tiny_text: Path, prose: str) -> None:
+    text = (tiny_run / "config.json").read_text(encoding="utf-8")
+    assert str(tiny_text.parent) not in text, "a path of this machine"
+    config = json.loads(text)
+    assert config["model"] == {
+        "vocabulary": len(set(prose)), "hidden": 16, "layers": 2, "dropout": 0.0,
+    }  # fmt: skip
+    assert config["vocabulary"] == sorted(set(prose))
+    learnt = prose[: len(prose) * 90 // 100]
+    assert config["initial"] == [learnt.count(character) for character in sorted(set(prose))]
+    assert config["corpus"]["files"] == ["tiny.txt"]
+    results = config["results"]
+    assert results["finished"] is True
+    assert results["steps"] == results["total_steps"] == 2 * 43
+    assert config["training"]["lr"] == 0.02
+
+
+def test_the_models_figures_are_those_of_the_weights(tiny_run: Path, prose: str) -> None:
+    run = run_folder.load(tiny_run)
+    parts = split(run.vocabulary.encode(prose))
+    results = run.summary["results"]
+    validation = bits_per_character(run.model, parts.validation)
+    assert results["validation_bits_per_character"] == pytest.approx(validation, abs=1e-4)
+    test = bits_per_character(run.model, parts.test)
+    assert results["test_bits_per_character"] == pytest.approx(test, abs=1e-4)
+
+
+def test_the_model_card(tiny_run: Path, tiny_text: Path) -> None:
+    card = (tiny_run / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# tiny\n")
+    assert "2 × LSTM(16)" in card
+    assert "on the last 5 %, scored once" in card
+    assert str(tiny_text.parent) not in card
+
+
+def test_the_loss_curve_depends_on_the_metrics_only() -> None:
+    metrics = [
+        {"epoch": 1, "train_bits": 3.0, "validation_bits": None},
+        {"epoch": 2, "train_bits": 2.0, "validation_bits": None},
+    ]
+    assert curve.draw(metrics) == curve.draw(metrics)
+    assert b"<svg" in curve.draw(metrics)
+    judged = [record | {"validation_bits": 2.5} for record in metrics]
+    assert curve.draw(judged) != curve.draw(metrics)
+
+
+def test_final_learns_from_95_percent(
+    train: Train, tiny_text: Path, tmp_path: Path, prose: str
+) -> None:
+    folder = tmp_path / "run"
+    assert train(tiny_text, "--out", folder, *FAST, "--final")[0] == 0
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert sum(config["initial"]) == len(prose) * 95 // 100
+    assert config["results"]["validation_bits_per_character"] is None
+    assert config["results"]["test_bits_per_character"] > 0
+    assert "the first 95 %" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_tiny_budget(train: Train, tiny_text: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    settings = FAST[:2] + FAST[4:]
+    code, _ = train(tiny_text, "--out", folder, *settings, "--minutes", "0.001")
+    assert code == 0
+    progress = Checkpoint.load(folder).progress
+    assert progress.total_steps == progress.step
+    training = json.loads((folder / "config.json").read_text(encoding="utf-8"))["training"]
+    assert (training["minutes"], training["epochs"]) == (0.001, None)
+
+
+def test_the_notebooks_recipe(train: Train, tiny_text: Path, tmp_path: Path, prose: str) -> None:
+    folder = tmp_path / "run"
+    code, _ = train(
+        tiny_text, "--out", folder, "--recipe", "notebook", "--hidden", "8", "--threads", "1",
+        "--device", "cpu", "--epochs", "1", "--case", "lower", "--no-nfc", "--newlines", "drop",
+    )  # fmt: skip
+    assert code == 0
+    saved = Checkpoint.load(folder)
+    training = saved.setup.training
+    assert (training.batch_size, training.seq_len, training.lr) == (192, 40, 1e-3)
+    learnt = len(prose.lower().replace("\n", "")) * 90 // 100
+    windows = math.ceil((learnt - 40) / 3)
+    assert saved.progress.step == math.ceil(windows / 192)
+    assert not [c for c in saved.setup.vocabulary if c.isupper() or c == "\n"]
+
+
+def test_progress_names_what_comes_next(train: Train, tiny_text: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a [run]"
+    code, lines = train(tiny_text, "--out", folder, *FAST)
+    assert code == 0
+    assert lines[0].startswith(f"{folder}: 6,000 characters, ")
+    assert re.match(r"epoch 1: training \d\.\d+, validation \d\.\d+ bits/char, ", lines[1])
+    assert lines[2].startswith("  ")
+    assert re.match(re.escape(f"{folder}: test ") + r"\d\.\d+ bits/char", lines[-2])
+    assert lines[-1] == f"next: charlm-export model.onnx --run '{folder}'"
+
+
+def test_without_a_text_the_corpus_that_ships(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, lines = train(*FAST, "--hidden", "4", "--seq-len", "256", "--batch-size", "64")
+    assert code == 0
+    assert lines[0].startswith(f"{Path('runs/sample')}: ")
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "A"}, "A")])
+def test_openmp_is_told_to_wait_quietly_before_torch_comes(
+    given: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    """In a fresh interpreter, where Torch's import is what looks."""
+    program = """
+import os, sys
+class Look:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"))
+            sys.exit()
+sys.meta_path.insert(0, Look())
+from charlm.train import cli
+cli.train()
+"""
+    clean = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env=clean | given, capture_output=True, text=True,
+        check=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert shown.stdout.strip() == expected
+
+
+def test_the_state_holds_no_more_than_plain_containers_and_tensors(tiny_run: Path) -> None:
+    saved = torch.load(tiny_run / FILE, weights_only=True)
+    assert set(saved) == {"format", "setup", "progress"}

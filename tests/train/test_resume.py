@@ -1,0 +1,167 @@
+"""Runs that are killed and resumed end, bit for bit, as one that was never killed.
+
+Processes are really killed, by `kill_driver.py`, at moments that do not depend on the clock.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from charlm.data import console
+from charlm.train import cli, run_folder
+from charlm.train.checkpoint import FILE, Checkpoint
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
+
+DRIVER = Path(__file__).with_name("kill_driver.py")
+SETTINGS = [
+    "--layers", "2", "--hidden", "12", "--dropout", "0.3", "--batch-size", "4", "--seq-len", "60",
+    "--epochs", "3", "--lr", "0.02", "--seed", "11", "--threads", "1", "--device", "cpu",
+]  # fmt: skip
+EPOCH = 23  # steps: a stream has 1,349 targets
+SAVES_AN_EPOCH = 5  # after every fifth step, and at the end; and one at the very beginning
+
+Options = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is never killed, and never saves but at the ends of epochs."""
+    folder = tmp_path_factory.mktemp("reference") / "run"
+    arguments = [str(tiny_text), "--out", str(folder), *SETTINGS]
+    assert console.exit_code(cli.app, "charlm-train", arguments) == 0
+    assert Checkpoint.load(folder).progress.step == 3 * EPOCH
+    return folder
+
+
+def drive(moment: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-W", "error", str(DRIVER), moment, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def kill(moment: str, *arguments: object) -> None:
+    ended = drive(moment, *arguments)
+    assert ended.returncode == -signal.SIGKILL, f"{moment} never came: {ended.stderr}"
+
+
+def resume(folder: Path, *arguments: object) -> None:
+    given = [*arguments, "--resume", "--out", folder]
+    assert console.exit_code(cli.app, "charlm-train", list(map(str, given))) == 0
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.glob(".*"))
+
+
+def assert_equal(folder: Path, reference: Path) -> None:
+    """Weights, optimiser, schedule, random state and metrics are the same, bit for bit."""
+    weights = (folder / run_folder.WEIGHTS).read_bytes()
+    assert weights == (reference / run_folder.WEIGHTS).read_bytes()
+    ours, theirs = Checkpoint.load(folder).progress, Checkpoint.load(reference).progress
+    assert ours.finished
+    assert ours.best_weights is not None
+    for name in ("weights", "best_weights", "optimiser", "schedule", "rng", "carried"):
+        assert_deeply_equal(getattr(ours, name), getattr(theirs, name), name)
+    timeless = [untimed(record) for record in ours.metrics]
+    assert timeless == [untimed(record) for record in theirs.metrics]
+    assert (ours.test_bits, ours.best_epoch) == (theirs.test_bits, theirs.best_epoch)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {FILE, *run_folder.DERIVED}, "no temporary files are left"
+    lines = (folder / run_folder.METRICS).read_text().splitlines()
+    assert len(lines) == len(ours.metrics) == 3
+
+
+def untimed(record: Options) -> Options:
+    return {key: value for key, value in record.items() if key != "characters_per_second"}
+
+
+def assert_deeply_equal(one: Any, other: Any, where: str) -> None:
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_deeply_equal(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+            assert_deeply_equal(left, right, f"{where}.{index}")
+    else:
+        assert one == other, where
+
+
+@pytest.mark.parametrize(
+    ("moment", "step"),
+    [
+        pytest.param(f"step:{EPOCH + 8}", EPOCH + 7, id="in the middle of an epoch"),
+        pytest.param(f"write:{FILE}:4", 10, id="while the state is written"),
+        pytest.param(f"rename:{FILE}:9", EPOCH + 7, id="before the state takes its name"),
+        pytest.param(f"renamed:{FILE}:{1 + SAVES_AN_EPOCH}", EPOCH, id="before the other files"),
+        pytest.param(f"write:{run_folder.CONFIG}:2", 2 * EPOCH, id="among the other files"),
+        pytest.param(f"write:{run_folder.CURVE}:1", 3 * EPOCH, id="when all was trained"),
+    ],
+)
+def test_killed_and_resumed(
+    moment: str, step: int, reference: Path, tiny_text: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    kill(moment, tiny_text, "--out", folder, *SETTINGS)
+    assert bool(leftovers(folder)) == moment.startswith(("write:", "rename:"))
+    assert Checkpoint.load(folder).progress.step == step
+    resume(folder)
+    assert_equal(folder, reference)
+
+
+def test_killed_in_the_very_first_save(reference: Path, tiny_text: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    kill(f"write:{FILE}:1", tiny_text, "--out", folder, *SETTINGS)
+    assert [path.suffix for path in folder.iterdir()] == [".tmp"]
+    resume(folder, tiny_text, *SETTINGS)  # nothing was saved, so all has to be named again
+    assert_equal(folder, reference)
+
+
+def test_killed_again_and_again(reference: Path, tiny_text: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    kill(f"step:{EPOCH - 1}", tiny_text, "--out", folder, *SETTINGS)
+    for moment in (f"rename:{FILE}:2", "step:13", f"write:{run_folder.WEIGHTS}:2"):
+        kill(moment, "--resume", "--out", folder)
+    resume(folder)
+    assert_equal(folder, reference)
+
+
+@pytest.mark.parametrize(("name", "step"), [("SIGINT", EPOCH + 6), ("SIGTERM", EPOCH)])
+def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(
+    name: str, step: int, reference: Path, tiny_text: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a run"
+    ended = drive(f"{name}:{step}", tiny_text, "--out", folder, *SETTINGS)
+    assert ended.returncode == 128 + signal.Signals[name]
+    assert ended.stdout == ""
+    assert ended.stderr.splitlines()[-1] == (
+        f"stopped and saved at step {step}; go on with: charlm-train --resume --out '{folder}'"
+    )
+    assert Checkpoint.load(folder).progress.step == step
+    assert not leftovers(folder)
+    if step > EPOCH:
+        assert (folder / run_folder.CURVE).is_file()  # there is a first epoch to draw
+    resume(folder)
+    assert_equal(folder, reference)
+
+
+def test_a_finished_run_resumed_has_its_files_written_anew(
+    reference: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / FILE).write_bytes((reference / FILE).read_bytes())
+    resume(folder)
+    assert "is finished already" in capfd.readouterr().err
+    for name in (*run_folder.DERIVED, FILE):
+        if name != run_folder.CARD:  # it bears the folder's name, here the same
+            assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
