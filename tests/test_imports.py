@@ -46,7 +46,7 @@ def test_imports_flow_from_data_to_benchmarks(package: str) -> None:
                 continue
             other = module.split(".")[1]
             through_contract = package == "infer" and (
-                module.startswith(CONTRACT) or CONTRACT == module or module == "charlm.export"
+                module.startswith(CONTRACT) or module == CONTRACT or module == "charlm.export"
             )
             assert other == package or other in ALLOWED[package] or through_contract, (
                 f"{path}:{line}: charlm.{package} may not import {module}"

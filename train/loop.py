@@ -2,9 +2,7 @@
 
 import math
 import time
-from typing import Any, Protocol
 
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,36 +11,20 @@ from torch.optim.lr_scheduler import OneCycleLR
 from charlm.data.corpus import Splits
 from charlm.data.errors import TrainingError
 from charlm.data.vocabulary import Vocabulary
+from charlm.train.batches import make_batches
 from charlm.train.budget import WarmUp, steps_for
 from charlm.train.checkpoint import Checkpoint, Progress, Setup, Tensors
-from charlm.train.config import TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM, State
+from charlm.train.observer import Observer
 from charlm.train.optimise import clip_gradients, make_optimiser, make_schedule
+from charlm.train.randomness import random_state, set_random_state
 from charlm.train.sample import sample_tokens
-from charlm.train.streams import Streams
-from charlm.train.windows import Windows
 
 SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU
 SAVE_SECONDS = 30.0
 PROBE_CHARACTERS = 4096  # scored in the warm-up to learn what an evaluation takes
-
-
-class Observer(Protocol):
-    """What a training run tells whoever watches it."""
-
-    def stepped(self, progress: Progress, bits: float, characters_per_second: float) -> None:
-        """After every few steps: the mean training loss of this epoch, and the speed."""
-
-    def evaluated(self, record: dict[str, Any], text: str) -> None:
-        """After each epoch: its line of `metrics.jsonl`, and a sample of text."""
-
-    def must_stop(self) -> bool:
-        """Whether to save and stop now."""
-
-    def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
-        """Keep the run's state; called every half minute, and at the end of each epoch."""
 
 
 class Trainer:
@@ -71,7 +53,7 @@ class Trainer:
         self.optimiser = make_optimiser(self.model, config)
         self.schedule: OneCycleLR | None = None
         self.progress = progress or Progress(
-            self._weights(), self.optimiser.state_dict(), _rng(config.device)
+            self._weights(), self.optimiser.state_dict(), random_state(config.device)
         )
         self.carried = self._restore() if progress else self.model.zero_state(config.batch_size)
         self.loss_sum = torch.tensor(
@@ -278,7 +260,7 @@ class Trainer:
             assert self.schedule is not None  # a recipe with a schedule saved it
             self.schedule.load_state_dict(progress.schedule)
         self.optimiser.load_state_dict(progress.optimiser)
-        _set_rng(config.device, progress.rng)
+        set_random_state(config.device, progress.rng)
         if progress.carried is None:
             return self.model.zero_state(config.batch_size)
         h, c = progress.carried
@@ -292,7 +274,7 @@ class Trainer:
         progress.weights = self._weights()
         progress.optimiser = self.optimiser.state_dict()
         progress.schedule = self.schedule.state_dict() if self.schedule is not None else None
-        progress.rng = _rng(self.config.device)
+        progress.rng = random_state(self.config.device)
         progress.carried = (self.carried[0].cpu(), self.carried[1].cpu())
         observer.save(Checkpoint(self.setup, progress), epoch_ended)
         self.since_save = time.perf_counter()
@@ -307,26 +289,3 @@ class Trainer:
         self.progress.epoch_seconds += now - self.clock
         self.clock = now
         return self.progress.epoch_seconds
-
-
-def make_batches(config: TrainingConfig, ids: npt.NDArray[Any]) -> Streams | Windows:
-    """The batches of a recipe.
-
-    Raises:
-        CorpusError: `ids` are too few for them.
-    """
-    if config.recipe == "notebook":
-        return Windows(ids, config.batch_size, config.seed)
-    return Streams(ids, config.batch_size, config.seq_len)
-
-
-def _rng(device: str) -> Tensor:
-    """The state of the generator that dropout draws from."""
-    return torch.cuda.get_rng_state() if device == "cuda" else torch.get_rng_state()
-
-
-def _set_rng(device: str, state: Tensor) -> None:
-    if device == "cuda":
-        torch.cuda.set_rng_state(state)
-    else:
-        torch.set_rng_state(state)

@@ -14,7 +14,7 @@ from charlm.train.signals import StopSignals
 
 
 class Display:
-    """Shows a run on stderr and writes its folder; see `loop.Observer`.
+    """Shows a run on stderr and writes its folder; see `observer.Observer`.
 
     Args:
         console: where to show it; the bar is left out where that is no terminal.

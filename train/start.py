@@ -14,6 +14,7 @@ from charlm.data.errors import CorpusError, RunError, SettingsError
 from charlm.data.files import os_errors_as, remove_leftovers
 from charlm.data.normalise import Normalisation
 from charlm.train import checkpoint, run_folder
+from charlm.train.batches import make_batches
 from charlm.train.checkpoint import Progress, Setup
 from charlm.train.config import (
     DEVICES,
@@ -23,7 +24,6 @@ from charlm.train.config import (
     TrainingConfig,
     difference,
 )
-from charlm.train.loop import make_batches
 
 MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
 
