@@ -12,7 +12,7 @@ EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo cuda; \
 .PHONY: help demo test check format bench cuda-check clean FORCE
 
 help:
-	@echo "make demo        set up, train a small model for a minute, export it, generate text"
+	@echo "make demo        set up, train a small model for about a minute, export it, generate text"
 	@echo "make test        set up, run all tests"
 	@echo "make check       format, lint and types"
 	@echo "make format      mend what a program can mend"
@@ -21,7 +21,7 @@ help:
 	@echo "make clean       remove .venv and everything built"
 
 demo: $(VENV)/.demo
-	@echo "== 1/4 train a small model for a minute on the stories that ship with charlm"
+	@echo "== 1/4 train a small model for about a minute on the stories that ship with charlm"
 	@$(BIN)/charlm-train --minutes 1 --out runs/demo --overwrite
 	@echo "== 2/4 export it, and prove the graph equal to the Torch model"
 	@$(BIN)/charlm-export runs/demo/model.onnx --run runs/demo

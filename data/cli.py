@@ -20,9 +20,20 @@ def list_corpora(
     """
     del debug, version
     if context.invoked_subcommand is None:
-        from charlm.data.catalogue import catalogue
+        _print_catalogue()
 
-        print(catalogue())
+
+@app.command("list")
+def list_command(debug: console.Debug = False) -> None:
+    """List the corpora that charlm knows, as the bare command does."""
+    del debug
+    _print_catalogue()
+
+
+def _print_catalogue() -> None:
+    from charlm.data.catalogue import catalogue
+
+    print(catalogue())
 
 
 @app.command()

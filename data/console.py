@@ -47,6 +47,9 @@ def run(app: typer.Typer, name: str) -> None:
     A user's mistake is one line on stderr and exit code 2; Ctrl-C ends with 130; a reader that
     closed the pipe ends it silently.
     """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # the caller closed it: what is written goes nowhere
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     sys.exit(exit_code(app, name, sys.argv[1:]))
 
 

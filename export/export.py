@@ -38,16 +38,17 @@ def export_run(run: Path, model: Path) -> Exported:
     if model.suffix != ".onnx":
         raise ExportError(f"{model}: a model file's name ends in .onnx; try {model.name}.onnx")
     trained = run_folder.load(run)
+    laid_out = weights.from_torch(trained.model)
     metadata = Metadata(
         hidden=trained.model.config.hidden,
         layers=trained.model.config.layers,
         vocabulary=trained.vocabulary,
         normalisation=trained.normalisation,
         initial=trained.initial,
-        weights_sha256=weights.sha256(trained.model),
+        weights_sha256=weights.sha256(laid_out),
         summary=trained.summary,
     )
-    content = step_graph.build(weights.from_torch(trained.model), metadata)
+    content = step_graph.build(laid_out, metadata)
     proof = prove(content, trained.model, str(model))
     # Both are on the disk before either takes its name.
     side = model.with_suffix(".json")
@@ -78,6 +79,6 @@ def verify_file(model: Path, run: Path | None) -> Proof:
     if run is None:
         return prove(content, weights.to_torch(own_weights), str(model))
     trained = run_folder.load(run)
-    if weights.sha256(trained.model) != metadata.weights_sha256:
+    if weights.sha256(weights.from_torch(trained.model)) != metadata.weights_sha256:
         raise ExportError(f"{model} was exported from other weights than those of {run}")
     return prove(content, trained.model, str(model))

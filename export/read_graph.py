@@ -10,7 +10,7 @@ from onnx.shape_inference import InferenceError
 from charlm.data.errors import ModelFileError
 from charlm.export import step_graph
 from charlm.export.contract import Metadata
-from charlm.export.weights import Weights
+from charlm.export.weights import Weights, sha256
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -38,6 +38,11 @@ def read_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
         head=arrays[step_graph.HEAD],
         head_bias=arrays[step_graph.HEAD_BIAS],
     )
+    if sha256(weights) != metadata.weights_sha256:
+        raise ModelFileError(
+            f"{where}: its weights are not those that it was written with (their sha256 differs "
+            "from its metadata's): the file is damaged; export it again"
+        )
     return weights, metadata
 
 

@@ -64,7 +64,8 @@ class _Errors:
     def add(self, found: Sequence[Any], wanted: Sequence[Any]) -> None:
         for index, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
             batch = len(ours)
-            error = np.abs(ours - theirs).reshape(batch, -1).max(axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):
+                error = np.abs(ours - theirs).reshape(batch, -1).max(axis=1)
             magnitude = np.abs(theirs).reshape(batch, -1).max(axis=1)
             # np.maximum keeps NaN, so a graph that gives NaN can't pass.
             self.error[index] = np.maximum(self.error[index], error)
@@ -148,6 +149,8 @@ def _compare(session: Any, model: CharLSTM, batch: int) -> tuple[_Errors, _Error
     for _ in range(STEPS):
         before = [_batch_first(part) for part in state]
         logits, state = model.step(token, state)
+        if not logits.isfinite().all():
+            raise ExportError("the Torch model gives logits that are not finite: train it anew")
         wanted = [logits.numpy(), *(_batch_first(part) for part in state)]
         one.add(_run(session, token, before), wanted)
         carried = _run(session, token, own)

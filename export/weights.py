@@ -1,7 +1,7 @@
 """A model's weights as the graph lays them out, from Torch and back."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -108,13 +108,17 @@ def to_torch(weights: Weights) -> CharLSTM:
     return model.eval()
 
 
-def sha256(model: CharLSTM) -> str:
-    """The identity of a model's weights: a hash of names, shapes and little-endian float32."""
+def sha256(weights: Weights) -> str:
+    """The identity of a model's weights: a hash of names, shapes and little-endian float32.
+
+    It is taken over the graph's layout, so that a reader of a file can check it.
+    """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        array = tensor.detach().cpu().numpy()
-        digest.update(f"{name} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    for part in fields(weights):
+        value = getattr(weights, part.name)
+        for index, array in enumerate(value if isinstance(value, tuple) else (value,)):
+            digest.update(f"{part.name} {index} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
     return digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ from charlm.export.contract import Metadata
 from charlm.infer import providers
 from charlm.infer.providers import Choice
 
+MAX_THREADS = 256  # more is a slip of the hand
 QUIET = 4  # ONNX Runtime's log severity "fatal": errors come as exceptions, in our words
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 # A step of a model whose weights fit into one core's cache is over before a second thread has
@@ -50,14 +51,14 @@ def open_model(path: Path, provider: str = "auto", threads: int | None = None) -
         ModelFileError: no such file, not a charlm model, damaged, or of a later format.
         ProviderError: the provider can't run here.
         MissingExtraError: ONNX Runtime is not installed, or installed twice.
-        SettingsError: an unknown provider, or threads below 1.
+        SettingsError: an unknown provider, or threads out of range.
     """
-    if threads is not None and threads < 1:
-        raise SettingsError(f"--threads is at least 1, not {threads}")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise SettingsError(f"--threads is from 1 to {MAX_THREADS}, not {threads}")
     content, where = contract.read_model_bytes(path), str(path)
     runtime = require_onnxruntime()
     threads = threads or _threads_for(len(content))
-    options = _options(runtime, threads, where)
+    options = _options(runtime, threads)
     choice = providers.choose(provider, runtime)
     session, choice = _start(runtime, content, options, where, provider, choice)
     metadata = _check(session, where)
@@ -82,7 +83,7 @@ def _threads_for(size: int) -> int:
     return 1 if size <= SINGLE_THREAD_BYTES else (os.cpu_count() or 1)
 
 
-def _options(runtime: Any, threads: int, where: str) -> Any:
+def _options(runtime: Any, threads: int) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -91,7 +92,7 @@ def _options(runtime: Any, threads: int, where: str) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A model given as bytes may still name files in the current folder as its weights. They are
     # looked for in this folder instead, which is a file and so holds none.
-    options.add_session_config_entry(EXTERNAL_FOLDER, where)
+    options.add_session_config_entry(EXTERNAL_FOLDER, __file__)
     return options
 
 

@@ -1,6 +1,7 @@
 """Generating text: one stream as it goes, or several samples side by side."""
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from charlm.infer.session import Stepper
 from charlm.infer.shipped import default_model
 
 Tokens = npt.NDArray[Any]
+MAX_SAMPLES = 1 << 16  # side by side; more would be gigabytes of state
 
 
 @dataclass(frozen=True)
@@ -137,23 +139,27 @@ class Generator:
             return iter([self.stream(prompt, **settings)])
         if Settings(**settings).length == 0:
             raise SettingsError("a text without end leaves no room for a second: give a --length")
-        return self._texts(self.samples(prompt, count=count, **settings))
+        return self._texts(self.samples(prompt, count=count, **settings), count)
 
-    def _texts(self, steps: Iterator[npt.NDArray[np.int64]]) -> Iterator[Iterable[str]]:
-        rows: list[Tokens] = []
-        drawn = (tokens.astype(self.vocabulary.dtype) for tokens in steps)
+    def _texts(self, steps: Iterator[npt.NDArray[np.int64]], count: int) -> Iterator[Iterable[str]]:
+        kind = np.dtype(self.vocabulary.dtype)
+        held = bytearray()  # the smallest form of what is yet to be read, position by position
+        drawn = (tokens.astype(kind).tobytes() for tokens in steps)
 
         def first() -> Iterator[str]:
             for position in itertools.count():
-                if position == len(rows):
-                    rows.extend(itertools.islice(drawn, 1))
-                if position == len(rows):
+                if position * count * kind.itemsize == len(held):
+                    held.extend(next(drawn, b""))
+                start = position * count * kind.itemsize
+                if start == len(held):
                     return
-                yield self.vocabulary.characters[rows[position][0]]
+                token = int.from_bytes(held[start : start + kind.itemsize], sys.byteorder)
+                yield self.vocabulary.characters[token]
 
         yield first()
-        rows.extend(drawn)  # what was not read of the first yet
-        for stream in np.stack(rows, axis=1)[1:]:
+        for rest in drawn:  # what was not read of the first yet
+            held.extend(rest)
+        for stream in np.frombuffer(held, dtype=kind).reshape(-1, count).T[1:]:
             yield self.vocabulary.decode(stream)
 
     def samples(
@@ -167,8 +173,8 @@ class Generator:
         Raises:
             SettingsError, VocabularyError: as `stream`.
         """
-        if count < 1:
-            raise SettingsError(f"--samples is at least 1, not {count}")
+        if not 1 <= count <= MAX_SAMPLES:
+            raise SettingsError(f"--samples is from 1 to {MAX_SAMPLES}, not {count}")
         chosen = Settings(**settings)
         return self._samples(self.encode(prompt, chosen.unknown), chosen, count)
 

@@ -92,13 +92,18 @@ class Scorer:
 
     def _encoded(self, chunks: Iterable[str], where: str) -> Iterator[npt.NDArray[np.int64]]:
         """Token ids of the normalised text, in chunks."""
-        metadata, before = self.model.metadata, 0
-        for text in metadata.normalisation.stream(chunks):
+        vocabulary, before = self.model.metadata.vocabulary, 0
+        for text in self.model.metadata.normalisation.stream(chunks):
             try:
-                ids = metadata.vocabulary.encode(text, self.unknown)
+                ids = vocabulary.encode(text, self.unknown)
             except VocabularyError as problem:
-                place = f"{where}, after {before:,} characters" if before else where
-                raise VocabularyError(f"{place}: {problem}") from None
+                known = set(vocabulary.characters)
+                index = next(place for place, c in enumerate(text) if c not in known)
+                raise VocabularyError(
+                    f"{where}: character {text[index]!r} (U+{ord(text[index]):04X}) at position "
+                    f"{before + index} is not one of the "
+                    f"model's {len(vocabulary)} characters; --unknown drop leaves it out"
+                ) from problem
             before += len(text)
             yield ids.astype(np.int64)
 

@@ -18,7 +18,9 @@ app = console.make_app()
 
 @app.command()
 def score(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Text files.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Text files; - is standard input.")
+    ],
     model: Annotated[
         Path | None,
         typer.Option(help="Model file.", show_default="./model.onnx, else the one that ships"),

@@ -9,6 +9,8 @@ RECIPES = ("stateful", "notebook")
 DEVICES = ("auto", "cpu", "cuda")
 WINDOW = 40  # characters before each target of the notebook
 SEEDS = 2**63  # what every generator takes, with room for an epoch's number on top
+MAX_HIDDEN, MAX_LAYERS = 1 << 13, 1 << 8  # what a model file may have (`export.contract`)
+MAX_THREADS = 256  # Torch crashes long before the number that a slip of the hand can make
 STRIDE = 3  # characters from one of the notebook's windows to the next
 
 
@@ -22,8 +24,8 @@ class ModelConfig:
     dropout: float = 0.0  # between layers, so nothing with one layer
 
     def __post_init__(self) -> None:
-        _at_least("hidden", self.hidden, 1)
-        _at_least("layers", self.layers, 1)
+        _within("hidden", self.hidden, MAX_HIDDEN)
+        _within("layers", self.layers, MAX_LAYERS)
         if not 0 <= self.dropout < 1:
             raise SettingsError(f"--dropout is at least 0 and below 1, not {self.dropout}")
 
@@ -57,7 +59,7 @@ class TrainingConfig:
         _at_least("batch-size", self.batch_size, 1)
         _at_least("seq-len", self.seq_len, 1)
         _at_least("patience", self.patience, 0)
-        _at_least("threads", self.threads, 1)
+        _within("threads", self.threads, MAX_THREADS)
         _at_least("seed", self.seed, 0)
         if self.seed >= SEEDS:
             raise SettingsError(f"--seed is below 2^63, not {self.seed}")
@@ -95,6 +97,11 @@ def difference(old: TrainingConfig | ModelConfig, new: TrainingConfig | ModelCon
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise SettingsError(f"--{name} is at least {least}, not {value}")
+
+
+def _within(name: str, value: int, most: int) -> None:
+    if not 1 <= value <= most:
+        raise SettingsError(f"--{name} is from 1 to {most}, not {value}")
 
 
 def _above_zero(name: str, value: float) -> None:

@@ -36,7 +36,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocabulary=Vocabulary(CHARACTERS),
         normalisation=NOTEBOOK,
         initial=(1 / len(CHARACTERS),) * len(CHARACTERS),
-        weights_sha256=weights.sha256(model),
+        weights_sha256=weights.sha256(weights.from_torch(model)),
     )
     path = tmp_path_factory.mktemp("model") / "small.onnx"
     path.write_bytes(step_graph.build(weights.from_torch(model), metadata))

@@ -1,7 +1,7 @@
 """Small random models and run folders, the same on every machine; nothing is trained."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,15 @@ CHARACTERS = " abcdefghijk"
 SUMMARY = {"training": {}, "corpus": {}, "results": {"test_bits_per_character": 2.5}}
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Torch's helpers cost more than they give on models this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., CharLSTM]:
     def make(layers: int = 2, hidden: int = 16, scale: float = 1.0, seed: int = 0) -> CharLSTM:
@@ -55,7 +64,7 @@ def metadata_of() -> Callable[[CharLSTM], Metadata]:
             vocabulary=Vocabulary(CHARACTERS),
             normalisation=NOTEBOOK,
             initial=tuple((place + 1) / (size * (size + 1) / 2) for place in range(size)),
-            weights_sha256=weights.sha256(model),
+            weights_sha256=weights.sha256(weights.from_torch(model)),
             summary=SUMMARY,
         )
 

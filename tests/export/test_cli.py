@@ -280,13 +280,22 @@ def test_verify_only_refuses_a_wrong_graph(
     )
 
 
-def test_verify_only_with_the_run_finds_a_nudged_weight(export: Export, run_folder: Path) -> None:
-    """The file alone can't tell: it is right about the weights that it carries."""
+@pytest.mark.parametrize("with_run", [False, True])
+def test_verify_only_finds_a_nudged_weight(
+    export: Export, run_folder: Path, with_run: bool
+) -> None:
     assert export("model.onnx")[0] == 0
     damage(nudge)
-    assert export("--verify-only", "model.onnx")[0] == 0
-    answer = export("--verify-only", "model.onnx", "--run", run_folder)
-    refused(answer, saying="the graph does not equal the Torch model: ")
+    answer = export("--verify-only", "model.onnx", *(["--run", run_folder] if with_run else []))
+    refused(answer, saying="its weights are not those that it was written with")
+
+
+def test_verify_only_finds_a_flipped_bit(export: Export, run_folder: Path) -> None:
+    assert export("model.onnx")[0] == 0
+    content = bytearray(Path("model.onnx").read_bytes())
+    content[len(content) // 2] ^= 0x80
+    Path("model.onnx").write_bytes(content)
+    refused(export("--verify-only", "model.onnx"), saying="model.onnx: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x00" * 100, b"\xff" * 100])

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,14 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     with path.open("wb") as file:
         file.truncate(contract.MAX_MODEL_BYTES + 1)  # a hole: nothing is on the disk
-    with pytest.raises(ModelFileError, match="larger than 1024 MiB: not a charlm model"):
-        contract.read_model_bytes(path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match="larger than 1024 MiB: not a charlm model"):
+            contract.read_model_bytes(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty"])

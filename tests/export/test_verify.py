@@ -48,9 +48,9 @@ def test_tolerances_are_those_of_the_design() -> None:
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_right_graph_passes(make_model: Make, build: Build, layers: int) -> None:
     model = make_model(layers=layers, scale=2.0)
-    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     proof = verify.prove(build(model), model)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
     places = {(batch, name) for batch in (1, 3, 64) for name in ("logits", "h_next", "c_next")}
     assert proof.step.keys() == proof.carried.keys() == places
     assert 0 < max(proof.step.values()) <= 1e-5
@@ -165,11 +165,32 @@ def test_nan_in_both_is_no_proof(make_model: Make, build: Build) -> None:
         verify.prove(build(model), model, "m.onnx")
 
 
+def test_carried_errors_build_up(
+    make_model: Make, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph that adds a little less to its cells: over many steps that becomes much less."""
+    monkeypatch.setattr(verify, "STEP_TOLERANCE", 1.0)
+    monkeypatch.setattr(verify, "CARRIED_TOLERANCE", 1.0)
+    model, other = (with_large_cells(make_model(layers=1, scale=0.5)) for _ in range(2))
+    other.lstm.bias_hh_l0.data[:16] -= 3  # input gate
+    proof = verify.prove(build(other), model)
+    for batch in verify.BATCHES:
+        assert proof.carried[batch, "c_next"] > 100 * proof.step[batch, "c_next"] > 0
+
+
+def test_logits_that_overflow_are_a_clear_error(make_model: Make, build: Build) -> None:
+    model = make_model()
+    model.head.weight.data *= 1e38
+    model.head.bias.data.fill_(3.3e38)
+    with pytest.raises(ExportError, match="logits that are not finite"):
+        verify.prove(build(model), model)
+
+
 @pytest.mark.usefixtures("briefly")
 def test_an_error_that_builds_up_is_found(
     make_model: Make, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within the tolerance at each step, and beyond it after many."""
+    """Within the tolerance of each step, and beyond that of many."""
     monkeypatch.setattr(verify, "STEP_TOLERANCE", 1.0)
     monkeypatch.setattr(verify, "CARRIED_TOLERANCE", 1e-9)
     model = make_model()

@@ -1,7 +1,6 @@
 """A small random model as Torch and as a file, and how two paths of sampling are compared."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +33,15 @@ CHARACTERS = " abcdefghijklmnopqrstuvwxyzé"
 HIDDEN, LAYERS = 16, 2
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Torch's helpers cost more than they give on models this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def random_model(scale: float = 6.0, seed: int = 0) -> CharLSTM:
     random = np.random.RandomState(seed)
     model = CharLSTM(ModelConfig(len(CHARACTERS), HIDDEN, LAYERS))
@@ -57,7 +65,7 @@ def small_metadata(small_torch: CharLSTM) -> Metadata:
         vocabulary=Vocabulary(CHARACTERS),
         normalisation=NOTEBOOK,
         initial=tuple((counts / counts.sum()).tolist()),
-        weights_sha256=weights.sha256(small_torch),
+        weights_sha256=weights.sha256(weights.from_torch(small_torch)),
     )
 
 
@@ -84,20 +92,12 @@ def torch_logits() -> Callable[[CharLSTM, str, str], Floats]:
 
     def read(model: CharLSTM, characters: str, text: str) -> Floats:
         ids = torch.tensor([[characters.index(c)] for c in text])
-        with torch.no_grad(), one_thread():
+        with torch.no_grad():
             hidden, _ = model(ids, model.zero_state(1))
             logits: Floats = model.head(hidden[:, 0]).numpy()
         return logits
 
     return read
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,13 @@ def test_a_good_file_opens(small_path: Path, small_metadata: Metadata) -> None:
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
+@pytest.mark.parametrize("name", ["é ü", "m" * 200, "-", "%d"])
+def test_any_name_will_do(small_content: bytes, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(small_content)
+    assert open_model(path, "cpu").device == "cpu"
+
+
 def test_threads_are_chosen_by_size(small_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_model(small_path, "cpu", threads=3).threads == 3
     monkeypatch.setattr(artifact, "SINGLE_THREAD_BYTES", 10)
@@ -55,9 +62,9 @@ def test_threads_are_chosen_by_size(small_path: Path, monkeypatch: pytest.Monkey
     assert model.session.get_session_options().intra_op_num_threads == 2
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_threads_below_one_are_refused(small_path: Path, threads: int) -> None:
-    with pytest.raises(SettingsError, match="--threads is at least 1"):
+@pytest.mark.parametrize("threads", [0, -1, 257])
+def test_an_impossible_number_of_threads_is_refused(small_path: Path, threads: int) -> None:
+    with pytest.raises(SettingsError, match="--threads is from 1 to 256"):
         open_model(small_path, "cpu", threads=threads)
 
 
@@ -189,6 +196,12 @@ def add_an_output(model: onnx.ModelProto) -> None:
     )
 
 
+def add_a_number(model: onnx.ModelProto) -> None:
+    """An output that has no batch."""
+    model.graph.node.append(helper.make_node("Size", ["logits"], ["more"]))
+    model.graph.output.append(helper.make_tensor_value_info("more", onnx.TensorProto.INT64, []))
+
+
 def drop_an_output(model: onnx.ModelProto) -> None:
     del model.graph.output[2]
 
@@ -210,6 +223,7 @@ def token_of_another_type(model: onnx.ModelProto) -> None:
         fix_the_batch,
         add_an_input,
         add_an_output,
+        add_a_number,
         drop_an_output,
         token_of_another_type,
     ],

@@ -100,7 +100,7 @@ def test_states_are_copies(small: Generator) -> None:
 def test_a_broadcast_state_of_another_type_is_taken(small: Generator) -> None:
     stepper = Stepper(small.model, 3)
     row = np.arange(32, dtype=np.float64).reshape(1, 2, 16)
-    stepper.set_state(np.broadcast_to(row, (3, 2, 16)), np.broadcast_to(-row, (3, 2, 16)))  # type: ignore[arg-type]
+    stepper.set_state(np.broadcast_to(row, (3, 2, 16)), np.broadcast_to(-row, (3, 2, 16)))
     h, c = stepper.state()
     np.testing.assert_array_equal(h, np.repeat(row, 3, axis=0))
     np.testing.assert_array_equal(c, np.repeat(-row, 3, axis=0))

@@ -29,8 +29,9 @@ FAST = [
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--hidden", "0"], "--hidden is at least 1, not 0"),
-        (["--layers", "0"], "--layers is at least 1"),
+        (["--hidden", "0"], "--hidden is from 1 to 8192, not 0"),
+        (["--hidden", "1000000"], "--hidden is from 1 to 8192"),
+        (["--layers", "0"], "--layers is from 1 to 256"),
         (["--dropout", "1"], "--dropout is at least 0 and below 1"),
         (["--dropout", "nan"], "--dropout is at least 0 and below 1"),
         (["--lr", "-1"], "--lr is a number above 0, not -1"),
@@ -42,7 +43,8 @@ FAST = [
         (["--batch-size", "0"], "--batch-size is at least 1"),
         (["--epochs", "0"], "--epochs is at least 1"),
         (["--patience", "-1"], "--patience is at least 0"),
-        (["--threads", "0"], "--threads is at least 1"),
+        (["--threads", "0"], "--threads is from 1 to 256"),
+        (["--threads", "100000"], "--threads is from 1 to 256"),
         (["--seed", "-1"], "--seed is at least 0"),
         (["--seed", str(2**63)], "--seed is below"),
         (["--recipe", "nonsense"], "--recipe is one of stateful, notebook, not 'nonsense'"),

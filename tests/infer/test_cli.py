@@ -1,0 +1,331 @@
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charlm.data import console
+from charlm.infer import cli, providers
+from charlm.infer.generator import Generator
+
+Generate = Callable[..., tuple[int, str, list[str]]]
+Start = Callable[..., subprocess.Popen[bytes]]
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and /dev/full are POSIX's")
+
+
+@pytest.fixture
+def generate(
+    small_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Generate:
+    """Runs `charlm-gen` with the small model: its exit code, stdout, and lines on stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, model: Path | None = small_path) -> tuple[int, str, list[str]]:
+        capsys.readouterr()
+        named = [] if model is None else ["--model", str(model)]
+        code = console.exit_code(cli.app, "charlm-gen", [*map(str, arguments), *named])
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def start(small_path: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts `charlm-gen` with the small model as a process, in an empty folder."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(*arguments: str, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
+        code = f"{before}\nfrom charlm.infer.cli import main; main()"
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes["env"] = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+        pipes["env"].pop("PYTHONUNBUFFERED", None)
+        given = ["charlm-gen", *arguments, "--model", str(small_path)]
+        code = f"import sys; sys.argv = {given!r}\n{code}"
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **(pipes | options))
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
+
+
+def seed_in(lines: list[str]) -> int:
+    found = re.search(r"seed (\d+)$", lines[-1])
+    assert found
+    return int(found[1])
+
+
+def test_prompt_and_text_are_printed(
+    generate: Generate, small: Generator, small_path: Path
+) -> None:
+    wanted = small.text("the city", length=200, seed=3)
+    code, out, err = generate("the city", "--seed", 3)
+    assert (code, out) == (0, f"the city{wanted}\n")
+    assert err == [f"charlm-gen: {small_path}, cpu, seed 3"]
+
+
+def test_no_echo_leaves_the_prompt_out(generate: Generate, small: Generator) -> None:
+    wanted = small.text("the city", length=20, seed=3)
+    assert generate("the city", "--length", 20, "--seed", 3, "--no-echo")[1] == f"{wanted}\n"
+
+
+def test_the_prompt_is_shown_as_the_model_reads_it(generate: Generate) -> None:
+    out = generate("The?\nCITY", "--length", 5, "--unknown", "drop")[1]
+    assert out.startswith("thecity")
+
+
+def test_settings_reach_the_generator(generate: Generate, small: Generator) -> None:
+    wanted = small.text("a", length=50, seed=1, temperature=0.3)
+    options = ("--length", 50, "--seed", 1, "--temperature", 0.3, "--threads", 2)
+    assert generate("a", *options, "--no-echo")[1] == f"{wanted}\n"
+    greedy = small.text("a", length=50, temperature=0)
+    assert generate("a", "--length", 50, "--temperature", 0, "--no-echo")[1] == f"{greedy}\n"
+
+
+def test_an_empty_prompt(generate: Generate, small: Generator) -> None:
+    assert generate("--length", 30, "--seed", 2)[1] == small.text("", length=30, seed=2) + "\n"
+
+
+def test_a_drawn_seed_is_shown_and_gives_the_text_again(generate: Generate) -> None:
+    code, out, err = generate("a", "--length", 60)
+    assert code == 0
+    assert generate("a", "--length", 60, "--seed", seed_in(err))[1] == out
+    _, other, more = generate("a", "--length", 60)
+    assert seed_in(more) != seed_in(err)
+    assert other != out
+
+
+@pytest.mark.parametrize("echo", [True, False])
+def test_samples_are_separated_by_an_empty_line(
+    generate: Generate, small: Generator, echo: bool
+) -> None:
+    texts = [small.text("the", length=25, seed=5, stream=stream) for stream in range(3)]
+    shown = [("the" if echo else "") + text for text in texts]
+    options = ("--length", 25, "--seed", 5, "--samples", 3, "--echo" if echo else "--no-echo")
+    code, out, _ = generate("the", *options)
+    assert (code, out) == (0, "\n\n".join(shown) + "\n")
+
+
+@pytest.mark.parametrize(
+    "content", [b"the city", b"the city\n", b"\xef\xbb\xbfThe\r\n city\r\n", b"the\r city"]
+)
+def test_a_dash_reads_the_prompt_from_standard_input(
+    generate: Generate, small: Generator, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+    wanted = small.text("the city", length=20, seed=1)
+    assert generate("-", "--length", 20, "--seed", 1)[:2] == (0, f"the city{wanted}\n")
+
+
+def test_standard_input_that_is_not_utf8_is_one_line(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the \xff")))
+    code, out, err = generate("-")
+    assert (code, out) == (2, "")
+    assert err == [
+        "charlm-gen: the prompt on standard input is not utf-8: byte 0xff at position 4 "
+        "(invalid start byte); convert it first"
+    ]
+
+
+def test_model_onnx_here_comes_before_the_shipped_one(
+    generate: Generate, small: Generator, small_content: bytes
+) -> None:
+    code, _, err = generate("the ", "--length", 5, "--seed", 1, model=None)
+    assert code == 0
+    assert err == ["charlm-gen: the Lovecraft model that ships with charlm, cpu, seed 1"]
+    Path("model.onnx").write_bytes(small_content)
+    code, out, err = generate("the ", "--length", 5, "--seed", 1, model=None)
+    assert (code, out) == (0, "the " + small.text("the ", length=5, seed=1) + "\n")
+    assert err == ["charlm-gen: model.onnx, cpu, seed 1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (["the?"], "character '?' (U+003F) at position 3"),
+        (["a", "--unknown", "??"], "'??' is not one of the model's 28 characters"),
+        (["a", "--length", "-1"], "--length is 0 (without end) or more, not -1"),
+        (["a", "--length", "many"], "--length"),
+        (["a", "--temperature", "-1"], "--temperature is 0 (greedy)"),
+        (["a", "--temperature", "nan"], "--temperature is 0 (greedy)"),
+        (["a", "--seed", "-1"], "--seed is a number from 0 to 2^64 - 1"),
+        (["a", "--seed", str(2**64)], "--seed is a number from 0 to 2^64 - 1"),
+        (["a", "--samples", "0"], "--samples is from 1"),
+        (["a", "--samples", "2", "--length", "0"], "without end"),
+        (["a", "--threads", "0"], "--threads is from 1 to 256"),
+        (["a", "--provider", "gpu"], "--provider is one of auto, cpu, cuda"),
+        (["a", "--nonsense"], "--nonsense"),
+        (["a", "b"], "unexpected extra argument"),
+    ],
+)
+def test_a_mistake_is_one_line(generate: Generate, arguments: list[str], saying: str) -> None:
+    code, out, err = generate(*arguments)
+    assert (code, out) == (2, "")
+    assert len(err) == 1
+    assert err[0].startswith("charlm-gen: ")
+    assert saying in err[0]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a model"])
+def test_a_bad_model_is_one_line(generate: Generate, content: bytes | None) -> None:
+    if content is not None:
+        Path("m.onnx").write_bytes(content)
+    code, out, err = generate("a", model=Path("m.onnx"))
+    assert (code, out, len(err)) == (2, "", 1)
+    assert "m.onnx" in err[0]
+
+
+def test_a_note_on_the_provider_is_one_line_on_stderr(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = providers.without_cuda("auto", "no cublas")
+    monkeypatch.setattr(providers, "choose", lambda *_: note)
+    code, out, err = generate("a", "--length", 5, "--seed", 1)
+    assert (code, len(out)) == (0, 7)
+    assert err[0] == "charlm-gen: an NVIDIA GPU is here but is not used: no cublas"
+    assert len(err) == 2
+
+
+def test_debug_shows_the_traceback(generate: Generate) -> None:
+    with pytest.raises(Exception, match="--length"):
+        generate("a", "--length", "-1", "--debug")
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.exit_code(cli.app, "charlm-gen", ["--help"]) == 0
+    assert 'Example: charlm-gen "when i drew nigh the nameless city"' in capsys.readouterr().out
+    assert console.exit_code(cli.app, "charlm-gen", ["--version"]) == 0
+    assert capsys.readouterr().out.startswith("charlm ")
+
+
+NOISE = """
+import os
+import charlm.infer.artifact as artifact
+quiet = artifact.require_onnxruntime
+def noisy():
+    print("chatter from Python")
+    os.write(1, b"chatter from C++\\n")
+    return quiet()
+artifact.require_onnxruntime = noisy
+"""
+
+
+def test_stdout_holds_nothing_but_text(start: Start, small: Generator) -> None:
+    process = start("a", "--length", "40", "--seed", "1", before=NOISE)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert out.decode() == "a" + small.text("a", length=40, seed=1) + "\n"
+    assert b"chatter from Python" in err
+    assert b"chatter from C++" in err
+
+
+def test_a_closed_pipe_ends_it_silently(start: Start) -> None:
+    process = start("a", "--length", "0", "--seed", "1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert len(process.stdout.read(5000)) == 5000
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr.read().count(b"\n") == 1, "model and seed, and nothing else"
+
+
+@needs_posix
+def test_ctrl_c_ends_it_cleanly(start: Start) -> None:
+    process = start("a", "--length", "0", "--seed", "1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(1000)
+    process.send_signal(signal.SIGINT)
+    out, err = process.stdout.read(), process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert out.endswith(b"\n"), "the shell's prompt stands on a line of its own"
+    assert b"Traceback" not in err
+    assert err.count(b"\n") == 1
+
+
+@needs_posix
+@pytest.mark.parametrize("length", ["20", "0"])
+def test_a_full_disk_is_one_line(start: Start, length: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = start("a", "--length", length, "--seed", "1", stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert b"Traceback" not in err
+    first, second = err.decode().splitlines()
+    assert "seed 1" in first
+    assert second == "charlm-gen: No space left on device"
+
+
+WAITING = """
+import time
+from charlm.infer import session
+step, steps = session.Stepper.step, 0
+def slow(self):
+    global steps
+    steps += 1
+    time.sleep(0.03)
+    if steps == 10:
+        sys.stdin.read()
+    step(self)
+session.Stepper.step = slow
+"""
+
+
+def test_text_is_seen_as_it_is_drawn(start: Start) -> None:
+    """The first characters arrive while the tenth waits for this test."""
+    process = start("a", "--length", "20", "--seed", "1", before=WAITING, stdin=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    in_vain = threading.Timer(30, process.stdin.close)
+    in_vain.start()
+    shown = process.stdout.read(5)
+    in_time = in_vain.is_alive()
+    in_vain.cancel()
+    assert len(shown) == 5
+    assert in_time, "nothing was seen while the text waited"
+    process.stdin.close()
+    out = shown + process.stdout.read()
+    assert len(out.decode()) == 1 + 20 + 1
+    assert process.wait(timeout=60) == 0
+
+
+def test_characters_that_stdout_can_not_show_are_replaced(start: Start, small: Generator) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    process = start("é", "--length", "5", "--seed", "1", env=environment)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    wanted = "é" + small.text("é", length=5, seed=1) + "\n"
+    assert out == wanted.encode("ascii", "replace")
+
+
+def test_cuda_that_can_not_run_never_falls_to_the_cpu(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providers, "_no_device", lambda: "no NVIDIA driver was found")
+    monkeypatch.setattr(providers, "_cpu_build", lambda _: None)
+    code, out, err = generate("a", "--provider", "cuda")
+    assert (code, out) == (2, "")
+    assert err == [
+        "charlm-gen: --provider cuda can't run here: no NVIDIA driver was found; "
+        "or use --provider cpu"
+    ]

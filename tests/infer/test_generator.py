@@ -1,0 +1,321 @@
+import itertools
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from charlm.data.errors import ModelFileError, SettingsError, VocabularyError
+from charlm.data.normalise import Normalisation
+from charlm.infer import generator, sampler
+from charlm.infer.generator import Generator
+from charlm.infer.session import Stepper
+from charlm.train.model import CharLSTM
+
+Floats = npt.NDArray[np.float32]
+ChiSquare = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
+
+# The small model's greedy text after "a", for Torch and for ONNX Runtime.
+GREEDY = "pgmpgmpmpgmzggémégmgmmmm"
+
+
+def first_uniforms(seed: int, stream: int, count: int) -> Floats:
+    return np.array(list(itertools.islice(sampler.uniforms(seed, stream), count)))
+
+
+def decoded(small: Generator, rows: list[npt.NDArray[np.int64]]) -> list[str]:
+    return [small.vocabulary.decode(row) for row in np.stack(rows, axis=1)]
+
+
+@pytest.mark.parametrize("prompt", ["", "a", "the nameless city"])
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
+def test_stream_text_samples_and_streams_agree(
+    small: Generator, prompt: str, temperature: float
+) -> None:
+    options: dict[str, Any] = {"length": 60, "temperature": temperature, "seed": 9}
+    rows = decoded(small, list(small.samples(prompt, count=3, **options)))
+    for stream, row in enumerate(rows):
+        text = small.text(prompt, stream=stream, **options)
+        assert len(text) == 60
+        assert "".join(small.stream(prompt, stream=stream, **options)) == text
+        assert row == text
+    assert ["".join(each) for each in small.texts(prompt, count=3, **options)] == rows
+    assert ["".join(each) for each in small.texts(prompt, count=1, **options)] == rows[:1]
+    assert len(set(rows)) == (3 if temperature else 1)
+
+
+def test_a_text_depends_on_seed_and_stream(small: Generator) -> None:
+    texts = {
+        (seed, stream): small.text("a", length=40, seed=seed, stream=stream)
+        for seed in (0, 1, 2**64 - 1)
+        for stream in (0, 1)
+    }
+    assert len(set(texts.values())) == 6
+    for (seed, stream), text in texts.items():
+        assert small.text("a", length=40, seed=seed, stream=stream) == text
+
+
+def test_a_longer_text_begins_with_the_shorter(small: Generator) -> None:
+    assert small.text("a", length=300, seed=3).startswith(small.text("a", length=70, seed=3))
+
+
+def test_streams_read_in_turn_do_not_disturb_each_other(small: Generator) -> None:
+    prompts = ("a", "", "the city")
+    alone = [small.text(prompt, length=80, seed=4) for prompt in prompts]
+    streams = [small.stream(prompt, length=80, seed=4) for prompt in prompts]
+    together = ["".join(column) for column in zip(*zip(*streams, strict=True), strict=True)]
+    assert together == alone
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("prompt", ["", "the city"])
+def test_texts_are_those_of_torch_but_for_near_ties(
+    small: Generator,
+    small_torch: CharLSTM,
+    torch_logits: Callable[[CharLSTM, str, str], Floats],
+    count_flips: Callable[[Floats, list[int], Floats, float], int],
+    prompt: str,
+    temperature: float,
+) -> None:
+    """Torch is fed the text that ONNX Runtime drew, and draws with the same numbers.
+
+    So this holds the numbering of positions too: the t-th drawn character uses word t.
+    """
+    length = 3000
+    characters = "".join(small.vocabulary.characters)
+    text = small.text(prompt, length=length, temperature=temperature, seed=11)
+    uniforms = first_uniforms(11, 0, length)
+    drawn = [characters.index(c) for c in text]
+    if not prompt:
+        initial = np.array(small.metadata.initial, dtype=np.float32)
+        assert drawn[0] == sampler.draw_initial(initial, uniforms[0], temperature)
+        prompt, text = text[0], text[1:]
+        drawn, uniforms = drawn[1:], uniforms[1:]
+    logits = torch_logits(small_torch, characters, prompt + text[:-1])[len(prompt) - 1 :]
+    assert count_flips(logits, drawn, uniforms, temperature) <= 2
+
+
+def test_greedy_text_is_golden_and_that_of_torch(small: Generator, small_torch: CharLSTM) -> None:
+    characters = "".join(small.vocabulary.characters)
+    text, state = "a", small_torch.zero_state(1)
+    with torch.no_grad():
+        for _ in GREEDY:
+            token = torch.tensor([characters.index(text[-1])])
+            logits, state = small_torch.step(token, state)
+            text += characters[int(logits[0].argmax())]
+    assert text[1:] == GREEDY
+    assert small.text("a", length=len(GREEDY), temperature=0) == GREEDY
+
+
+def test_an_empty_prompt_starts_from_the_training_frequencies(
+    small: Generator, chi_square: ChiSquare
+) -> None:
+    """Over the streams of one seed, and over seeds."""
+    (over_streams,) = small.samples("", count=3000, length=1, seed=5)
+    over_seeds = small.vocabulary.encode(
+        "".join(small.text("", length=1, seed=seed) for seed in range(3000))
+    )
+    for ids in (over_streams, over_seeds):
+        found, quantile = chi_square(np.bincount(ids, minlength=28), small.metadata.initial)
+        assert found < quantile
+        even, quantile = chi_square(np.bincount(ids, minlength=28), np.ones(28))
+        assert even > quantile
+
+
+def test_an_empty_prompt_draws_greedily_at_zero_temperature(small: Generator) -> None:
+    """The most frequent character, then the likeliest."""
+    assert small.text("", length=1, temperature=0) == "é"
+    assert small.text("", length=30, temperature=0)[1:] == small.text("é", length=29, temperature=0)
+
+
+def test_after_a_drawn_first_character_the_text_goes_on_from_position_one(
+    small: Generator,
+) -> None:
+    """The state is that of the first character read from a zero state, as after a prompt."""
+    text = small.text("", length=50, seed=8)
+    uniforms = first_uniforms(8, 0, 50)
+    stepper = Stepper(small.model, 1)
+    again = text[0]
+    for uniform in uniforms[1:]:
+        stepper.token[0] = small.vocabulary.id_of(again[-1])
+        stepper.step()
+        again += small.vocabulary.characters[sampler.Sampler(stepper.logits, 1.0).draw_one(uniform)]
+    assert again == text
+
+
+def test_next_characters_are_drawn_from_the_models_distribution(
+    small: Generator, chi_square: ChiSquare
+) -> None:
+    stepper = Stepper(small.model, 1)
+    for token in small.encode("the city"):
+        stepper.token[0] = token
+        stepper.step()
+    shares = np.exp(stepper.logits[0].astype(np.float64) / 4)
+    (drawn,) = small.samples("the city", count=4000, length=1, temperature=4.0, seed=2)
+    found, quantile = chi_square(np.bincount(drawn, minlength=28), shares)
+    assert found < quantile
+
+
+def test_a_prompt_is_normalised_as_the_corpus_was(small: Generator) -> None:
+    wanted = small.text("the city", length=30, seed=1)
+    assert small.text("The\n CI\nTY", length=30, seed=1) == wanted
+    assert small.normalised("The\n CI\nTY") == "the city"
+
+
+def test_a_prompt_is_composed_where_the_corpus_was(small: Generator) -> None:
+    assert small.metadata.normalisation.nfc is False
+    composing = replace(small.metadata, normalisation=Normalisation(nfc=True))
+    twin = Generator(replace(small.model, metadata=composing))
+    assert twin.normalised("e\N{COMBINING ACUTE ACCENT}") == "é"
+    with pytest.raises(VocabularyError):
+        small.normalised("e\N{COMBINING ACUTE ACCENT}")
+
+
+def test_unknown_characters_are_an_error_dropped_or_replaced(small: Generator) -> None:
+    with pytest.raises(VocabularyError, match=r"'\?' \(U\+003F\) at position 3, in 'the\?city'"):
+        small.stream("the?city")
+    assert small.normalised("the?city", "drop") == "thecity"
+    assert small.normalised("the?city", "é") == "theécity"
+    assert small.text("the?city!", length=20, unknown="drop") == small.text("thecity", length=20)
+    assert small.text("?!", length=20, unknown="drop") == small.text("", length=20)
+
+
+@pytest.mark.parametrize("unknown", ["?", "ab", "", "DROP"])
+@pytest.mark.parametrize("prompt", ["", "the city", "?"])
+def test_a_replacement_that_the_model_lacks_is_refused(
+    small: Generator, prompt: str, unknown: str
+) -> None:
+    with pytest.raises(VocabularyError, match="is not one of the model's 28 characters"):
+        small.stream(prompt, unknown=unknown)
+
+
+def test_a_long_prompt_is_read_to_its_end(
+    small: Generator, small_torch: CharLSTM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 20,000 characters: the state is then that of Torch."""
+    made: list[Stepper] = []
+
+    class Kept(Stepper):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            made.append(self)
+
+    monkeypatch.setattr(generator, "Stepper", Kept)
+    ids = np.random.RandomState(3).randint(0, 28, 20_000)
+    prompt = small.vocabulary.decode(ids)
+    next(small.stream(prompt))
+    next(small.samples(prompt, count=2))
+    with torch.no_grad():
+        _, state = small_torch(torch.from_numpy(ids)[:, None], small_torch.zero_state(1))
+    streaming, _, together = made[0], made[2], made[1]
+    for stepper in (streaming, together):
+        for ours, theirs in zip(stepper.state(), state, strict=True):
+            wanted = theirs.transpose(0, 1).expand(ours.shape)
+            np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-3)
+
+
+def test_a_text_without_end_takes_no_more_memory(small: Generator) -> None:
+    stream = small.stream("a", length=0, seed=1)
+    tracemalloc.start()
+    try:
+        for _ in range(2000):
+            next(stream)
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(5000):
+            next(stream)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20_000
+    stream.close()  # type: ignore[attr-defined]
+    assert next(stream, None) is None
+
+
+def test_a_text_without_end_has_no_whole(small: Generator) -> None:
+    with pytest.raises(SettingsError, match="without end"):
+        small.text("a", length=0)
+    with pytest.raises(SettingsError, match="without end"):
+        small.texts("a", count=2, length=0)
+    (only,) = small.texts("a", count=1, length=0)
+    assert "".join(itertools.islice(only, 50)) == small.text("a", length=50)
+
+
+def test_samples_can_be_collected_before_they_are_read(small: Generator) -> None:
+    wanted = [small.text("a", stream=stream, length=20) for stream in range(3)]
+    collected = list(small.texts("a", count=3, length=20))
+    assert ["".join(each) for each in collected] == wanted
+    texts = small.texts("a", count=3, length=20)
+    first = iter(next(texts))
+    begun = "".join(itertools.islice(first, 5))
+    assert "".join(next(texts)) == wanted[1]
+    assert begun + "".join(first) == wanted[0]
+
+
+def test_the_first_sample_comes_as_it_is_drawn(
+    small: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+    step = Stepper.step
+
+    def counted(stepper: Stepper) -> None:
+        nonlocal steps
+        steps += 1
+        step(stepper)
+
+    monkeypatch.setattr(Stepper, "step", counted)
+    first = iter(next(small.texts("a", count=2, length=100)))
+    next(first)
+    assert steps == 1, "the prompt's"
+    next(first)
+    assert steps == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "saying"),
+    [
+        ({"length": -1}, "--length"),
+        ({"temperature": -0.5}, "--temperature"),
+        ({"temperature": float("nan")}, "--temperature"),
+        ({"seed": -1}, "--seed"),
+        ({"seed": 2**64}, "--seed"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_at_once(
+    small: Generator, settings: dict[str, Any], saying: str
+) -> None:
+    for method in (small.text, small.stream):
+        with pytest.raises(SettingsError, match=saying):
+            method("a", **settings)
+    with pytest.raises(SettingsError, match=saying):
+        small.samples("a", count=2, **settings)
+
+
+@pytest.mark.parametrize("stream", [-1, 2**64])
+def test_an_impossible_stream_is_refused_at_once(small: Generator, stream: int) -> None:
+    for method in (small.text, small.stream):
+        with pytest.raises(SettingsError, match="a stream is a number from 0"):
+            method("a", stream=stream)
+
+
+@pytest.mark.parametrize("count", [0, -3, 65537])
+def test_no_samples_or_too_many_are_refused(small: Generator, count: int) -> None:
+    with pytest.raises(SettingsError, match="--samples is from 1 to 65536, not"):
+        small.samples("a", count=count)
+    with pytest.raises(SettingsError, match="--samples is from 1 to 65536, not"):
+        small.texts("a", count=count)
+
+
+def test_model_onnx_in_the_current_folder_is_opened_unasked(
+    small: Generator, small_content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(Generator.open().vocabulary) == 62, "the shipped one"
+    (tmp_path / "model.onnx").write_bytes(small_content)
+    assert Generator.open().vocabulary == small.vocabulary
+    with pytest.raises(ModelFileError, match=r"can't read other\.onnx"):
+        Generator.open("other.onnx")

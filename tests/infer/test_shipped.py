@@ -1,0 +1,192 @@
+"""The model that ships, against Torch and against what its metadata promise."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+import torch
+
+from charlm.data.errors import ModelFileError
+from charlm.data.normalise import NOTEBOOK
+from charlm.export import weights
+from charlm.export.read_graph import read_graph
+from charlm.infer import sampler, shipped
+from charlm.infer.generator import Generator
+from charlm.infer.score import Scorer
+from charlm.infer.session import Stepper
+from charlm.train.model import CharLSTM
+
+Floats = npt.NDArray[np.float32]
+ChiSquare = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
+
+PROMPT = "when i drew nigh the nameless city i kne"
+GREEDY = (
+    "w that the strange and strange and strange and strange and s"
+    "trange and strange and strange and strange and strange and s"
+)
+PASSAGE = (
+    "The most merciful thing in the world, I think, is the inability of the human mind to "
+    "correlate all its contents. We live on a placid island of ignorance in the midst of black "
+    "seas of infinity, and it was not meant that we should voyage far."
+)
+
+
+@pytest.fixture(scope="module")
+def lovecraft() -> Generator:
+    return Generator.open(shipped.shipped_model(), "cpu")
+
+
+@pytest.fixture(scope="module")
+def lovecraft_torch() -> CharLSTM:
+    found, _ = read_graph(shipped.shipped_model().read_bytes(), "lovecraft.onnx")
+    return weights.to_torch(found)
+
+
+def test_it_is_the_model_that_was_promised(lovecraft: Generator) -> None:
+    metadata = lovecraft.metadata
+    assert (metadata.hidden, metadata.layers, len(metadata.vocabulary)) == (192, 1, 62)
+    assert metadata.normalisation == NOTEBOOK
+    assert metadata.summary["results"]["test_bits_per_character"] <= 2.04
+    assert shipped.shipped_model().stat().st_size < 1_000_000
+    assert metadata.initial[metadata.vocabulary.id_of(" ")] == max(metadata.initial)
+    assert sum(metadata.initial) == pytest.approx(1)
+
+
+def test_its_json_repeats_its_metadata(lovecraft: Generator) -> None:
+    beside = shipped.shipped_model().with_suffix(".json")
+    assert beside.read_text(encoding="utf-8") == lovecraft.metadata.to_json()
+
+
+def test_it_is_a_whole_graph_of_the_contract() -> None:
+    model = onnx.load_model(shipped.shipped_model())
+    onnx.checker.check_model(model, full_check=True)
+    assert model.ir_version == 8
+    assert [entry.version for entry in model.opset_import] == [17]
+
+
+def test_it_knows_english_of_its_kind(lovecraft: Generator) -> None:
+    """Prose as it was trained on costs about two bits; the same letters, shuffled, far more."""
+    scorer = Scorer(lovecraft.model)
+    assert scorer.score([PASSAGE]).bits_per_character < 2.3
+    shuffled = "".join(np.random.RandomState(0).permutation(list(PASSAGE)))
+    assert scorer.score([shuffled]).bits_per_character > 4
+
+
+def test_greedy_text_is_golden_and_that_of_torch(
+    lovecraft: Generator, lovecraft_torch: CharLSTM
+) -> None:
+    text, state = PROMPT, lovecraft_torch.zero_state(1)
+    vocabulary = lovecraft.vocabulary
+    with torch.no_grad():
+        for position in range(len(PROMPT) + len(GREEDY) - 1):
+            token = torch.tensor([vocabulary.id_of(text[position])])
+            logits, state = lovecraft_torch.step(token, state)
+            if position >= len(PROMPT) - 1:
+                text += vocabulary.characters[int(logits[0].argmax())]
+    assert lovecraft.text(PROMPT, length=len(GREEDY), temperature=0) == GREEDY
+    assert text == PROMPT + GREEDY
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.5])
+def test_texts_are_those_of_torch_but_for_near_ties(
+    lovecraft: Generator,
+    lovecraft_torch: CharLSTM,
+    torch_logits: Callable[[CharLSTM, str, str], Floats],
+    count_flips: Callable[[Floats, list[int], Floats, float], int],
+    temperature: float,
+) -> None:
+    length = 8000
+    characters = "".join(lovecraft.vocabulary.characters)
+    text = lovecraft.text(PROMPT, length=length, temperature=temperature, seed=1)
+    uniforms = np.array(list(itertools.islice(sampler.uniforms(1, 0), length)))
+    logits = torch_logits(lovecraft_torch, characters, PROMPT + text[:-1])[len(PROMPT) - 1 :]
+    drawn = [characters.index(c) for c in text]
+    assert count_flips(logits, drawn, uniforms, temperature) <= 2
+
+
+@pytest.mark.parametrize("count", [3, 64])
+def test_samples_side_by_side_are_the_streams_but_for_near_ties(
+    lovecraft: Generator,
+    count: int,
+    count_flips: Callable[[Floats, list[int], Floats, float], int],
+) -> None:
+    """The batch's own logits, where each row is fed the text of its stream alone."""
+    length = 300
+    texts = [lovecraft.text(PROMPT, length=length, seed=3, stream=s) for s in range(count)]
+    ids = np.stack([lovecraft.encode(text) for text in texts]).astype(np.int64)
+    stepper = Stepper(lovecraft.model, count)
+    logits: list[Floats] = []
+    prompt = np.repeat(lovecraft.encode(PROMPT)[None], count, axis=0)
+    for place, tokens in enumerate(np.concatenate((prompt, ids), axis=1).T[:-1]):
+        stepper.token[:] = tokens
+        stepper.step()
+        if place >= len(PROMPT) - 1:
+            logits.append(stepper.logits.copy())
+    flips = 0
+    for row in range(count):
+        uniforms = np.array(list(itertools.islice(sampler.uniforms(3, row), length)))
+        flips += count_flips(
+            np.stack([each[row] for each in logits]), ids[row].tolist(), uniforms, 1.0
+        )
+    assert flips <= 2
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+@pytest.mark.parametrize("prompt", [PROMPT, "the "])
+def test_next_characters_are_drawn_from_its_distribution(
+    lovecraft: Generator,
+    lovecraft_torch: CharLSTM,
+    torch_logits: Callable[[CharLSTM, str, str], Floats],
+    chi_square: ChiSquare,
+    prompt: str,
+    temperature: float,
+) -> None:
+    """Pearson's test of 5,000 drawn characters against Torch's probabilities."""
+    characters = "".join(lovecraft.vocabulary.characters)
+    logits = torch_logits(lovecraft_torch, characters, prompt)[-1].astype(np.float64)
+    shares = np.exp((logits - logits.max()) / temperature)
+    (drawn,) = lovecraft.samples(prompt, count=5000, length=1, temperature=temperature, seed=4)
+    found, quantile = chi_square(np.bincount(drawn, minlength=62), shares)
+    assert found < quantile
+
+
+def test_drawn_text_is_as_hard_for_the_model_as_its_own_entropy(
+    lovecraft: Generator,
+    lovecraft_torch: CharLSTM,
+    torch_logits: Callable[[CharLSTM, str, str], Floats],
+) -> None:
+    """Bits of the drawn characters against the mean entropy of what they were drawn from."""
+    text = lovecraft.text(PROMPT, length=8000, seed=6)
+    characters = "".join(lovecraft.vocabulary.characters)
+    logits = torch_logits(lovecraft_torch, characters, PROMPT + text[:-1])[len(PROMPT) - 1 :]
+    logs = torch.from_numpy(logits).double().log_softmax(dim=1).numpy() / np.log(2)
+    entropy = -(np.exp2(logs) * logs).sum(axis=1)
+    bits = -logs[np.arange(len(text)), [characters.index(c) for c in text]]
+    difference = bits - entropy
+    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(len(text))
+
+
+def test_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shipped.default_model() == shipped.shipped_model()
+    assert shipped.describe(shipped.default_model()) == (
+        "the Lovecraft model that ships with charlm"
+    )
+    (tmp_path / "model.onnx").mkdir()
+    assert shipped.default_model() == shipped.shipped_model()
+    (tmp_path / "model.onnx").rmdir()
+    (tmp_path / "model.onnx").touch()
+    assert shipped.default_model() == Path("model.onnx")
+    assert shipped.describe(shipped.default_model()) == "model.onnx"
+
+
+def test_an_incomplete_installation_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "lovecraft.onnx")
+    with pytest.raises(ModelFileError, match="reinstall charlm"):
+        shipped.shipped_model()
