@@ -41,16 +41,27 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def run(app: typer.Typer, name: str) -> None:
+def run(app: typer.Typer, name: str, *, quick_exit: bool = False) -> None:
     """Run a command and end the process with its exit code.
 
     A user's mistake is one line on stderr and exit code 2; Ctrl-C ends with 130; a reader that
     closed the pipe ends it silently.
+
+    Args:
+        app: the command.
+        name: what it is called.
+        quick_exit: leave without taking the interpreter apart, which takes a fifth of the time of
+            a short text; only for commands that have nothing left to do by then.
     """
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # the caller closed it: what is written goes nowhere
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-    sys.exit(exit_code(app, name, sys.argv[1:]))
+    code = exit_code(app, name, sys.argv[1:])
+    if quick_exit:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def exit_code(app: typer.Typer, name: str, arguments: list[str]) -> int:

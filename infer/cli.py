@@ -83,7 +83,7 @@ def _standard_input() -> str:
 
 def main() -> None:
     """Entry point of the command."""
-    console.run(app, "charlm-gen")
+    console.run(app, "charlm-gen", quick_exit=True)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def _fields(found: "Score") -> dict[str, float | int]:
 
 def main() -> None:
     """Entry point of the command."""
-    console.run(app, "charlm-score")
+    console.run(app, "charlm-score", quick_exit=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
+import io
 import itertools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,6 +187,15 @@ def test_text_is_read_and_normalised_as_a_corpus_is(run: Run) -> None:
     assert run("other.txt")[1].partition(": ")[2] == wanted
     code, out, _ = run("latin.txt", "--encoding", "latin-1")
     assert (code, out.endswith("2 characters\n")) == (0, True)
+
+
+def test_a_dash_reads_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.txt").write_text(letters(300), encoding="utf-8")
+    wanted = run("a.txt")[1].partition(": ")[2]
+    given = io.TextIOWrapper(io.BytesIO(letters(300).encode()))
+    monkeypatch.setattr(sys, "stdin", given)
+    code, out, _ = run("-")
+    assert (code, out.partition(": ")[2]) == (0, wanted)
 
 
 @pytest.mark.parametrize(
