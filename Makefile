@@ -27,7 +27,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/charlm-export runs/demo/model.onnx --run runs/demo
 	@echo "== 3/4 generate with it"
 	@$(BIN)/charlm-gen "The lamp" --model runs/demo/model.onnx --length 300 --seed 1
-	@echo "== 4/4 generate with the model that ships, trained on all of H. P. Lovecraft"
+	@echo "== 4/4 generate with the model that ships, trained on the stories of H. P. Lovecraft"
 	@$(BIN)/charlm-gen "when i drew nigh the nameless city i kne" \
 		--model infer/models/lovecraft.onnx --length 300 --temperature 0.7 --seed 1
 	@echo
