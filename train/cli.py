@@ -70,7 +70,7 @@ def train(
         str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads.", show_default="all cores, at most 4")
+        int | None, typer.Option(help="CPU threads.", show_default=str(DEFAULTS.threads))
     ] = None,
     case: Annotated[str | None, typer.Option(help="keep, or lower.", show_default="keep")] = None,
     newlines: Annotated[

@@ -163,7 +163,6 @@ def training_config(
         said["device"] = _device(wanted)
     defaults: dict[str, Any] = {}
     if not begun:
-        defaults["threads"] = default_threads()
         if said.get("recipe") == "notebook":
             defaults |= NOTEBOOK_DEFAULTS
         if "minutes" in said:
@@ -172,11 +171,6 @@ def training_config(
     if not begun and config.recipe == "notebook" and config.seq_len != WINDOW:
         raise SettingsError(f"--recipe notebook reads windows of {WINDOW}: leave --seq-len out")
     return config
-
-
-def default_threads() -> int:
-    """Torch's own choice, at most four: this model's products are too small for more."""
-    return min(torch.get_num_threads(), 4)
 
 
 def _setup(
