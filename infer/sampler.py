@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.errors import SettingsError
+from charlm.infer.philox import UniformStream
 
 Array = npt.NDArray[np.float32]
-BLOCK = 1024  # random words drawn at once: few calls, constant memory
-FIRST_BLOCK = 64  # a short text should not wait for a long block
 
 
 def draw_seed() -> int:
@@ -59,23 +58,8 @@ def inverse_temperature(temperature: float) -> np.float32:
 
 
 def uniforms(seed: int, stream: int) -> Iterator[np.float32]:
-    """One number in (0, 1) for each position of a stream, without end.
-
-    Position t owns word t of Philox-4x64-10 (Salmon et al., 2011) with the key (seed, stream);
-    its upper 23 bits and a half make a float32 without rounding.
-    """
-    from numpy.random import Philox  # takes as long to import as a hundred characters to draw
-
-    words = Philox(key=np.array([seed, stream], dtype=np.uint64))
-    block = FIRST_BLOCK
-    while True:
-        yield from uniform_from_word(words.random_raw(block))
-        block = BLOCK
-
-
-def uniform_from_word(words: npt.NDArray[np.uint64]) -> Array:
-    """u = (float32(w >> 41) + 0.5) * 2^-23 for random words of any shape."""
-    return ((words >> np.uint64(41)).astype(np.float32) + np.float32(0.5)) * np.float32(2**-23)
+    """One number in (0, 1) for each position of a stream, without end (see `UniformStream`)."""
+    return iter(UniformStream(seed, stream))
 
 
 class Sampler:
