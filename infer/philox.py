@@ -43,13 +43,16 @@ def words(seed: int, stream: int, start: int, count: int) -> Words:
         count: from 0.
     """
     if _by_hand(start + count, 1):
-        return _computed([seed], [stream], [start], count)[0]
+        found: Words = _computed([seed], [stream], [start], count)[0]
+        return found
     return _drawn(_numpy_generator(seed, stream, start), start % LANES, count)
 
 
 def uniform_from_word(words: Words) -> Array:
     """u = (float32(w >> 41) + 0.5) * 2^-23 for random words of any shape."""
-    return ((words >> np.uint64(41)).astype(np.float32) + np.float32(0.5)) * np.float32(2**-23)
+    upper = (words >> np.uint64(41)).astype(np.float32)
+    uniforms: Array = (upper + np.float32(0.5)) * np.float32(2**-23)
+    return uniforms
 
 
 class UniformStream:
@@ -74,7 +77,8 @@ class UniformStream:
 
     def take(self, count: int) -> Array:
         """The next `count` numbers, float32 [count]."""
-        return take_block([self], count)[0]
+        found: Array = take_block([self], count)[0]
+        return found
 
     def __iter__(self) -> Iterator[np.float32]:
         """Numbers one by one, without end, from `position`, which stays where it is."""
@@ -135,9 +139,8 @@ def _computed(
     first = np.array(starts, dtype=np.uint64)
     blocks = (count + 2 * (LANES - 1)) // LANES
     # NumPy counts up before it draws, so that its first block has counter 1.
-    counters = (first // np.uint64(LANES) + np.uint64(1))[:, None] + np.arange(
-        blocks, dtype=np.uint64
-    )
+    lowest: Words = first // np.uint64(LANES) + np.uint64(1)
+    counters: Words = np.add.outer(lowest, np.arange(blocks, dtype=np.uint64))
     wanted = (first % np.uint64(LANES)).astype(np.intp)[:, None] + np.arange(count)
     found = np.empty((len(first), count), dtype=np.uint64)
     rows = max(1, ROWS_AT_ONCE // max(1, blocks))
