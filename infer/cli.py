@@ -1,13 +1,13 @@
 """`charlm-gen`: parse, open, write text as it is drawn."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from charlm.data import console
 from charlm.data.errors import CorpusError
+from charlm.infer import options
 
 app = console.make_app()
 
@@ -17,27 +17,28 @@ def generate(
     prompt: Annotated[
         str, typer.Argument(help="Text to go on with; - reads it from standard input.")
     ] = "",
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Model file.", show_default="./model.onnx, else the one that ships"),
-    ] = None,
+    model: options.ModelFile = None,
     length: Annotated[int, typer.Option(help="Characters to draw; 0: until stopped.")] = 200,
     temperature: Annotated[
         float, typer.Option(help="Below 1 safer, above 1 wilder, 0 always the likeliest.")
     ] = 1.0,
+    top_k: Annotated[
+        int, typer.Option(help="Draw only from so many likeliest characters; 0: from all.")
+    ] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Draw only from the likeliest that make up this share; 1: all.")
+    ] = 1.0,
+    min_p: Annotated[
+        float, typer.Option(help="Draw none below this share of the likeliest one's; 0: all.")
+    ] = 0.0,
     seed: Annotated[
         int | None, typer.Option(help="Gives the same text again.", show_default="drawn and shown")
     ] = None,
     samples: Annotated[int, typer.Option(help="Texts to draw from the prompt.")] = 1,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the text.")] = True,
-    unknown: Annotated[
-        str,
-        typer.Option(help="Prompt characters the model lacks: error, drop, or one to put there."),
-    ] = "error",
-    provider: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads.", show_default="by the model's size")
-    ] = None,
+    unknown: options.Unknown = "error",
+    provider: options.Provider = "auto",
+    threads: options.Threads = None,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
@@ -58,8 +59,8 @@ def generate(
         if generator.model.note:
             console.say(f"charlm-gen: {generator.model.note}")
         texts = generator.texts(
-            prompt, count=samples, length=length, temperature=temperature, seed=seed,
-            unknown=unknown,
+            prompt, count=samples, length=length, temperature=temperature, top_k=top_k,
+            top_p=top_p, min_p=min_p, seed=seed, unknown=unknown,
         )  # fmt: skip
         shown = generator.normalised(prompt, unknown) if echo else ""
         device = generator.model.device

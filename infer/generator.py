@@ -15,11 +15,12 @@ from charlm.data.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
 from charlm.infer import sampler
 from charlm.infer.artifact import Model, open_model
-from charlm.infer.sampler import Sampler
+from charlm.infer.sampler import Filters, Sampler, UniformStream, take_block
 from charlm.infer.session import Stepper
 from charlm.infer.shipped import default_model
 
 Tokens = npt.NDArray[Any]
+POSITIONS = 64  # whose random numbers are drawn at once: few calls, and no more memory than state
 MAX_SAMPLES = 1 << 16  # side by side; more would be gigabytes of state
 
 
@@ -29,6 +30,9 @@ class Settings:
 
     length: int = 200  # characters to draw; 0: without end
     temperature: float = 1.0  # the model's own distribution; 0: always the likeliest
+    top_k: int = 0  # of the likeliest characters; 0: all
+    top_p: float = 1.0  # share of the probability that the likeliest must reach; 1: all of it
+    min_p: float = 0.0  # of the likeliest character's probability; 0: however little
     seed: int = 0
     unknown: Unknown = "error"  # what becomes of a prompt's characters that the model lacks
 
@@ -37,6 +41,16 @@ class Settings:
             raise SettingsError(f"--length is 0 (without end) or more, not {self.length}")
         sampler.check_seed(self.seed)
         sampler.inverse_temperature(self.temperature)
+        _ = self.filters
+
+    @property
+    def filters(self) -> Filters:
+        """Which characters may be drawn.
+
+        Raises:
+            SettingsError: a filter out of range.
+        """
+        return Filters(self.top_k, self.top_p, self.min_p)
 
 
 class Generator:
@@ -191,7 +205,7 @@ class Generator:
             yield characters[first]
             self._read(stepper, np.array([first]))
         _check_finite(stepper.logits)
-        draw = Sampler(stepper.logits, settings.temperature).draw_one
+        draw = Sampler(stepper.logits, settings.temperature, settings.filters).draw_one
         for uniform in uniforms:
             drawn = draw(uniform)
             yield characters[drawn]
@@ -201,8 +215,8 @@ class Generator:
     def _samples(
         self, prompt: Tokens, settings: Settings, count: int
     ) -> Iterator[npt.NDArray[np.int64]]:
-        streams = [sampler.uniforms(settings.seed, number) for number in range(count)]
-        uniforms = _limited(zip(*streams, strict=True), settings.length)
+        streams = [UniformStream(settings.seed, number) for number in range(count)]
+        uniforms = _limited(_positions(streams, settings.length), settings.length)
         stepper = Stepper(self.model, batch=count)
         if len(prompt):
             self._read_once(stepper, prompt)
@@ -216,9 +230,9 @@ class Generator:
             yield stepper.token.copy()
             stepper.step()
         _check_finite(stepper.logits)
-        draw = Sampler(stepper.logits, settings.temperature).draw
+        draw = Sampler(stepper.logits, settings.temperature, settings.filters).draw
         for row in uniforms:
-            stepper.token[:] = draw(np.array(row, dtype=np.float32))
+            stepper.token[:] = draw(row)
             yield stepper.token.copy()
             stepper.step()
 
@@ -241,6 +255,13 @@ def _check_finite(logits: npt.NDArray[np.float32]) -> None:
     """Once a text: what is not finite stays so, and sampling would make a character of it."""
     if not np.isfinite(logits).all():
         raise ModelFileError("the model gives logits that are not finite: its weights are damaged")
+
+
+def _positions(streams: list[UniformStream], length: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The streams' numbers position by position, float32 [streams], `length` or more."""
+    block = min(length or POSITIONS, POSITIONS)
+    while True:
+        yield from take_block(streams, block).T
 
 
 def _limited(values: Iterator[Any], length: int) -> Iterator[Any]:
