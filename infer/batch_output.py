@@ -5,6 +5,7 @@ instead, which no corpus holds, and `as_json` writes an object a line.
 """
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -16,11 +17,12 @@ from charlm.data.errors import CorpusError, SettingsError
 from charlm.data.files import os_errors_as
 from charlm.infer import stops
 from charlm.infer.batch_progress import watched
+from charlm.infer.filters import NO_FILTERS
 from charlm.infer.generator import Generator
 from charlm.infer.requests import BadLine, Request, is_json_lines, read_requests
 from charlm.infer.results import Failure, Outcome, Result
 
-MAX_SAMPLES = 1 << 64  # as many as there are streams of a seed
+MAX_SAMPLES = 1 << 64  # as many as a seed has streams
 STANDARD_INPUT = Path("-")
 
 
@@ -28,98 +30,82 @@ STANDARD_INPUT = Path("-")
 class Job:
     """A batch that is asked for.
 
-    Attributes:
-        requests: read as they are needed.
-        name: where they stand, for messages.
-        total: how many there are, or None where nobody knows yet.
-        width: how many streams run side by side; None leaves it to the device.
-        ordered: write in the order of the requests, or as they are finished.
-        as_json: an object a line, or text.
-        null: a NUL after each text, or an empty line between them.
-        echo: write the prompt before the text.
+    Raises:
+        SettingsError: options that contradict each other, or out of range.
     """
 
-    requests: Iterable[Request | BadLine]
-    name: str = ""
-    total: int | None = None
-    width: int | None = None
-    ordered: bool = True
-    as_json: bool = False
-    null: bool = False
-    echo: bool = True
+    request: Request  # the prompt and the settings of all samples; what lines of a file don't say
+    samples: int = 1  # texts of the prompt, streams 0, 1, … of its seed
+    prompts: Path | None = None  # a file of prompts instead; `-` is standard input
+    prompts_format: str = "auto"  # one of `requests.FORMATS`
+    width: int | None = None  # how many streams run side by side; None leaves it to the device
+    ordered: bool = True  # in the order of the requests, or as they are finished
+    as_json: bool = False  # an object a line, or text
+    null: bool = False  # a NUL after each text, or an empty line between them
+    echo: bool = True  # the prompt before the text
 
     def __post_init__(self) -> None:
         if self.as_json and self.null:
             raise SettingsError("--json and --null contradict each other: give one of them")
+        if not 1 <= self.samples <= MAX_SAMPLES:
+            raise SettingsError(f"--samples is from 1 to {MAX_SAMPLES}, not {self.samples}")
 
 
-def samples(request: Request, count: int, generator: Generator) -> Iterator[Request]:
-    """Requests for several texts of one prompt, which are streams 0, 1, … of its seed.
-
-    Raises:
-        SettingsError: a count out of range, or an empty stop string.
-        VocabularyError: a character of the prompt or of a stop string that the model lacks.
-    """
-    if not 1 <= count <= MAX_SAMPLES:
-        raise SettingsError(f"--samples is from 1 to {MAX_SAMPLES}, not {count}")
-    check(request, generator)
-    generator.encode(request.prompt, request.unknown)
-    return (replace(request, stream=stream) for stream in range(count))
-
-
-def check(request: Request, generator: Generator) -> None:
-    """What goes for all texts, at once rather than once for each.
-
-    Raises:
-        SettingsError, VocabularyError: a stop string, or `unknown`, that can't be.
-    """
-    generator.encode("", request.unknown)
-    stops.normalised(request.stop, generator.metadata)
-
-
-@contextmanager
-def prompts(path: Path, form: str, defaults: Request) -> Iterator[Iterable[Request | BadLine]]:
-    """The requests of a file, which is open meanwhile; `-` is standard input.
-
-    Raises:
-        CorpusError: the file can't be read.
-        SettingsError: `form` is not one of `requests.FORMATS`.
-    """
-    json_lines = is_json_lines(path.name, form)
-    if path == STANDARD_INPUT:
-        import sys
-
-        yield read_requests(sys.stdin.buffer, defaults, json_lines=json_lines)
-        return
-    with os_errors_as(CorpusError, f"can't read {path}"):
-        file = path.open("rb")
-    with file:
-        yield read_requests(file, defaults, json_lines=json_lines)
-
-
-def run(out: IO[str], generator: Generator, job: Job) -> int:
+def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
     """Write the texts of a job, each as soon as its turn has come; the number of failures.
 
     What is wrong with a line is one line on standard error, and an object with `error` in JSON.
 
+    Args:
+        out: where texts go.
+        generator: draws them.
+        job: what is asked for.
+        about: a line for standard error, once it is clear that the job can begin.
+
     Raises:
-        SettingsError: a width that can't be.
+        CorpusError: the file of prompts can't be read.
+        SettingsError: a width that can't be, or an empty stop string.
+        VocabularyError: a character of the prompt or of a stop string that the model lacks.
         ModelFileError: the graph can't be run.
     """
+    generator.encode(job.request.prompt, job.request.unknown)
+    stops.normalised(job.request.stop, generator.metadata)
     writer = _JsonWriter(out) if job.as_json else _TextWriter(out, job)
-    show_first = writer.show if isinstance(writer, _TextWriter) and job.ordered else None
-    outcomes = generator.batch(
-        job.requests, width=job.width, ordered=job.ordered, show_first=show_first
-    )
     failures = 0
-    with closing(writer), watched(outcomes, job.total, out) as seen:
-        for outcome in seen:
-            if isinstance(outcome, Failure):
-                failures += 1
-                console.say(f"charlm-gen: {_where(job, outcome)}{_one_line(outcome)}")
-            writer.write(outcome)
-            out.flush()
+    with _requests(job) as requests, closing(writer):
+        outcomes = generator.batch(
+            requests,
+            width=job.width,
+            ordered=job.ordered,
+            show_first=writer.show if job.ordered and isinstance(writer, _TextWriter) else None,
+        )
+        console.say(about)
+        total = job.samples if job.prompts is None else None
+        with watched(outcomes, total, out) as seen:
+            for outcome in seen:
+                if isinstance(outcome, Failure):
+                    failures += 1
+                    console.say(f"charlm-gen: {job.prompts}: {_described(outcome)}")
+                writer.write(outcome)
+                out.flush()
     return failures
+
+
+@contextmanager
+def _requests(job: Job) -> Iterator[Iterable[Request | BadLine]]:
+    """A job's requests; the file that they stand in is open meanwhile."""
+    if job.prompts is None:
+        yield (replace(job.request, stream=stream) for stream in range(job.samples))
+        return
+    json_lines = is_json_lines(job.prompts.name, job.prompts_format)
+    if job.prompts == STANDARD_INPUT:
+        yield read_requests(sys.stdin.buffer, job.request, json_lines=json_lines)
+        return
+    with os_errors_as(CorpusError, f"can't read {job.prompts}"):
+        file = job.prompts.open("rb")
+        file.peek(1)  # a folder can be opened, too
+    with file:
+        yield read_requests(file, job.request, json_lines=json_lines)
 
 
 class _TextWriter:
@@ -145,6 +131,9 @@ class _TextWriter:
         """Write a text, or the rest of it."""
         if isinstance(outcome, Failure):
             return
+        if self._open and outcome.index:  # the first was left before it was finished
+            self._out.write(self._end)
+            self._written, self._open = 0, False
         text = outcome.text[self._written :]
         if not self._open:
             text = (self._between if self._any else "") + self._echo(outcome) + text
@@ -168,7 +157,7 @@ class _JsonWriter:
     def __init__(self, out: IO[str]) -> None:
         self._out = out
         # Readable where all of Unicode can be written, and never wrong.
-        self._ascii = (out.encoding or "").lower().replace("-", "") != "utf8"
+        self._ascii = (getattr(out, "encoding", None) or "").lower().replace("-", "") != "utf8"
 
     def write(self, outcome: Outcome) -> None:
         """Write an object."""
@@ -187,15 +176,8 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, Failure):
         return {"index": outcome.index, "line": outcome.line, "error": _one_line(outcome)}
     asked = outcome.request
-    filters = {
-        name: value
-        for name, value in (
-            ("top_k", asked.filters.top_k),
-            ("top_p", asked.filters.top_p),
-            ("min_p", asked.filters.min_p),
-        )
-        if value != getattr(type(asked.filters)(), name)
-    }
+    names = ("top_k", "top_p", "min_p")
+    filters = {name: getattr(asked.filters, name) for name in names}
     return {
         "index": outcome.index,
         "prompt": asked.prompt,
@@ -203,15 +185,15 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
         "seed": asked.seed,
         "stream": asked.stream,
         "temperature": asked.temperature,
-        **filters,
+        **{name: value for name, value in filters.items() if value != getattr(NO_FILTERS, name)},
         "finish": outcome.finish,
         **({"stop": outcome.stop} if outcome.stop is not None else {}),
         "characters": outcome.characters,
     }
 
 
-def _where(job: Job, failure: Failure) -> str:
-    return f"{job.name}: line {failure.line}: " if failure.line is not None else ""
+def _described(failure: Failure) -> str:
+    return f"line {failure.line}: {_one_line(failure)}"
 
 
 def _one_line(failure: Failure) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO
 
@@ -32,7 +32,7 @@ def watched(
         counted.close()
 
 
-def _counted(outcomes: Iterator[Outcome], total: int | None) -> Iterator[Outcome]:
+def _counted(outcomes: Iterator[Outcome], total: int | None) -> Generator[Outcome, None, None]:
     started = time.monotonic()
     texts = characters = 0
     for outcome in outcomes:

@@ -74,8 +74,10 @@ class BatchStream:
             text = self._text(0)
             return Result(self.index, self.request, self.shown_prompt, text, "length")
         end, found = self._end
-        given = self.request.stop[self._stops.index(found)]
-        return Result(self.index, self.request, self.shown_prompt, self._text(0, end), "stop", given)
+        given = stops.several(self.request.stop)[self._stops.index(found)]
+        return Result(
+            self.index, self.request, self.shown_prompt, self._text(0, end), "stop", given
+        )
 
     def _text(self, start: int, end: int | None = None) -> str:
         return self._vocabulary.decode(np.frombuffer(self._drawn, dtype=self._type)[start:end])

@@ -30,7 +30,7 @@ class Request:
     seed: int = 0
     stream: int = 0  # which of the seed's streams of random numbers
     filters: Filters = field(default_factory=Filters)
-    stop: tuple[str, ...] = ()  # the text ends before the first of them
+    stop: str | tuple[str, ...] = ()  # the text ends before the first of them
     unknown: Unknown = "error"  # what becomes of a prompt's characters that the model lacks
     line: int | None = None  # of the file that it stands in, from 1
 
@@ -39,8 +39,6 @@ class Request:
             raise SettingsError("--length 0, a text without end, can't be one of several")
         if not 0 < self.length <= MAX_LENGTH:
             raise SettingsError(f"--length is 1 to {MAX_LENGTH} in a batch, not {self.length}")
-        if isinstance(self.stop, str):
-            raise SettingsError(f"stop is a tuple of strings, not {self.stop!r}")
         sampler.check_seed(self.seed)
         sampler.check_stream(self.stream)
         sampler.inverse_temperature(self.temperature)
@@ -127,7 +125,7 @@ def _from_json(text: str, defaults: Request) -> Request:
         raise RequestError(f"unknown key {unknown[0]!r}; the keys are {', '.join(READERS)}")
     if not isinstance(values.get("prompt"), str):
         raise RequestError('"prompt" is missing' if "prompt" not in values else _wrong("prompt"))
-    given = {key: READERS[key](values, key) for key in values if values[key] is not None}
+    given = {key: READERS[key][0](values, key) for key in values if values[key] is not None}
     filters = {key: given.pop(key) for key in FILTERS if key in given}
     if "seed" in given:
         given.setdefault("stream", 0)
@@ -190,16 +188,19 @@ def _number(values: Mapping[str, Any], key: str) -> float:
         raise RequestError(f'"{key}" is too large') from None
 
 
-READERS: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
-    "prompt": _text, "length": _whole, "temperature": _number, "seed": _whole, "stream": _whole,
-    "stop": _texts, "top_k": _whole, "top_p": _number, "min_p": _number,
-}  # fmt: skip
-FILTERS = ("top_k", "top_p", "min_p")
-NAMES = {
-    _text: "a string", _texts: "a string or a list of strings",
-    _whole: "a whole number", _number: "a number",
-}  # fmt: skip
-
-
 def _wrong(key: str) -> str:
-    return f'"{key}" is not {NAMES[READERS[key]]}'
+    return f'"{key}" is not {READERS[key][1]}'
+
+
+READERS: dict[str, tuple[Callable[[Mapping[str, Any], str], Any], str]] = {
+    "prompt": (_text, "a string"),
+    "length": (_whole, "a whole number"),
+    "temperature": (_number, "a number"),
+    "seed": (_whole, "a whole number"),
+    "stream": (_whole, "a whole number"),
+    "stop": (_texts, "a string or a list of strings"),
+    "top_k": (_whole, "a whole number"),
+    "top_p": (_number, "a number"),
+    "min_p": (_number, "a number"),
+}
+FILTERS = ("top_k", "top_p", "min_p")

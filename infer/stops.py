@@ -6,7 +6,12 @@ from charlm.data.errors import SettingsError, VocabularyError
 from charlm.export.contract import Metadata
 
 
-def normalised(stops: Iterable[str], metadata: Metadata) -> tuple[str, ...]:
+def several(stop: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Stop strings, where one may stand for itself."""
+    return (stop,) if isinstance(stop, str) else stop
+
+
+def normalised(stop: str | tuple[str, ...], metadata: Metadata) -> tuple[str, ...]:
     """Stop strings as the model would write them.
 
     Raises:
@@ -15,17 +20,17 @@ def normalised(stops: Iterable[str], metadata: Metadata) -> tuple[str, ...]:
     """
     known = set(metadata.vocabulary.characters)
     found = []
-    for given in stops:
-        stop = metadata.normalisation(given)
-        if not stop:
+    for given in several(stop):
+        normal = metadata.normalisation(given)
+        if not normal:
             why = "empty" if not given else "empty once it is normalised as the corpus was"
             raise SettingsError(f"the stop string {given!r} is {why}")
-        if outside := next((each for each in stop if each not in known), None):
+        if outside := next((each for each in normal if each not in known), None):
             raise VocabularyError(
                 f"the stop string {given!r} can never come: {outside!r} "
                 f"(U+{ord(outside):04X}) is not one of the model's {len(known)} characters"
             )
-        found.append(stop)
+        found.append(normal)
     return tuple(found)
 
 
