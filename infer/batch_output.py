@@ -176,8 +176,7 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, Failure):
         return {"index": outcome.index, "line": outcome.line, "error": _one_line(outcome)}
     asked = outcome.request
-    names = ("top_k", "top_p", "min_p")
-    filters = {name: getattr(asked.filters, name) for name in names}
+    filters = {"top_k": asked.top_k, "top_p": asked.top_p, "min_p": asked.min_p}
     return {
         "index": outcome.index,
         "prompt": asked.prompt,

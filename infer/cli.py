@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from charlm.data import console
 from charlm.data.errors import CorpusError, SettingsError
+from charlm.infer import options
 
 app = console.make_app()
 
@@ -17,14 +18,20 @@ def generate(
     prompt: Annotated[
         str, typer.Argument(help="Text to go on with; - reads it from standard input.")
     ] = "",
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Model file.", show_default="./model.onnx, else the one that ships"),
-    ] = None,
+    model: options.ModelFile = None,
     length: Annotated[int, typer.Option(help="Characters to draw; 0: until stopped.")] = 200,
     temperature: Annotated[
         float, typer.Option(help="Below 1 safer, above 1 wilder, 0 always the likeliest.")
     ] = 1.0,
+    top_k: Annotated[
+        int, typer.Option(help="Draw only from so many likeliest characters; 0: from all.")
+    ] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Draw only from the likeliest that make up this share; 1: all.")
+    ] = 1.0,
+    min_p: Annotated[
+        float, typer.Option(help="Draw none below this share of the likeliest one's; 0: all.")
+    ] = 0.0,
     seed: Annotated[
         int | None, typer.Option(help="Gives the same text again.", show_default="drawn and shown")
     ] = None,
@@ -58,14 +65,9 @@ def generate(
         typer.Option(help="Texts drawn side by side.", show_default="256, on CUDA 4096"),
     ] = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the text.")] = True,
-    unknown: Annotated[
-        str,
-        typer.Option(help="Prompt characters the model lacks: error, drop, or one to put there."),
-    ] = "error",
-    provider: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads.", show_default="by the model's size")
-    ] = None,
+    unknown: options.Unknown = "error",
+    provider: options.Provider = "auto",
+    threads: options.Threads = None,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
@@ -88,12 +90,12 @@ def generate(
         if generator.model.note:
             console.say(f"charlm-gen: {generator.model.note}")
         about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}, seed {seed}"
-        stops = tuple(stop or ())
+        drawn: dict[str, Any] = {
+            "length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p,
+            "min_p": min_p, "seed": seed, "unknown": unknown, "stop": tuple(stop or ()),
+        }  # fmt: skip
         if prompts is None and samples == 1 and not (as_json or null):
-            text = generator.stream(
-                prompt, length=length, temperature=temperature, seed=seed, unknown=unknown,
-                stop=stops,
-            )  # fmt: skip
+            text = generator.stream(prompt, **drawn)
             out.write(generator.normalised(prompt, unknown) if echo else "")
             console.say(about)
             output.write_live(out, text)
@@ -101,12 +103,10 @@ def generate(
         from charlm.infer import batch_output
         from charlm.infer.requests import Request
 
-        request = Request(
-            prompt, length=length, temperature=temperature, seed=seed, unknown=unknown, stop=stops
-        )
         job = batch_output.Job(
-            request, samples=samples, prompts=prompts, prompts_format=prompts_format, width=width,
-            ordered=not unordered, as_json=as_json, null=null, echo=echo,
+            Request(prompt, **drawn), samples=samples, prompts=prompts,
+            prompts_format=prompts_format, width=width, ordered=not unordered, as_json=as_json,
+            null=null, echo=echo,
         )  # fmt: skip
         failures = batch_output.run(out, generator, job, about)
     if failures:

@@ -26,7 +26,7 @@ class Filters:
     min_p: float = 0.0  # of the likeliest character's probability; 0 is off: all have as much
 
     def __post_init__(self) -> None:
-        if self.top_k < 0 or self.top_k != int(self.top_k):
+        if not self.top_k >= 0 or self.top_k % 1:
             raise SettingsError(f"--top-k is a whole number from 1, or 0 (off), not {self.top_k}")
         if not SMALLEST_TOP_P <= self.top_p <= 1:
             raise SettingsError(f"--top-p is above 0 (from 1e-30) to 1 (off), not {self.top_p}")
@@ -35,7 +35,7 @@ class Filters:
 
     def limits(self, vocabulary: int) -> tuple[int, np.float32, np.float32]:
         """(top_k, top_p, min_p) as the arithmetic takes them: what is off removes nothing."""
-        top_k = min(self.top_k or vocabulary, vocabulary)
+        top_k = min(int(self.top_k) or vocabulary, vocabulary)
         top_p = np.float32(self.top_p)
         return top_k, top_p if top_p < 1 else TOP_P_OFF, np.float32(self.min_p)
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.errors import ModelFileError, SettingsError
+from charlm.data.errors import SettingsError
 from charlm.data.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
 from charlm.infer import sampler
 from charlm.infer.artifact import Model, open_model
-from charlm.infer.sampler import Sampler
-from charlm.infer.session import Stepper
+from charlm.infer.sampler import Filters, Sampler, UniformStream, take_block
+from charlm.infer.session import Stepper, check_finite
 from charlm.infer.shipped import default_model
 
 if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # what runs many streams: a single one should not wait for it
     from charlm.infer.results import Outcome
 
 Tokens = npt.NDArray[Any]
+POSITIONS = 64  # whose random numbers are drawn at once: few calls, and no more memory than state
 MAX_SAMPLES = 1 << 16  # side by side; more would be gigabytes of state
 
 
@@ -34,6 +35,9 @@ class Settings:
 
     length: int = 200  # characters to draw; 0: without end
     temperature: float = 1.0  # the model's own distribution; 0: always the likeliest
+    top_k: int = 0  # of the likeliest characters; 0: all
+    top_p: float = 1.0  # share of the probability that the likeliest must reach; 1: all of it
+    min_p: float = 0.0  # of the likeliest character's probability; 0: however little
     seed: int = 0
     unknown: Unknown = "error"  # what becomes of a prompt's characters that the model lacks
     stop: str | tuple[str, ...] = ()  # the text ends before the first of them
@@ -43,6 +47,16 @@ class Settings:
             raise SettingsError(f"--length is 0 (without end) or more, not {self.length}")
         sampler.check_seed(self.seed)
         sampler.inverse_temperature(self.temperature)
+        _ = self.filters
+
+    @property
+    def filters(self) -> Filters:
+        """Which characters may be drawn.
+
+        Raises:
+            SettingsError: a filter out of range.
+        """
+        return Filters(self.top_k, self.top_p, self.min_p)
 
 
 class Generator:
@@ -244,8 +258,8 @@ class Generator:
             first = sampler.draw_initial(initial, next(uniforms), settings.temperature)
             yield characters[first]
             self._read(stepper, np.array([first]))
-        _check_finite(stepper.logits)
-        draw = Sampler(stepper.logits, settings.temperature).draw_one
+        check_finite(stepper.logits)
+        draw = Sampler(stepper.logits, settings.temperature, settings.filters).draw_one
         for uniform in uniforms:
             drawn = draw(uniform)
             yield characters[drawn]
@@ -255,8 +269,8 @@ class Generator:
     def _samples(
         self, prompt: Tokens, settings: Settings, count: int
     ) -> Iterator[npt.NDArray[np.int64]]:
-        streams = [sampler.uniforms(settings.seed, number) for number in range(count)]
-        uniforms = _limited(zip(*streams, strict=True), settings.length)
+        streams = [UniformStream(settings.seed, number) for number in range(count)]
+        uniforms = _limited(_positions(streams, settings.length), settings.length)
         stepper = Stepper(self.model, batch=count)
         if len(prompt):
             self._read_once(stepper, prompt)
@@ -269,10 +283,10 @@ class Generator:
             stepper.token[:] = first
             yield stepper.token.copy()
             stepper.step()
-        _check_finite(stepper.logits)
-        draw = Sampler(stepper.logits, settings.temperature).draw
+        check_finite(stepper.logits)
+        draw = Sampler(stepper.logits, settings.temperature, settings.filters).draw
         for row in uniforms:
-            stepper.token[:] = draw(np.array(row, dtype=np.float32))
+            stepper.token[:] = draw(row)
             yield stepper.token.copy()
             stepper.step()
 
@@ -291,10 +305,11 @@ class Generator:
         stepper.logits[:] = reader.logits
 
 
-def _check_finite(logits: npt.NDArray[np.float32]) -> None:
-    """Once a text: what is not finite stays so, and sampling would make a character of it."""
-    if not np.isfinite(logits).all():
-        raise ModelFileError("the model gives logits that are not finite: its weights are damaged")
+def _positions(streams: list[UniformStream], length: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The streams' numbers position by position, float32 [streams], `length` or more."""
+    block = min(length or POSITIONS, POSITIONS)
+    while True:
+        yield from take_block(streams, block).T
 
 
 def _limited(values: Iterator[Any], length: int) -> Iterator[Any]:

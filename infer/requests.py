@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from charlm.data.errors import CharlmError, RequestError, SettingsError
@@ -29,7 +29,9 @@ class Request:
     temperature: float = 1.0  # the model's own distribution; 0: always the likeliest
     seed: int = 0
     stream: int = 0  # which of the seed's streams of random numbers
-    filters: Filters = field(default_factory=Filters)
+    top_k: int = 0  # of the likeliest characters; 0: all
+    top_p: float = 1.0  # share of the probability that the likeliest must reach; 1: all of it
+    min_p: float = 0.0  # of the likeliest character's probability; 0: however little
     stop: str | tuple[str, ...] = ()  # the text ends before the first of them
     unknown: Unknown = "error"  # what becomes of a prompt's characters that the model lacks
     line: int | None = None  # of the file that it stands in, from 1
@@ -42,6 +44,16 @@ class Request:
         sampler.check_seed(self.seed)
         sampler.check_stream(self.stream)
         sampler.inverse_temperature(self.temperature)
+        _ = self.filters
+
+    @property
+    def filters(self) -> Filters:
+        """Which characters may be drawn.
+
+        Raises:
+            SettingsError: a filter out of range.
+        """
+        return Filters(self.top_k, self.top_p, self.min_p)
 
 
 @dataclass(frozen=True)
@@ -126,11 +138,10 @@ def _from_json(text: str, defaults: Request) -> Request:
     if not isinstance(values.get("prompt"), str):
         raise RequestError('"prompt" is missing' if "prompt" not in values else _wrong("prompt"))
     given = {key: READERS[key][0](values, key) for key in values if values[key] is not None}
-    filters = {key: given.pop(key) for key in FILTERS if key in given}
     if "seed" in given:
         given.setdefault("stream", 0)
     try:
-        return replace(defaults, **given, filters=replace(defaults.filters, **filters))
+        return replace(defaults, **given)
     except SettingsError as problem:
         raise RequestError(str(problem).removeprefix("--")) from problem
 
@@ -203,4 +214,3 @@ READERS: dict[str, tuple[Callable[[Mapping[str, Any], str], Any], str]] = {
     "top_p": (_number, "a number"),
     "min_p": (_number, "a number"),
 }
-FILTERS = ("top_k", "top_p", "min_p")

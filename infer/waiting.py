@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from charlm.data.errors import CharlmError, ModelFileError
+from charlm.data.errors import CharlmError
 from charlm.export.contract import Metadata
 from charlm.infer import sampler
 from charlm.infer.batch_stream import BatchStream
@@ -15,6 +15,7 @@ from charlm.infer.engine import Primed, Reader
 from charlm.infer.philox import take_block
 from charlm.infer.requests import BadLine, Request
 from charlm.infer.results import Failure, Order
+from charlm.infer.session import check_finite
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,7 @@ class Waiting:
         if not streams:
             return
         primed = self._reader.read([stream.prompt for stream in streams])
-        if not np.isfinite(primed.logits).all():
-            raise ModelFileError(
-                "the model gives logits that are not finite: its weights are damaged"
-            )
+        check_finite(primed.logits)
         self._ready.extend((stream, primed, row) for row, stream in enumerate(streams))
 
     def _draw_first(self, streams: list[BatchStream]) -> None:
