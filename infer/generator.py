@@ -232,12 +232,12 @@ class Generator:
         if not 1 <= count <= MAX_SAMPLES:
             raise SettingsError(f"--samples is from 1 to {MAX_SAMPLES}, not {count}")
         chosen = Settings(**settings)
-        if chosen.stop:
+        if chosen.stop != ():
             raise SettingsError("side by side only batch() ends texts at a stop string")
         return self._samples(self.encode(prompt, chosen.unknown), chosen, count)
 
     def _until_stop(self, text: Iterable[str], settings: Settings) -> Iterator[str]:
-        if not settings.stop:
+        if settings.stop == ():
             return iter(text)
         from charlm.infer import stops
 

@@ -67,6 +67,6 @@ def begun(text: str, stops: tuple[str, ...]) -> int:
     longest = max((len(stop) for stop in stops), default=1) - 1
     for length in range(min(longest, len(text)), 0, -1):
         end = text[-length:]
-        if any(stop.startswith(end) for stop in stops):
+        if any(stop != end and stop.startswith(end) for stop in stops):
             return length
     return 0

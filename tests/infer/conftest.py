@@ -87,6 +87,43 @@ def small(small_path: Path) -> Generator:
     return Generator.open(small_path, "cpu")
 
 
+def one_of_each(rows: int, columns: int, random: np.random.RandomState) -> Floats:
+    """A matrix with a power of two in each column and nothing else."""
+    values = np.zeros((rows, columns), dtype=np.float32)
+    places = random.randint(0, rows, columns)
+    values[places, np.arange(columns)] = random.choice([-8, -4, -2, 2, 4, 8], columns)
+    return values
+
+
+@pytest.fixture(scope="session")
+def exact(tmp_path_factory: pytest.TempPathFactory) -> Generator:
+    """A model that rounds alike in every kernel, at every batch size, in every order of addition.
+
+    Each column of its matrices has one weight, a power of two, so that no product and no sum but
+    the last is rounded. Its texts are equal or there is a mistake: near-ties don't flip.
+    """
+    random, size, hidden = np.random.RandomState(5), len(CHARACTERS), 32
+    arrays = weights.Weights(
+        table=random.standard_normal((size, 1, 4 * hidden)).astype(np.float32) * 3,
+        recurrent=one_of_each(hidden, 4 * hidden, random),
+        stacked=(),
+        stacked_bias=(),
+        head=one_of_each(hidden, size, random),
+        head_bias=random.standard_normal(size).astype(np.float32),
+    )
+    metadata = Metadata(
+        hidden=hidden,
+        layers=1,
+        vocabulary=Vocabulary(CHARACTERS),
+        normalisation=NOTEBOOK,
+        initial=(1 / size,) * size,
+        weights_sha256=weights.sha256(arrays),
+    )
+    path = tmp_path_factory.mktemp("exact") / "exact.onnx"
+    path.write_bytes(step_graph.build(arrays, metadata))
+    return Generator.open(path, "cpu")
+
+
 @pytest.fixture(scope="session")
 def torch_logits() -> Callable[[CharLSTM, str, str], Floats]:
     """Torch's logits before each character of a text that follows a prompt."""
