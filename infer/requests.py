@@ -111,10 +111,11 @@ def is_json_lines(name: str, wanted: str) -> bool:
 def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
     """Each line without its end; None for one that is too long to hold."""
     start = True
-    while line := file.readline(MAX_LINE_BYTES):
-        too_long = len(line) == MAX_LINE_BYTES and not line.endswith(b"\n")
+    limit = MAX_LINE_BYTES + 1  # its end included
+    while line := file.readline(limit):
+        too_long = len(line) == limit and not line.endswith(b"\n")
         if too_long:
-            while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+            while (rest := file.readline(limit)) and not rest.endswith(b"\n"):
                 pass
         if start:
             line, start = line.removeprefix(b"\xef\xbb\xbf"), False
