@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from charlm.data.errors import SettingsError
+from charlm.export import contract
 from charlm.infer.artifact import Model
 from charlm.infer.sampler import Sampler
 from charlm.infer.sampling import Sampling
@@ -91,7 +93,7 @@ class StepEngine:
 
     def start(self, primed: Primed, sampling: Sampling) -> None:
         """See `Engine`."""
-        self._stepper = Stepper(self.model, len(primed.logits))
+        self._stepper = _stepper(self.model, len(primed.logits))
         self._stepper.set_state(primed.h, primed.c)
         self._stepper.logits[:] = primed.logits
         self._sample(sampling)
@@ -143,7 +145,7 @@ class StepReader:
         lengths = sizes[order]
         tokens = np.concatenate([prompts[row] for row in order])
         begins = np.cumsum(lengths) - lengths
-        stepper, done = Stepper(self.model, len(prompts)), 0
+        stepper, done = _stepper(self.model, len(prompts)), 0
         parts = []
         for length in np.unique(lengths).tolist():
             reading = int(np.count_nonzero(lengths >= length))
@@ -159,7 +161,14 @@ class StepReader:
 
     def _first(self, stepper: Stepper, count: int) -> Stepper:
         """A stepper that holds the first rows of another."""
-        smaller = Stepper(self.model, count)
+        smaller = _stepper(self.model, count)
         h, c = stepper.state()
         smaller.set_state(h[:count], c[:count])
         return smaller
+
+
+def _stepper(model: Model, batch: int) -> Stepper:
+    """A stepper of so many streams, or one clear line where a device can't hold them."""
+    doing = f"{batch} streams side by side can't be held (give a smaller --width)"
+    with contract.runtime_errors_as(SettingsError, doing):
+        return Stepper(model, batch)

@@ -11,7 +11,7 @@ from charlm.data.errors import CharlmError
 from charlm.export.contract import Metadata
 from charlm.infer import sampler
 from charlm.infer.batch_stream import BatchStream
-from charlm.infer.engine import Primed, Reader
+from charlm.infer.engine import Primed, Reader, Tokens
 from charlm.infer.philox import take_block
 from charlm.infer.requests import BadLine, Request
 from charlm.infer.results import Failure, Order
@@ -58,6 +58,7 @@ class Waiting:
         self._ahead, self.exhausted = ahead, False
         self._next: tuple[int, Request | BadLine] | None = None
         self._ready: deque[tuple[BatchStream, Primed, int]] = deque()
+        self._last: dict[bytes, tuple[Primed, int]] = {}  # states of the prompts read last
 
     def take(self, count: int) -> Entrants | None:
         """Up to `count` streams; fewer where there are no more, or the order holds them back."""
@@ -103,9 +104,28 @@ class Waiting:
         streams = [stream for stream in streams if stream.remaining]
         if not streams:
             return
-        primed = self._reader.read([stream.prompt for stream in streams])
-        check_finite(primed.logits)
-        self._ready.extend((stream, primed, row) for row, stream in enumerate(streams))
+        states = self._states([stream.prompt for stream in streams])
+        self._ready.extend((stream, *state) for stream, state in zip(streams, states, strict=True))
+
+    def _states(self, prompts: list[Tokens]) -> Iterator[tuple[Primed, int]]:
+        """Where the state of each prompt stands; what was read here or just before is not again.
+
+        Samples of one prompt are the common case.
+        """
+        keys = [prompt.tobytes() for prompt in prompts]
+        fresh = {
+            key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._last
+        }
+        known: dict[bytes, tuple[Primed, int]] = {}
+        for key in set(keys) - set(fresh):  # a copy: one stream must not hold many others' states
+            states, row = self._last[key]
+            known[key] = (states if len(states.h) == 1 else states.take([row]), 0)
+        if fresh:
+            primed = self._reader.read(list(fresh.values()))
+            check_finite(primed.logits)
+            known |= {key: (primed, row) for row, key in enumerate(fresh)}
+        self._last = known
+        return (known[key] for key in keys)
 
     def _draw_first(self, streams: list[BatchStream]) -> None:
         if not streams:

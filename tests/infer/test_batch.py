@@ -181,10 +181,31 @@ def test_prompts_are_read_many_at_a_time(exact: Generator) -> None:
             sizes.append(len(prompts))
             return super().read(prompts)
 
-    requests = [Request("abc", length=5 + s % 30, stream=s) for s in range(64)]
+    requests = [Request("abc"[: s % 4] + "b" * s, length=5 + s % 30) for s in range(1, 65)]
     model = exact.model
     list(generate_batch(StepEngine(model), Counted(model), model.metadata, requests, width=16))
     assert sizes == [16] * 4
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_prompt_that_comes_again_is_not_read_again(exact: Generator, ordered: bool) -> None:
+    read: list[str] = []
+
+    class Noted(StepReader):
+        def read(self, prompts: Any) -> Primed:
+            read.extend(map(exact.vocabulary.decode, prompts))
+            return super().read(prompts)
+
+    prompts = [*["the city"] * 40, *["a", "the city", "é", "a"] * 10]
+    requests = [Request(prompt, length=30, stream=s) for s, prompt in enumerate(prompts)]
+    model = exact.model
+    outcomes = generate_batch(
+        StepEngine(model), Noted(model), model.metadata, requests, width=8, ordered=ordered
+    )
+    for outcome in outcomes:
+        assert isinstance(outcome, Result)
+        assert outcome.text == alone(exact, outcome.request)
+    assert read == ["the city", "a", "é"]
 
 
 def test_requests_of_millions_take_no_memory(exact: Generator) -> None:
