@@ -16,9 +16,9 @@ Array = npt.NDArray[np.float32]
 
 BLOCK = 1024  # uniform numbers made at once where they are read one by one: constant memory
 FIRST_BLOCK = 256  # takes no longer than a smaller one, and a short text has no second
-# Starting NumPy's generator takes 7 µs, the arithmetic below 20 to 50 ns a word of many streams,
-# NumPy's 15 to 20 in short blocks: about equal here.
-NEAR = 256
+# The arithmetic below takes 100 µs and 20 to 50 ns a word, NumPy's generator 7 µs a stream to start
+# and 15 to 20 ns a word in short blocks: the first is the faster for this many streams, this far.
+SEVERAL, NEAR = 16, 256
 # Importing NumPy's generator takes 11 ms, which the arithmetic below reaches after so many words.
 WORTH_IMPORTING = 1 << 16
 
@@ -115,7 +115,9 @@ def take_block(streams: Sequence[UniformStream], count: int) -> Array:
 
 def _by_hand(end: int, streams: int) -> bool:
     """Whether the arithmetic here is the faster way to streams' words before position `end`."""
-    return end <= NEAR or ("numpy.random" not in sys.modules and end * streams <= WORTH_IMPORTING)
+    if "numpy.random" in sys.modules:
+        return streams >= SEVERAL and end <= NEAR
+    return end <= NEAR or end * streams <= WORTH_IMPORTING
 
 
 def _numpy_generator(seed: int, stream: int, start: int) -> Any:

@@ -80,6 +80,12 @@ def test_draws_follow_the_definition_each_stream_with_its_own_settings(
     np.testing.assert_array_equal(logits, before)
 
 
+def test_greedy_among_drawn_streams_takes_the_lowest_of_ties() -> None:
+    logits = np.array([[1, 5, 2, 5], [3, 3, 0, 3], [5, 2, 5, 1]], dtype=np.float32)
+    mixed = Sampling.of([0, 1e-3, 0], [Filters(), Filters(), Filters(3, 0.9, 0.1)], 4)
+    assert Sampler(logits, mixed).draw(np.full(3, 0.999, np.float32)).tolist() == [1, 3, 0]
+
+
 @given(logits_of_a_batch, uniforms_of_a_batch, settings)
 def test_the_same_settings_for_all_are_those_of_each(
     logits: Floats, uniforms: Floats, given: tuple[float, Filters]
