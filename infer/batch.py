@@ -38,8 +38,10 @@ def generate_batch(
     """Yield the text of each request, or why it has none.
 
     A text depends on its request and the model alone: not on the width, nor on what runs beside it,
-    nor on the order. Requests are taken as they are needed, at most about `width` ahead of the
-    streams that run. In order, at most `WINDOW * width` are under way or wait to be yielded: where
+    nor on the order. Requests are taken as they are needed, but `width` at a time, so that their
+    prompts are read together: whoever writes one once the last is answered wants a width of 1.
+
+    In order, at most `WINDOW * width` are under way or wait to be yielded: where
     one text is far longer than the others, they wait for it once so many are done, and the batch
     shrinks. What is finished is yielded before an error or Ctrl-C goes on to the caller.
 
@@ -54,7 +56,7 @@ def generate_batch(
         show_first: is handed the first request's text in pieces, as soon as it is certain.
 
     Raises:
-        SettingsError: a width below 1.
+        SettingsError: a width below 1, or more streams than memory holds.
         ModelFileError: the graph can't be run, or gives what is not finite.
     """
     if width < 1:

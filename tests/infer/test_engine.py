@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from charlm.data.errors import SettingsError
 from charlm.infer.engine import Primed, StepEngine, StepReader, with_rows
 from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
@@ -115,6 +116,20 @@ def test_what_was_primed_is_not_written_to(small: Generator) -> None:
     engine.replace(np.array([0, 1]), primed, sampling_of(1, 1))
     engine.draw(numbers([0, 1], 10))
     check_equal(primed, before, atol=0)
+
+
+def test_streams_that_a_device_can_not_hold_are_one_line(
+    small: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
+    def full(*_: Any) -> None:
+        raise RuntimeException("bad allocation\nsomewhere")
+
+    monkeypatch.setattr(Stepper, "__init__", full)
+    saying = r"^1 streams side by side can't be held \(give a smaller --width\): bad allocation$"
+    with pytest.raises(SettingsError, match=saying):
+        StepReader(small.model).read(prompts_of([3]))
 
 
 def test_parts_are_joined_and_taken() -> None:
