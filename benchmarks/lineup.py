@@ -1,17 +1,22 @@
-"""Who takes part, in the order of turns: the procedures, the limits and the whole processes."""
+"""Who takes part, in the order of turns: the procedures and the machine's limits.
+
+A procedure is a row: its module in `cases`, and what that module is told. A new path of charlm is
+a new row, with `path`, `precision`, `batch` and `steps` as its module understands them; the
+report's first table, its bars and its goals find it by its job, its precision and its cores.
+"""
 
 from dataclasses import dataclass, replace
 
-from charlm.benchmarks import processes
-from charlm.benchmarks.artifacts import ModelInfo
-from charlm.benchmarks.processes import Process
-from charlm.benchmarks.report import NOTEBOOK, PRODUCT_LIMIT, VECTOR_LIMIT
+from charlm.benchmarks.artifacts import (
+    LITERT_PRODUCTS,
+    LITERT_STEP,
+    WEIGHTS,
+    WINDOW,
+    ModelInfo,
+)
+from charlm.benchmarks.results import NOTEBOOK, PRODUCT_LIMIT, VECTOR_LIMIT
 from charlm.benchmarks.settings import CaseSettings
-from charlm.benchmarks.work import BATCH, PRODUCT_FLOPS, STREAMS
-
-PAIR = ("charlm_gen_100", "import_onnxruntime")
-PROCESS_ROUNDS = 2  # rounds of whole processes for each round of trials: they are short and noisy
-SLOW_ROUNDS = 5  # of whole processes that take seconds to start
+from charlm.benchmarks.work import BATCH, MANY, ONE, PRODUCT_FLOPS, SCORE, STREAMS
 
 
 @dataclass(frozen=True)
@@ -20,24 +25,52 @@ class Case:
 
     Attributes:
         module: its file in `cases`.
+        job: what a reader would use it for.
+        use: how charlm is asked for it; empty for what is not charlm.
         limit: which of the machine's limits it runs against; None on a GPU.
-        streams: characters that it draws in one unit of work.
+        path, precision, batch, steps: see `CaseSettings`.
         every_core: it may use the whole machine; otherwise, the run's threads.
         cuda: it runs on CUDA; otherwise, on the CPU.
+        slow: it takes many seconds to start, so a quick run leaves it out.
+        needs: files of `artifacts`.
     """
 
     name: str
     title: str
     module: str
+    job: str = ONE
+    use: str = ""
     limit: str | None = VECTOR_LIMIT
-    streams: int = 1
+    path: str = "step"
+    precision: str = "float32"
+    batch: int = 1
+    steps: int = 1
     every_core: bool = False
     cuda: bool = False
+    slow: bool = False
+    needs: tuple[str, ...] = (WEIGHTS,)
 
     @property
     def target(self) -> str:
         """What its worker imports."""
         return f"charlm.benchmarks.cases.{self.module}"
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is charlm."""
+        return bool(self.use)
+
+    def settings(self, given: CaseSettings) -> CaseSettings:
+        """What its worker is told: the run's settings with the row's own."""
+        return replace(
+            given,
+            provider="cuda" if self.cuda else "cpu",
+            threads=0 if self.every_core else given.threads,
+            path=self.path,
+            precision=self.precision,
+            batch=self.batch,
+            steps=self.steps,
+        )
 
 
 @dataclass(frozen=True)
@@ -47,6 +80,8 @@ class Bound:
     name: str
     title: str
     limit: str
+    slow: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -58,56 +93,65 @@ class Bound:
         return PRODUCT_FLOPS / model.flops if self.limit == PRODUCT_LIMIT else BATCH
 
 
+def _many(name: str, title: str, module: str, **fields: object) -> Case:
+    """A row of many texts side by side."""
+    row = Case(name, title, module, MANY, limit=PRODUCT_LIMIT, batch=STREAMS)
+    return replace(row, **fields)  # type: ignore[arg-type]
+
+
+COMPILED = {"path": "compiled", "slow": True}
+LITERT = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
+SAMPLES = f"charlm-gen --samples {STREAMS}"
 CASES = (
-    Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window"),
-    Case("keras_all_cores", "notebook on every core", "keras_window", every_core=True),
-    Case("torch_window", "Torch, 40-character window", "torch_window"),
-    Case("onnx_window", "ONNX Runtime, 40-character window", "onnx_window"),
-    Case("torch_step", "Torch, step loop", "torch_step"),
-    Case("charlm_step", "charlm", "charlm_step"),
+    Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window", slow=True),
     Case(
-        "charlm_samples", f"charlm, {STREAMS} streams", "charlm_samples", PRODUCT_LIMIT, STREAMS
+        "keras_all_cores", "notebook on every core", "keras_window", every_core=True, slow=True
     ),
-    Case("charlm_step_cuda", "charlm on CUDA", "charlm_step", None, cuda=True),
+    Case("torch_window", "Torch, 40-character window", "torch_window"),
     Case(
-        "charlm_samples_cuda", f"charlm on CUDA, {STREAMS} streams", "charlm_samples", None,
-        STREAMS, cuda=True,
+        "onnx_window", "ONNX Runtime, 40-character window", "onnx_window",
+        needs=(WEIGHTS, WINDOW),
+    ),
+    Case("torch_step", "Torch, step loop", "torch_step"),
+    Case("torch_compiled", "Torch compiled, step loop", "torch_step", path="compiled", slow=True),
+    Case("openvino_step", "OpenVINO, step loop", "openvino_step"),
+    Case(
+        "litert_step", "LiteRT, step loop", "litert_step", slow=True, needs=(WEIGHTS, LITERT_STEP)
+    ),
+    Case("charlm_step", "charlm, step loop", "charlm_step", use="charlm-gen", needs=()),
+    _many("torch_batch", f"Torch, {STREAMS} texts", "torch_step"),
+    _many("torch_compiled_batch", f"Torch compiled, {STREAMS} texts", "torch_step", **COMPILED),
+    _many("openvino_batch", f"OpenVINO, {STREAMS} texts", "openvino_step"),
+    _many("litert_batch", f"LiteRT, {STREAMS} texts", "litert_step", **LITERT),
+    _many(
+        "charlm_samples", f"charlm, {STREAMS} texts", "charlm_samples", use=SAMPLES, needs=()
+    ),
+    Case(
+        "charlm_score", "charlm, scoring one text", "charlm_score", SCORE, "charlm-score FILE",
+        needs=(),
+    ),
+    Case(
+        "charlm_step_cuda", "charlm on CUDA, step loop", "charlm_step",
+        use="charlm-gen --provider cuda", limit=None, cuda=True, needs=(),
+    ),
+    _many(
+        "charlm_samples_cuda", f"charlm on CUDA, {STREAMS} texts", "charlm_samples",
+        use=f"{SAMPLES} --provider cuda", limit=None, cuda=True, needs=(),
     ),
 )  # fmt: skip
 LIMITS = (
     Bound("numpy_vector", "NumPy, row vector times matrix", VECTOR_LIMIT),
     Bound("numpy_column", "NumPy, matrix times column vector", VECTOR_LIMIT),
     Bound("onnx_vector", "ONNX Runtime, MatMul in a Scan", VECTOR_LIMIT),
+    Bound(
+        "litert_vector", "LiteRT, a call for each row vector", VECTOR_LIMIT, slow=True,
+        needs=(LITERT_PRODUCTS,),
+    ),
     Bound("numpy_product", "NumPy, matrix product", PRODUCT_LIMIT),
     Bound("onnx_product", "ONNX Runtime, matrix product", PRODUCT_LIMIT),
-)
+)  # fmt: skip
 
 
-def whole_processes(settings: CaseSettings, cuda: bool) -> list[Process]:
-    """The commands that are measured from their start to their end."""
-    cores = settings.threads
-
-    def first(name: str, title: str, case: str) -> Process:
-        module = next(each.target for each in CASES if each.name == case)
-        command = processes.first_character(module, settings)
-        return Process(name, title, command, case, SLOW_ROUNDS, cores)
-
-    def plain(name: str, title: str, command: tuple[str, ...], case: str | None = None) -> Process:
-        return Process(name, title, command, case, cores=cores)
-
-    found = [
-        plain("python", "python -c pass", processes.python("pass")),
-        plain(PAIR[1], "python -c 'import onnxruntime'", processes.python("import onnxruntime")),
-        plain(PAIR[0], "charlm-gen --length 100", processes.charlm_gen(settings, 100)),
-        plain(
-            "charlm_gen_1", "charlm-gen --length 1", processes.charlm_gen(settings, 1),
-            "charlm_step",
-        ),
-        first("first_torch_step", "Torch step loop, first character", "torch_step"),
-        first("first_keras", "notebook, first character", NOTEBOOK),
-    ]  # fmt: skip
-    if cuda:
-        command = processes.charlm_gen(replace(settings, provider="cuda"), 1)
-        title = "charlm-gen --length 1 on CUDA"
-        found.append(Process("charlm_gen_1_cuda", title, command, "charlm_step_cuda", SLOW_ROUNDS))
-    return found
+def case(name: str) -> Case:
+    """A procedure by its name."""
+    return next(each for each in CASES if each.name == name)
