@@ -90,6 +90,9 @@ def _section(title: str, first: str, *others: str) -> str:
 
 
 def _row(row: Row, words: Sequence[int]) -> str:
+    if row.cells[1].startswith("skipped: "):
+        cells = f"<td>{_cell(row.cells[0])}</td><td class=skip colspan={len(row.cells) - 1}>"
+        return f"<tr class={row.kind}>{cells}{_cell(row.cells[1])}</td></tr>"
     cells = "".join(
         f"<td{' class=word' if place in words else ''}>{_cell(cell)}</td>"
         for place, cell in enumerate(row.cells)

@@ -29,6 +29,10 @@ p, li { max-width: 46rem; }
 .unstable { color: var(--warn); font-style: normal; font-size: .8em; white-space: nowrap; }
 .unstable::before { content: "\\26A0\\FE0E "; }
 .wide { overflow-x: auto; }
+.wide td:first-child { min-width: 11rem; }
+.wide td:not(:first-child, .word, .skip) { white-space: nowrap; }
+td.word { min-width: 10rem; }
+td.skip { text-align: left; color: var(--quiet); }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .35rem .6rem; text-align: right; vertical-align: top; }
 th { border-bottom: 2px solid var(--rule); font-weight: 600; vertical-align: bottom; }
@@ -40,6 +44,7 @@ code, tr.code td:first-child { font-family: ui-monospace, monospace; font-size: 
 .answers table { font-size: 1rem; }
 .answers td { padding: .55rem .6rem; }
 .answers td:nth-child(3) { font-size: 1.25rem; font-weight: 700; white-space: nowrap; }
+.answers td.word { font-family: ui-monospace, monospace; font-size: .9rem; }
 .answers td:first-child::first-letter { text-transform: uppercase; }
 .bars { list-style: none; margin: 0; padding: 0; }
 .bars li {
@@ -49,7 +54,9 @@ code, tr.code td:first-child { font-family: ui-monospace, monospace; font-size: 
 .bars .ours .name, .bars .ours .rate { font-weight: 700; }
 .bars svg { grid-column: 2; grid-row: 1; width: 100%; height: 1.3rem; display: block; }
 .bars .rate { grid-column: 3; grid-row: 1; text-align: right; font-variant-numeric: tabular-nums; }
-.bars .times { grid-column: 4; grid-row: 1; text-align: right; color: var(--quiet); }
+.bars .times {
+  grid-column: 4; grid-row: 1; text-align: right; color: var(--quiet); white-space: nowrap;
+}
 .bar { fill: var(--other); }
 .ours .bar { fill: var(--ours); }
 .notebook .bar { fill: var(--notebook); }
@@ -63,10 +70,10 @@ code, tr.code td:first-child { font-family: ui-monospace, monospace; font-size: 
 }
 .axis span { position: absolute; transform: translateX(-50%); }
 figure { margin: 1rem 0; }
-figure svg { width: 100%; height: auto; max-width: 46rem; display: block; }
+figure svg { width: 100%; height: auto; max-width: 40rem; display: block; }
 summary { cursor: pointer; color: var(--quiet); font-size: .9rem; }
 @media (max-width: 46rem) {
-  .bars li { grid-template-columns: 1fr auto 4rem; padding: .25rem 0; }
+  .bars li { grid-template-columns: 1fr auto 4.6rem; padding: .25rem 0; }
   .bars .name { grid-column: 1; grid-row: 1; }
   .bars .rate { grid-column: 2; }
   .bars .times { grid-column: 3; }
@@ -78,11 +85,12 @@ summary { cursor: pointer; color: var(--quiet); font-size: .9rem; }
   .answers tr {
     display: grid; grid-template-columns: 1fr auto; border-bottom: 1px solid var(--rule);
   }
-  .answers td { border: 0; padding: .15rem .2rem; }
+  .answers tr { padding: .5rem 0; align-items: baseline; }
+  .answers td { border: 0; padding: .05rem .2rem; }
+  .answers td:nth-child(-n+2) { grid-column: 1 / -1; }
   .answers td:nth-child(3) { grid-column: 1; text-align: left; }
-  .answers td:nth-child(2) { text-align: right; }
   .answers td:nth-child(3)::after { content: " characters/s"; font-size: .8rem; font-weight: 400; }
-  .answers td:nth-child(4):not(:empty)::after { content: " \\D7 notebook"; }
+  .answers td:nth-child(4):not(:empty)::after { content: " \\D7  the notebook"; }
 }
 @media print {
   :root {

@@ -73,11 +73,12 @@ def goal_table(report: Report) -> Table:
     rows = []
     for each in goals.reached(report):
         target = each.goal.target
-        wanted = "" if target is None else f"at least {target:,g}"
-        met = "" if target is None else "reached" if each.ratio.median >= target else "not reached"
-        what = f"{each.goal.title}: {each.ours} / {each.base}"
-        rows.append(Row((what, figures.spread(each.ratio), wanted, met)))
-    return table(("ratio", "measured", "goal", ""), rows)
+        wanted = ""
+        if target is not None:
+            wanted = f"{target:,g}: {'' if each.ratio.median >= target else 'not '}reached"
+        pair = f"{each.ours} / {each.base}"
+        rows.append(Row((each.goal.title, figures.spread(each.ratio), wanted, pair)))
+    return table(("ratio", "measured", "goal", "of what"), rows, words=(3,))
 
 
 def limit_table(report: Report) -> Table:

@@ -8,7 +8,7 @@ compiler's options, the C++ wrapper was fastest, and its guards are looked at on
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from charlm.benchmarks.cases.common import Arrays, load_weights
 from charlm.benchmarks.cases.stepping import run_of_steps
 from charlm.benchmarks.settings import CaseFailedError, CaseSettings, Run
 from charlm.data.extras import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def prepare(settings: CaseSettings) -> Run:
@@ -114,6 +117,6 @@ def _compiled(step: Any, arrays: Arrays, settings: CaseSettings) -> Any:
     with torch.inference_mode():
         for _ in range(2):
             _, state = compiled(token, state)
-    # Shapes never change from here on.
-    torch.compiler.set_stance(skip_guard_eval_unsafe=True)  # type: ignore[no-untyped-call]
+    stance: Any = torch.compiler.set_stance
+    stance(skip_guard_eval_unsafe=True)  # shapes never change from here on
     return compiled
