@@ -67,7 +67,7 @@ def _bar(report: Report, case: CaseResult, spread: Spread, scale: Scale) -> str:
         f'<path class=grid d="M{scale.at(10.0**power)} 0V20"/>'
         for power in range(scale.low, scale.high + 1)
     )
-    best = report.best_limit(case.limit) if case.limit else None
+    best = report.limit_of(case)
     found = Spread.of(best.rates) if best else None
     limit = f'<path class=limit d="M{scale.at(found.median)} 0V20"/>' if found else ""
     return (

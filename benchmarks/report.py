@@ -88,9 +88,15 @@ class Report:
         """A procedure's speed in multiples of the notebook's, round by round."""
         return ratio(case, self.case(NOTEBOOK))
 
+    def limit_of(self, case: CaseResult) -> LimitResult | None:
+        """What holds a procedure back: the limits are of float32 and of the run's threads."""
+        if case.limit is None or case.precision != "float32" or case.every_core:
+            return None
+        return self.best_limit(case.limit)
+
     def to_limit(self, case: CaseResult) -> Spread | None:
         """A procedure's speed as a share of the machine's limit, round by round."""
-        return ratio(case, self.best_limit(case.limit)) if case.limit else None
+        return ratio(case, self.limit_of(case))
 
     def pair_ratio(self) -> Spread | None:
         """The time of the first process of the pair in multiples of the second's, by rounds."""

@@ -109,14 +109,13 @@ def _compiled(step: Any, arrays: Arrays, settings: CaseSettings) -> Any:
         raise CaseFailedError("torch.compile needs a C++ compiler, and none was found")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(settings.artifacts) / "inductor")
     options: dict[str, Any] = {"cpp_wrapper": True}
-    compiled = torch.compile(step, fullgraph=True, dynamic=False, options=options)
+    run: Any = torch.compile(step, fullgraph=True, dynamic=False, options=options)
     token, state = (
         torch.zeros(settings.batch, dtype=torch.int64),
         _zero_state(arrays, settings.batch),
     )
     with torch.inference_mode():
         for _ in range(2):
-            _, state = compiled(token, state)
-    stance: Any = torch.compiler.set_stance
-    stance(skip_guard_eval_unsafe=True)  # shapes never change from here on
-    return compiled
+            _, state = run(token, state)
+    torch.compiler.set_stance(skip_guard_eval_unsafe=True)  # shapes never change from here on
+    return run
