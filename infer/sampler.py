@@ -2,6 +2,7 @@
 
 A character is drawn by inverting the cumulative distribution at a number that depends only on
 the seed, the stream and the position, so that a text can be had again however it is computed.
+The numbers are `philox`'s, the filters `filters`', and a batch's settings `sampling`'s.
 """
 
 import os
@@ -11,10 +12,27 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.errors import SettingsError
+from charlm.infer.filters import NO_FILTERS, Filters, remove_from_each, remove_from_one
+from charlm.infer.philox import UniformStream, take_block
+from charlm.infer.sampling import Sampling, inverse_temperature
+
+__all__ = [
+    "NO_FILTERS",
+    "Filters",
+    "Sampler",
+    "Sampling",
+    "UniformStream",
+    "check_seed",
+    "check_stream",
+    "draw_initial",
+    "draw_seed",
+    "inverse_temperature",
+    "take_block",
+    "uniforms",
+]
 
 Array = npt.NDArray[np.float32]
-BLOCK = 1024  # random words drawn at once: few calls, constant memory
-FIRST_BLOCK = 64  # a short text should not wait for a long block
+Tokens = npt.NDArray[np.int64]
 
 
 def draw_seed() -> int:
@@ -42,90 +60,94 @@ def check_stream(stream: int) -> None:
         raise SettingsError(f"a stream is a number from 0 to 2^64 - 1, not {stream}")
 
 
-def inverse_temperature(temperature: float) -> np.float32:
-    """float32(1 / T); 0 stands for greedy choice.
-
-    Raises:
-        SettingsError: a temperature that is negative, or so close to zero or so large that its
-            inverse is not a float32.
-    """
-    if temperature == 0:
-        return np.float32(0)
-    if not 1e-30 < temperature < 1e30:
-        raise SettingsError(
-            f"--temperature is 0 (greedy) or between 1e-30 and 1e30, not {temperature}"
-        )
-    return np.float32(1 / temperature)
-
-
 def uniforms(seed: int, stream: int) -> Iterator[np.float32]:
-    """One number in (0, 1) for each position of a stream, without end.
-
-    Position t owns word t of Philox-4x64-10 (Salmon et al., 2011) with the key (seed, stream);
-    its upper 23 bits and a half make a float32 without rounding.
-    """
-    from numpy.random import Philox  # takes as long to import as a hundred characters to draw
-
-    words = Philox(key=np.array([seed, stream], dtype=np.uint64))
-    block = FIRST_BLOCK
-    while True:
-        yield from uniform_from_word(words.random_raw(block))
-        block = BLOCK
-
-
-def uniform_from_word(words: npt.NDArray[np.uint64]) -> Array:
-    """u = (float32(w >> 41) + 0.5) * 2^-23 for random words of any shape."""
-    return ((words >> np.uint64(41)).astype(np.float32) + np.float32(0.5)) * np.float32(2**-23)
+    """One number in (0, 1) for each position of a stream, without end (see `UniformStream`)."""
+    return iter(UniformStream(seed, stream))
 
 
 class Sampler:
     """Draws one character for each stream of a batch from logits that change in place.
 
-    With e = exp((logits - max) / T) and C its cumulative sum in vocabulary order, the character
-    is the smallest k with C_k >= u * C_last. At T = 0 it is the likeliest, the lowest id of
-    equals. All of it is float32.
+    With e = exp((logits - max) / T), 0 for what a filter removed, and C its cumulative sum in
+    vocabulary order, the character is the smallest k with C_k >= u * C_last. At T = 0 it is the
+    likeliest, the lowest id of equals, whatever the filters. All of it is float32.
 
     Args:
         logits: float32 [batch, vocabulary]; read at each draw, never written.
-        temperature: T.
+        sampling: the streams' temperatures and filters, or one temperature T for all; read here
+            and not again.
+        filters: of all streams, beside one temperature; part of `sampling` otherwise.
     """
 
-    def __init__(self, logits: Array, temperature: float) -> None:
-        self.inverse = inverse_temperature(temperature)
+    def __init__(
+        self, logits: Array, sampling: Sampling | float, filters: Filters = NO_FILTERS
+    ) -> None:
+        if not isinstance(sampling, Sampling):
+            batch, vocabulary = logits.shape
+            sampling = Sampling.same(batch, vocabulary, sampling, filters)
         self.logits = logits
         self.weights = np.empty_like(logits)
         self.sums = np.empty_like(logits)
-        # Views of the first stream, for drawing one character without an axis to loop over.
+        inverse = sampling.inverse_temperature
+        self._inverse = inverse[0] if (inverse == inverse[0]).all() else inverse[:, None]
+        self._greedy = _rows_of(sampling.greedy)
+        self._filtered = _rows_of(sampling.filtered())
+        part = sampling if self._filtered is None else sampling.rows(self._filtered)
+        self._limits = part.top_k, part.top_p, part.min_p
+        # Of the first stream, for drawing one character without an axis to loop over.
         self._row, self._row_weights, self._row_sums = logits[0], self.weights[0], self.sums[0]
+        self._row_inverse = inverse[0]
+        self._row_greedy, self._row_filtered = (
+            bool(sampling.greedy[0]),
+            bool(sampling.filtered()[0]),
+        )
+        self._row_limits = int(sampling.top_k[0]), sampling.top_p[0], sampling.min_p[0]
 
     def draw_one(self, uniform: np.float32) -> int:
         """The next token of the first stream, as `draw` would give it."""
         row, weights, sums = self._row, self._row_weights, self._row_sums
-        if not self.inverse:
+        if self._row_greedy:
             return int(row.argmax())
         np.subtract(row, np.maximum.reduce(row), weights)
-        np.multiply(weights, self.inverse, weights)
+        np.multiply(weights, self._row_inverse, weights)
         np.exp(weights, weights)
+        if self._row_filtered:
+            remove_from_one(weights, *self._row_limits)
         np.add.accumulate(weights, 0, None, sums)
         return int(sums.searchsorted(uniform * sums[-1]))
 
-    def draw(self, uniform: Array) -> npt.NDArray[np.int64]:
+    def draw(self, uniform: Array) -> Tokens:
         """The next token of each stream, int64 [batch], from `uniform`, float32 [batch]."""
         logits, weights, sums = self.logits, self.weights, self.sums
-        if not self.inverse:
+        if isinstance(self._greedy, slice):
             return np.asarray(logits.argmax(axis=1), dtype=np.int64)
         np.subtract(logits, logits.max(axis=1, keepdims=True), weights)
-        np.multiply(weights, self.inverse, weights)
+        np.multiply(weights, self._inverse, weights)
         np.exp(weights, weights)
+        if self._filtered is not None:
+            part = weights[self._filtered]
+            remove_from_each(part, *self._limits)
+            weights[self._filtered] = part
         np.add.accumulate(weights, 1, None, sums)
         crossed = sums >= (uniform * sums[:, -1])[:, None]
-        return np.asarray(crossed.argmax(axis=1), dtype=np.int64)
+        drawn: Tokens = crossed.argmax(axis=1).astype(np.int64, copy=False)
+        if self._greedy is not None:
+            drawn[self._greedy] = logits[self._greedy].argmax(axis=1)
+        return drawn
+
+
+def _rows_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp] | slice | None:
+    """How to index the rows that a mask names: all without a copy, none not at all."""
+    if mask.all():
+        return slice(None)
+    return np.flatnonzero(mask) if mask.any() else None
 
 
 def draw_initial(initial: Array, uniform: np.float32, temperature: float) -> int:
     """The first character after an empty prompt, from the training text's frequencies.
 
-    There are no logits to temper: T changes nothing, but that T = 0 takes the most frequent.
+    There are no logits to temper or filter: T and the filters change nothing, but that T = 0 takes
+    the most frequent, the lowest id of equals.
 
     Args:
         initial: float32 [vocabulary], not negative.

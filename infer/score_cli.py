@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charlm.data import console
+from charlm.infer import options
 
 if TYPE_CHECKING:
     from charlm.infer.score import Score
@@ -21,19 +22,12 @@ def score(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Text files; - is standard input.")
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option(help="Model file.", show_default="./model.onnx, else the one that ships"),
-    ] = None,
+    model: options.ModelFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8",
-    unknown: Annotated[
-        str, typer.Option(help="Characters the model lacks: error, drop, or one to put there.")
-    ] = "error",
-    provider: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads.", show_default="by the model's size")
-    ] = None,
+    unknown: options.Unknown = "error",
+    provider: options.Provider = "auto",
+    threads: options.Threads = None,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:

@@ -67,14 +67,17 @@ def test_torch_and_onnx_are_not_imported(package: str) -> None:
             assert module.split(".")[0] not in ("torch", "onnx"), f"{path}:{line}: {module}"
 
 
-def test_charlm_gen_loads_neither_torch_nor_onnx() -> None:
-    loaded = loaded_after(
+def test_charlm_gen_loads_neither_torch_nor_onnx_nor_numpys_random_numbers() -> None:
+    modules = modules_after(
         "from charlm.data import console; from charlm.infer.cli import app; "
-        "code = console.exit_code(app, 'charlm-gen', ['the', '--length', '5', '--seed', '1']); "
+        "code = console.exit_code(app, 'charlm-gen', ['the', '--length', '100', '--seed', '1']); "
         "assert code == 0"
     )
+    loaded = {module.split(".")[0] for module in modules}
     assert "onnxruntime" in loaded
     assert not loaded & {"torch", "onnx", "rich", "matplotlib", "pydantic"}
+    assert "numpy" in modules
+    assert "numpy.random" not in modules
 
 
 @pytest.mark.parametrize(
@@ -103,9 +106,14 @@ def test_the_contract_is_light() -> None:
 
 def loaded_after(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter holds after running `code`."""
+    return {module.split(".")[0] for module in modules_after(code)}
+
+
+def modules_after(code: str) -> set[str]:
+    """All modules that a fresh interpreter holds after running `code`."""
     report = f"{code}\nimport sys\nprint('\\n'.join(sys.modules), file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", report], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return {line.split(".")[0] for line in done.stderr.splitlines()}
+    return set(done.stderr.splitlines())

@@ -5,9 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,52 +18,6 @@ Generate = Callable[..., tuple[int, str, list[str]]]
 Start = Callable[..., subprocess.Popen[bytes]]
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and /dev/full are POSIX's")
-
-
-@pytest.fixture
-def generate(
-    small_path: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Generate:
-    """Runs `charlm-gen` with the small model: its exit code, stdout, and lines on stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object, model: Path | None = small_path) -> tuple[int, str, list[str]]:
-        capsys.readouterr()
-        named = [] if model is None else ["--model", str(model)]
-        code = console.exit_code(cli.app, "charlm-gen", [*map(str, arguments), *named])
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err.splitlines()
-
-    return run
-
-
-@pytest.fixture
-def start(small_path: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts `charlm-gen` with the small model as a process, in an empty folder."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run(*arguments: str, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
-        code = f"{before}\nfrom charlm.infer.cli import main; main()"
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        pipes["env"] = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-        pipes["env"].pop("PYTHONUNBUFFERED", None)
-        given = ["charlm-gen", *arguments, "--model", str(small_path)]
-        code = f"import sys; sys.argv = {given!r}\n{code}"
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **(pipes | options))
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
-        process.wait()
 
 
 def seed_in(lines: list[str]) -> int:
@@ -98,6 +51,29 @@ def test_settings_reach_the_generator(generate: Generate, small: Generator) -> N
     assert generate("a", *options, "--no-echo")[1] == f"{wanted}\n"
     greedy = small.text("a", length=50, temperature=0)
     assert generate("a", "--length", 50, "--temperature", 0, "--no-echo")[1] == f"{greedy}\n"
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (("--top-k", 2), {"top_k": 2}),
+        (("--top-p", 0.6), {"top_p": 0.6}),
+        (("--min-p", 0.2), {"min_p": 0.2}),
+    ],
+)
+def test_filters_reach_the_generator(
+    generate: Generate,
+    small: Generator,
+    options: tuple[str, float],
+    settings: dict[str, Any],
+    samples: int,
+) -> None:
+    given = {"length": 60, "seed": 1, "temperature": 3.0}
+    wanted = [small.text("a", stream=row, **given, **settings) for row in range(samples)]
+    named = ("--length", 60, "--seed", 1, "--temperature", 3, "--no-echo", "--samples", samples)
+    assert generate("a", *named, *options)[1] == "\n\n".join(wanted) + "\n"
+    assert wanted[0] != small.text("a", **given)
 
 
 def test_an_empty_prompt(generate: Generate, small: Generator) -> None:
@@ -168,6 +144,15 @@ def test_model_onnx_here_comes_before_the_shipped_one(
         (["a", "--length", "many"], "--length"),
         (["a", "--temperature", "-1"], "--temperature is 0 (greedy)"),
         (["a", "--temperature", "nan"], "--temperature is 0 (greedy)"),
+        (["a", "--top-k", "-1"], "--top-k is a whole number from 1, or 0 (off), not -1"),
+        (["a", "--top-k", "1.5"], "--top-k"),
+        (["a", "--top-p", "0"], "--top-p is above 0 (from 1e-30) to 1 (off), not 0.0"),
+        (["a", "--top-p", "90"], "--top-p is above 0 (from 1e-30) to 1 (off), not 90.0"),
+        (["a", "--top-p", "nan"], "--top-p is above 0"),
+        (["a", "--min-p", "-0.1"], "--min-p is from 0 (off) to 1, not -0.1"),
+        (["a", "--min-p", "nan"], "--min-p is from 0 (off) to 1"),
+        (["a", "--samples", "2", "--min-p", "2"], "--min-p is from 0 (off) to 1, not 2.0"),
+        (["a", "--temperature", "0", "--top-k", "-1"], "--top-k is a whole number"),
         (["a", "--seed", "-1"], "--seed is a number from 0 to 2^64 - 1"),
         (["a", "--seed", str(2**64)], "--seed is a number from 0 to 2^64 - 1"),
         (["a", "--samples", "0"], "--samples is from 1"),

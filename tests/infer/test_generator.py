@@ -22,6 +22,12 @@ ChiSquare = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
 
 # The small model's greedy text after "a", for Torch and for ONNX Runtime.
 GREEDY = "pgmpgmpmpgmzggémégmgmmmm"
+FILTERED = [
+    {"top_k": 3},
+    {"top_p": 0.7},
+    {"min_p": 0.1},
+    {"top_k": 10, "top_p": 0.9, "min_p": 0.05},
+]
 
 
 def first_uniforms(seed: int, stream: int, count: int) -> Floats:
@@ -47,6 +53,38 @@ def test_stream_text_samples_and_streams_agree(
     assert ["".join(each) for each in small.texts(prompt, count=3, **options)] == rows
     assert ["".join(each) for each in small.texts(prompt, count=1, **options)] == rows[:1]
     assert len(set(rows)) == (3 if temperature else 1)
+
+
+@pytest.mark.parametrize("prompt", ["", "a"])
+@pytest.mark.parametrize("settings", FILTERED)
+def test_filtered_streams_and_samples_agree(
+    small: Generator, prompt: str, settings: dict[str, Any]
+) -> None:
+    options: dict[str, Any] = {"length": 150, "temperature": 2.0, "seed": 9, **settings}
+    rows = decoded(small, list(small.samples(prompt, count=3, **options)))
+    assert rows == [small.text(prompt, stream=stream, **options) for stream in range(3)]
+    assert rows[0] != small.text(prompt, length=150, temperature=2.0, seed=9)
+    if not prompt:
+        initial = small.text("", length=1, seed=9)
+        assert rows[0][0] == initial, "there is nothing to filter yet"
+
+
+@pytest.mark.parametrize("settings", FILTERED)
+def test_greedy_is_greedy_whatever_the_filters(small: Generator, settings: dict[str, Any]) -> None:
+    assert small.text("a", length=len(GREEDY), temperature=0, **settings) == GREEDY
+    one = small.samples("a", count=2, length=len(GREEDY), temperature=0, **settings)
+    assert decoded(small, list(one)) == [GREEDY, GREEDY]
+
+
+def test_the_likeliest_alone_is_greedy(small: Generator) -> None:
+    for settings in ({"top_k": 1}, {"top_p": 1e-30}, {"min_p": 1.0}):
+        assert small.text("a", length=len(GREEDY), seed=4, **settings) == GREEDY
+
+
+def test_filters_that_are_off_change_nothing(small: Generator) -> None:
+    wanted = small.text("a", length=100, seed=4)
+    assert small.text("a", length=100, seed=4, top_k=0, top_p=1.0, min_p=0.0) == wanted
+    assert small.text("a", length=100, seed=4, top_k=28) == wanted
 
 
 def test_a_text_depends_on_seed_and_stream(small: Generator) -> None:
@@ -78,7 +116,7 @@ def test_texts_are_those_of_torch_but_for_near_ties(
     small: Generator,
     small_torch: CharLSTM,
     torch_logits: Callable[[CharLSTM, str, str], Floats],
-    count_flips: Callable[[Floats, list[int], Floats, float], int],
+    count_flips: Callable[..., int],
     prompt: str,
     temperature: float,
 ) -> None:
@@ -281,6 +319,9 @@ def test_the_first_sample_comes_as_it_is_drawn(
         ({"length": -1}, "--length"),
         ({"temperature": -0.5}, "--temperature"),
         ({"temperature": float("nan")}, "--temperature"),
+        ({"top_k": -1}, "--top-k"),
+        ({"top_p": 0.0}, "--top-p"),
+        ({"min_p": 1.5}, "--min-p"),
         ({"seed": -1}, "--seed"),
         ({"seed": 2**64}, "--seed"),
     ],

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from charlm.data.normalise import NOTEBOOK
 from charlm.export import weights
 from charlm.export.read_graph import read_graph
 from charlm.infer import sampler, shipped
+from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
 from charlm.infer.score import Scorer
 from charlm.infer.session import Stepper
@@ -91,28 +93,40 @@ def test_greedy_text_is_golden_and_that_of_torch(
     assert text == PROMPT + GREEDY
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize(
+    ("temperature", "filters"),
+    [
+        (0.5, Filters()),
+        (1.0, Filters()),
+        (1.5, Filters()),
+        (1.0, Filters(top_k=5)),
+        (1.5, Filters(top_p=0.8)),
+        (1.0, Filters(min_p=0.05)),
+        (1.5, Filters(top_k=20, top_p=0.95, min_p=0.02)),
+    ],
+)
 def test_texts_are_those_of_torch_but_for_near_ties(
     lovecraft: Generator,
     lovecraft_torch: CharLSTM,
     torch_logits: Callable[[CharLSTM, str, str], Floats],
-    count_flips: Callable[[Floats, list[int], Floats, float], int],
+    count_flips: Callable[..., int],
     temperature: float,
+    filters: Filters,
 ) -> None:
     length = 8000
     characters = "".join(lovecraft.vocabulary.characters)
-    text = lovecraft.text(PROMPT, length=length, temperature=temperature, seed=1)
+    text = lovecraft.text(PROMPT, length=length, temperature=temperature, seed=1, **asdict(filters))
     uniforms = np.array(list(itertools.islice(sampler.uniforms(1, 0), length)))
     logits = torch_logits(lovecraft_torch, characters, PROMPT + text[:-1])[len(PROMPT) - 1 :]
     drawn = [characters.index(c) for c in text]
-    assert count_flips(logits, drawn, uniforms, temperature) <= 2
+    assert count_flips(logits, drawn, uniforms, temperature, filters) <= 2
 
 
 @pytest.mark.parametrize("count", [3, 64])
 def test_samples_side_by_side_are_the_streams_but_for_near_ties(
     lovecraft: Generator,
     count: int,
-    count_flips: Callable[[Floats, list[int], Floats, float], int],
+    count_flips: Callable[..., int],
 ) -> None:
     """The batch's own logits, where each row is fed the text of its stream alone."""
     length = 300

@@ -1,0 +1,180 @@
+"""Further graphs of one model: their names, metadata and tensors, for writers and readers.
+
+They stand beside `model.onnx` as `model.KIND.onnx` and carry its metadata, its `weights_sha256`
+above all, and what they are themselves. The state goes in and out as in `model.onnx`: float32
+`h`, `c` -> `h_next`, `c_next`, each [batch, layers, hidden], after all characters so far.
+
+Kinds of `generate`: `steps` characters drawn in one run, by sampling version 1.
+
+|     | name                    | type    | shape          |                                     |
+|-----|-------------------------|---------|----------------|-------------------------------------|
+| in  | `uniform`               | float32 | [batch, steps] | u of each position                  |
+| in  | `inverse_temperature`   | float32 | [batch]        | float32(1/T); greedy: `GREEDY`      |
+| in  | `top_k`                 | int64   | [batch]        | only in kinds with filters          |
+| in  | `top_p`, `min_p`        | float32 | [batch]        | only in kinds with filters          |
+| out | `tokens`                | uint8   | [batch, steps] | int32 past 256 characters           |
+
+Kinds of `sequence`: a text read in one run.
+
+|     | name              | type    | shape               |                                   |
+|-----|-------------------|---------|---------------------|-----------------------------------|
+| in  | `tokens`          | int64   | [batch, time]       | what is read                      |
+| in  | `targets`         | int64   | [batch, time]       | what should have followed each    |
+| out | `log_probability` | float32 | [batch, time]       | of each target, natural logarithm |
+| out | `logits`          | float32 | [batch, vocabulary] | after the last character          |
+
+Everything but the vocabulary and the model's sizes is free; `steps` is fixed where a kind says so.
+This module imports neither Torch nor onnx.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charlm.data.errors import ModelFileError
+from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
+
+UNIFORM, INVERSE_TEMPERATURE = "uniform", "inverse_temperature"
+TOP_K, TOP_P, MIN_P = "top_k", "top_p", "min_p"
+TOKENS, TARGETS, LOG_PROBABILITY = "tokens", "targets", "log_probability"
+
+KEY_KIND = "charlm.kind"
+KEY_OPS = "charlm.ops"  # the domain of ops that are not ONNX's own
+KEY_QUALITY = "charlm.quality"  # JSON: what a smaller precision costs
+ORT_OPS = "com.microsoft"
+
+BYTE_VOCABULARY = 256  # up to here a token id is a byte
+# Greedy choice as a temperature: a power of two scales exactly, and leaves every other character
+# no weight that float32 can hold. The smallest u then takes the lowest id of the likeliest.
+GREEDY, GREEDY_UNIFORM = 2.0**100, 2.0**-24
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One form of a model's graph.
+
+    Attributes:
+        name: part of the file's name, and `charlm.kind` in its metadata.
+        family: `generate` or `sequence`, which fixes the tensors.
+        precision: of the products: `float32`, `int8` or `fp16`.
+        filters: takes top-k, top-p and min-p.
+        ort_ops: uses ONNX Runtime's own ops, and runs nowhere else.
+        steps: the fixed number of steps in one run; None: free.
+    """
+
+    name: str
+    family: str
+    precision: str = "float32"
+    filters: bool = False
+    ort_ops: bool = False
+    steps: int | None = None
+
+
+UNROLLED_STEPS = 32  # a power of two: lengths are cut into few blocks, and few characters are lost
+
+GENERATE = Kind("generate", "generate")
+FILTERED = Kind("generate-filtered", "generate", filters=True)
+SEQUENCE = Kind("sequence", "sequence")
+SEQUENCE_BATCH = Kind("sequence-batch", "sequence")
+INT8 = Kind("generate-int8", "generate", "int8")
+INT8_FILTERED = Kind("generate-int8-filtered", "generate", "int8", filters=True)
+INT8_ORT = Kind("generate-int8-ort", "generate", "int8", ort_ops=True)
+SEQUENCE_INT8 = Kind("sequence-int8", "sequence", "int8")
+UNROLLED = Kind("unrolled", "generate", steps=UNROLLED_STEPS)
+UNROLLED_FP16 = Kind("unrolled-fp16", "generate", "fp16", steps=UNROLLED_STEPS)
+SEQUENCE_FP16 = Kind("sequence-fp16", "sequence", "fp16")
+
+FLOAT32_KINDS = (GENERATE, FILTERED, SEQUENCE, SEQUENCE_BATCH, UNROLLED)
+INT8_KINDS = (INT8, INT8_FILTERED, INT8_ORT, SEQUENCE_INT8)
+FP16_KINDS = (UNROLLED_FP16, SEQUENCE_FP16)
+KINDS = {kind.name: kind for kind in (*FLOAT32_KINDS, *INT8_KINDS, *FP16_KINDS)}
+
+
+def sibling_path(model: Path, kind: Kind) -> Path:
+    """Where a sibling of `model` stands: `model.KIND.onnx` beside it."""
+    return model.with_suffix(f".{kind.name}.onnx")
+
+
+def properties(
+    metadata: Metadata, kind: Kind, quality: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """The `metadata_props` of a sibling.
+
+    Args:
+        metadata: of the model.
+        kind: what the sibling is.
+        quality: what its precision costs, for kinds that are not float32.
+    """
+    own = {KEY_KIND: kind.name}
+    if kind.ort_ops:
+        own[KEY_OPS] = ORT_OPS
+    if quality is not None:
+        own[KEY_QUALITY] = json.dumps(quality)
+    return metadata.to_properties() | own
+
+
+def check_sibling(
+    session: Any, found: Mapping[str, str], kind: Kind, metadata: Metadata, where: str
+) -> None:
+    """A file must be the sibling that it is taken for: kind, weights and tensors.
+
+    Args:
+        session: `onnxruntime.InferenceSession` of the graph.
+        found: its metadata.
+        kind: what it should be.
+        metadata: of the model that it should be a sibling of.
+        where: the file's name, for messages.
+
+    Raises:
+        ModelFileError: it is of another kind, of other weights, or has other inputs or outputs.
+    """
+    own = Metadata.from_properties(found, where)
+    if own.weights_sha256 != metadata.weights_sha256:
+        raise ModelFileError(
+            f"{where}: made from other weights than the model beside it: export the model again"
+        )
+    if found.get(KEY_KIND) != kind.name:
+        raise ModelFileError(
+            f"{where}: says that it is {str(found.get(KEY_KIND))[:40]!r}, not {kind.name!r}: "
+            "export the model again"
+        )
+    inputs, outputs = tensors(kind, metadata)
+    for wanted, listed in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
+        described = {tensor.name: (tensor.type, _pattern(tensor.shape)) for tensor in listed}
+        if described != wanted or len(listed) != len(wanted):
+            shown = ", ".join(f"{tensor.name} {tensor.type}{tensor.shape}" for tensor in listed)
+            raise ModelFileError(
+                f"{where}: not a charlm graph of kind {kind.name}: its tensors are {shown[:200]}"
+            )
+
+
+Tensors = dict[str, tuple[str, list[int | None]]]
+
+
+def tensors(kind: Kind, metadata: Metadata) -> tuple[Tensors, Tensors]:
+    """Inputs and outputs of a kind: type and shape by name; None stands for a free size."""
+    characters = len(metadata.vocabulary)
+    state: tuple[str, list[int | None]]
+    state = ("tensor(float)", [None, metadata.layers, metadata.hidden])
+    inputs: Tensors = {H: state, C: state}
+    outputs: Tensors = {H_NEXT: state, C_NEXT: state}
+    if kind.family == "sequence":
+        for name in (TOKENS, TARGETS):
+            inputs[name] = ("tensor(int64)", [None, None])
+        outputs[LOG_PROBABILITY] = ("tensor(float)", [None, None])
+        outputs[LOGITS] = ("tensor(float)", [None, characters])
+        return inputs, outputs
+    inputs[UNIFORM] = ("tensor(float)", [None, kind.steps])
+    inputs[INVERSE_TEMPERATURE] = ("tensor(float)", [None])
+    if kind.filters:
+        inputs[TOP_K] = ("tensor(int64)", [None])
+        inputs[TOP_P] = inputs[MIN_P] = ("tensor(float)", [None])
+    token = "tensor(uint8)" if characters <= BYTE_VOCABULARY else "tensor(int32)"
+    outputs[TOKENS] = (token, [None, kind.steps])
+    return inputs, outputs
+
+
+def _pattern(shape: list[Any]) -> list[int | None]:
+    return [size if isinstance(size, int) else None for size in shape]

@@ -1,0 +1,132 @@
+"""`model.sequence.onnx` and its like: a text is read in one run.
+
+Two forms of one contract. `sequence` gives ONNX Runtime's LSTM operator the whole text: for few
+texts it is the fastest, since nothing but arithmetic happens between two characters. From about
+eight texts on, `sequence-batch` is faster: the hand-laid cell in a Scan, whose products and gates
+run at the speed of the machine's matrix products.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from charlm.export.cell import Products, State, advance
+from charlm.export.contract import LOGITS, Metadata
+from charlm.export.contract_siblings import (
+    LOG_PROBABILITY,
+    TARGETS,
+    TOKENS,
+    Kind,
+    properties,
+)
+from charlm.export.graph import FLOAT, INT64, Draft, serialise, value
+from charlm.export.sibling_tensors import BATCH, declarations
+from charlm.export.states import join_states, split_states
+from charlm.export.weights import Weights
+
+
+def build_scan(
+    products: Products, metadata: Metadata, kind: Kind, quality: Mapping[str, Any] | None = None
+) -> bytes:
+    """The form for many texts: `products` in a Scan; serialised and checked."""
+    draft, layers = Draft(), metadata.layers
+    states = split_states(draft, layers)
+    flat = [name for state in states for name in (state.h, state.c)]
+    last = [State(f"last_h_{layer}", f"last_c_{layer}") for layer in range(layers)]
+    outputs = [name for state in last for name in (state.h, state.c)]
+    body = _body(products, metadata)
+    # The texts' own order of axes would have Scan turn its largest output around once more.
+    turned = draft.add("Transpose", [TOKENS], "tokens_by_time", perm=[1, 0])
+    draft.scan(body, [*flat, turned], [*outputs, "tops"], scanned=1, axis=0)
+    join_states(draft, last)
+    _score(draft, products, "tops", last[-1].h)
+    return _serialise(draft, metadata, kind, quality)
+
+
+def build_operator(weights: Weights, products: Products, metadata: Metadata, kind: Kind) -> bytes:
+    """The form for few texts: one LSTM operator a layer, float32; serialised and checked.
+
+    Args:
+        weights: of the layers.
+        products: of the same weights, for the head.
+        metadata: of the model.
+        kind: of the family `sequence`.
+    """
+    draft, last = Draft(), []
+    one_hot = draft.array("one_hot", np.eye(weights.vocabulary, dtype=np.float32))
+    turned = draft.add("Transpose", [TOKENS], "tokens_by_time", perm=[1, 0])
+    below = draft.add("Gather", [one_hot, turned], "characters", axis=0)
+    for layer, state in enumerate(split_states(draft, metadata.layers)):
+        arrays = _operator_arrays(draft, weights, layer)
+        axes = draft.axes(0)
+        before = [
+            draft.add("Unsqueeze", [name, axes], f"{name}_directed") for name in (state.h, state.c)
+        ]
+        outputs = [f"{name}_{layer}" for name in ("tops", "h_after", "c_after")]
+        draft.add_many("LSTM", [below, *arrays, "", *before], outputs, hidden_size=weights.hidden)
+        below = draft.add("Squeeze", [outputs[0], draft.axes(1)], f"below_{layer}")
+        last.append(
+            State(*(draft.add("Squeeze", [name, axes], f"{name}_flat") for name in outputs[1:]))
+        )
+    join_states(draft, last)
+    _score(draft, products, below, last[-1].h)
+    return _serialise(draft, metadata, kind, None)
+
+
+def _operator_arrays(draft: Draft, weights: Weights, layer: int) -> list[str]:
+    """W, R and B of the operator; the weights' gates are in its order already."""
+    hidden = weights.hidden
+    bias = np.zeros((1, 8 * hidden), dtype=np.float32)
+    if layer == 0:  # the table's rows hold the bias
+        into, own = weights.table[:, 0], weights.recurrent
+    else:
+        into, own = np.split(weights.stacked[layer - 1], 2)
+        bias[0, : 4 * hidden] = weights.stacked_bias[layer - 1]
+    return [
+        draft.array(f"W_{layer}", into.T[None]),
+        draft.array(f"R_{layer}", own.T[None]),
+        draft.array(f"B_{layer}", bias),
+    ]
+
+
+def _body(products: Products, metadata: Metadata) -> onnx.GraphProto:
+    """One step: h and c of each layer, and a token -> h and c of each layer, and the last h."""
+    draft = Draft()
+    states = [State(f"h_{layer}", f"c_{layer}") for layer in range(metadata.layers)]
+    after = advance(draft, products, "token", states)
+    top = draft.add("Identity", [after[-1].h], "top")
+
+    def declared(listed: list[State]) -> list[onnx.ValueInfoProto]:
+        names = [name for state in listed for name in (state.h, state.c)]
+        return [value(name, FLOAT, [BATCH, metadata.hidden]) for name in names]
+
+    return draft.to_graph(
+        "step",
+        [*declared(states), value("token", INT64, [BATCH])],
+        [*declared(after), value(top, FLOAT, [BATCH, metadata.hidden])],
+    )
+
+
+def _score(draft: Draft, products: Products, tops: str, last: str) -> None:
+    """`log_probability` from h of the last layer [time, batch, hidden], and `logits` after it."""
+    # One row a character: the head is a product of matrices for the whole text.
+    rows = draft.add("Flatten", [tops], "rows", axis=2)
+    draft.suffix = "_all"
+    shares = draft.add("LogSoftmax", [products.logits(draft, rows)], "log_shares", axis=-1)
+    draft.suffix = "_last"
+    draft.add("Identity", [products.logits(draft, last)], LOGITS)
+    targets = draft.add("Transpose", [TARGETS], "targets_by_time", perm=[1, 0])
+    flat = draft.add("Reshape", [targets, draft.array("column", np.array([-1, 1]))], "target_rows")
+    found = draft.add("GatherElements", [shares, flat], "found", axis=1)
+    shape = draft.add("Shape", [targets], "by_time")
+    by_time = draft.add("Reshape", [found, shape], "found_by_time")
+    draft.add("Transpose", [by_time], LOG_PROBABILITY, perm=[1, 0])
+
+
+def _serialise(
+    draft: Draft, metadata: Metadata, kind: Kind, quality: Mapping[str, Any] | None
+) -> bytes:
+    graph = draft.to_graph("charlm_sequence", *declarations(kind, metadata))
+    return serialise(graph, properties(metadata, kind, quality), kind.ort_ops)

@@ -1,0 +1,18 @@
+"""Options that the commands of this folder share, as annotated types."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelFile = Annotated[
+    Path | None,
+    typer.Option(help="Model file.", show_default="./model.onnx, else the one that ships"),
+]
+Provider = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads.", show_default="by the model's size")
+]
+Unknown = Annotated[
+    str, typer.Option(help="Characters the model lacks: error, drop, or one to put there.")
+]
