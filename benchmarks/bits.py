@@ -41,11 +41,13 @@ def score(settings: CaseSettings, text: Path, characters: int) -> QualityResult:
     Raises:
         CharlmError: the text can't be read, or there is no such precision.
     """
-    from charlm.benchmarks.cases.charlm_open import open_generator
+    from charlm.benchmarks.cases.charlm_open import model_of
     from charlm.data.corpus import read_files
     from charlm.infer.score import Scorer
 
-    scorer = Scorer(open_generator(settings).model, "drop")
+    if settings.precision != "float32":
+        raise CaseFailedError(f"charlm does not score in {settings.precision}")
+    scorer = Scorer(model_of(settings), "drop")
     found = scorer.score(_first(read_files([text]), characters), text.name)
     bits = significant(found.bits_per_character, DIGITS)
     return QualityResult(settings.precision, bits, found.characters, text.name)

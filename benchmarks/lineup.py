@@ -7,6 +7,7 @@ report's first table, its bars and its goals find it by its job, its precision a
 
 from dataclasses import dataclass, replace
 
+from charlm.benchmarks import pinning
 from charlm.benchmarks.artifacts import (
     LITERT_PRODUCTS,
     LITERT_STEP,
@@ -55,11 +56,6 @@ class Case:
         """What its worker imports."""
         return f"charlm.benchmarks.cases.{self.module}"
 
-    @property
-    def ours(self) -> bool:
-        """Whether it is charlm."""
-        return bool(self.use)
-
     def settings(self, given: CaseSettings) -> CaseSettings:
         """What its worker is told: the run's settings with the row's own."""
         return replace(
@@ -102,6 +98,8 @@ def _many(name: str, title: str, module: str, **fields: object) -> Case:
 COMPILED = {"path": "compiled", "slow": True}
 LITERT = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
 SAMPLES = f"charlm-gen --samples {STREAMS}"
+WIDE, WIDE_CUDA = 256, 4096  # where the speed of a core, and of a GPU, levels off
+CORES = pinning.available_cores()
 CASES = (
     Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window", slow=True),
     Case(
@@ -118,25 +116,40 @@ CASES = (
     Case(
         "litert_step", "LiteRT, step loop", "litert_step", slow=True, needs=(WEIGHTS, LITERT_STEP)
     ),
-    Case("charlm_step", "charlm, step loop", "charlm_step", use="charlm-gen", needs=()),
+    Case("charlm_step", "charlm, step loop", "charlm_step", needs=()),
+    Case("charlm_stream", "charlm-gen", "charlm_stream", use="charlm-gen", needs=()),
     _many("torch_batch", f"Torch, {STREAMS} texts", "torch_step"),
     _many("torch_compiled_batch", f"Torch compiled, {STREAMS} texts", "torch_step", **COMPILED),
     _many("openvino_batch", f"OpenVINO, {STREAMS} texts", "openvino_step"),
     _many("litert_batch", f"LiteRT, {STREAMS} texts", "litert_step", **LITERT),
+    _many("charlm_samples", f"charlm, step loop, {STREAMS} texts", "charlm_step", needs=()),
     _many(
-        "charlm_samples", f"charlm, {STREAMS} texts", "charlm_samples", use=SAMPLES, needs=()
+        "charlm_batch", f"charlm-gen, {STREAMS} texts", "charlm_batch", use=SAMPLES, needs=()
+    ),
+    _many(
+        "charlm_batch_cores", f"charlm-gen, {WIDE} texts, every core", "charlm_batch",
+        batch=WIDE, every_core=True, use=f"charlm-gen --samples {WIDE} --threads {CORES}", needs=(),
     ),
     Case(
-        "charlm_score", "charlm, scoring one text", "charlm_score", SCORE, "charlm-score FILE",
+        "charlm_score", "charlm-score, one text", "charlm_score", SCORE, "charlm-score FILE",
         needs=(),
     ),
     Case(
-        "charlm_step_cuda", "charlm on CUDA, step loop", "charlm_step",
+        "charlm_step_cuda", "charlm on CUDA, step loop", "charlm_step", limit=None, cuda=True,
+        needs=(),
+    ),
+    Case(
+        "charlm_stream_cuda", "charlm-gen on CUDA", "charlm_stream",
         use="charlm-gen --provider cuda", limit=None, cuda=True, needs=(),
     ),
     _many(
-        "charlm_samples_cuda", f"charlm on CUDA, {STREAMS} texts", "charlm_samples",
-        use=f"{SAMPLES} --provider cuda", limit=None, cuda=True, needs=(),
+        "charlm_samples_cuda", f"charlm on CUDA, step loop, {STREAMS} texts", "charlm_step",
+        limit=None, cuda=True, needs=(),
+    ),
+    _many(
+        "charlm_batch_cuda", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts", "charlm_batch",
+        batch=WIDE_CUDA, use=f"charlm-gen --samples {WIDE_CUDA} --provider cuda", limit=None,
+        cuda=True, needs=(),
     ),
 )  # fmt: skip
 LIMITS = (

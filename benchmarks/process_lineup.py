@@ -35,7 +35,7 @@ def whole_processes(settings: CaseSettings, cuda: bool, with_slow: bool = True) 
         plain(PAIR[0], "charlm-gen --length 100", processes.charlm_gen(settings, 100)),
         plain(
             "charlm_gen_1", "charlm-gen --length 1", processes.charlm_gen(settings, 1),
-            "charlm_step",
+            "charlm_stream",
         ),
         first("first_torch_step", "Torch step loop, first character", "torch_step"),
         first("first_openvino", "OpenVINO step loop, first character", "openvino_step"),
@@ -45,6 +45,8 @@ def whole_processes(settings: CaseSettings, cuda: bool, with_slow: bool = True) 
     if cuda:
         command = processes.charlm_gen(replace(settings, provider="cuda"), 1)
         title = "charlm-gen --length 1 on CUDA"
-        found.append(Process("charlm_gen_1_cuda", title, command, "charlm_step_cuda", SLOW_ROUNDS))
+        found.append(
+            Process("charlm_gen_1_cuda", title, command, "charlm_stream_cuda", SLOW_ROUNDS)
+        )
     slow = {case.name for case in lineup.CASES if case.slow}
     return [each for each in found if with_slow or each.case not in slow]

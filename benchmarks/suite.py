@@ -22,6 +22,7 @@ from charlm.benchmarks.plan import FLIPS, MEMORY, PROCESSES, Plan
 from charlm.benchmarks.processes import Flatness, Process, ProcessTimes
 from charlm.benchmarks.report import Report
 from charlm.benchmarks.results import (
+    OURS,
     CaseResult,
     FlipsResult,
     LimitResult,
@@ -93,7 +94,7 @@ def _worker(case: Case, settings: CaseSettings) -> timing.Worker:
 def _quality(plan: Plan, settings: CaseSettings, say: Say) -> tuple[QualityResult, ...]:
     """Bits per character of every precision that a sweep or a case needs them of."""
     wanted = [str(v) for sweep in plan.sweeps() if sweep.axis == PRECISION for v in sweep.values]
-    wanted += [case.precision for case in plan.cases() if case.ours]
+    wanted += [case.precision for case in plan.cases() if case.name.startswith(OURS)]
     if set(wanted) <= {"float32"}:
         return ()
     say("bits per character")

@@ -1,18 +1,38 @@
-"""Opening charlm as a case's settings ask for."""
+"""Opening charlm's model as a case's settings ask for."""
+
+from pathlib import Path
 
 from charlm.benchmarks import pinning
-from charlm.benchmarks.settings import CaseFailedError, CaseSettings
+from charlm.benchmarks.settings import PROMPT, CaseSettings
+from charlm.infer.artifact import Model, open_model
 from charlm.infer.generator import Generator
 
 
-def open_generator(settings: CaseSettings) -> Generator:
-    """The generator of the settings' model, provider, threads, path and precision.
+def threads_of(settings: CaseSettings) -> int:
+    """How many threads charlm is given."""
+    return settings.threads or pinning.available_cores()
+
+
+def model_of(settings: CaseSettings) -> Model:
+    """The open step graph.
 
     Raises:
-        CaseFailedError: this charlm has no such path.
+        CharlmError: see `open_model`.
+    """
+    return open_model(Path(settings.model), settings.provider, threads_of(settings))
+
+
+def generator_of(settings: CaseSettings) -> Generator:
+    """The library's own way in, which chooses its path by itself.
+
+    Raises:
         CharlmError: see `Generator.open`.
     """
-    if (settings.path, settings.precision) != ("step", "float32"):
-        raise CaseFailedError(f"charlm has no {settings.path} path in {settings.precision}")
-    threads = settings.threads or pinning.available_cores()
-    return Generator.open(settings.model, settings.provider, threads)
+    return Generator.open(settings.model, settings.provider, threads_of(settings))
+
+
+def prompt_of(model: Model) -> list[int]:
+    """The notebook's seed text as token ids, as far as the model knows its characters."""
+    metadata = model.metadata
+    known = metadata.vocabulary.encode(metadata.normalisation(PROMPT), "drop").tolist()
+    return [int(token) for token in known] or [0]

@@ -1,6 +1,6 @@
 """charlm scoring one text exactly: `Scorer.score` on what the model itself might have written."""
 
-from charlm.benchmarks.cases.charlm_open import open_generator
+from charlm.benchmarks.cases.charlm_open import generator_of
 from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
 from charlm.infer.score import Scorer
 
@@ -9,7 +9,7 @@ LENGTH = 10_000  # characters to choose from; a longer text repeats them
 
 def prepare(settings: CaseSettings) -> Run:
     """Open the model and draw a text; a unit is one scored character."""
-    generator = open_generator(settings)
+    generator = generator_of(settings)
     drawn = generator.text(PROMPT, length=LENGTH, seed=settings.seed, unknown="drop")
     scorer = Scorer(generator.model, "drop")
 

@@ -4,7 +4,7 @@ A library gives a `Steps`; here it becomes a `Run` that draws the very text that
 the same seed, by charlm's own sampler, so that only the steps differ.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol
 
@@ -28,17 +28,20 @@ class Steps(Protocol):
 
     token: npt.NDArray[Any]
     logits: npt.NDArray[np.float32]
-    step: Callable[[], None]
+
+    @property
+    def step(self) -> Callable[[], None]:
+        """Read `token`, move the state on, write `logits`."""
 
 
 def run_of_steps(
-    steps: Steps, prompt: npt.NDArray[Any], characters: list[str], settings: CaseSettings
+    steps: Steps, prompt: Iterable[int], characters: list[str], settings: CaseSettings
 ) -> Run:
-    """Read `prompt`, int64 [time], in every stream, then draw.
+    """Read `prompt`, token ids, in every stream, then draw.
 
     A unit is one character of each stream: a string at batch 1, token ids int64 [batch] otherwise.
     """
-    for token in prompt.tolist():
+    for token in prompt:
         steps.token[:] = token
         steps.step()
     if settings.batch == 1:
@@ -67,7 +70,6 @@ def _many(steps: Steps, settings: CaseSettings) -> Iterator[npt.NDArray[np.int64
 
 def _uniforms(settings: CaseSettings) -> Iterator[npt.NDArray[np.float32]]:
     """float32 [batch] for each position, without end."""
-    streams = [sampler.uniforms(settings.seed, stream) for stream in range(settings.batch)]
+    streams = [sampler.UniformStream(settings.seed, stream) for stream in range(settings.batch)]
     while True:
-        blocks = [np.fromiter(islice(stream, BLOCK), np.float32, BLOCK) for stream in streams]
-        yield from np.stack(blocks, axis=1)
+        yield from sampler.take_block(streams, BLOCK).T
