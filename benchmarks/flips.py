@@ -49,7 +49,12 @@ class Row:
 PATHS = (
     Row("step_1", "step loop, as batches run it, one text", engines.STEP, 1),
     Row("step_64", f"step loop, {STREAMS} texts side by side", engines.STEP, STREAMS),
-)
+    Row("generate_1", "many steps a call, one text", engines.GENERATE, 1),
+    Row(
+        "generate_64", f"many steps a call, {STREAMS} texts side by side", engines.GENERATE,
+        STREAMS,
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ report's first table, its bars and its goals find it by its job, its precision a
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from charlm.benchmarks import pinning
 from charlm.benchmarks.artifacts import (
@@ -95,6 +96,8 @@ def _many(name: str, title: str, module: str, **fields: object) -> Case:
     return replace(row, **fields)  # type: ignore[arg-type]
 
 
+STEPS = 64  # characters of each text in one call, where a path draws several
+SCAN: dict[str, Any] = {"path": "generate", "steps": STEPS, "needs": ()}
 COMPILED = {"path": "compiled", "slow": True}
 LITERT = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
 SAMPLES = f"charlm-gen --samples {STREAMS}"
@@ -117,12 +120,25 @@ CASES = (
         "litert_step", "LiteRT, step loop", "litert_step", slow=True, needs=(WEIGHTS, LITERT_STEP)
     ),
     Case("charlm_step", "charlm, step loop", "charlm_step", needs=()),
+    Case("charlm_generate", f"charlm, {STEPS} steps a call", "charlm_engine", **SCAN),
+    Case(
+        "charlm_generate_int8", f"charlm, {STEPS} steps a call, int8", "charlm_engine",
+        precision="int8", **SCAN,
+    ),
     Case("charlm_stream", "charlm-gen", "charlm_stream", use="charlm-gen", needs=()),
     _many("torch_batch", f"Torch, {STREAMS} texts", "torch_step"),
     _many("torch_compiled_batch", f"Torch compiled, {STREAMS} texts", "torch_step", **COMPILED),
     _many("openvino_batch", f"OpenVINO, {STREAMS} texts", "openvino_step"),
     _many("litert_batch", f"LiteRT, {STREAMS} texts", "litert_step", **LITERT),
     _many("charlm_samples", f"charlm, step loop, {STREAMS} texts", "charlm_step", needs=()),
+    _many(
+        "charlm_generate_batch", f"charlm, {STEPS} steps a call, {STREAMS} texts",
+        "charlm_engine", **SCAN,
+    ),
+    _many(
+        "charlm_generate_batch_int8", f"charlm, {STEPS} steps a call, {STREAMS} texts, int8",
+        "charlm_engine", precision="int8", **SCAN,
+    ),
     _many(
         "charlm_batch", f"charlm-gen, {STREAMS} texts", "charlm_batch", use=SAMPLES, needs=()
     ),

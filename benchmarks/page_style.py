@@ -6,12 +6,14 @@ CSS = """
   --paper: #ffffff; --ink: #24292e; --quiet: #57606a; --rule: #d0d7de; --tint: #f3f6f9;
   --ours: #1b5e8c; --other: #8c959f; --notebook: #b3261e; --warn: #8a4b00;
   --line-0: #1b5e8c; --line-1: #a34a00; --line-2: #2f6f3e; --line-3: #7a3e9d; --line-4: #8a6d00;
+  --line-5: #6b4f3f;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14181c; --ink: #e2e6ea; --quiet: #a3adb7; --rule: #3a424a; --tint: #1d2329;
     --ours: #5aa9dd; --other: #7d8791; --notebook: #f0837a; --warn: #f0b35e;
     --line-0: #6cb6e8; --line-1: #f09a52; --line-2: #7cc48c; --line-3: #c79be6; --line-4: #d9bd4a;
+    --line-5: #c9a893;
   }
 }
 * { box-sizing: border-box; }
@@ -97,6 +99,7 @@ summary { cursor: pointer; color: var(--quiet); font-size: .9rem; }
     color-scheme: light; --paper: #fff; --ink: #000; --quiet: #444; --rule: #bbb; --tint: #fff;
     --ours: #1b5e8c; --other: #999; --notebook: #b3261e; --warn: #8a4b00;
     --line-0: #1b5e8c; --line-1: #a34a00; --line-2: #2f6f3e; --line-3: #7a3e9d;
+    --line-4: #8a6d00; --line-5: #6b4f3f;
   }
   body { max-width: none; padding: 0; font-size: 11px; }
   * { print-color-adjust: exact; }

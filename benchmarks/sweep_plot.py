@@ -8,8 +8,8 @@ from charlm.benchmarks.results import SweepPoint, SweepResult, SweepSeries
 from charlm.benchmarks.spread import Spread
 
 INK, FAINT = "#24292e", "#c9ced3"
-COLOURS = ("#1b5e8c", "#a34a00", "#2f6f3e", "#7a3e9d", "#8a6d00")
-MARKERS = ("o", "s", "^", "D", "v")
+COLOURS = ("#1b5e8c", "#a34a00", "#2f6f3e", "#7a3e9d", "#8a6d00", "#6b4f3f")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 SIZE = (6.0, 3.9)  # inches; small, so that its letters stay readable on a phone
 LETTERS = 10
 APART = 13  # points between two names at the right

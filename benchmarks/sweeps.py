@@ -79,7 +79,9 @@ SWEEPS = (
         "sweep_batch", "Speed against the number of texts side by side", "batch",
         "texts in one batch", tuple(2**n for n in range(11)),
         (
-            Series("charlm_samples", "charlm"),
+            Series("charlm_generate_batch", "charlm"),
+            Series("charlm_generate_batch_int8", "charlm, int8"),
+            Series("charlm_samples", "charlm, step loop"),
             Series("litert_batch", "LiteRT"),
             Series("openvino_batch", "OpenVINO"),
             Series("torch_batch", "Torch"),
@@ -87,11 +89,23 @@ SWEEPS = (
         quick=(1, 64),
     ),
     Sweep(
+        "sweep_steps", "Speed against the number of steps in one call", "steps",
+        "steps in one call", tuple(2**n for n in range(10)),
+        (
+            Series("charlm_generate", "one text"),
+            Series("charlm_generate_int8", "one text, int8"),
+            Series("charlm_generate_batch", "64 texts"),
+            Series("charlm_generate_batch_int8", "64 texts, int8"),
+        ),
+        quick=(1, 64),
+    ),
+    Sweep(
         "sweep_hidden", "Speed against the size of the model", HIDDEN, "units (random weights)",
         (64, 128, 192, 256, 512, 1024),
         (
-            Series("charlm_step", "charlm, one text"),
-            Series("charlm_samples", "charlm, 64 texts"),
+            Series("charlm_generate", "charlm, one text"),
+            Series("charlm_generate_batch", "charlm, 64 texts"),
+            Series("charlm_step", "step loop, one text"),
             Series("litert_step", "LiteRT, one text"),
         ),
         quick=(64, 256),
@@ -100,8 +114,8 @@ SWEEPS = (
         "sweep_precision", "Speed against quality", PRECISION, BITS,
         ("float32", "int8", "fp16"),
         (
-            Series("charlm_step", "charlm, one text"),
-            Series("charlm_samples", "charlm, 64 texts"),
+            Series("charlm_generate", "one text"),
+            Series("charlm_generate_batch", "64 texts"),
         ),
         quick=("float32", "int8"),
         limits=(),

@@ -6,11 +6,11 @@ from charlm.export.contract import Metadata
 
 
 def write(hidden: int, like: Metadata, path: Path) -> None:
-    """Write a one-layer model with `hidden` units and the vocabulary of another one.
+    """Write a one-layer model with `hidden` units, and its generate graph beside it.
 
     Args:
         hidden: units.
-        like: metadata of the model whose vocabulary and normalisation it takes over.
+        like: metadata of another model, whose vocabulary and normalisation it takes over.
         path: the model file.
 
     Raises:
@@ -20,7 +20,9 @@ def write(hidden: int, like: Metadata, path: Path) -> None:
 
     torch = require("torch", "train")
     require("onnx", "train")
-    from charlm.export import step_graph, weights
+    from charlm.export import generate_graph, step_graph, weights
+    from charlm.export.cell import FloatProducts
+    from charlm.export.contract_siblings import GENERATE, sibling_path
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 
@@ -36,3 +38,5 @@ def write(hidden: int, like: Metadata, path: Path) -> None:
         weights_sha256=weights.sha256(laid_out),
     )
     path.write_bytes(step_graph.build(laid_out, metadata))
+    generate = generate_graph.build(FloatProducts(laid_out), metadata, GENERATE)
+    sibling_path(path, GENERATE).write_bytes(generate)
