@@ -43,7 +43,6 @@ def run(plan: Plan, say: Say) -> Report:
         CaseFailedError: the model can't be opened.
     """
     with tempfile.TemporaryDirectory() as folder:
-        say("preparing the models")
         model = artifacts.prepare(plan.model, Path(folder), plan.artifacts())
         settings = CaseSettings(str(plan.model), folder, threads=plan.threads)
         cases, limits = _speeds(plan, settings, model, say)
