@@ -26,7 +26,7 @@ def read(kind: Any, value: Any) -> Any:
             raise TypeError(f"a list is expected, not {str(value)[:40]!r}")
         return tuple(read(inner[0], each) for each in value)
     if origin is dict:
-        return dict(value)
+        return {name: read(inner[1], each) for name, each in _mapping("dict", value).items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind):
@@ -35,10 +35,15 @@ def read(kind: Any, value: Any) -> Any:
 
 
 def _dataclass(kind: type, value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{kind.__name__}: an object is expected, not {str(value)[:40]!r}")
+    value = _mapping(kind.__name__, value)
     kinds = typing.get_type_hints(kind)
     known = {field.name for field in fields(kind)}
     if unknown := value.keys() - known:
         raise TypeError(f"{kind.__name__}: unknown {', '.join(sorted(unknown))}")
     return kind(**{name: read(kinds[name], each) for name, each in value.items()})
+
+
+def _mapping(kind: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{kind}: an object is expected, not {str(value)[:40]!r}")
+    return value
