@@ -1,5 +1,6 @@
 """Many steps in one run: an engine on the generate graphs, its streams shared out over threads."""
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -78,11 +79,11 @@ class ScanEngine:
         """Each thread's rows: equal shares, and no more of them than are worth a thread."""
         count = max(1, min(self._threads, streams // STREAMS_A_THREAD))
         ends = [streams * part // count for part in range(count + 1)]
-        return [slice(begin, end) for begin, end in zip(ends, ends[1:], strict=False)]
+        return [slice(begin, end) for begin, end in itertools.pairwise(ends)]
 
     def _run(self, rows: slice, uniform: Array) -> tuple[npt.NDArray[Any], Array, Array]:
         sampling = self._sampling
-        feed = {
+        feed: dict[str, npt.NDArray[Any]] = {
             H: self._h[rows],
             C: self._c[rows],
             UNIFORM: np.ascontiguousarray(uniform[rows], dtype=np.float32),
