@@ -1,4 +1,8 @@
-"""What a reader wants first: for each job the fastest way, how to ask for it, and what beats it."""
+"""What a reader wants first: for each job the fastest way, how to ask for it, and what beats it.
+
+Only what a user can ask for counts, as long as there is any: a path that is run for comparison
+may be faster or slower than what charlm chooses by itself.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +50,7 @@ def find(report: Report) -> list[Answer]:
 def _answers(report: Report, job: str, cuda: bool) -> Iterator[Answer]:
     there = [case for case in report.cases if case.task == job and case.cuda == cuda]
     ours = [case for case in there if case.ours]
+    ours = [case for case in ours if case.use and case.rates] or ours
     others = report.fastest(case for case in there if not case.ours)
     place = "GPU" if cuda else "CPU"
     exact = report.fastest(case for case in ours if case.precision == EXACT)

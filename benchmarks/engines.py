@@ -1,17 +1,14 @@
 """charlm's paths by name, as engines: what the cases of one path run, and what flips compares."""
 
-from typing import Any
-
 from charlm.benchmarks.settings import CaseFailedError
-from charlm.export.contract_siblings import KINDS, Kind
+from charlm.infer import choose
 from charlm.infer.artifact import Model
 from charlm.infer.engine import Engine, Primed, StepEngine
-from charlm.infer.scan_engine import ScanEngine
+from charlm.infer.paths import engine_of
 from charlm.infer.session import Stepper
 
 STEP = "step"  # a call of the step graph for each character
 GENERATE = "generate"  # a call of a generate graph for many
-GENERATE_ORT = "generate-ort"  # the same with ONNX Runtime's own operators
 
 
 def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine:
@@ -29,15 +26,13 @@ def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine
     """
     if (path, precision) == (STEP, "float32"):
         return StepEngine(model)
-    kind = _kind(path, precision)
+    if path != GENERATE or precision not in ("float32", "int8"):
+        raise CaseFailedError(f"charlm has no {path} path in {precision}")
+    kind = choose.generate_kind(model.siblings, precision, streams=1)
     if kind not in model.siblings:
         raise CaseFailedError(f"the model has no {kind.name} graph beside it: export it again")
-
-    def session_for(streams: int, filtered: bool) -> Any:
-        del streams, filtered
-        return model.siblings.session(kind)
-
-    return ScanEngine(session_for, threads)
+    block = choose.LONGEST_BLOCK_ALONE  # the caller asks for blocks as long as it likes
+    return engine_of(model, choose.Plan(choose.BLOCKS, precision, threads, block, ()))
 
 
 def primed(model: Model, prompt: list[int], streams: int) -> Primed:
@@ -48,12 +43,3 @@ def primed(model: Model, prompt: list[int], streams: int) -> Primed:
         stepper.step()
     h, c = stepper.state()
     return Primed(h, c, stepper.logits.copy()).take([0] * streams)
-
-
-def _kind(path: str, precision: str) -> Kind:
-    for kind in KINDS.values():
-        plain = kind.family == GENERATE and not kind.filters and kind.steps is None
-        own = path == (GENERATE_ORT if kind.ort_ops else GENERATE)
-        if plain and own and kind.precision == precision:
-            return kind
-    raise CaseFailedError(f"charlm has no {path} path in {precision}")

@@ -5,103 +5,23 @@ a new row, with `path`, `precision`, `batch` and `steps` as its module understan
 report's first table, its bars and its goals find it by its job, its precision and its cores.
 """
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 from charlm.benchmarks import pinning
-from charlm.benchmarks.artifacts import (
-    LITERT_PRODUCTS,
-    LITERT_STEP,
-    WEIGHTS,
-    WINDOW,
-    ModelInfo,
-)
+from charlm.benchmarks.artifacts import LITERT_PRODUCTS, LITERT_STEP, WEIGHTS, WINDOW
 from charlm.benchmarks.results import NOTEBOOK, PRODUCT_LIMIT, VECTOR_LIMIT
-from charlm.benchmarks.settings import CaseSettings
-from charlm.benchmarks.work import BATCH, MANY, ONE, PRODUCT_FLOPS, SCORE, STREAMS
-
-
-@dataclass(frozen=True)
-class Case:
-    """A procedure.
-
-    Attributes:
-        module: its file in `cases`.
-        job: what a reader would use it for.
-        use: how charlm is asked for it; empty for what is not charlm.
-        limit: which of the machine's limits it runs against; None on a GPU.
-        path, precision, batch, steps: see `CaseSettings`.
-        every_core: it may use the whole machine; otherwise, the run's threads.
-        cuda: it runs on CUDA; otherwise, on the CPU.
-        slow: it takes many seconds to start, so a quick run leaves it out.
-        needs: files of `artifacts`.
-    """
-
-    name: str
-    title: str
-    module: str
-    job: str = ONE
-    use: str = ""
-    limit: str | None = VECTOR_LIMIT
-    path: str = "step"
-    precision: str = "float32"
-    batch: int = 1
-    steps: int = 1
-    every_core: bool = False
-    cuda: bool = False
-    slow: bool = False
-    needs: tuple[str, ...] = (WEIGHTS,)
-
-    @property
-    def target(self) -> str:
-        """What its worker imports."""
-        return f"charlm.benchmarks.cases.{self.module}"
-
-    def settings(self, given: CaseSettings) -> CaseSettings:
-        """What its worker is told: the run's settings with the row's own."""
-        return replace(
-            given,
-            provider="cuda" if self.cuda else "cpu",
-            threads=0 if self.every_core else given.threads,
-            path=self.path,
-            precision=self.precision,
-            batch=self.batch,
-            steps=self.steps,
-        )
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A library's way to one of the machine's limits; a function of `limits`."""
-
-    name: str
-    title: str
-    limit: str
-    slow: bool = False
-    needs: tuple[str, ...] = ()
-
-    @property
-    def target(self) -> str:
-        """What its worker imports."""
-        return f"charlm.benchmarks.limits:{self.name}"
-
-    def characters(self, model: ModelInfo) -> float:
-        """How many characters' products a unit of its work is."""
-        return PRODUCT_FLOPS / model.flops if self.limit == PRODUCT_LIMIT else BATCH
-
-
-def _many(name: str, title: str, module: str, **fields: object) -> Case:
-    """A row of many texts side by side."""
-    row = Case(name, title, module, MANY, limit=PRODUCT_LIMIT, batch=STREAMS)
-    return replace(row, **fields)  # type: ignore[arg-type]
-
+from charlm.benchmarks.rows import Bound, Case, many
+from charlm.benchmarks.work import SCORE, STREAMS
 
 STEPS = 64  # characters of each text in one call, where a path draws several
 SCAN: dict[str, Any] = {"path": "generate", "steps": STEPS, "needs": ()}
 COMPILED = {"path": "compiled", "slow": True}
 LITERT = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
-SAMPLES = f"charlm-gen --samples {STREAMS}"
 WIDE, WIDE_CUDA = 256, 4096  # where the speed of a core, and of a GPU, levels off
+SAMPLES = f"charlm-gen --samples {WIDE}"
+CUDA_SAMPLES = f"charlm-gen --samples {WIDE_CUDA} --provider cuda"
+BATCH_ROW: dict[str, Any] = {"batch": WIDE, "needs": ()}
+CUDA_BATCH: dict[str, Any] = {"batch": WIDE_CUDA, "needs": (), "limit": None, "cuda": True}
 CORES = pinning.available_cores()
 CASES = (
     Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window", slow=True),
@@ -126,25 +46,36 @@ CASES = (
         precision="int8", **SCAN,
     ),
     Case("charlm_stream", "charlm-gen", "charlm_stream", use="charlm-gen", needs=()),
-    _many("torch_batch", f"Torch, {STREAMS} texts", "torch_step"),
-    _many("torch_compiled_batch", f"Torch compiled, {STREAMS} texts", "torch_step", **COMPILED),
-    _many("openvino_batch", f"OpenVINO, {STREAMS} texts", "openvino_step"),
-    _many("litert_batch", f"LiteRT, {STREAMS} texts", "litert_step", **LITERT),
-    _many("charlm_samples", f"charlm, step loop, {STREAMS} texts", "charlm_step", needs=()),
-    _many(
+    Case(
+        "charlm_stream_int8", "charlm-gen, int8", "charlm_stream", precision="int8",
+        use="charlm-gen --precision int8", needs=(),
+    ),
+    many("torch_batch", f"Torch, {STREAMS} texts", "torch_step"),
+    many("torch_compiled_batch", f"Torch compiled, {STREAMS} texts", "torch_step", **COMPILED),
+    many("openvino_batch", f"OpenVINO, {STREAMS} texts", "openvino_step"),
+    many("litert_batch", f"LiteRT, {STREAMS} texts", "litert_step", **LITERT),
+    many("charlm_samples", f"charlm, step loop, {STREAMS} texts", "charlm_step", needs=()),
+    many(
         "charlm_generate_batch", f"charlm, {STEPS} steps a call, {STREAMS} texts",
         "charlm_engine", **SCAN,
     ),
-    _many(
+    many(
         "charlm_generate_batch_int8", f"charlm, {STEPS} steps a call, {STREAMS} texts, int8",
         "charlm_engine", precision="int8", **SCAN,
     ),
-    _many(
-        "charlm_batch", f"charlm-gen, {STREAMS} texts", "charlm_batch", use=SAMPLES, needs=()
+    many("charlm_batch", f"charlm-gen, {WIDE} texts", "charlm_batch", use=SAMPLES, **BATCH_ROW),
+    many(
+        "charlm_batch_int8", f"charlm-gen, {WIDE} texts, int8", "charlm_batch",
+        precision="int8", use=f"{SAMPLES} --precision int8", **BATCH_ROW,
     ),
-    _many(
+    many(
         "charlm_batch_cores", f"charlm-gen, {WIDE} texts, every core", "charlm_batch",
-        batch=WIDE, every_core=True, use=f"charlm-gen --samples {WIDE} --threads {CORES}", needs=(),
+        every_core=True, use=f"{SAMPLES} --threads {CORES}", **BATCH_ROW,
+    ),
+    many(
+        "charlm_batch_cores_int8", f"charlm-gen, {WIDE} texts, every core, int8", "charlm_batch",
+        precision="int8", every_core=True,
+        use=f"{SAMPLES} --threads {CORES} --precision int8", **BATCH_ROW,
     ),
     Case(
         "charlm_score", "charlm-score, one text", "charlm_score", SCORE, "charlm-score FILE",
@@ -158,14 +89,17 @@ CASES = (
         "charlm_stream_cuda", "charlm-gen on CUDA", "charlm_stream",
         use="charlm-gen --provider cuda", limit=None, cuda=True, needs=(),
     ),
-    _many(
+    many(
         "charlm_samples_cuda", f"charlm on CUDA, step loop, {STREAMS} texts", "charlm_step",
         limit=None, cuda=True, needs=(),
     ),
-    _many(
+    many(
         "charlm_batch_cuda", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts", "charlm_batch",
-        batch=WIDE_CUDA, use=f"charlm-gen --samples {WIDE_CUDA} --provider cuda", limit=None,
-        cuda=True, needs=(),
+        use=CUDA_SAMPLES, **CUDA_BATCH,
+    ),
+    many(
+        "charlm_batch_cuda_fp16", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts, fp16",
+        "charlm_batch", precision="fp16", use=f"{CUDA_SAMPLES} --precision fp16", **CUDA_BATCH,
     ),
 )  # fmt: skip
 LIMITS = (

@@ -46,6 +46,7 @@ code, tr.code td:first-child { font-family: ui-monospace, monospace; font-size: 
 .answers table { font-size: 1rem; }
 .answers td { padding: .55rem .6rem; }
 .answers td:nth-child(3) { font-size: 1.25rem; font-weight: 700; white-space: nowrap; }
+.answers th { white-space: nowrap; }
 .answers td.word { font-family: ui-monospace, monospace; font-size: .9rem; }
 .answers td:first-child::first-letter { text-transform: uppercase; }
 .bars { list-style: none; margin: 0; padding: 0; }
@@ -92,7 +93,7 @@ summary { cursor: pointer; color: var(--quiet); font-size: .9rem; }
   .answers td:nth-child(-n+2) { grid-column: 1 / -1; }
   .answers td:nth-child(3) { grid-column: 1; text-align: left; }
   .answers td:nth-child(3)::after { content: " characters/s"; font-size: .8rem; font-weight: 400; }
-  .answers td:nth-child(4):not(:empty)::after { content: " \\D7  the notebook"; }
+  .answers td:nth-child(4):not(:empty)::after { content: " \\D7  notebook"; }
 }
 @media print {
   :root {

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charlm.benchmarks import artifacts
-from charlm.benchmarks.lineup import CASES, LIMITS, Bound, Case
+from charlm.benchmarks.lineup import CASES, LIMITS
+from charlm.benchmarks.rows import Bound, Case
 from charlm.benchmarks.sweep_run import Effort
 from charlm.benchmarks.sweeps import SWEEPS, Sweep
 from charlm.data.corpus import SAMPLE

@@ -17,7 +17,7 @@ class CaseResult:
     Attributes:
         limit: which of the machine's limits it runs against; None on a GPU.
         peak_bytes: of the process that it ran in.
-        job, use, precision, batch, every_core, cuda: see `lineup.Case`.
+        job, use, precision, batch, every_core, cuda: see `rows.Case`.
     """
 
     name: str

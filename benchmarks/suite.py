@@ -17,7 +17,6 @@ from charlm.benchmarks import (
     timing,
 )
 from charlm.benchmarks.artifacts import ModelInfo
-from charlm.benchmarks.lineup import Bound, Case
 from charlm.benchmarks.plan import FLIPS, MEMORY, PROCESSES, Plan
 from charlm.benchmarks.processes import Flatness, Process, ProcessTimes
 from charlm.benchmarks.report import Report
@@ -30,6 +29,7 @@ from charlm.benchmarks.results import (
     QualityResult,
     SweepResult,
 )
+from charlm.benchmarks.rows import Bound, Case
 from charlm.benchmarks.settings import CaseSettings
 from charlm.benchmarks.spread import DIGITS, Spread, rounded, significant
 from charlm.benchmarks.sweeps import PRECISION

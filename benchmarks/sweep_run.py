@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.benchmarks import artifacts, lineup, machine, timing
-from charlm.benchmarks.lineup import Bound, Case
 from charlm.benchmarks.results import (
     PRODUCT_LIMIT,
     VECTOR_LIMIT,
@@ -13,6 +12,7 @@ from charlm.benchmarks.results import (
     SweepResult,
     SweepSeries,
 )
+from charlm.benchmarks.rows import Bound, Case
 from charlm.benchmarks.settings import CaseSettings
 from charlm.benchmarks.spread import Spread, rounded
 from charlm.benchmarks.sweeps import HIDDEN, Sweep

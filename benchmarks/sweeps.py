@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from charlm.benchmarks import artifacts, lineup
 from charlm.benchmarks.results import PRODUCT_LIMIT, VECTOR_LIMIT
+from charlm.benchmarks.rows import Case
 from charlm.benchmarks.settings import CaseSettings
 
 HIDDEN = "hidden"
@@ -45,7 +46,7 @@ class Sweep:
         """Whether the axis is one of powers of two; otherwise bits per character lie along it."""
         return self.axis != PRECISION
 
-    def settings(self, case: lineup.Case, value: int | str, given: CaseSettings) -> CaseSettings:
+    def settings(self, case: Case, value: int | str, given: CaseSettings) -> CaseSettings:
         """What the worker of one point is told."""
         told = replace(case.settings(given), **{self.axis: value})  # type: ignore[arg-type]
         return self.at_size(told, value)
@@ -64,12 +65,12 @@ class Sweep:
         cases = self.cases(slow)
         return tuple(name for case in cases for name in case.needs)
 
-    def cases(self, slow: bool = True) -> list[lineup.Case]:
+    def cases(self, slow: bool = True) -> list[Case]:
         """The procedures of its lines; without the slow ones where those are left out."""
         found = [lineup.case(each.case) for each in self.series]
         return [case for case in found if slow or not case.slow]
 
-    def title_of(self, case: lineup.Case) -> str:
+    def title_of(self, case: Case) -> str:
         """What a procedure's line is called here."""
         return next(each.title for each in self.series if each.case == case.name)
 

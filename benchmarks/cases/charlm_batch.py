@@ -2,6 +2,7 @@
 
 from charlm.benchmarks.cases.charlm_open import generator_of
 from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
+from charlm.infer.choose import Work
 from charlm.infer.requests import Request
 from charlm.infer.results import Outcome
 
@@ -17,6 +18,7 @@ def prepare(settings: CaseSettings) -> Run:
             )
             for stream in range(settings.batch)
         )  # fmt: skip
-        return list(generator.batch(requests, width=settings.batch))
+        work = Work(settings.batch, count)
+        return list(generator.batch(requests, width=settings.batch, work=work))
 
     return run

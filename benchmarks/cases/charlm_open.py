@@ -28,7 +28,9 @@ def generator_of(settings: CaseSettings) -> Generator:
     Raises:
         CharlmError: see `Generator.open`.
     """
-    return Generator.open(settings.model, settings.provider, threads_of(settings))
+    return Generator.open(
+        settings.model, settings.provider, threads_of(settings), settings.precision
+    )
 
 
 def prompt_of(model: Model) -> list[int]:

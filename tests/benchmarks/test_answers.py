@@ -32,6 +32,18 @@ def test_a_slower_precision_is_no_answer(report: Report) -> None:
     assert found == ["one text, CPU", "many texts, CPU"]
 
 
+def test_what_nobody_can_ask_for_is_no_answer_where_something_can_be(report: Report) -> None:
+    changed = [
+        replace(case, use="", rates=(1e6, 1e6, 1e6)) if case.name == "charlm_step" else case
+        for case in report.cases
+    ]
+    found = answers.find(replace(report, cases=tuple(changed)))
+    assert found[0].case.name == "charlm_generate"
+    plain = [replace(case, use="") for case in changed]
+    found = answers.find(replace(report, cases=tuple(plain)))
+    assert (found[0].case.name, found[0].use) == ("charlm_step", "charlm")
+
+
 def test_the_gpu_answers_apart(report: Report) -> None:
     fast = replace(report.cases[3], name="charlm_cuda", rates=(1e6, 1e6, 1e6), cuda=True)
     found = {

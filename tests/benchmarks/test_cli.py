@@ -76,8 +76,8 @@ def test_cuda_cases_belong_to_the_cuda_provider(model_file: Path) -> None:
     cuda = [case.name for case in Plan(model_file, provider="cuda").cases()]
     more = [name for name in cuda if name not in plain]
     assert more
-    assert all(name.endswith("_cuda") for name in more)
-    assert not any(name.endswith("_cuda") for name in plain)
+    assert all("_cuda" in name for name in more)
+    assert not any("_cuda" in name for name in plain)
     only = Plan(model_file, only=("charlm_step",))
     assert [case.name for case in only.cases()] == ["charlm_step"]
 
