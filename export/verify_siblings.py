@@ -1,0 +1,131 @@
+"""The proof of a model's further graphs, each by the way of its family."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from charlm.data.errors import ExportError, ModelFileError
+from charlm.export import contract, verify, verify_generate, verify_sequence
+from charlm.export.contract import Metadata
+from charlm.export.contract_siblings import Kind, check_sibling
+from charlm.export.proving import Errors, judge, largest, one_thread, open_session
+from charlm.train.model import CharLSTM
+
+Found = dict[tuple[int, str], float]
+
+
+@dataclass(frozen=True)
+class SiblingProof:
+    """What was found of one graph: errors relative to s, by (batch, tensor name).
+
+    Attributes:
+        carried: over all carried steps. Empty where the precision makes another model of it, which
+            Torch's can't be held against.
+        step: of single steps from Torch's own state. Empty where a kind's steps are fixed.
+        drawn: how many characters it drew.
+        flips: how many of them only a near-tie excuses.
+    """
+
+    carried: Found = field(default_factory=dict)
+    step: Found = field(default_factory=dict)
+    drawn: int = 0
+    flips: int = 0
+
+    def lines(self) -> list[str]:
+        """For people: what was compared, and the largest errors over all batches, by tensor."""
+        if not self.carried:
+            return ["of the same weights, in another precision: not held against Torch"]
+        shown = [
+            f"largest relative error, {title}: "
+            + ", ".join(f"{name} {largest(found, name):.1e}" for name in _tensors(found))
+            + f" (allowed {tolerance:.0e})"
+            for title, found, tolerance in (
+                ("one step", self.step, verify.STEP_TOLERANCE),
+                (f"{verify.STEPS} carried steps", self.carried, verify.CARRIED_TOLERANCE),
+            )
+            if found
+        ]
+        if self.drawn:
+            shown.append(f"{self.drawn:,} characters drawn as due, {self.flips} by near-ties")
+        return shown
+
+
+def prove_siblings(
+    contents: Mapping[Kind, bytes], model: CharLSTM, metadata: Metadata, names: Mapping[Kind, str]
+) -> dict[Kind, SiblingProof]:
+    """Run each graph beside the Torch model, which `verify.prove` has found finite.
+
+    Args:
+        contents: the serialised graphs.
+        model: the model that they must equal, on the CPU.
+        metadata: of the model.
+        names: the files' names, for messages.
+
+    Raises:
+        ModelFileError: ONNX Runtime can't load a graph, or it is none of its kind and weights.
+        ExportError: it does not equal the Torch model; the message says where and how far.
+    """
+    proofs: dict[Kind, SiblingProof] = {}
+    reference = None
+    for kind, content in contents.items():
+        where = names[kind]
+        session = _open(content, kind, metadata, where)
+        failed = f"{where}: a run of it failed"
+        with contract.runtime_errors_as(ExportError, failed), one_thread():
+            if kind.precision != "float32":
+                proofs[kind] = SiblingProof()
+            elif kind.family == "sequence":
+                reference = reference or verify_sequence.read_by_torch(model)
+                proofs[kind] = _prove_sequence(session, reference, where)
+            else:
+                proofs[kind] = _prove_generate(session, kind, model, metadata, where)
+    return proofs
+
+
+def _open(content: bytes, kind: Kind, metadata: Metadata, where: str) -> Any:
+    session = open_session(content, where)
+    with contract.runtime_errors_as(ModelFileError, f"{where}: its names can't be read"):
+        found = session.get_modelmeta().custom_metadata_map
+        check_sibling(session, found, kind, metadata, where)
+    return session
+
+
+def _prove_generate(
+    session: Any, kind: Kind, model: CharLSTM, metadata: Metadata, where: str
+) -> SiblingProof:
+    step, carried, drawn, flips = Found(), Found(), 0, 0
+    for batch in verify.BATCHES:
+        found, excused = verify_generate.compare(
+            session, kind, model, batch, metadata.vocabulary, where
+        )
+        carried |= _of(found)
+        drawn += batch * sum(verify_generate.blocks(verify.STEPS, kind.steps))
+        flips += excused
+        if kind.steps is None:
+            step |= _of(verify_generate.compare_steps(session, kind, model, batch))
+    _judge(where, step, carried)
+    if kind.steps is None:
+        verify_generate.check_one_run(session, kind, model, where)
+    return SiblingProof(carried, step, drawn, flips)
+
+
+def _prove_sequence(session: Any, reference: verify_sequence.Reference, where: str) -> SiblingProof:
+    step, carried = Found(), Found()
+    for batch in verify.BATCHES:
+        carried |= _of(verify_sequence.compare(session, reference, batch))
+        step |= _of(verify_sequence.compare_steps(session, reference, batch))
+    _judge(where, step, carried)
+    return SiblingProof(carried, step)
+
+
+def _of(errors: Errors) -> Found:
+    return {(errors.batch, name): error for name, error in errors.relative().items()}
+
+
+def _tensors(found: Found) -> list[str]:
+    return list(dict.fromkeys(name for _, name in found))
+
+
+def _judge(where: str, step: Found, carried: Found) -> None:
+    judge(where, "after one step", step, verify.STEP_TOLERANCE)
+    judge(where, f"within {verify.STEPS} carried steps", carried, verify.CARRIED_TOLERANCE)
