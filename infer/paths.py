@@ -6,8 +6,9 @@ from charlm.data.errors import ModelFileError
 from charlm.export.contract_siblings import FILTERED, INT8_FILTERED
 from charlm.infer.artifact import Model
 from charlm.infer.choose import STEP, Plan, generate_kind
-from charlm.infer.engine import Engine, Reader, StepEngine, StepReader
+from charlm.infer.engine import Engine, Reader, StepEngine
 from charlm.infer.scan_engine import ScanEngine
+from charlm.infer.sequence_reader import reader_for
 
 
 def engine_of(model: Model, plan: Plan) -> Engine:
@@ -31,5 +32,4 @@ def engine_of(model: Model, plan: Plan) -> Engine:
 
 def reader_of(model: Model, plan: Plan) -> Reader:
     """What reads prompts for this plan."""
-    del plan
-    return StepReader(model)
+    return reader_for(model, plan.precision)
