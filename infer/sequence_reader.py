@@ -8,11 +8,6 @@ from charlm.infer import sequence
 from charlm.infer.artifact import Model
 from charlm.infer.engine import Primed, Reader, StepReader, Tokens
 
-# Characters of all prompts from which a graph pays for its opening, which takes as long as 200 to
-# 300 characters of one prompt, read alone. Of many prompts it saves but a quarter of the time.
-WORTH_A_GRAPH_FEW = 1 << 9
-WORTH_A_GRAPH_MANY = 1 << 16
-
 
 class SequenceReader:
     """A `Reader` that runs a sequence graph over many prompts at once.
@@ -70,28 +65,6 @@ class SequenceReader:
         return state
 
 
-class FittingReader:
-    """A `Reader` that takes steps for little and the sequence graph for much.
-
-    Args:
-        model: an open model with a sequence graph beside it.
-    """
-
-    def __init__(self, model: Model) -> None:
-        self._model, self._steps = model, StepReader(model)
-
-    def read(self, prompts: Sequence[Tokens]) -> Primed:
-        """See `Reader`.
-
-        Raises:
-            ModelFileError: the graph is damaged or of other weights.
-        """
-        worth = WORTH_A_GRAPH_FEW if len(prompts) <= sequence.FEW_TEXTS else WORTH_A_GRAPH_MANY
-        if sum(map(len, prompts)) < worth:
-            return self._steps.read(prompts)
-        return SequenceReader(self._model).read(prompts)
-
-
 def reader_for(model: Model, precision: str = "float32") -> Reader:
     """The fastest reader that a model's siblings allow.
 
@@ -101,9 +74,9 @@ def reader_for(model: Model, precision: str = "float32") -> Reader:
 
     Raises:
         SettingsError: the precision is unknown, or the model has no graph of it.
-        ModelFileError: a sibling of such a precision is damaged or of other weights.
+        ModelFileError: a sibling is damaged or of other weights.
     """
     there = any(kind in model.siblings for kind in sequence.kinds_for(precision))
-    if precision != "float32":
+    if there or precision != "float32":
         return SequenceReader(model, precision)
-    return FittingReader(model) if there else StepReader(model)
+    return StepReader(model)

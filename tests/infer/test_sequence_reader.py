@@ -7,13 +7,7 @@ from charlm.data.errors import SettingsError
 from charlm.infer import sequence
 from charlm.infer.engine import Primed, StepReader, Tokens
 from charlm.infer.generator import Generator
-from charlm.infer.sequence_reader import (
-    WORTH_A_GRAPH_FEW,
-    WORTH_A_GRAPH_MANY,
-    FittingReader,
-    SequenceReader,
-    reader_for,
-)
+from charlm.infer.sequence_reader import SequenceReader, reader_for
 
 
 def check_equal(one: Primed, other: Primed) -> None:
@@ -69,35 +63,8 @@ def test_short_prompts_do_not_wait_for_a_long_one(
 
 def test_the_model_chooses_the_reader(small: Generator, read_whole: Generator) -> None:
     assert isinstance(reader_for(small.model), StepReader)
-    assert isinstance(reader_for(read_whole.model), FittingReader)
+    assert isinstance(reader_for(read_whole.model), SequenceReader)
     with pytest.raises(SettingsError, match="export it with --int8"):
         reader_for(read_whole.model, "int8")
     with pytest.raises(SettingsError, match="export it with --fp16"):
         reader_for(small.model, "fp16")
-
-
-@pytest.mark.parametrize(
-    ("lengths", "whole"),
-    [
-        ([WORTH_A_GRAPH_FEW - 1], False),
-        ([WORTH_A_GRAPH_FEW], True),
-        ([WORTH_A_GRAPH_FEW // 4] * 4, True),
-        ([WORTH_A_GRAPH_FEW // 4] * 16, False),
-        ([WORTH_A_GRAPH_MANY // 16] * 16, True),
-    ],
-)
-def test_a_graph_is_opened_where_it_pays(
-    read_whole: Generator, monkeypatch: pytest.MonkeyPatch, lengths: list[int], whole: bool
-) -> None:
-    opened = []
-    open_sequence = sequence.open_sequence
-
-    def spied(*arguments: object) -> sequence.Sequence:
-        opened.append(arguments)
-        return open_sequence(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(sequence, "open_sequence", spied)
-    prompts = prompts_of(lengths)
-    found = reader_for(read_whole.model).read(prompts)
-    assert bool(opened) == whole
-    check_equal(found, StepReader(read_whole.model).read(prompts))
