@@ -5,6 +5,7 @@ CharlmError
 ├── SettingsError      an option's value, or two options that contradict each other
 ├── CorpusError        a text that can't be read or is too small to learn from
 ├── VocabularyError    a character that the model does not know
+├── RequestError       a line of a file of prompts that asks for no text
 ├── FetchError         a download that failed or has the wrong hash
 ├── RunError           a run folder that is missing, damaged, or holds something else
 ├── TrainingError      training that can't go on (a diverging loss)
@@ -31,6 +32,10 @@ class CorpusError(CharlmError):
 
 class VocabularyError(CharlmError):
     """A character is outside the vocabulary, or a vocabulary is malformed."""
+
+
+class RequestError(CharlmError):
+    """A line of a file of prompts does not say which text is wanted."""
 
 
 class FetchError(CharlmError):

@@ -1,12 +1,13 @@
 """`charlm-gen`: parse, open, write text as it is drawn."""
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from charlm.data import console
-from charlm.data.errors import CorpusError
+from charlm.data.errors import CorpusError, SettingsError
 from charlm.infer import options
 
 app = console.make_app()
@@ -35,6 +36,34 @@ def generate(
         int | None, typer.Option(help="Gives the same text again.", show_default="drawn and shown")
     ] = None,
     samples: Annotated[int, typer.Option(help="Texts to draw from the prompt.")] = 1,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(help="A text ends before this; may be given several times."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of prompts, one a line, or JSON Lines with prompt, length, temperature, "
+            "seed, stream, stop, top_k, top_p and min_p of each; - is standard input.",
+            metavar="FILE",
+        ),
+    ] = None,
+    prompts_format: Annotated[
+        str, typer.Option(help="text, jsonl, or auto: jsonl where the file is named so.")
+    ] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a text, a line each.")
+    ] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="End each text with a NUL, not an empty line.")
+    ] = False,
+    unordered: Annotated[
+        bool, typer.Option("--unordered", help="Print texts as they are finished.")
+    ] = False,
+    width: Annotated[
+        int | None,
+        typer.Option(help="Texts drawn side by side.", show_default="256, on CUDA 4096"),
+    ] = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the text.")] = True,
     unknown: options.Unknown = "error",
     provider: options.Provider = "auto",
@@ -51,6 +80,8 @@ def generate(
     from charlm.infer.generator import Generator
 
     seed = sampler.draw_seed() if seed is None else seed
+    if prompts is not None and (prompt or samples != 1):
+        raise SettingsError("--prompts has the prompts: give no PROMPT and no --samples beside it")
     if prompt == "-":
         prompt = _standard_input().removesuffix("\n")
     path = model or shipped.default_model()
@@ -58,16 +89,28 @@ def generate(
         generator = Generator.open(path, provider, threads)
         if generator.model.note:
             console.say(f"charlm-gen: {generator.model.note}")
-        texts = generator.texts(
-            prompt, count=samples, length=length, temperature=temperature, top_k=top_k,
-            top_p=top_p, min_p=min_p, seed=seed, unknown=unknown,
-        )  # fmt: skip
-        shown = generator.normalised(prompt, unknown) if echo else ""
-        device = generator.model.device
-        console.say(f"charlm-gen: {shipped.describe(path)}, {device}, seed {seed}")
-        for number, text in enumerate(texts):
-            out.write("\n" + shown if number else shown)
+        about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}, seed {seed}"
+        drawn: dict[str, Any] = {
+            "length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p,
+            "min_p": min_p, "seed": seed, "unknown": unknown, "stop": tuple(stop or ()),
+        }  # fmt: skip
+        if prompts is None and samples == 1 and not (as_json or null):
+            text = generator.stream(prompt, **drawn)
+            out.write(generator.normalised(prompt, unknown) if echo else "")
+            console.say(about)
             output.write_live(out, text)
+            return
+        from charlm.infer import batch_output
+        from charlm.infer.requests import Request
+
+        job = batch_output.Job(
+            Request(prompt, **drawn), samples=samples, prompts=prompts,
+            prompts_format=prompts_format, width=width, ordered=not unordered, as_json=as_json,
+            null=null, echo=echo,
+        )  # fmt: skip
+        failures = batch_output.run(out, generator, job, about)
+    if failures:
+        raise typer.Exit(console.USER_ERROR)
 
 
 def _standard_input() -> str:

@@ -5,19 +5,24 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.errors import ModelFileError, SettingsError
+from charlm.data.errors import SettingsError
 from charlm.data.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
 from charlm.infer import sampler
 from charlm.infer.artifact import Model, open_model
 from charlm.infer.sampler import Filters, Sampler, UniformStream, take_block
-from charlm.infer.session import Stepper
+from charlm.infer.session import Stepper, check_finite
 from charlm.infer.shipped import default_model
+
+if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
+    from charlm.infer.batch import Show
+    from charlm.infer.requests import BadLine, Request
+    from charlm.infer.results import Outcome
 
 Tokens = npt.NDArray[Any]
 POSITIONS = 64  # whose random numbers are drawn at once: few calls, and no more memory than state
@@ -35,6 +40,7 @@ class Settings:
     min_p: float = 0.0  # of the likeliest character's probability; 0: however little
     seed: int = 0
     unknown: Unknown = "error"  # what becomes of a prompt's characters that the model lacks
+    stop: str | tuple[str, ...] = ()  # the text ends before the first of them
 
     def __post_init__(self) -> None:
         if self.length < 0:
@@ -119,7 +125,7 @@ class Generator:
         sampler.check_stream(stream)
         if chosen.length == 0:
             raise SettingsError("a text without end can't be returned whole: use stream()")
-        return "".join(self._stream(self.encode(prompt, chosen.unknown), chosen, stream))
+        return "".join(self._until_stop(self._stream(prompt, chosen, stream), chosen))
 
     def stream(self, prompt: str = "", *, stream: int = 0, **settings: Any) -> Iterator[str]:
         """Yield the characters after a prompt one by one, as they are drawn.
@@ -128,16 +134,52 @@ class Generator:
             prompt: text to go on with; empty starts from a zero state and a character drawn
                 from the training text's frequencies.
             stream: which of the seed's streams of random numbers, from 0; a sample's number.
-            settings: fields of `Settings`.
+            settings: fields of `Settings`. What may begin a stop string is yielded once it is
+                certain that it does not.
 
         Raises:
-            SettingsError: a setting out of range.
-            VocabularyError: a character of the prompt that the model does not know.
+            SettingsError: a setting out of range, or an empty stop string.
+            VocabularyError: a character of the prompt, or of a stop string, that the model does
+                not know.
             ModelFileError: while it runs: the model's weights are damaged.
         """
         chosen = Settings(**settings)
         sampler.check_stream(stream)
-        return self._stream(self.encode(prompt, chosen.unknown), chosen, stream)
+        return self._until_stop(self._stream(prompt, chosen, stream), chosen)
+
+    def batch(
+        self,
+        requests: "Iterable[Request | BadLine]",
+        *,
+        width: int | None = None,
+        ordered: bool = True,
+        show_first: "Show | None" = None,
+    ) -> "Iterator[Outcome]":
+        """Yield the text of each of many requests, or why it has none (see `generate_batch`).
+
+        Args:
+            requests: any number; they are taken as they are needed.
+            width: how many run side by side; None chooses by the device.
+            ordered: yield in the order of the requests, or as they are finished.
+            show_first: is handed the first request's prompt and pieces of its text as they come.
+
+        Raises:
+            SettingsError: a width that is out of range or does not fit into memory.
+            ModelFileError: while it runs: the model's weights are damaged.
+        """
+        from charlm.infer.batch import generate_batch
+        from charlm.infer.engine import StepEngine, StepReader
+        from charlm.infer.width import checked_width
+
+        return generate_batch(
+            StepEngine(self.model),
+            StepReader(self.model),
+            self.metadata,
+            requests,
+            width=checked_width(width, self.model),
+            ordered=ordered,
+            show_first=show_first,
+        )
 
     def texts(
         self, prompt: str = "", *, count: int = 1, **settings: Any
@@ -185,14 +227,26 @@ class Generator:
             The samples' next token ids, int64 [count], once for each position.
 
         Raises:
-            SettingsError, VocabularyError: as `stream`.
+            SettingsError, VocabularyError: as `stream`; stop strings, which `batch` knows.
         """
         if not 1 <= count <= MAX_SAMPLES:
             raise SettingsError(f"--samples is from 1 to {MAX_SAMPLES}, not {count}")
         chosen = Settings(**settings)
+        if chosen.stop != ():
+            raise SettingsError("side by side only batch() ends texts at a stop string")
         return self._samples(self.encode(prompt, chosen.unknown), chosen, count)
 
-    def _stream(self, prompt: Tokens, settings: Settings, stream: int) -> Iterator[str]:
+    def _until_stop(self, text: Iterable[str], settings: Settings) -> Iterator[str]:
+        if settings.stop == ():
+            return iter(text)
+        from charlm.infer import stops
+
+        return stops.until(text, stops.normalised(settings.stop, self.metadata))
+
+    def _stream(self, prompt: str, settings: Settings, stream: int) -> Iterator[str]:
+        return self._drawn(self.encode(prompt, settings.unknown), settings, stream)
+
+    def _drawn(self, prompt: Tokens, settings: Settings, stream: int) -> Iterator[str]:
         uniforms = _limited(sampler.uniforms(settings.seed, stream), settings.length)
         stepper = Stepper(self.model, batch=1)
         token, step = stepper.token, stepper.step
@@ -204,7 +258,7 @@ class Generator:
             first = sampler.draw_initial(initial, next(uniforms), settings.temperature)
             yield characters[first]
             self._read(stepper, np.array([first]))
-        _check_finite(stepper.logits)
+        check_finite(stepper.logits)
         draw = Sampler(stepper.logits, settings.temperature, settings.filters).draw_one
         for uniform in uniforms:
             drawn = draw(uniform)
@@ -229,7 +283,7 @@ class Generator:
             stepper.token[:] = first
             yield stepper.token.copy()
             stepper.step()
-        _check_finite(stepper.logits)
+        check_finite(stepper.logits)
         draw = Sampler(stepper.logits, settings.temperature, settings.filters).draw
         for row in uniforms:
             stepper.token[:] = draw(row)
@@ -249,12 +303,6 @@ class Generator:
         shape = (len(stepper.token), *h.shape[1:])
         stepper.set_state(np.broadcast_to(h, shape), np.broadcast_to(c, shape))
         stepper.logits[:] = reader.logits
-
-
-def _check_finite(logits: npt.NDArray[np.float32]) -> None:
-    """Once a text: what is not finite stays so, and sampling would make a character of it."""
-    if not np.isfinite(logits).all():
-        raise ModelFileError("the model gives logits that are not finite: its weights are damaged")
 
 
 def _positions(streams: list[UniformStream], length: int) -> Iterator[npt.NDArray[np.float32]]:

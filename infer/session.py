@@ -98,3 +98,13 @@ class Stepper:
         """Put the streams into a state, each float32 [batch, layers, hidden]."""
         self._h[self._current].update_inplace(np.ascontiguousarray(h, dtype=np.float32))
         self._c[self._current].update_inplace(np.ascontiguousarray(c, dtype=np.float32))
+
+
+def check_finite(logits: Array) -> None:
+    """Once a text: what is not finite stays so, and sampling would make a character of it.
+
+    Raises:
+        ModelFileError: infinite, or not a number.
+    """
+    if not np.isfinite(logits).all():
+        raise ModelFileError("the model gives logits that are not finite: its weights are damaged")

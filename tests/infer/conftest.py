@@ -1,7 +1,11 @@
 """A small random model as Torch and as a file, and how two paths of sampling are compared."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +13,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from charlm.data import console
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
 from charlm.export import step_graph, weights
 from charlm.export.contract import Metadata
-from charlm.infer import sampler
+from charlm.infer import cli, sampler
 from charlm.infer.filters import NO_FILTERS, TOP_P_OFF, Filters, remove_from_one
 from charlm.infer.generator import Generator
 from charlm.train.config import ModelConfig
@@ -85,6 +90,104 @@ def small_path(small_content: bytes, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def small(small_path: Path) -> Generator:
     return Generator.open(small_path, "cpu")
+
+
+def one_of_each(rows: int, columns: int, random: np.random.RandomState) -> Floats:
+    """A matrix with a power of two in each column and nothing else."""
+    values = np.zeros((rows, columns), dtype=np.float32)
+    places = random.randint(0, rows, columns)
+    values[places, np.arange(columns)] = random.choice([-8, -4, -2, 2, 4, 8], columns)
+    return values
+
+
+@pytest.fixture(scope="session")
+def exact_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that rounds alike in every kernel, at every batch size, in every order of addition.
+
+    Each column of its matrices has one weight, a power of two, so that no product and no sum but
+    the last is rounded. Its texts are equal or there is a mistake: near-ties don't flip.
+    """
+    random, size, hidden = np.random.RandomState(5), len(CHARACTERS), 32
+    arrays = weights.Weights(
+        table=random.standard_normal((size, 1, 4 * hidden)).astype(np.float32) * 3,
+        recurrent=one_of_each(hidden, 4 * hidden, random),
+        stacked=(),
+        stacked_bias=(),
+        head=one_of_each(hidden, size, random),
+        head_bias=random.standard_normal(size).astype(np.float32),
+    )
+    metadata = Metadata(
+        hidden=hidden,
+        layers=1,
+        vocabulary=Vocabulary(CHARACTERS),
+        normalisation=NOTEBOOK,
+        initial=(1 / size,) * size,
+        weights_sha256=weights.sha256(arrays),
+    )
+    path = tmp_path_factory.mktemp("exact") / "exact.onnx"
+    path.write_bytes(step_graph.build(arrays, metadata))
+    return path
+
+
+@pytest.fixture(scope="session")
+def exact(exact_path: Path) -> Generator:
+    return Generator.open(exact_path, "cpu")
+
+
+Generate = Callable[..., tuple[int, str, list[str]]]
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def cli_model(small_path: Path) -> Path:
+    """The model that commands are run with; a file of tests may have another."""
+    return small_path
+
+
+@pytest.fixture
+def generate(
+    cli_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Generate:
+    """Runs `charlm-gen` with that model: its exit code, stdout, and lines on stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, model: Path | None = cli_model) -> tuple[int, str, list[str]]:
+        capsys.readouterr()
+        named = [] if model is None else ["--model", str(model)]
+        code = console.exit_code(cli.app, "charlm-gen", [*map(str, arguments), *named])
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def start(cli_model: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts `charlm-gen` with that model as a process, in an empty folder."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(*arguments: str, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
+        code = f"{before}\nfrom charlm.infer.cli import main; main()"
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes["env"] = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+        pipes["env"].pop("PYTHONUNBUFFERED", None)
+        given = ["charlm-gen", *arguments, "--model", str(cli_model)]
+        code = f"import sys; sys.argv = {given!r}\n{code}"
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **(pipes | options))
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,52 +18,6 @@ Generate = Callable[..., tuple[int, str, list[str]]]
 Start = Callable[..., subprocess.Popen[bytes]]
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and /dev/full are POSIX's")
-
-
-@pytest.fixture
-def generate(
-    small_path: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Generate:
-    """Runs `charlm-gen` with the small model: its exit code, stdout, and lines on stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object, model: Path | None = small_path) -> tuple[int, str, list[str]]:
-        capsys.readouterr()
-        named = [] if model is None else ["--model", str(model)]
-        code = console.exit_code(cli.app, "charlm-gen", [*map(str, arguments), *named])
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err.splitlines()
-
-    return run
-
-
-@pytest.fixture
-def start(small_path: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts `charlm-gen` with the small model as a process, in an empty folder."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run(*arguments: str, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
-        code = f"{before}\nfrom charlm.infer.cli import main; main()"
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        pipes["env"] = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-        pipes["env"].pop("PYTHONUNBUFFERED", None)
-        given = ["charlm-gen", *arguments, "--model", str(small_path)]
-        code = f"import sys; sys.argv = {given!r}\n{code}"
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **(pipes | options))
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
-        process.wait()
 
 
 def seed_in(lines: list[str]) -> int:

@@ -12,6 +12,7 @@ from charlm.data.errors import ProviderError
 from charlm.data.extras import require_onnxruntime
 from charlm.infer import cli, providers, sampler, shipped
 from charlm.infer.generator import Generator
+from charlm.infer.requests import Request
 from charlm.infer.session import Stepper
 
 pytestmark = pytest.mark.cuda
@@ -126,3 +127,10 @@ def test_samples_equal_those_of_the_cpu_at_first(on_cpu: Generator, on_cuda: Gen
             for each in (on_cuda, on_cpu)
         )
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_batch_equals_that_of_the_cpu_at_first(on_cpu: Generator, on_cuda: Generator) -> None:
+    """Streams of mixed lengths that leave and enter, four side by side."""
+    requests = [Request(PROMPT[:n], length=5 + 3 * n, stream=n, seed=2) for n in range(12)]
+    ours, theirs = (list(each.batch(requests, width=4)) for each in (on_cuda, on_cpu))
+    assert ours == theirs

@@ -1,0 +1,199 @@
+"""Batches on the command line: what is asked for, and what is written where.
+
+Texts are separated by an empty line. Where a text may hold one itself, `null` ends each with a NUL
+instead, which no corpus holds, and `as_json` writes an object a line.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from charlm.data import console
+from charlm.data.errors import CorpusError, SettingsError
+from charlm.data.files import os_errors_as
+from charlm.infer import stops
+from charlm.infer.batch_progress import watched
+from charlm.infer.filters import NO_FILTERS
+from charlm.infer.generator import Generator
+from charlm.infer.requests import BadLine, Request, is_json_lines, read_requests
+from charlm.infer.results import Failure, Outcome, Result
+
+MAX_SAMPLES = 1 << 64  # as many as a seed has streams
+STANDARD_INPUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch that is asked for.
+
+    Raises:
+        SettingsError: options that contradict each other, or out of range.
+    """
+
+    request: Request  # the prompt and the settings of all samples; what lines of a file don't say
+    samples: int = 1  # texts of the prompt, streams 0, 1, … of its seed
+    prompts: Path | None = None  # a file of prompts instead; `-` is standard input
+    prompts_format: str = "auto"  # one of `requests.FORMATS`
+    width: int | None = None  # how many streams run side by side; None leaves it to the device
+    ordered: bool = True  # in the order of the requests, or as they are finished
+    as_json: bool = False  # an object a line, or text
+    null: bool = False  # a NUL after each text, or an empty line between them
+    echo: bool = True  # the prompt before the text
+
+    def __post_init__(self) -> None:
+        if self.as_json and self.null:
+            raise SettingsError("--json and --null contradict each other: give one of them")
+        if not 1 <= self.samples <= MAX_SAMPLES:
+            raise SettingsError(f"--samples is from 1 to {MAX_SAMPLES}, not {self.samples}")
+
+
+def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
+    """Write the texts of a job, each as soon as its turn has come; the number of failures.
+
+    What is wrong with a line is one line on standard error, and an object with `error` in JSON.
+
+    Args:
+        out: where texts go.
+        generator: draws them.
+        job: what is asked for.
+        about: a line for standard error, once it is clear that the job can begin.
+
+    Raises:
+        CorpusError: the file of prompts can't be read.
+        SettingsError: a width that can't be, or an empty stop string.
+        VocabularyError: a character of the prompt or of a stop string that the model lacks.
+        ModelFileError: the graph can't be run.
+    """
+    generator.encode(job.request.prompt, job.request.unknown)
+    stops.normalised(job.request.stop, generator.metadata)
+    writer = _JsonWriter(out) if job.as_json else _TextWriter(out, job)
+    failures = 0
+    with _requests(job) as requests, closing(writer):
+        outcomes = generator.batch(
+            requests,
+            width=job.width,
+            ordered=job.ordered,
+            show_first=writer.show if job.ordered and isinstance(writer, _TextWriter) else None,
+        )
+        console.say(about)
+        total = job.samples if job.prompts is None else None
+        with watched(outcomes, total, out) as seen:
+            for outcome in seen:
+                if isinstance(outcome, Failure):
+                    failures += 1
+                    console.say(f"charlm-gen: {job.prompts}: {_described(outcome)}")
+                writer.write(outcome)
+                out.flush()
+    return failures
+
+
+@contextmanager
+def _requests(job: Job) -> Iterator[Iterable[Request | BadLine]]:
+    """A job's requests; the file that they stand in is open meanwhile."""
+    if job.prompts is None:
+        yield (replace(job.request, stream=stream) for stream in range(job.samples))
+        return
+    json_lines = is_json_lines(job.prompts.name, job.prompts_format)
+    if job.prompts == STANDARD_INPUT:
+        yield read_requests(sys.stdin.buffer, job.request, json_lines=json_lines)
+        return
+    with os_errors_as(CorpusError, f"can't read {job.prompts}"):
+        file = job.prompts.open("rb")
+        file.peek(1)  # a folder can be opened, too
+    with file:
+        yield read_requests(file, job.request, json_lines=json_lines)
+
+
+class _TextWriter:
+    """Texts, the first in pieces as it is drawn."""
+
+    def __init__(self, out: IO[str], job: Job) -> None:
+        self._out, self._job = out, job
+        self._end = "\0" if job.null else "\n"
+        self._between = "" if job.null else "\n"
+        self._written = 0  # characters of the text that is being shown
+        self._open = False  # whether there is such a text
+        self._any = False
+
+    def show(self, prompt: str, piece: str) -> None:
+        """Write a piece of the first text."""
+        start = prompt if self._job.echo and not self._open else ""
+        self._open = self._any = True
+        self._written += len(piece)
+        self._out.write(start + piece)
+        self._out.flush()
+
+    def write(self, outcome: Outcome) -> None:
+        """Write a text, or the rest of it."""
+        if isinstance(outcome, Failure):
+            return
+        if self._open and outcome.index:  # the first was left before it was finished
+            self._out.write(self._end)
+            self._written, self._open = 0, False
+        text = outcome.text[self._written :]
+        if not self._open:
+            text = (self._between if self._any else "") + self._echo(outcome) + text
+        # In one call: Ctrl-C falls between texts, not into one.
+        self._out.write(text + self._end)
+        self._written, self._open, self._any = 0, False, True
+
+    def close(self) -> None:
+        """End the line of a text that was left."""
+        if self._open:
+            self._out.write("\n")
+            self._out.flush()
+
+    def _echo(self, outcome: Result) -> str:
+        return outcome.prompt if self._job.echo else ""
+
+
+class _JsonWriter:
+    """Objects, one a line."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        # Readable where all of Unicode can be written, and never wrong.
+        self._ascii = (getattr(out, "encoding", None) or "").lower().replace("-", "") != "utf8"
+
+    def write(self, outcome: Outcome) -> None:
+        """Write an object."""
+        self._out.write(json.dumps(as_object(outcome), ensure_ascii=self._ascii) + "\n")
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+def as_object(outcome: Outcome) -> dict[str, Any]:
+    """What JSON Lines say of an outcome.
+
+    The prompt is the one that was given; with `seed`, `stream` and `temperature` (and filters,
+    where there are some) it can be handed in again. `stop` is the stop string that ended the text.
+    """
+    if isinstance(outcome, Failure):
+        return {"index": outcome.index, "line": outcome.line, "error": _one_line(outcome)}
+    asked = outcome.request
+    filters = {"top_k": asked.top_k, "top_p": asked.top_p, "min_p": asked.min_p}
+    return {
+        "index": outcome.index,
+        "prompt": asked.prompt,
+        "text": outcome.text,
+        "seed": asked.seed,
+        "stream": asked.stream,
+        "temperature": asked.temperature,
+        **{name: value for name, value in filters.items() if value != getattr(NO_FILTERS, name)},
+        "finish": outcome.finish,
+        **({"stop": outcome.stop} if outcome.stop is not None else {}),
+        "characters": outcome.characters,
+    }
+
+
+def _described(failure: Failure) -> str:
+    return f"line {failure.line}: {_one_line(failure)}"
+
+
+def _one_line(failure: Failure) -> str:
+    return " ".join(str(failure.error).splitlines())

@@ -1,0 +1,431 @@
+"""Many streams at once: each text is the one that its request gives alone."""
+
+import itertools
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.data.errors import CharlmError, ModelFileError, SettingsError
+from charlm.infer import batch, width
+from charlm.infer.batch import block_length, generate_batch
+from charlm.infer.engine import Array, Primed, Rows, StepEngine, StepReader, Tokens
+from charlm.infer.generator import Generator
+from charlm.infer.requests import BadLine, Request
+from charlm.infer.results import Failure, Outcome, Result
+from charlm.infer.sampling import Sampling
+
+
+def alone(generator: Generator, request: Request) -> str:
+    return generator.text(
+        request.prompt, stream=request.stream, length=request.length, seed=request.seed,
+        temperature=request.temperature, top_k=request.top_k, top_p=request.top_p,
+        min_p=request.min_p, unknown=request.unknown, stop=request.stop,
+    )  # fmt: skip
+
+
+def run(generator: Generator, requests: list[Request], **options: Any) -> list[Outcome]:
+    """`generate_batch` with what `Generator.batch` would give it, and any option of its own."""
+    model = generator.model
+    engine, reader = StepEngine(model), StepReader(model)
+    return list(generate_batch(engine, reader, model.metadata, requests, **options))
+
+
+def texts(outcomes: list[Outcome]) -> list[str]:
+    assert all(isinstance(each, Result) for each in outcomes), outcomes
+    return [each.text for each in outcomes if isinstance(each, Result)]
+
+
+prompts = st.one_of(st.just(""), st.text("abc é", min_size=1, max_size=12))
+asked = st.builds(
+    Request,
+    prompt=prompts,
+    length=st.integers(1, 80),
+    temperature=st.sampled_from([0.0, 0.3, 1.0, 2.0]),
+    seed=st.integers(0, 3),
+    stream=st.integers(0, 3),
+    top_k=st.sampled_from([0, 2, 5]),
+    top_p=st.sampled_from([1.0, 0.8]),
+    stop=st.lists(st.text("abcdefgh", min_size=1, max_size=2), max_size=2).map(tuple),
+)
+
+
+@settings(max_examples=60)
+@given(data=st.data(), requests=st.lists(asked, min_size=1, max_size=12))
+def test_a_text_does_not_depend_on_what_runs_beside_it(
+    exact: Generator, data: st.DataObject, requests: list[Request]
+) -> None:
+    """Whatever the width, the order of the requests, and the length of a block."""
+    wanted = [alone(exact, request) for request in requests]
+    order = data.draw(st.permutations(range(len(requests))))
+    outcomes = run(
+        exact,
+        [requests[place] for place in order],
+        width=data.draw(st.integers(1, 14), "width"),
+        ordered=data.draw(st.booleans(), "ordered"),
+        longest_block=data.draw(st.integers(1, 70), "longest block"),
+    )
+    assert sorted(each.index for each in outcomes) == list(range(len(requests)))
+    for outcome in outcomes:
+        assert isinstance(outcome, Result)
+        place = order[outcome.index]
+        assert outcome.text == wanted[place]
+        assert outcome.request is requests[place]
+        assert outcome.characters == len(outcome.text)
+        ended = outcome.finish == "stop"
+        assert ended == (outcome.stop is not None)
+        assert ended or outcome.characters == outcome.request.length
+
+
+def mixed(count: int) -> list[Request]:
+    """Streams of mixed lengths, prompts and settings; each 97th is far longer."""
+    random = np.random.RandomState(count)
+    return [
+        Request(
+            "the city"[: random.randint(0, 9)],
+            length=int(random.randint(1, 40)) if number % 97 else 400,
+            temperature=float(random.choice([0.5, 1.0])),
+            seed=9,
+            stream=number,
+            stop=("qx",) if number % 3 else (),
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_three_thousand_streams_of_mixed_lengths(exact: Generator, ordered: bool) -> None:
+    requests = mixed(3000)
+    outcomes = list(exact.batch(iter(requests), width=200, ordered=ordered))
+    indices = [each.index for each in outcomes]
+    assert sorted(indices) == list(range(3000))
+    assert (indices == sorted(indices)) == ordered
+    by_index = {each.index: each for each in outcomes if isinstance(each, Result)}
+    for number in (*range(0, 3000, 61), *range(0, 3000, 97)):
+        assert by_index[number].text == alone(exact, requests[number])
+
+
+class Recorded(StepEngine):
+    """Keeps the size of each block that was drawn."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.blocks: list[tuple[int, ...]] = []
+        self.error: BaseException | None = None
+
+    def replace(self, rows: Rows, primed: Primed, sampling: Sampling) -> None:
+        assert len(set(rows.tolist())) == len(rows) == len(primed.logits) > 0
+        super().replace(rows, primed, sampling)
+
+    def draw(self, uniform: Array) -> Tokens:
+        self.blocks.append(uniform.shape)
+        if self.error and len(self.blocks) > 3:
+            raise self.error
+        return super().draw(uniform)
+
+
+def recorded(
+    generator: Generator, requests: Any, **options: Any
+) -> tuple[Recorded, Iterator[Outcome]]:
+    engine, model = Recorded(generator.model), generator.model
+    return engine, generate_batch(engine, StepReader(model), model.metadata, requests, **options)
+
+
+def test_none_waits_for_the_slowest(exact: Generator) -> None:
+    """One text of 640 and 80 of 8 side by side: little more is drawn than is asked for."""
+    requests = [Request("a", length=640), *[Request("a", length=8, stream=s) for s in range(80)]]
+    engine, outcomes = recorded(exact, requests, width=2, ordered=False)
+    assert 0 in [each.index for each in outcomes][-2:]
+    assert sum(rows * steps for rows, steps in engine.blocks) == 1280
+    assert max(rows for rows, _ in engine.blocks) == 2
+
+
+def test_at_the_end_the_batch_shrinks(exact: Generator) -> None:
+    requests = [Request("a", length=16 * (1 + number), stream=number) for number in range(8)]
+    engine, outcomes = recorded(exact, requests, width=8)
+    assert texts(list(outcomes)) == [alone(exact, request) for request in requests]
+    rows = [rows for rows, _ in engine.blocks]
+    assert rows == sorted(rows, reverse=True)
+    assert rows[-1] == 1
+    assert sum(rows * steps for rows, steps in engine.blocks) <= 1.3 * 16 * 36
+
+
+def test_in_order_what_waits_is_bounded(exact: Generator) -> None:
+    """A long text first: new ones are held back, and come in once it is out."""
+    taken = 0
+
+    def requests() -> Iterator[Request]:
+        nonlocal taken
+        for number in range(100):
+            taken += 1
+            yield Request("a", length=1 if number else 300, stream=number)
+
+    engine, outcomes = recorded(exact, requests(), width=4, longest_block=8)
+    first = next(outcomes)
+    assert first.index == 0
+    assert taken == batch.WINDOW * 4 + 1, "a look at the one that is held back"
+    assert engine.blocks[-1][0] == 1, "only the long one was left"
+    assert [each.index for each in outcomes] == list(range(1, 100))
+    assert max(rows for rows, _ in engine.blocks) == 4, "it grew again"
+
+
+def test_prompts_are_read_many_at_a_time(exact: Generator) -> None:
+    sizes: list[int] = []
+
+    class Counted(StepReader):
+        def read(self, prompts: Any) -> Primed:
+            sizes.append(len(prompts))
+            return super().read(prompts)
+
+    requests = [Request("abc"[: s % 4] + "b" * s, length=5 + s % 30) for s in range(1, 65)]
+    model = exact.model
+    list(generate_batch(StepEngine(model), Counted(model), model.metadata, requests, width=16))
+    assert sizes == [16] * 4
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_prompt_that_comes_again_is_not_read_again(exact: Generator, ordered: bool) -> None:
+    read: list[str] = []
+
+    class Noted(StepReader):
+        def read(self, prompts: Any) -> Primed:
+            read.extend(map(exact.vocabulary.decode, prompts))
+            return super().read(prompts)
+
+    prompts = [*["the city"] * 40, *["a", "the city", "é", "a"] * 10]
+    requests = [Request(prompt, length=30, stream=s) for s, prompt in enumerate(prompts)]
+    model = exact.model
+    outcomes = generate_batch(
+        StepEngine(model), Noted(model), model.metadata, requests, width=8, ordered=ordered
+    )
+    for outcome in outcomes:
+        assert isinstance(outcome, Result)
+        assert outcome.text == alone(exact, outcome.request)
+    assert read == ["the city", "a", "é"]
+
+
+def test_requests_of_millions_take_no_memory(exact: Generator) -> None:
+    endless = (Request("a", length=3, stream=number) for number in itertools.count())
+    outcomes = exact.batch(endless, width=16)
+    tracemalloc.start()
+    try:
+        for _ in itertools.islice(outcomes, 500):
+            pass
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in itertools.islice(outcomes, 2000):
+            pass
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 50_000
+
+
+def test_a_request_can_wait_for_the_text_of_the_one_before(exact: Generator) -> None:
+    """As a program does that writes a prompt, reads the text and writes the next."""
+    got: list[str] = []
+
+    def requests() -> Iterator[Request]:
+        for number in range(4):
+            assert len(got) == number
+            yield Request("a", length=20, stream=number)
+
+    for outcome in exact.batch(requests(), width=1):
+        assert isinstance(outcome, Result)
+        got.append(outcome.text)
+    assert len(got) == 4
+
+
+STOP_TEXT = 200
+
+
+@pytest.mark.parametrize("block", range(1, 9))
+@pytest.mark.parametrize("at", [0, 1, 5, 6, 7, 8, 9, 15, 16])
+def test_stop_strings_across_the_borders_of_blocks(exact: Generator, at: int, block: int) -> None:
+    whole = exact.text("a", length=STOP_TEXT, seed=2)
+    stop = whole[at : at + 4]
+    end = whole.index(stop)
+    request = Request("a", length=STOP_TEXT, seed=2, stop=("zzzzzzzz", stop))
+    (result,) = run(exact, [request], width=1, longest_block=block)
+    assert isinstance(result, Result)
+    assert (result.text, result.finish, result.stop) == (whole[:end], "stop", stop)
+
+
+def test_a_stop_string_at_the_very_end_is_one(exact: Generator) -> None:
+    whole = exact.text("a", length=50, seed=2)
+    stop = next(whole[n - 3 : n] for n in range(3, 50) if whole.index(whole[n - 3 : n]) == n - 3)
+    end = whole.index(stop) + 3
+    (complete,) = run(exact, [Request("a", length=end, seed=2, stop=stop)], width=1)
+    (short,) = run(exact, [Request("a", length=end - 1, seed=2, stop=stop)], width=1)
+    assert isinstance(complete, Result)
+    assert isinstance(short, Result)
+    assert (complete.text, complete.finish) == (whole[: end - 3], "stop")
+    assert (short.text, short.finish) == (whole[: end - 1], "length")
+
+
+def test_a_stop_string_is_given_back_as_it_was_asked_for(exact: Generator) -> None:
+    whole = exact.text("a", length=50, seed=2).strip()
+    stop = next(c for c in whole if c.isascii() and c != " ").upper()
+    (result,) = run(exact, [Request("a", length=50, seed=2, stop=stop)], width=1)
+    assert isinstance(result, Result)
+    assert result.stop == stop
+    assert stop.lower() not in result.text
+
+
+def test_the_first_character_of_an_empty_prompt_can_end_a_text(exact: Generator) -> None:
+    first = exact.text("", length=1, seed=4)
+    asked_for = [
+        Request("", length=1, seed=4),
+        Request("", length=30, seed=4, stop=first),
+        Request("", length=30, seed=4),
+    ]
+    one, none, whole = run(exact, asked_for, width=3)
+    assert isinstance(one, Result)
+    assert isinstance(none, Result)
+    assert isinstance(whole, Result)
+    assert (one.text, one.finish) == (first, "length")
+    assert (none.text, none.finish) == ("", "stop")
+    assert whole.text == exact.text("", length=30, seed=4)
+
+
+def test_what_is_wrong_with_one_leaves_the_others(exact: Generator) -> None:
+    bad = BadLine(3, CharlmError("no"))
+    requests: list[Request | BadLine] = [
+        Request("a", length=5),
+        bad,
+        Request("a?", length=5, line=4),
+        Request("a", length=5, stop=""),
+        Request("a", length=5, unknown="??"),
+        Request("A?", length=5, unknown="drop"),
+    ]
+    outcomes = list(exact.batch(requests, width=2))
+    assert [each.index for each in outcomes] == list(range(6))
+    failures = [each for each in outcomes if isinstance(each, Failure)]
+    assert [(each.index, each.line) for each in failures] == [(1, 3), (2, 4), (3, None), (4, None)]
+    assert failures[0].error is bad.error
+    assert "'?' (U+003F) at position 1" in str(failures[1].error)
+    assert "is empty" in str(failures[2].error)
+    first, last = outcomes[0], outcomes[5]
+    assert isinstance(first, Result)
+    assert isinstance(last, Result)
+    assert last.prompt == "a"
+    assert first.text == last.text
+
+
+def test_bad_requests_alone_are_given_out_as_they_come(exact: Generator) -> None:
+    """However many: none is kept until a good one comes."""
+    bad = (BadLine(number, CharlmError("no")) for number in itertools.count(1))
+    for ordered in (True, False):
+        found = list(itertools.islice(exact.batch(bad, width=3, ordered=ordered), 20))
+        assert [each.index for each in found] == list(range(20))
+
+
+def test_no_requests_no_results(exact: Generator) -> None:
+    assert list(exact.batch([])) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ModelFileError("gone")])
+def test_what_is_finished_comes_out_before_an_error(exact: Generator, error: BaseException) -> None:
+    requests = [Request("a", length=500), *[Request("a", length=3, stream=s) for s in range(9)]]
+    engine, outcomes = recorded(exact, requests, width=4, longest_block=8)
+    engine.error = error
+    got: list[int] = []
+    with pytest.raises(type(error)):
+        got.extend(each.index for each in outcomes)
+    assert got == list(range(1, 10)), "all but the long one, in their order"
+
+
+def test_memory_that_is_not_enough_is_one_line(exact: Generator) -> None:
+    engine, outcomes = recorded(exact, [Request("a", length=500)], width=4, longest_block=8)
+    engine.error = MemoryError()
+    with pytest.raises(SettingsError, match="4 streams side by side don't fit into memory"):
+        list(outcomes)
+
+
+def test_weights_that_are_not_finite_are_an_error(exact: Generator) -> None:
+    class Broken(StepReader):
+        def read(self, prompts: Any) -> Primed:
+            primed = super().read(prompts)
+            return Primed(primed.h, primed.c, primed.logits * np.float32(np.nan))
+
+    model = exact.model
+    outcomes = generate_batch(
+        StepEngine(model), Broken(model), model.metadata, [Request("a")], width=1
+    )
+    with pytest.raises(ModelFileError, match="not finite"):
+        next(outcomes)
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+@pytest.mark.parametrize("stop", [(), ("zq", "e"), ("the",)])
+def test_the_first_text_is_shown_in_pieces(
+    exact: Generator, count: int, stop: tuple[str, ...]
+) -> None:
+    """Only what is certain, in blocks that are short where the batch is wide."""
+    shown: list[tuple[str, str]] = []
+    requests = [Request("The", length=150, stream=s, seed=3, stop=stop) for s in range(count)]
+    outcomes = exact.batch(requests, show_first=lambda *piece: shown.append(piece))
+    result = next(outcomes)
+    assert isinstance(result, Result)
+    assert {prompt for prompt, _ in shown} == {"the"}
+    assert "".join(piece for _, piece in shown) == result.text
+    before = len(shown)
+    list(outcomes)
+    assert len(shown) == before
+    if not stop:
+        assert len(shown) >= 3
+
+
+def test_after_a_first_that_fails_none_is_shown(exact: Generator) -> None:
+    shown: list[str] = []
+    requests = [Request("?"), *[Request("a", length=200, stream=s) for s in range(300)]]
+    outcomes = exact.batch(requests, width=300, show_first=lambda *piece: shown.extend(piece))
+    assert len(list(outcomes)) == 301
+    assert not shown
+
+
+@pytest.mark.parametrize(
+    ("remaining", "longest", "steps"),
+    [
+        ([5], 64, 5),
+        ([64], 64, 64),
+        ([1000] * 10, 64, 64),
+        ([1000] * 10, 512, 512),
+        ([3] * 10, 64, 3),
+        ([100] * 10, 1, 1),
+        ([8] * 100 + [1000], 64, 8),
+        ([1] + [1000] * 999, 64, 64),
+    ],
+)
+def test_blocks_are_as_long_as_pays(remaining: list[int], longest: int, steps: int) -> None:
+    assert block_length(np.array(remaining, dtype=np.int64), longest) == steps
+
+
+@given(st.lists(st.integers(1, 1 << 60), min_size=1, max_size=50), st.integers(1, 200))
+def test_blocks_are_within_their_bounds(remaining: list[int], longest: int) -> None:
+    assert 1 <= block_length(np.array(remaining, dtype=np.int64), longest) <= longest
+
+
+@pytest.mark.parametrize("asked_for", [0, -1, width.MAX_WIDTH + 1])
+def test_a_width_out_of_range_is_refused_at_once(exact: Generator, asked_for: int) -> None:
+    with pytest.raises(SettingsError, match=f"--width is from 1 to 65536, not {asked_for}"):
+        exact.batch([], width=asked_for)
+
+
+def test_a_width_that_memory_can_not_hold_is_refused_at_once(
+    exact: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(width, "memory_bytes", lambda: 100 * width.stream_bytes(exact.model))
+    assert width.checked_width(100, exact.model) == 100
+    with pytest.raises(SettingsError, match=r"--width 101 needs .* holds 100 streams"):
+        exact.batch([], width=101)
+    monkeypatch.setattr(width, "memory_bytes", lambda: None)
+    assert width.checked_width(101, exact.model) == 101
+
+
+def test_memory_is_known_here_or_not_at_all() -> None:
+    found = width.memory_bytes()
+    assert found is None or found > 1 << 28

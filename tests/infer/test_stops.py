@@ -1,0 +1,93 @@
+"""Stop strings, against the plainest way to find them."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charlm.data.errors import SettingsError, VocabularyError
+from charlm.infer import stops
+from charlm.infer.generator import Generator
+
+texts = st.text("ab ", max_size=30)
+strings = st.lists(st.text("ab ", min_size=1, max_size=5), max_size=4).map(tuple)
+
+
+def plainly(text: str, wanted: tuple[str, ...]) -> tuple[int, str] | None:
+    """Character by character: the first time that the text so far ends with a stop string."""
+    for end in range(1, len(text) + 1):
+        ending = [stop for stop in wanted if text[:end].endswith(stop)]
+        if ending:
+            longest = max(ending, key=len)
+            return end - len(longest), longest
+    return None
+
+
+@given(texts, strings)
+def test_the_first_that_is_complete_is_found(text: str, wanted: tuple[str, ...]) -> None:
+    assert stops.find(text, wanted) == plainly(text, wanted)
+
+
+@given(texts, strings)
+def test_a_text_ends_before_it(text: str, wanted: tuple[str, ...]) -> None:
+    found = plainly(text, wanted)
+    assert "".join(stops.until(text, wanted)) == (text if found is None else text[: found[0]])
+
+
+def test_characters_come_as_soon_as_they_are_certain() -> None:
+    read: list[str] = []
+
+    def characters() -> Iterator[str]:
+        for character in "xabay":
+            read.append(character)
+            yield character
+
+    shown = stops.until(characters(), ("abc",))
+    assert (next(shown), read) == ("x", ["x"])
+    assert (next(shown), read) == ("a", ["x", "a", "b", "a"])
+    assert (next(shown), next(shown)) == ("b", "a")
+    assert (next(shown), next(shown, None)) == ("y", None)
+
+
+@given(texts, strings)
+def test_what_is_held_back_is_the_longest_beginning(text: str, wanted: tuple[str, ...]) -> None:
+    held = stops.begun(text, wanted)
+    lengths = [
+        n
+        for n in range(len(text) + 1)
+        if n == 0 or any(len(stop) > n and stop.startswith(text[-n:]) for stop in wanted)
+    ]
+    assert held == max(lengths)
+
+
+def test_they_are_normalised_as_prompts_are(small: Generator) -> None:
+    assert stops.normalised(("THE\n End", "é"), small.metadata) == ("the end", "é")
+    assert stops.normalised("The", small.metadata) == ("the",)
+    assert stops.normalised((), small.metadata) == ()
+
+
+@pytest.mark.parametrize(
+    ("given_stop", "error", "saying"),
+    [
+        ("", SettingsError, "the stop string '' is empty$"),
+        ("\n\n", SettingsError, "empty once it is normalised"),
+        ("end?", VocabularyError, r"'end\?' can never come: '\?' \(U\+003F\) is not one of"),
+    ],
+)
+def test_one_that_can_not_come_is_refused(
+    small: Generator, given_stop: str, error: type[Exception], saying: str
+) -> None:
+    with pytest.raises(error, match=saying):
+        stops.normalised(("the", given_stop), small.metadata)
+    with pytest.raises(error, match=saying):
+        small.stream("a", stop=given_stop)
+
+
+def test_a_stream_ends_before_its_stop_string(small: Generator) -> None:
+    whole = small.text("a", length=200, seed=1)
+    stop = whole[50:53]
+    end = whole.index(stop)
+    assert small.text("a", length=200, seed=1, stop=stop) == whole[:end]
+    assert "".join(small.stream("a", length=0, seed=1, stop=("zzzzz", stop))) == whole[:end]
+    assert small.text("a", length=end + 2, seed=1, stop=stop) == whole[: end + 2]
