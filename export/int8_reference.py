@@ -55,7 +55,8 @@ class Reference:
             The next h and c, and how near each stream came to being rounded otherwise where a
             layer reads the one below, [batch], in units of a byte (0.5: not at all).
         """
-        tops, cells = [], []
+        tops: list[Array] = []
+        cells: list[Doubles] = []
         margin = np.full(len(token), 0.5)
         added = self.weights.table[token, 0]
         for layer, matrix in enumerate(self.layers):

@@ -1,8 +1,8 @@
 """What a smaller precision costs: bits per character before and after, on the same text.
 
-The text is the user's, which the model should not have learned from; or, without one, what the model
-draws itself. There the loss estimates the Kullback-Leibler divergence, per character, of the smaller
-model from the float32 one: how many bits a text of the one costs more under the other.
+The text is the user's, which the model should not have learned from; or, without one, what the
+model draws itself. There the loss estimates the Kullback-Leibler divergence per character of the
+smaller model from the float32 one: how many more bits a text of the one costs under the other.
 """
 
 import math
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from charlm.data.corpus import read_files
 from charlm.data.errors import CorpusError, ExportError, VocabularyError
+from charlm.data.vocabulary import Vocabulary
 from charlm.export import contract
 from charlm.export import contract_siblings as siblings
 from charlm.export.contract import Metadata
@@ -102,10 +103,7 @@ def read_sample(path: Path, metadata: Metadata) -> Sample:
     """
     most, parts, found = PIECE * MOST_PIECES, [], 0
     for text in metadata.normalisation.stream(read_files([path])):
-        try:
-            parts.append(metadata.vocabulary.encode(text).astype(np.int64))
-        except VocabularyError as problem:
-            raise VocabularyError(f"{path}: {problem}") from problem
+        parts.append(_encoded(text, metadata.vocabulary, path, found))
         found += len(parts[-1])
         if found > most:
             break
@@ -116,6 +114,19 @@ def read_sample(path: Path, metadata: Metadata) -> Sample:
     ids = ids[: len(ids) // pieces * pieces].reshape(pieces, -1)
     first = "the first " if found > most else ""
     return Sample(ids, f"{first}{ids.size:,} characters of {path.name}")
+
+
+def _encoded(text: str, vocabulary: Vocabulary, path: Path, before: int) -> Ids:
+    try:
+        return vocabulary.encode(text).astype(np.int64)
+    except VocabularyError as problem:
+        known = set(vocabulary.characters)
+        place, character = next(each for each in enumerate(text) if each[1] not in known)
+        raise VocabularyError(
+            f"{path}: character {character!r} (U+{ord(character):04X}) at position "
+            f"{before + place} is not one of the model's {len(vocabulary)} characters: "
+            "measure on a text without it"
+        ) from problem
 
 
 def draw_sample(generate: Any, metadata: Metadata) -> Sample:
@@ -135,19 +146,6 @@ def draw_sample(generate: Any, metadata: Metadata) -> Sample:
     (tokens,) = generate.run([siblings.TOKENS], feed)
     origin = f"{tokens.size:,} characters that it draws itself"
     return Sample(tokens.astype(np.int64), origin)
-
-
-def measure(before: Any, after: Any, sample: Sample, metadata: Metadata) -> Quality:
-    """Score a text twice.
-
-    Args:
-        before, after: `onnxruntime.InferenceSession` of the float32 graph of the family
-            `sequence`, and of the smaller one.
-        sample: the text.
-        metadata: of the model.
-    """
-    bits = [bits_per_character(session, sample.ids, metadata) for session in (before, after)]
-    return Quality(bits[0], bits[1], sample.origin)
 
 
 def bits_per_character(session: Any, ids: Ids, metadata: Metadata) -> float:
@@ -171,7 +169,7 @@ def bits_per_character(session: Any, ids: Ids, metadata: Metadata) -> float:
         found, h, c = session.run(names, feed)
         state = {contract.H: h, contract.C: c}
         total -= float(found.sum(dtype=np.float64))
-    return total / (math.log(2) * len(ids) * last)
+    return float(total / (math.log(2) * len(ids) * last))
 
 
 def _zero_state(batch: int, metadata: Metadata) -> dict[str, Any]:

@@ -79,10 +79,12 @@ def pair_sums(weights: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     padded = np.pad(weights.astype(np.float64), ((0, len(weights) % 2), (0, 0)))
     pairs = padded.reshape(-1, 2, weights.shape[1])
     positive, negative = np.maximum(pairs, 0).sum(axis=1), np.maximum(-pairs, 0).sum(axis=1)
-    return np.maximum(positive, negative)
+    largest: npt.NDArray[np.float64] = np.maximum(positive, negative)
+    return largest
 
 
 def to_uint8(h: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """A hidden state as the graphs' QuantizeLinear makes it: of the same shape, uint8."""
     units = np.rint(h.astype(np.float32) / ACTIVATION_SCALE) + np.float32(ACTIVATION_ZERO)
-    return np.clip(units, 0, 255).astype(np.uint8)
+    bounded: npt.NDArray[np.uint8] = np.clip(units, 0, 255).astype(np.uint8)
+    return bounded

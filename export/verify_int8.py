@@ -209,7 +209,7 @@ def _due(logits: Doubles, uniform: Array) -> Ids:
 
 
 def _relative(found: Array, wanted: Array) -> float:
-    """The largest error in s over the streams, each tensor [streams, ...]; 0 where there are none."""
+    """The largest error in s over the streams, [streams, ...]; 0 where there are none."""
     if len(found) == 0:
         return 0.0
     rows = wanted.astype(np.float64).reshape(len(wanted), -1)
