@@ -1,0 +1,59 @@
+"""The further graphs of a model that stand beside its file, each opened when it is first wanted."""
+
+from pathlib import Path
+from typing import Any
+
+from charlm.data.errors import ModelFileError
+from charlm.data.extras import require_onnxruntime
+from charlm.export import contract
+from charlm.export.contract import Metadata
+from charlm.export.contract_siblings import KINDS, Kind, check_sibling, sibling_path
+from charlm.infer.runtime import session_on, session_options
+
+
+class Siblings:
+    """Sessions of a model's siblings.
+
+    Args:
+        model: the model file that they stand beside; None: there are none.
+        metadata: of the model.
+        device: where their sessions run, `"cpu"` or `"cuda"`.
+    """
+
+    def __init__(
+        self, model: Path | None = None, metadata: Metadata | None = None, device: str = "cpu"
+    ) -> None:
+        self._model, self._metadata, self._device = model, metadata, device
+        self._open: dict[tuple[str, int], Any] = {}
+
+    def __contains__(self, kind: Kind) -> bool:
+        return self._model is not None and sibling_path(self._model, kind).is_file()
+
+    def kinds(self) -> list[Kind]:
+        """The kinds that are there."""
+        return [kind for kind in KINDS.values() if kind in self]
+
+    def session(self, kind: Kind, threads: int = 1) -> Any:
+        """The session of a kind, of so many threads; the same one again the next time.
+
+        Raises:
+            ModelFileError: there is no such file, or it is damaged, of other weights, or not what
+                its name says.
+        """
+        key = (kind.name, threads)
+        if key not in self._open:
+            self._open[key] = self._start(kind, threads)
+        return self._open[key]
+
+    def _start(self, kind: Kind, threads: int) -> Any:
+        if self._model is None or self._metadata is None:
+            raise ModelFileError(f"a model without a file has no {kind.name} graph")
+        path = sibling_path(self._model, kind)
+        content, where = contract.read_model_bytes(path), str(path)
+        runtime = require_onnxruntime()
+        options = session_options(runtime, threads)
+        with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
+            session = session_on(runtime, content, options, self._device)
+            found = session.get_modelmeta().custom_metadata_map
+            check_sibling(session, found, kind, self._metadata, where)
+        return session
