@@ -10,8 +10,8 @@ Kinds of `generate`: `steps` characters drawn in one run, by sampling version 1.
 |-----|-------------------------|---------|----------------|-------------------------------------|
 | in  | `uniform`               | float32 | [batch, steps] | u of each position                  |
 | in  | `inverse_temperature`   | float32 | [batch]        | float32(1/T); greedy: `GREEDY`      |
-| in  | `top_k`                 | int64   | [batch]        | only in kinds with filters          |
-| in  | `top_p`, `min_p`        | float32 | [batch]        | only in kinds with filters          |
+| in  | `top_k`                 | int64   | [batch]        | with filters; off: the vocabulary   |
+| in  | `top_p`, `min_p`        | float32 | [batch]        | with filters; off: `TOP_P_OFF`, 0   |
 | out | `tokens`                | uint8   | [batch, steps] | int32 past 256 characters           |
 
 Kinds of `sequence`: a text read in one run.
@@ -49,6 +49,7 @@ BYTE_VOCABULARY = 256  # up to here a token id is a byte
 # Greedy choice as a temperature: a power of two scales exactly, and leaves every other character
 # no weight that float32 can hold. The smallest u then takes the lowest id of the likeliest.
 GREEDY, GREEDY_UNIFORM = 2.0**100, 2.0**-24
+TOP_P_OFF = 2.0  # not 1, where a rounded sum could remove a rare character
 
 
 @dataclass(frozen=True)

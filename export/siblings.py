@@ -1,0 +1,57 @@
+"""The further graphs of one model: which builder makes which kind."""
+
+from collections.abc import Callable, Iterable
+
+from charlm.data.errors import ExportError
+from charlm.export import generate_graph, sequence_graph
+from charlm.export.cell import FloatProducts
+from charlm.export.contract import Metadata
+from charlm.export.contract_siblings import FILTERED, GENERATE, SEQUENCE, SEQUENCE_BATCH, Kind
+from charlm.export.weights import Weights
+
+Builder = Callable[[Weights, Metadata, Kind], bytes]
+
+
+def _generate(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
+    return generate_graph.build(FloatProducts(weights), metadata, kind)
+
+
+def _operator(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
+    return sequence_graph.build_operator(weights, FloatProducts(weights), metadata, kind)
+
+
+def _scan(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
+    return sequence_graph.build_scan(FloatProducts(weights), metadata, kind)
+
+
+# A new kind is one more entry here, and a proof in `verify_siblings`.
+BUILDERS: dict[Kind, Builder] = {
+    GENERATE: _generate,
+    FILTERED: _generate,
+    SEQUENCE: _operator,
+    SEQUENCE_BATCH: _scan,
+}
+# What every export leaves beside the step: exact, on any device, with ONNX's own ops.
+DEFAULT_KINDS = (GENERATE, FILTERED, SEQUENCE, SEQUENCE_BATCH)
+
+
+def build_siblings(
+    weights: Weights, metadata: Metadata, kinds: Iterable[Kind] = DEFAULT_KINDS
+) -> dict[Kind, bytes]:
+    """The serialised graphs of those kinds, checked.
+
+    Args:
+        weights: of the model.
+        metadata: of the model; each graph carries it.
+        kinds: what to build.
+
+    Raises:
+        ExportError: a kind that this version can't build.
+    """
+    built = {}
+    for kind in kinds:
+        if kind not in BUILDERS:
+            known = ", ".join(each.name for each in BUILDERS)
+            raise ExportError(f"no graph of kind {kind.name} can be built; there are {known}")
+        built[kind] = BUILDERS[kind](weights, metadata, kind)
+    return built
