@@ -1,12 +1,15 @@
 """`charlm-export`: parse, export or verify, report."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charlm.data import console
 from charlm.data.errors import SettingsError
+
+if TYPE_CHECKING:
+    from charlm.export.export import Exported
 
 app = console.make_app()
 
@@ -23,44 +26,74 @@ def export(
         Path | None,
         typer.Option(
             metavar="MODEL.onnx",
-            help="Write nothing; prove an existing file, against --run or its own weights.",
+            help="Write nothing; prove an existing file and the siblings beside it, "
+            "against --run or its own weights.",
         ),
     ] = None,
+    siblings_of: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL.onnx",
+            help="Write the siblings of an existing file, which an older charlm left without.",
+        ),
+    ] = None,
+    siblings: Annotated[
+        bool,
+        typer.Option(help="Write MODEL.generate.onnx and its like too, which run many steps."),
+    ] = True,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
     """Write a trained run as one stateful ONNX step graph, proven equal to the Torch model.
 
+    Beside it stand its siblings, graphs of the same weights that generate or read many characters
+    in one run. Without them everything works, slower.
+
     Example: charlm-export model.onnx --run runs/book
     """
     del debug, version
-    if (model is None) == (verify_only is None):
+    if sum(name is not None for name in (model, verify_only, siblings_of)) != 1:
         raise SettingsError(
             "name one file: charlm-export MODEL.onnx to write it, "
-            "or charlm-export --verify-only MODEL.onnx to prove it"
+            "charlm-export --verify-only MODEL.onnx to prove it, "
+            "or charlm-export --siblings-of MODEL.onnx to write its siblings"
+        )
+    if siblings_of is not None and (run is not None or not siblings):
+        raise SettingsError(
+            "--siblings-of makes the siblings from the file itself: leave out "
+            + ("--run" if run is not None else "--no-siblings")
         )
     _check_extras()
-    from charlm.export.export import export_run, verify_file
+    from charlm.export.export import export_run, export_siblings, verify_file
+    from charlm.export.siblings import DEFAULT_KINDS
     from charlm.train import run_folder
 
+    own = "the weights it carries"
     if verify_only is not None:
-        proof = verify_file(verify_only, run)
-        against = "the weights it carries" if run is None else str(run)
-        console.say(f"{verify_only}: proven against {against}")
+        done = verify_file(verify_only, run)
+        console.say(f"{verify_only}: proven against {own if run is None else run}")
+    elif siblings_of is not None:
+        done = export_siblings(siblings_of)
+        console.say(f"{siblings_of}: proven against {own}")
     else:
         assert model is not None
         source = run or run_folder.newest()
-        done = export_run(source, model)
-        proof = done.proof
+        done = export_run(source, model, DEFAULT_KINDS if siblings else ())
         console.say(
             f"{done.model}: {done.size:,} bytes, {done.metadata.layers} x "
             f"LSTM({done.metadata.hidden}), {len(done.metadata.vocabulary)} characters, "
             f"proven equal to {source}"
         )
-    for line in proof.lines():
+    _report(done)
+    if verify_only is None:
+        console.say(f"next: charlm-gen --model {done.model} 'Once upon a time'")
+
+
+def _report(done: "Exported") -> None:
+    for line in done.proof.lines():
         console.say(f"  largest relative error, {line}")
-    if model is not None:
-        console.say(f"next: charlm-gen --model {model} 'Once upon a time'")
+    for sibling in done.siblings:
+        console.say(f"{sibling.path}: {sibling.size:,} bytes, {sibling.proof.line()}")
 
 
 def _check_extras() -> None:

@@ -51,9 +51,7 @@ class Settings:
     min_p: Floats
 
     @classmethod
-    def mixed(
-        cls, batch: int, turn: int, steps: int, vocabulary: int, filters: bool
-    ) -> "Settings":
+    def mixed(cls, batch: int, turn: int, steps: int, vocabulary: int, filters: bool) -> "Settings":
         """Streams that differ from one another, and from themselves in the next turn of steps."""
         places = range(turn, turn + batch)
         usable = TEMPERATURES if steps <= HOT_STEPS else (*TEMPERATURES[:-1], 1.0)

@@ -103,7 +103,7 @@ def run(
     session: Any, kind: Kind, state: Arrays, uniform: npt.NDArray[np.float32], settings: Settings
 ) -> tuple[npt.NDArray[np.int64], Arrays]:
     """One run of a graph: tokens, int64 [batch, steps], and h and c after them."""
-    feed = {
+    feed: dict[str, npt.NDArray[Any]] = {
         contract.H: state[0],
         contract.C: state[1],
         siblings.UNIFORM: uniform,

@@ -98,9 +98,7 @@ def _prove_generate(
     return SiblingProof(errors, drawn, flips)
 
 
-def _prove_sequence(
-    session: Any, reference: verify_sequence.Reference, where: str
-) -> SiblingProof:
+def _prove_sequence(session: Any, reference: verify_sequence.Reference, where: str) -> SiblingProof:
     errors: dict[tuple[int, str], float] = {}
     for batch in verify.BATCHES:
         found = verify_sequence.compare(session, reference, batch)

@@ -43,9 +43,15 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., CharLSTM]:
-    def make(layers: int = 2, hidden: int = 16, scale: float = 1.0, seed: int = 0) -> CharLSTM:
+    def make(
+        layers: int = 2,
+        hidden: int = 16,
+        scale: float = 1.0,
+        seed: int = 0,
+        vocabulary: int = len(CHARACTERS),
+    ) -> CharLSTM:
         random = np.random.RandomState(seed)
-        model = CharLSTM(ModelConfig(len(CHARACTERS), hidden, layers))
+        model = CharLSTM(ModelConfig(vocabulary, hidden, layers))
         for parameter in model.parameters():
             values = random.standard_normal(tuple(parameter.shape)) * scale / np.sqrt(hidden)
             parameter.data = torch.from_numpy(values.astype(np.float32))
@@ -61,7 +67,9 @@ def metadata_of() -> Callable[[CharLSTM], Metadata]:
         return Metadata(
             hidden=model.config.hidden,
             layers=model.config.layers,
-            vocabulary=Vocabulary(CHARACTERS),
+            vocabulary=Vocabulary(
+                CHARACTERS if size == len(CHARACTERS) else map(chr, range(0x4E00, 0x4E00 + size))
+            ),
             normalisation=NOTEBOOK,
             initial=tuple((place + 1) / (size * (size + 1) / 2) for place in range(size)),
             weights_sha256=weights.sha256(weights.from_torch(model)),

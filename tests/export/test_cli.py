@@ -21,6 +21,12 @@ Make = Callable[..., CharLSTM]
 Build = Callable[[CharLSTM], bytes]
 Export = Callable[..., tuple[int, list[str]]]
 
+SIBLINGS = [
+    Path(f"model.{kind}.onnx")
+    for kind in ("generate", "generate-filtered", "sequence", "sequence-batch")
+]
+SET = {"model.onnx", "model.json", *map(str, SIBLINGS)}
+
 
 @pytest.fixture
 def export(
@@ -66,7 +72,7 @@ def test_a_trained_run_becomes_a_proven_model(
     monkeypatch.setattr(verify, "STEPS", 1000)
     code, lines = export("model.onnx", "--run", tiny_run)
     assert code == 0
-    assert files() == {"model.onnx", "model.json"}
+    assert files() == SET
     size = Path("model.onnx").stat().st_size
     assert lines[0].startswith(f"model.onnx: {size:,} bytes, 2 x LSTM(16), ")
     assert lines[0].endswith(f"proven equal to {tiny_run}")
@@ -74,7 +80,12 @@ def test_a_trained_run_becomes_a_proven_model(
         "  largest relative error, one step",
         "  largest relative error, 1000 carried steps",
     ]
-    assert lines[3] == "next: charlm-gen --model model.onnx 'Once upon a time'"
+    assert [line.split(":")[0] for line in lines[3:-1]] == [str(path) for path in SIBLINGS]
+    for line, path in zip(lines[3:-1], SIBLINGS, strict=True):
+        assert f": {path.stat().st_size:,} bytes, largest relative error, " in line
+        drawn = "68,000 characters drawn as due, " in line
+        assert drawn == ("generate" in path.name)
+    assert lines[-1] == "next: charlm-gen --model model.onnx 'Once upon a time'"
     properties = {entry.key: entry.value for entry in onnx.load_model("model.onnx").metadata_props}
     metadata = Metadata.from_properties(properties, "model.onnx")
     config = json.loads((tiny_run / "config.json").read_text(encoding="utf-8"))
@@ -199,7 +210,7 @@ def test_verify_only_with_and_without_the_run(export: Export, run_folder: Path) 
     assert code == 0
     assert lines[0] == f"model.onnx: proven against {run_folder}"
     assert Path("model.onnx").read_bytes() == before
-    assert files() == {"model.onnx", "model.json"}
+    assert files() == SET
 
 
 def test_verify_only_against_another_run(
@@ -363,4 +374,4 @@ def test_as_a_process(tiny_run: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "1000 carried steps" in done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"runs", "model.onnx", "model.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", *SET}
