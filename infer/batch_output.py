@@ -17,8 +17,9 @@ from charlm.data.errors import CorpusError, SettingsError
 from charlm.data.files import os_errors_as
 from charlm.infer import stops
 from charlm.infer.batch_progress import watched
+from charlm.infer.choose import Work
 from charlm.infer.filters import NO_FILTERS
-from charlm.infer.generator import Generator
+from charlm.infer.generator import MANY, Generator
 from charlm.infer.requests import BadLine, Request, is_json_lines, read_requests
 from charlm.infer.results import Failure, Outcome, Result
 
@@ -39,6 +40,7 @@ class Job:
     prompts: Path | None = None  # a file of prompts instead; `-` is standard input
     prompts_format: str = "auto"  # one of `requests.FORMATS`
     width: int | None = None  # how many streams run side by side; None leaves it to the device
+    work: Work = MANY  # what is known of it, to choose how it is computed
     ordered: bool = True  # in the order of the requests, or as they are finished
     as_json: bool = False  # an object a line, or text
     null: bool = False  # a NUL after each text, or an empty line between them
@@ -77,6 +79,7 @@ def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
             requests,
             width=job.width,
             ordered=job.ordered,
+            work=job.work,
             show_first=writer.show if job.ordered and isinstance(writer, _TextWriter) else None,
         )
         console.say(about)

@@ -2,13 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charlm.data import console
 from charlm.data.errors import CorpusError, SettingsError
 from charlm.infer import options
+
+if TYPE_CHECKING:
+    from charlm.infer.choose import Work
+    from charlm.infer.generator import Generator
 
 app = console.make_app()
 
@@ -62,12 +66,16 @@ def generate(
     ] = False,
     width: Annotated[
         int | None,
-        typer.Option(help="Texts drawn side by side.", show_default="256, on CUDA 4096"),
+        typer.Option(help="Texts drawn side by side.", show_default="256 a thread, on CUDA 4096"),
     ] = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the text.")] = True,
     unknown: options.Unknown = "error",
     provider: options.Provider = "auto",
     threads: options.Threads = None,
+    precision: options.Precision = "float32",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say on stderr how it is computed, and why.")
+    ] = False,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
@@ -77,6 +85,7 @@ def generate(
     """
     del debug, version
     from charlm.infer import output, sampler, shipped
+    from charlm.infer.choose import Work, provider_for
     from charlm.infer.generator import Generator
 
     seed = sampler.draw_seed() if seed is None else seed
@@ -86,7 +95,11 @@ def generate(
         prompt = _standard_input().removesuffix("\n")
     path = model or shipped.default_model()
     with output.text_output() as out:
-        generator = Generator.open(path, provider, threads)
+        work = Work(None if prompts else samples, length, bool(top_k or min_p or top_p != 1))
+        device, why_device = provider_for(work, provider)
+        generator = Generator.open(path, device, threads, precision)
+        if explain:
+            _explain(generator, work, why_device)
         if generator.model.note:
             console.say(f"charlm-gen: {generator.model.note}")
         about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}, seed {seed}"
@@ -106,11 +119,17 @@ def generate(
         job = batch_output.Job(
             Request(prompt, **drawn), samples=samples, prompts=prompts,
             prompts_format=prompts_format, width=width, ordered=not unordered, as_json=as_json,
-            null=null, echo=echo,
+            null=null, echo=echo, work=work,
         )  # fmt: skip
         failures = batch_output.run(out, generator, job, about)
     if failures:
         raise typer.Exit(console.USER_ERROR)
+
+
+def _explain(generator: "Generator", work: "Work", why_device: str | None) -> None:
+    device = why_device or generator.model.device
+    for reason in (f"provider: {device}", *generator.plan(work).reasons):
+        console.say(f"charlm-gen: {reason}")
 
 
 def _standard_input() -> str:

@@ -16,3 +16,6 @@ Threads = Annotated[
 Unknown = Annotated[
     str, typer.Option(help="Characters the model lacks: error, drop, or one to put there.")
 ]
+Precision = Annotated[
+    str, typer.Option(help="float32; int8 on the CPU or fp16 on CUDA: faster, other texts.")
+]

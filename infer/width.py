@@ -15,14 +15,14 @@ LOGIT_ROWS = 6  # logits, and what sampling makes of them
 STREAM_BYTES = 4096  # a stream's own objects
 
 
-def checked_width(width: int | None, model: Model) -> int:
-    """The number of streams to run side by side; None chooses by the device.
+def checked_width(width: int | None, model: Model, threads: int = 1) -> int:
+    """The number of streams to run side by side; None chooses by the device and the threads.
 
     Raises:
         SettingsError: out of range, or more than this machine's memory holds.
     """
     if width is None:
-        width = DEFAULT_WIDTHS[model.device]
+        width = threads * DEFAULT_WIDTHS[model.device]
     if not 1 <= width <= MAX_WIDTH:
         raise SettingsError(f"--width is from 1 to {MAX_WIDTH}, not {width}")
     needed, there = width * stream_bytes(model), memory_bytes()

@@ -16,8 +16,10 @@ from hypothesis import HealthCheck, settings
 from charlm.data import console
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
-from charlm.export import step_graph, weights
+from charlm.export import generate_graph, step_graph, weights
+from charlm.export.cell import FloatProducts
 from charlm.export.contract import Metadata
+from charlm.export.contract_siblings import FILTERED, GENERATE, sibling_path
 from charlm.infer import cli, sampler
 from charlm.infer.filters import NO_FILTERS, TOP_P_OFF, Filters, remove_from_one
 from charlm.infer.generator import Generator
@@ -101,14 +103,14 @@ def one_of_each(rows: int, columns: int, random: np.random.RandomState) -> Float
 
 
 @pytest.fixture(scope="session")
-def exact_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exact_weights() -> weights.Weights:
     """A model that rounds alike in every kernel, at every batch size, in every order of addition.
 
     Each column of its matrices has one weight, a power of two, so that no product and no sum but
     the last is rounded. Its texts are equal or there is a mistake: near-ties don't flip.
     """
     random, size, hidden = np.random.RandomState(5), len(CHARACTERS), 32
-    arrays = weights.Weights(
+    return weights.Weights(
         table=random.standard_normal((size, 1, 4 * hidden)).astype(np.float32) * 3,
         recurrent=one_of_each(hidden, 4 * hidden, random),
         stacked=(),
@@ -116,16 +118,45 @@ def exact_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         head=one_of_each(hidden, size, random),
         head_bias=random.standard_normal(size).astype(np.float32),
     )
-    metadata = Metadata(
-        hidden=hidden,
+
+
+@pytest.fixture(scope="session")
+def exact_metadata(exact_weights: weights.Weights) -> Metadata:
+    return Metadata(
+        hidden=exact_weights.hidden,
         layers=1,
         vocabulary=Vocabulary(CHARACTERS),
         normalisation=NOTEBOOK,
-        initial=(1 / size,) * size,
-        weights_sha256=weights.sha256(arrays),
+        initial=(1 / len(CHARACTERS),) * len(CHARACTERS),
+        weights_sha256=weights.sha256(exact_weights),
     )
+
+
+@pytest.fixture(scope="session")
+def exact_path(
+    exact_weights: weights.Weights,
+    exact_metadata: Metadata,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     path = tmp_path_factory.mktemp("exact") / "exact.onnx"
-    path.write_bytes(step_graph.build(arrays, metadata))
+    path.write_bytes(step_graph.build(exact_weights, exact_metadata))
+    return path
+
+
+@pytest.fixture(scope="session")
+def exact_with_siblings(
+    exact_path: Path,
+    exact_weights: weights.Weights,
+    exact_metadata: Metadata,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The same model with its graphs of many steps beside it."""
+    path = tmp_path_factory.mktemp("exact_with_siblings") / "exact.onnx"
+    path.write_bytes(exact_path.read_bytes())
+    products = FloatProducts(exact_weights)
+    for kind in (GENERATE, FILTERED):
+        content = generate_graph.build(products, exact_metadata, kind)
+        sibling_path(path, kind).write_bytes(content)
     return path
 
 

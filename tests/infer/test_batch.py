@@ -379,12 +379,23 @@ def test_the_first_text_is_shown_in_pieces(
         assert len(shown) >= 3
 
 
+def test_the_first_text_is_shown_while_others_leave_and_enter(exact: Generator) -> None:
+    shown: list[str] = []
+    requests = [Request("a", length=400 if not s else 20 + s, stream=s) for s in range(30)]
+    outcomes = exact.batch(requests, width=8, show_first=lambda _, piece: shown.append(piece))
+    assert next(outcomes).index == 0
+    assert "".join(shown) == alone(exact, requests[0])
+
+
 def test_after_a_first_that_fails_none_is_shown(exact: Generator) -> None:
     shown: list[str] = []
     requests = [Request("?"), *[Request("a", length=200, stream=s) for s in range(300)]]
-    outcomes = exact.batch(requests, width=300, show_first=lambda *piece: shown.extend(piece))
+    engine, outcomes = recorded(
+        exact, requests, width=300, show_first=lambda *piece: shown.extend(piece)
+    )
     assert len(list(outcomes)) == 301
     assert not shown
+    assert [steps for _, steps in engine.blocks][1:3] == [64, 64], "nobody watches"
 
 
 @pytest.mark.parametrize(

@@ -329,11 +329,14 @@ def test_a_program_can_wait_for_each_text(start: Start, exact: Generator) -> Non
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
+    in_vain = threading.Timer(30, process.kill)
+    in_vain.start()
     for number, prompt in enumerate(("the", "a", "")):
         process.stdin.write(prompt.encode() + b"\n")
         process.stdin.flush()
         found = json.loads(process.stdout.readline())
         assert found["text"] == exact.text(prompt, length=9, seed=1, stream=number)
+    in_vain.cancel()
     process.stdin.close()
     assert process.wait(timeout=60) == 0
 

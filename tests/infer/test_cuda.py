@@ -108,15 +108,17 @@ def test_the_session_runs_cuda_first(on_cuda: Generator) -> None:
     assert on_cuda.model.session.get_providers()[0] == providers.CUDA
 
 
-@pytest.mark.parametrize("provider", ["cuda", "auto"])
-def test_the_command_runs_on_cuda(provider: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("provider", "device"), [("cuda", "cuda"), ("auto", "cpu")])
+def test_the_command_runs_on_cuda_where_it_pays(
+    provider: str, device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = [PROMPT, "--provider", provider, "--length", "100", "--seed", "1"]
     arguments += ["--model", str(shipped.shipped_model())]
     assert console.exit_code(cli.app, "charlm-gen", arguments) == 0
     shown = capsys.readouterr()
     assert shown.out.startswith(PROMPT)
     assert len(shown.out) == len(PROMPT) + 100 + 1
-    assert ", cuda, seed 1" in shown.err
+    assert f", {device}, seed 1" in shown.err
 
 
 def test_samples_equal_those_of_the_cpu_at_first(on_cpu: Generator, on_cuda: Generator) -> None:

@@ -12,7 +12,8 @@ import torch
 
 from charlm.data.errors import ModelFileError, SettingsError, VocabularyError
 from charlm.data.normalise import Normalisation
-from charlm.infer import generator, sampler
+from charlm.infer import sampler, single
+from charlm.infer.engine import StepReader
 from charlm.infer.generator import Generator
 from charlm.infer.session import Stepper
 from charlm.train.model import CharLSTM
@@ -50,8 +51,6 @@ def test_stream_text_samples_and_streams_agree(
         assert len(text) == 60
         assert "".join(small.stream(prompt, stream=stream, **options)) == text
         assert row == text
-    assert ["".join(each) for each in small.texts(prompt, count=3, **options)] == rows
-    assert ["".join(each) for each in small.texts(prompt, count=1, **options)] == rows[:1]
     assert len(set(rows)) == (3 if temperature else 1)
 
 
@@ -243,16 +242,15 @@ def test_a_long_prompt_is_read_to_its_end(
             super().__init__(*arguments, **named)
             made.append(self)
 
-    monkeypatch.setattr(generator, "Stepper", Kept)
+    monkeypatch.setattr(single, "Stepper", Kept)
     ids = np.random.RandomState(3).randint(0, 28, 20_000)
     prompt = small.vocabulary.decode(ids)
     next(small.stream(prompt))
-    next(small.samples(prompt, count=2))
     with torch.no_grad():
         _, state = small_torch(torch.from_numpy(ids)[:, None], small_torch.zero_state(1))
-    streaming, _, together = made[0], made[2], made[1]
-    for stepper in (streaming, together):
-        for ours, theirs in zip(stepper.state(), state, strict=True):
+    primed = StepReader(small.model).read([ids, ids])
+    for found in (made[0].state(), (primed.h, primed.c)):
+        for ours, theirs in zip(found, state, strict=True):
             wanted = theirs.transpose(0, 1).expand(ours.shape)
             np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-3)
 
@@ -277,24 +275,13 @@ def test_a_text_without_end_takes_no_more_memory(small: Generator) -> None:
 def test_a_text_without_end_has_no_whole(small: Generator) -> None:
     with pytest.raises(SettingsError, match="without end"):
         small.text("a", length=0)
-    with pytest.raises(SettingsError, match="without end"):
-        small.texts("a", count=2, length=0)
-    (only,) = small.texts("a", count=1, length=0)
-    assert "".join(itertools.islice(only, 50)) == small.text("a", length=50)
+    endless = small.stream("a", length=0)
+    assert "".join(itertools.islice(endless, 50)) == small.text("a", length=50)
+    rows = decoded(small, list(itertools.islice(small.samples("a", count=2, length=0), 150)))
+    assert rows == [small.text("a", stream=stream, length=150) for stream in range(2)]
 
 
-def test_samples_can_be_collected_before_they_are_read(small: Generator) -> None:
-    wanted = [small.text("a", stream=stream, length=20) for stream in range(3)]
-    collected = list(small.texts("a", count=3, length=20))
-    assert ["".join(each) for each in collected] == wanted
-    texts = small.texts("a", count=3, length=20)
-    first = iter(next(texts))
-    begun = "".join(itertools.islice(first, 5))
-    assert "".join(next(texts)) == wanted[1]
-    assert begun + "".join(first) == wanted[0]
-
-
-def test_the_first_sample_comes_as_it_is_drawn(
+def test_the_first_character_comes_as_it_is_drawn(
     small: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = 0
@@ -306,7 +293,7 @@ def test_the_first_sample_comes_as_it_is_drawn(
         step(stepper)
 
     monkeypatch.setattr(Stepper, "step", counted)
-    first = iter(next(small.texts("a", count=2, length=100)))
+    first = small.stream("a", length=100)
     next(first)
     assert steps == 1, "the prompt's"
     next(first)
@@ -347,8 +334,6 @@ def test_an_impossible_stream_is_refused_at_once(small: Generator, stream: int) 
 def test_no_samples_or_too_many_are_refused(small: Generator, count: int) -> None:
     with pytest.raises(SettingsError, match="--samples is from 1 to 65536, not"):
         small.samples("a", count=count)
-    with pytest.raises(SettingsError, match="--samples is from 1 to 65536, not"):
-        small.texts("a", count=count)
 
 
 def test_model_onnx_in_the_current_folder_is_opened_unasked(

@@ -1,0 +1,82 @@
+"""One text, as it is drawn: by single steps, or by blocks that grow."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.infer import sampler
+from charlm.infer.artifact import Model
+from charlm.infer.choose import STEP, Plan
+from charlm.infer.sampler import Sampler, Sampling, UniformStream
+from charlm.infer.session import Stepper, check_finite
+from charlm.infer.settings import Settings
+
+Tokens = npt.NDArray[Any]
+FIRST_BLOCK = 16  # a reader waits for no more than this before the first character
+
+
+def characters(
+    model: Model, plan: Plan, prompt: Tokens, settings: Settings, stream: int
+) -> Iterator[str]:
+    """The characters after a prompt, one by one.
+
+    Args:
+        model: an open model.
+        plan: for one stream.
+        prompt: its token ids.
+        settings: how it is drawn; stop strings are the caller's.
+        stream: of the seed's random numbers.
+
+    Raises:
+        ModelFileError: the weights are damaged.
+    """
+    uniforms, left = UniformStream(settings.seed, stream), settings.length
+    if not len(prompt):
+        initial = np.asarray(model.metadata.initial, dtype=np.float32)
+        number = uniforms.take(1)[0]
+        prompt = np.array([sampler.draw_initial(initial, number, settings.temperature)])
+        yield model.metadata.vocabulary.characters[prompt[0]]
+        if left == 1:
+            return
+        left = left and left - 1
+    drawn = _by_steps if plan.path == STEP else _by_blocks
+    yield from drawn(model, plan, prompt, settings, uniforms, left)
+
+
+def _by_steps(
+    model: Model, plan: Plan, prompt: Tokens, settings: Settings, uniforms: UniformStream, left: int
+) -> Iterator[str]:
+    del plan
+    stepper = Stepper(model, batch=1)
+    token, step, known = stepper.token, stepper.step, model.metadata.vocabulary.characters
+    for read in prompt.tolist():
+        token[0] = read
+        step()
+    check_finite(stepper.logits)
+    draw = Sampler(stepper.logits, settings.temperature, settings.filters).draw_one
+    for uniform in itertools.islice(uniforms, left or None):
+        drawn = draw(uniform)
+        yield known[drawn]
+        token[0] = drawn
+        step()
+
+
+def _by_blocks(
+    model: Model, plan: Plan, prompt: Tokens, settings: Settings, uniforms: UniformStream, left: int
+) -> Iterator[str]:
+    from charlm.infer.paths import engine_of, reader_of
+
+    vocabulary = model.metadata.vocabulary
+    primed = reader_of(model, plan).read([prompt])
+    check_finite(primed.logits)
+    engine = engine_of(model, plan)
+    engine.start(primed, Sampling.same(1, len(vocabulary), settings.temperature, settings.filters))
+    block, endless = FIRST_BLOCK, left == 0
+    while endless or left:
+        steps = block if endless else min(block, left)
+        yield from vocabulary.decode(engine.draw(uniforms.take(steps)[None])[0])
+        left -= 0 if endless else steps
+        block = min(2 * block, plan.longest_block)

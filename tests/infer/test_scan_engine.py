@@ -1,0 +1,143 @@
+"""Blocks by the generate graph against the step loop: the same text, however it is cut."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charlm.data.errors import ModelFileError
+from charlm.infer.choose import BLOCKS, STEP, Work
+from charlm.infer.engine import StepEngine, StepReader
+from charlm.infer.filters import Filters
+from charlm.infer.generator import Generator
+from charlm.infer.paths import engine_of
+from charlm.infer.requests import Request
+from charlm.infer.sampling import Sampling
+from charlm.infer.scan_engine import STREAMS_A_THREAD, ScanEngine
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.5},
+    {"temperature": 0.0},
+    {"top_k": 3},
+    {"top_p": 0.7},
+    {"min_p": 0.2, "top_k": 5},
+]
+
+
+@pytest.fixture(scope="module")
+def steps(exact_with_siblings: Path) -> Generator:
+    return Generator.open(exact_with_siblings, "cpu", via="steps")
+
+
+@pytest.fixture(scope="module")
+def blocks(exact_with_siblings: Path) -> Generator:
+    return Generator.open(exact_with_siblings, "cpu", via="blocks")
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("prompt", ["", "the nameless city"])
+def test_a_text_is_that_of_the_step_loop(
+    steps: Generator, blocks: Generator, prompt: str, settings: dict[str, Any]
+) -> None:
+    for length in (1, 2, 17, 700):
+        wanted = steps.text(prompt, length=length, seed=3, **settings)
+        assert blocks.text(prompt, length=length, seed=3, **settings) == wanted
+
+
+def test_a_text_without_end_begins_as_one_with_an_end(blocks: Generator) -> None:
+    endless = "".join(itertools.islice(blocks.stream("the", length=0, seed=4), 1500))
+    assert endless == blocks.text("the", length=1500, seed=4)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_batch_of_mixed_settings_is_that_of_single_texts(
+    exact_with_siblings: Path, steps: Generator, threads: int
+) -> None:
+    blocks = Generator.open(exact_with_siblings, "cpu", threads, via="blocks")
+    requests = [
+        Request("the city"[: number % 8], length=1 + 7 * number % 90, seed=5, stream=number, **each)
+        for number, each in zip(range(90), itertools.cycle(SETTINGS), strict=False)
+    ]
+    results = [*blocks.batch(requests, width=3 * STREAMS_A_THREAD)]
+    for request, result in zip(requests, results, strict=True):
+        alone = steps.text(
+            request.prompt, length=request.length, seed=5, stream=request.stream,
+            temperature=request.temperature, top_k=request.top_k, top_p=request.top_p,
+            min_p=request.min_p,
+        )  # fmt: skip
+        assert result.text == alone  # type: ignore[union-attr]
+
+
+def test_samples_side_by_side_are_those_of_the_step_loop(
+    steps: Generator, blocks: Generator
+) -> None:
+    for prompt in ("", "a"):
+        ours, theirs = (
+            np.stack([*each.samples(prompt, count=40, length=130, seed=2)])
+            for each in (blocks, steps)
+        )
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_rows_are_exchanged_and_dropped_as_the_step_engine_does(blocks: Generator) -> None:
+    model = blocks.model
+    ours, theirs = engine_of(model, blocks.plan(Work(None))), StepEngine(model)
+    reader, size = StepReader(model), len(model.metadata.vocabulary)
+    random = np.random.default_rng(0)
+
+    def drawn(streams: int, count: int) -> None:
+        uniform = random.random((streams, count), dtype=np.float32)
+        np.testing.assert_array_equal(ours.draw(uniform), theirs.draw(uniform))
+
+    prompts = [blocks.encode(prompt) for prompt in ("the", "a city", "no", "a")]
+    later = reader.read(prompts[2:])
+    for engine in (ours, theirs):
+        engine.start(reader.read(prompts), Sampling.same(4, size))
+    drawn(4, 9)
+    for engine in (ours, theirs):
+        engine.replace(
+            np.array([2, 0]), later, Sampling.of([0.5, 2.0], [Filters(), Filters()], size)
+        )
+    drawn(4, 8)
+    for engine in (ours, theirs):
+        engine.keep(np.array([3, 0, 0]))
+    drawn(3, 7)
+
+
+def test_the_state_is_not_that_of_the_caller(blocks: Generator) -> None:
+    model = blocks.model
+    primed = StepReader(model).read([blocks.encode("the")])
+    before = primed.h.copy(), primed.c.copy()
+    engine = engine_of(model, blocks.plan(Work(1, 0)))
+    engine.start(primed, Sampling.same(1, len(model.metadata.vocabulary)))
+    engine.draw(np.full((1, 20), 0.5, dtype=np.float32))
+    np.testing.assert_array_equal(primed.h, before[0])
+    np.testing.assert_array_equal(primed.c, before[1])
+
+
+def test_each_thread_gets_a_share_that_is_worth_it() -> None:
+    engine = ScanEngine(lambda streams, filtered: None, threads=4)
+    assert engine._shares(STREAMS_A_THREAD - 1) == [slice(0, STREAMS_A_THREAD - 1)]
+    shares = engine._shares(4 * STREAMS_A_THREAD + 3)
+    assert len(shares) == 4
+    assert [shares[0].start, shares[-1].stop] == [0, 4 * STREAMS_A_THREAD + 3]
+    assert all(one.stop == two.start for one, two in itertools.pairwise(shares))
+
+
+def test_what_onnx_runtime_refuses_is_one_line(blocks: Generator) -> None:
+    model = blocks.model
+    engine = engine_of(model, blocks.plan(Work(1, 0)))
+    primed = StepReader(model).read([blocks.encode("the")])
+    engine.start(primed, Sampling.same(1, len(model.metadata.vocabulary)))
+    with pytest.raises(ModelFileError, match="ONNX Runtime can't run the model: ") as caught:
+        engine.draw(np.zeros((2, 3), dtype=np.float32))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_siblings_the_step_loop_draws(exact: Generator, blocks: Generator) -> None:
+    assert exact.plan(Work(None)).path == STEP
+    assert blocks.plan(Work(None)).path == BLOCKS
+    assert exact.text("the", length=900, seed=1) == blocks.text("the", length=900, seed=1)
