@@ -28,6 +28,7 @@ def score(
     unknown: options.Unknown = "error",
     provider: options.Provider = "auto",
     threads: options.Threads = None,
+    tf32: options.Tf32 = False,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
@@ -45,7 +46,7 @@ def score(
 
     path = model or shipped.default_model()
     with output.text_output() as out:
-        opened = open_model(path, provider, threads)
+        opened = open_model(path, provider, threads, tf32=tf32)
         console.say(f"charlm-score: {shipped.describe(path)}, {opened.device}")
         scorer = Scorer(opened, unknown)
         scores: list[Score] = []
