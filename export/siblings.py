@@ -11,12 +11,9 @@ from charlm.export.contract_siblings import (
     GENERATE,
     SEQUENCE,
     SEQUENCE_BATCH,
-    SEQUENCE_FP16,
     UNROLLED,
-    UNROLLED_FP16,
     Kind,
 )
-from charlm.export.half import HalfProducts
 from charlm.export.weights import Weights
 from charlm.export.wide_cell import WideFloatProducts
 
@@ -39,14 +36,6 @@ def _unrolled(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
     return unrolled_graph.build(WideFloatProducts(weights), metadata, kind)
 
 
-def _unrolled_half(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
-    return unrolled_graph.build(HalfProducts(weights), metadata, kind)
-
-
-def _scan_half(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
-    return sequence_graph.build_scan(HalfProducts(weights), metadata, kind)
-
-
 # A new kind is one more entry here, and a proof in `verify_siblings`.
 BUILDERS: dict[Kind, Builder] = {
     GENERATE: _generate,
@@ -54,11 +43,11 @@ BUILDERS: dict[Kind, Builder] = {
     SEQUENCE: _operator,
     SEQUENCE_BATCH: _scan,
     UNROLLED: _unrolled,
-    UNROLLED_FP16: _unrolled_half,
-    SEQUENCE_FP16: _scan_half,
 }
 # What every export leaves beside the step: exact, on any device, with ONNX's own ops.
 DEFAULT_KINDS = (GENERATE, FILTERED, SEQUENCE, SEQUENCE_BATCH)
+# What only a GPU is better off with: large, and so written where it is asked for.
+CUDA_KINDS = (UNROLLED,)
 
 
 def build_siblings(

@@ -54,12 +54,12 @@ def activate(draft: Draft, total: str, layer: int, hidden: int) -> Gates:
     The Sigmoid runs over g too, whose part of it nobody reads: that costs less than a kernel.
     """
     sigmoids = draft.add("Sigmoid", [total], draft.local(f"sigmoids_{layer}"))
-    parts = [draft.local(f"{gate}_{layer}") for gate in "iof"]
-    draft.split(sigmoids, [hidden] * 4, [*parts, draft.local(f"unread_{layer}")], axis=1)
+    i, o, f = (draft.local(f"{gate}_{layer}") for gate in "iof")
+    draft.split(sigmoids, [hidden] * 4, [i, o, f, draft.local(f"unread_{layer}")], axis=1)
     begin = GATES.index("g") * hidden
     ends = [
         draft.array(name, np.array([place]))
         for name, place in (("begin_g", begin), ("end_g", begin + hidden))
     ]
     last = draft.add("Slice", [total, *ends, draft.axes(1)], draft.local(f"sum_g_{layer}"))
-    return Gates(*parts, draft.add("Tanh", [last], draft.local(f"g_{layer}")))
+    return Gates(i, o, f, draft.add("Tanh", [last], draft.local(f"g_{layer}")))

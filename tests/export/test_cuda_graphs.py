@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from charlm.export import contract, step_graph, weights
+from charlm.export import contract, half_siblings, step_graph, weights
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import (
     FILTERED,
@@ -18,7 +18,9 @@ from charlm.export.contract_siblings import (
     SEQUENCE_FP16,
     UNROLLED,
     UNROLLED_FP16,
+    Kind,
 )
+from charlm.export.half import HalfProducts
 from charlm.export.siblings import build_siblings
 from charlm.train.model import CharLSTM
 
@@ -94,10 +96,16 @@ def graph(
         if kind == STEP:
             content = step_graph.build(laid_out, metadata)
         else:
-            content = build_siblings(laid_out, metadata, [KINDS[kind]])[KINDS[kind]]
+            content = content_of(laid_out, metadata, KINDS[kind])
         return onnx.shape_inference.infer_shapes(onnx.load_model_from_string(content))
 
     return build
+
+
+def content_of(laid_out: weights.Weights, metadata: Metadata, kind: Kind) -> bytes:
+    if kind.precision == "fp16":
+        return half_siblings.graphs(HalfProducts(laid_out), metadata)[kind]
+    return build_siblings(laid_out, metadata, [kind])[kind]
 
 
 def graphs_of(outer: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -250,7 +258,7 @@ def test_a_weight_out_of_range_has_no_fp16_form(
     model = make_model(1)
     next(model.parameters()).data[0, 0] = 1e5
     with pytest.raises(ExportError, match=r"a weight of size 1e\+05 is out of fp16's range"):
-        build_siblings(weights.from_torch(model), metadata_of(model), [UNROLLED_FP16])
+        content_of(weights.from_torch(model), metadata_of(model), UNROLLED_FP16)
 
 
 def test_lengths_are_cut_into_powers_of_two() -> None:

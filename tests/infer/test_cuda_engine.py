@@ -16,16 +16,17 @@ import onnxruntime
 import pytest
 
 from charlm.data.errors import ModelFileError, SettingsError
+from charlm.export import half_siblings
 from charlm.export.contract import C_NEXT, H_NEXT, C, H
 from charlm.export.contract_siblings import (
     FILTERED,
     SEQUENCE_BATCH,
-    SEQUENCE_FP16,
     UNROLLED,
     UNROLLED_FP16,
     UNROLLED_STEPS,
     sibling_path,
 )
+from charlm.export.half import HalfProducts
 from charlm.export.read_graph import read_graph
 from charlm.export.siblings import build_siblings
 from charlm.infer import batch, cuda_block, cuda_engine, session
@@ -38,7 +39,7 @@ from charlm.infer.philox import UniformStream, take_block
 from charlm.infer.requests import Request
 from charlm.infer.sampling import Sampling
 
-KINDS = (UNROLLED, FILTERED, SEQUENCE_BATCH, UNROLLED_FP16, SEQUENCE_FP16)
+KINDS = (UNROLLED, FILTERED, SEQUENCE_BATCH)
 Floats = npt.NDArray[np.float32]
 
 
@@ -48,7 +49,9 @@ def path(exact_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = exact_path.read_bytes()
     model = tmp_path_factory.mktemp("cuda") / "exact.onnx"
     model.write_bytes(content)
-    for kind, graph in build_siblings(*read_graph(content, "exact"), KINDS).items():
+    arrays, metadata = read_graph(content, "exact")
+    half = half_siblings.graphs(HalfProducts(arrays), metadata)
+    for kind, graph in (build_siblings(arrays, metadata, KINDS) | half).items():
         sibling_path(model, kind).write_bytes(graph)
     return model
 
