@@ -1,23 +1,30 @@
 """What the cases need of a model, made once in a process of its own.
 
 So no case's memory holds what only the preparation of another one imports.
-`python -m charlm.benchmarks.artifacts MODEL FOLDER` writes the sizes (`model.json`), the weights
-(`weights.npz`) and the notebook's window as a graph (`window.onnx`); where the last two can't be
-made, `failure.txt` says why.
+`python -m charlm.benchmarks.artifacts MODEL FOLDER NAME...` writes the sizes (`model.json`) and
+the named files: the weights (`weights.npz`), the notebook's window as a graph (`window.onnx`), the
+step and its bare products for LiteRT (`.tflite`), and random models of other sizes (`hidden-N`,
+each a folder of the same). Where one can't be made, `NAME.reason` says why.
 """
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from charlm.benchmarks.settings import PROMPT, CaseFailedError
+from charlm.benchmarks.settings import PROMPT, CaseFailedError, reason_file
 
 INFO = "model.json"
 WEIGHTS = "weights.npz"
 WINDOW = "window.onnx"
+LITERT_STEP = "step.tflite"
+LITERT_PRODUCTS = "products.tflite"
+MODEL = "model.onnx"  # in the folder of a random model
+SIZED = "hidden-"
 LENGTH = 40  # characters in the notebook's window
 
 
@@ -48,14 +55,14 @@ class ModelInfo:
         return sum(2 * rows * columns for rows, columns in self.products)
 
 
-def prepare(model: Path, folder: Path) -> ModelInfo:
-    """Fill `folder` with the derived files.
+def prepare(model: Path, folder: Path, names: Sequence[str] = (WEIGHTS, WINDOW)) -> ModelInfo:
+    """Fill `folder` with the named files.
 
     Raises:
         CaseFailedError: the model can't even be opened.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "charlm.benchmarks.artifacts", str(model), str(folder)],
+        [sys.executable, "-m", "charlm.benchmarks.artifacts", str(model), str(folder), *names],
         capture_output=True,
         text=True,
         check=False,
@@ -65,20 +72,55 @@ def prepare(model: Path, folder: Path) -> ModelInfo:
     return read_info(folder)
 
 
+def sized(hidden: int) -> str:
+    """The name of the random model with so many units."""
+    return f"{SIZED}{hidden}"
+
+
 def read_info(folder: Path) -> ModelInfo:
     """The sizes in an artifact folder."""
     return ModelInfo(**json.loads((folder / INFO).read_text(encoding="utf-8")))
 
 
-def write(model: Path, folder: Path) -> None:
-    """Write the derived files of `model` into `folder`.
+class Source:
+    """A model file and what is read out of it, each at most once."""
+
+    def __init__(self, model: Path) -> None:
+        self.model = model
+
+    @cached_property
+    def metadata(self) -> Any:
+        """The `Metadata` of the file."""
+        from charlm.infer.artifact import open_model
+
+        return open_model(self.model, "cpu", 1).metadata
+
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        """The state of a `CharLSTM`, by Torch's names.
+
+        Raises:
+            MissingExtraError: Torch or onnx is not installed.
+        """
+        from charlm.data.extras import require
+
+        require("torch", "train")
+        require("onnx", "train")
+        from charlm.export import read_graph, weights
+
+        ours, _ = read_graph.read_graph(self.model.read_bytes(), self.model.name)
+        model = weights.to_torch(ours)
+        return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def write(model: Path, folder: Path, names: Sequence[str] = (WEIGHTS, WINDOW)) -> None:
+    """Write the named derived files of `model` into `folder`.
 
     Raises:
-        CharlmError: not a model, or an optional dependency is missing.
+        CharlmError: not a model.
     """
-    from charlm.infer.artifact import open_model
-
-    metadata = open_model(model, "cpu", 1).metadata
+    source = Source(model)
+    metadata = source.metadata
     info = ModelInfo(
         file=model.name,
         bytes=model.stat().st_size,
@@ -88,10 +130,13 @@ def write(model: Path, folder: Path) -> None:
         vocabulary=len(metadata.vocabulary),
     )
     (folder / INFO).write_text(json.dumps(asdict(info)), encoding="utf-8")
-    try:
-        _write_weights(model, folder)
-    except Exception as problem:
-        (folder / "failure.txt").write_text(" ".join(str(problem).split()), encoding="utf-8")
+    for name in names:
+        path = folder / name
+        try:
+            _maker(name)(source, path)
+        except Exception as problem:
+            reason = " ".join(str(problem).split()) or type(problem).__name__
+            reason_file(path).write_text(reason, encoding="utf-8")
 
 
 def first_window(vocabulary: Any, normalisation: Any) -> list[int]:
@@ -101,23 +146,54 @@ def first_window(vocabulary: Any, normalisation: Any) -> list[int]:
     return list(repeated[-LENGTH:])
 
 
-def _write_weights(model: Path, folder: Path) -> None:
+def _maker(name: str) -> Callable[[Source, Path], None]:
+    return MAKERS[SIZED if name.startswith(SIZED) else name]
+
+
+def _write_weights(source: Source, path: Path) -> None:
     import numpy as np
 
-    from charlm.data.extras import require
-
-    require("torch", "train")
-    require("onnx", "train")
-    from charlm.benchmarks import window_graph
-    from charlm.export import read_graph, weights
-
-    content = model.read_bytes()
-    ours, metadata = read_graph.read_graph(content, model.name)
-    arrays = {name: tensor.numpy() for name, tensor in weights.to_torch(ours).state_dict().items()}
+    metadata = source.metadata
     window = np.array(first_window(metadata.vocabulary, metadata.normalisation))
     characters = np.array(metadata.vocabulary.characters)
-    (folder / WINDOW).write_bytes(window_graph.build(arrays))
-    np.savez(folder / WEIGHTS, window=window, characters=characters, **arrays)
+    np.savez(path, window=window, characters=characters, **source.arrays)
+
+
+def _write_window(source: Source, path: Path) -> None:
+    arrays = source.arrays
+    from charlm.benchmarks import window_graph
+
+    path.write_bytes(window_graph.build(arrays))
+
+
+def _write_litert_step(source: Source, path: Path) -> None:
+    from charlm.benchmarks import litert_graph
+
+    path.write_bytes(litert_graph.build(source.arrays))
+
+
+def _write_litert_products(_: Source, path: Path) -> None:
+    from charlm.benchmarks import litert_graph
+
+    path.write_bytes(litert_graph.products(read_info(path.parent).products))
+
+
+def _write_sized(source: Source, path: Path) -> None:
+    """A random model of another size, and what the cases need of it."""
+    from charlm.benchmarks import synthetic
+
+    path.mkdir()
+    synthetic.write(int(path.name.removeprefix(SIZED)), source.metadata, path / MODEL)
+    write(path / MODEL, path, (WEIGHTS, LITERT_STEP, LITERT_PRODUCTS))
+
+
+MAKERS: dict[str, Callable[[Source, Path], None]] = {
+    WEIGHTS: _write_weights,
+    WINDOW: _write_window,
+    LITERT_STEP: _write_litert_step,
+    LITERT_PRODUCTS: _write_litert_products,
+    SIZED: _write_sized,
+}
 
 
 def _last_line(text: str) -> str:
@@ -129,6 +205,6 @@ if __name__ == "__main__":
     from charlm.data.errors import CharlmError
 
     try:
-        write(Path(sys.argv[1]), Path(sys.argv[2]))
+        write(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
     except CharlmError as error:
         sys.exit(str(error))

@@ -27,7 +27,10 @@ def bench(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Measure only this case, or: limits, processes, memory. Repeatable."),
+        typer.Option(
+            help="Measure only this case or sweep, or: limits, processes, memory, flips. "
+            "Repeatable; a wrong name lists them all."
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A try-out; its figures are noise.")
@@ -36,6 +39,22 @@ def bench(
         str, typer.Option(help="cpu, or cuda to measure charlm there too.")
     ] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads, and cores, of each case.")] = 1,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Text that the model was not trained on, to tell what a precision costs.",
+            show_default="the corpus that ships",
+        ),
+    ] = None,
+    render: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="REPORT.json",
+            help="Measure nothing: write this report's HTML and Markdown again, to --out or "
+            "where it is.",
+        ),
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(metavar="REPORT.json", help="Measure nothing: print this report's table."),
@@ -53,16 +72,25 @@ def bench(
     if table is not None:
         print(markdown.speed_table(report.load(table)))
         return
-    from charlm.benchmarks import output, suite
+    from charlm.benchmarks import output
+
+    if render is not None:
+        folder = out or render.parent
+        for name in output.render(report.load(render), folder):
+            console.say(f"wrote {folder / name}")
+        return
+    from charlm.benchmarks import plan as plans
+    from charlm.data.corpus import SAMPLE
     from charlm.infer.shipped import shipped_model
 
-    plan = suite.Plan(
+    plan = plans.Plan(
         model=model or shipped_model(),
         provider=provider,
         threads=threads,
         only=tuple(only or ()),
+        text=text or SAMPLE,
     )
-    plan = suite.quick(plan) if quick else plan
+    plan = plans.quick(plan) if quick else plan
     plan = plan if rounds is None else replace(plan, rounds=rounds)
     found = output.measure_and_write(plan, out, console.say)
     print(markdown.speed_table(found))

@@ -63,6 +63,14 @@ def onnx_vector(settings: CaseSettings) -> Run:
     return lambda count: [run() for _ in range(count)]
 
 
+def litert_vector(settings: CaseSettings) -> Run:
+    """Units: the products of `BATCH` characters by LiteRT, one call for each character."""
+    from charlm.benchmarks.cases.litert_step import open_interpreter
+
+    invoke = open_interpreter(artifacts.LITERT_PRODUCTS, settings)._interpreter.Invoke
+    return lambda count: [invoke() for _ in range(count * BATCH)]
+
+
 def _shapes(settings: CaseSettings) -> tuple[tuple[int, int], ...]:
     return artifacts.read_info(Path(settings.artifacts)).products
 

@@ -1,113 +1,120 @@
-"""Who takes part, in the order of turns: the procedures, the limits and the whole processes."""
+"""Who takes part, in the order of turns: the procedures and the machine's limits.
 
-from dataclasses import dataclass, replace
+A procedure is a row: its module in `cases`, and what that module is told. A new path of charlm is
+a new row, with `path`, `precision`, `batch` and `steps` as its module understands them; the
+report's first table, its bars and its goals find it by its job, its precision and its cores.
+"""
 
-from charlm.benchmarks import processes
-from charlm.benchmarks.artifacts import ModelInfo
-from charlm.benchmarks.processes import Process
-from charlm.benchmarks.report import NOTEBOOK, PRODUCT_LIMIT, VECTOR_LIMIT
-from charlm.benchmarks.settings import CaseSettings
-from charlm.benchmarks.work import BATCH, PRODUCT_FLOPS, STREAMS
+from typing import Any
 
-PAIR = ("charlm_gen_100", "import_onnxruntime")
-PROCESS_ROUNDS = 2  # rounds of whole processes for each round of trials: they are short and noisy
-SLOW_ROUNDS = 5  # of whole processes that take seconds to start
+from charlm.benchmarks import pinning
+from charlm.benchmarks.artifacts import LITERT_PRODUCTS, LITERT_STEP, WEIGHTS, WINDOW
+from charlm.benchmarks.results import NOTEBOOK, PRODUCT_LIMIT, VECTOR_LIMIT
+from charlm.benchmarks.rows import Bound, Case, many
+from charlm.benchmarks.work import SCORE, STREAMS
 
-
-@dataclass(frozen=True)
-class Case:
-    """A procedure.
-
-    Attributes:
-        module: its file in `cases`.
-        limit: which of the machine's limits it runs against; None on a GPU.
-        streams: characters that it draws in one unit of work.
-        every_core: it may use the whole machine; otherwise, the run's threads.
-        cuda: it runs on CUDA; otherwise, on the CPU.
-    """
-
-    name: str
-    title: str
-    module: str
-    limit: str | None = VECTOR_LIMIT
-    streams: int = 1
-    every_core: bool = False
-    cuda: bool = False
-
-    @property
-    def target(self) -> str:
-        """What its worker imports."""
-        return f"charlm.benchmarks.cases.{self.module}"
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A library's way to one of the machine's limits; a function of `limits`."""
-
-    name: str
-    title: str
-    limit: str
-
-    @property
-    def target(self) -> str:
-        """What its worker imports."""
-        return f"charlm.benchmarks.limits:{self.name}"
-
-    def characters(self, model: ModelInfo) -> float:
-        """How many characters' products a unit of its work is."""
-        return PRODUCT_FLOPS / model.flops if self.limit == PRODUCT_LIMIT else BATCH
-
-
+STEPS = 64  # characters of each text in one call, where a path draws several
+SCAN: dict[str, Any] = {"path": "generate", "steps": STEPS, "needs": ()}
+COMPILED = {"path": "compiled", "slow": True}
+LITERT = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
+WIDE, WIDE_CUDA = 256, 4096  # where the speed of a core, and of a GPU, levels off
+SAMPLES = f"charlm-gen --samples {WIDE}"
+CUDA_SAMPLES = f"charlm-gen --samples {WIDE_CUDA} --provider cuda"
+BATCH_ROW: dict[str, Any] = {"batch": WIDE, "needs": ()}
+CUDA_BATCH: dict[str, Any] = {"batch": WIDE_CUDA, "needs": (), "limit": None, "cuda": True}
+CORES = pinning.available_cores()
 CASES = (
-    Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window"),
-    Case("keras_all_cores", "notebook on every core", "keras_window", every_core=True),
-    Case("torch_window", "Torch, 40-character window", "torch_window"),
-    Case("onnx_window", "ONNX Runtime, 40-character window", "onnx_window"),
-    Case("torch_step", "Torch, step loop", "torch_step"),
-    Case("charlm_step", "charlm", "charlm_step"),
+    Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window", slow=True),
     Case(
-        "charlm_samples", f"charlm, {STREAMS} streams", "charlm_samples", PRODUCT_LIMIT, STREAMS
+        "keras_all_cores", "notebook on every core", "keras_window", every_core=True, slow=True
     ),
-    Case("charlm_step_cuda", "charlm on CUDA", "charlm_step", None, cuda=True),
+    Case("torch_window", "Torch, 40-character window", "torch_window"),
     Case(
-        "charlm_samples_cuda", f"charlm on CUDA, {STREAMS} streams", "charlm_samples", None,
-        STREAMS, cuda=True,
+        "onnx_window", "ONNX Runtime, 40-character window", "onnx_window",
+        needs=(WEIGHTS, WINDOW),
+    ),
+    Case("torch_step", "Torch, step loop", "torch_step"),
+    Case("torch_compiled", "Torch compiled, step loop", "torch_step", path="compiled", slow=True),
+    Case("openvino_step", "OpenVINO, step loop", "openvino_step"),
+    Case(
+        "litert_step", "LiteRT, step loop", "litert_step", slow=True, needs=(WEIGHTS, LITERT_STEP)
+    ),
+    Case("charlm_step", "charlm, step loop", "charlm_step", needs=()),
+    Case("charlm_generate", f"charlm, {STEPS} steps a call", "charlm_engine", **SCAN),
+    Case(
+        "charlm_generate_int8", f"charlm, {STEPS} steps a call, int8", "charlm_engine",
+        precision="int8", **SCAN,
+    ),
+    Case("charlm_stream", "charlm-gen", "charlm_stream", use="charlm-gen", needs=()),
+    Case(
+        "charlm_stream_int8", "charlm-gen, int8", "charlm_stream", precision="int8",
+        use="charlm-gen --precision int8", needs=(),
+    ),
+    many("torch_batch", f"Torch, {STREAMS} texts", "torch_step"),
+    many("torch_compiled_batch", f"Torch compiled, {STREAMS} texts", "torch_step", **COMPILED),
+    many("openvino_batch", f"OpenVINO, {STREAMS} texts", "openvino_step"),
+    many("litert_batch", f"LiteRT, {STREAMS} texts", "litert_step", **LITERT),
+    many("charlm_samples", f"charlm, step loop, {STREAMS} texts", "charlm_step", needs=()),
+    many(
+        "charlm_generate_batch", f"charlm, {STEPS} steps a call, {STREAMS} texts",
+        "charlm_engine", **SCAN,
+    ),
+    many(
+        "charlm_generate_batch_int8", f"charlm, {STEPS} steps a call, {STREAMS} texts, int8",
+        "charlm_engine", precision="int8", **SCAN,
+    ),
+    many("charlm_batch", f"charlm-gen, {WIDE} texts", "charlm_batch", use=SAMPLES, **BATCH_ROW),
+    many(
+        "charlm_batch_int8", f"charlm-gen, {WIDE} texts, int8", "charlm_batch",
+        precision="int8", use=f"{SAMPLES} --precision int8", **BATCH_ROW,
+    ),
+    many(
+        "charlm_batch_cores", f"charlm-gen, {WIDE} texts, every core", "charlm_batch",
+        every_core=True, use=f"{SAMPLES} --threads {CORES}", **BATCH_ROW,
+    ),
+    many(
+        "charlm_batch_cores_int8", f"charlm-gen, {WIDE} texts, every core, int8", "charlm_batch",
+        precision="int8", every_core=True,
+        use=f"{SAMPLES} --threads {CORES} --precision int8", **BATCH_ROW,
+    ),
+    Case(
+        "charlm_score", "charlm-score, one text", "charlm_score", SCORE, "charlm-score FILE",
+        needs=(),
+    ),
+    Case(
+        "charlm_step_cuda", "charlm on CUDA, step loop", "charlm_step", limit=None, cuda=True,
+        needs=(),
+    ),
+    Case(
+        "charlm_stream_cuda", "charlm-gen on CUDA", "charlm_stream",
+        use="charlm-gen --provider cuda", limit=None, cuda=True, needs=(),
+    ),
+    many(
+        "charlm_samples_cuda", f"charlm on CUDA, step loop, {STREAMS} texts", "charlm_step",
+        limit=None, cuda=True, needs=(),
+    ),
+    many(
+        "charlm_batch_cuda", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts", "charlm_batch",
+        use=CUDA_SAMPLES, **CUDA_BATCH,
+    ),
+    many(
+        "charlm_batch_cuda_fp16", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts, fp16",
+        "charlm_batch", precision="fp16", use=f"{CUDA_SAMPLES} --precision fp16", **CUDA_BATCH,
     ),
 )  # fmt: skip
 LIMITS = (
     Bound("numpy_vector", "NumPy, row vector times matrix", VECTOR_LIMIT),
     Bound("numpy_column", "NumPy, matrix times column vector", VECTOR_LIMIT),
     Bound("onnx_vector", "ONNX Runtime, MatMul in a Scan", VECTOR_LIMIT),
+    Bound(
+        "litert_vector", "LiteRT, a call for each row vector", VECTOR_LIMIT, slow=True,
+        needs=(LITERT_PRODUCTS,),
+    ),
     Bound("numpy_product", "NumPy, matrix product", PRODUCT_LIMIT),
     Bound("onnx_product", "ONNX Runtime, matrix product", PRODUCT_LIMIT),
-)
+)  # fmt: skip
 
 
-def whole_processes(settings: CaseSettings, cuda: bool) -> list[Process]:
-    """The commands that are measured from their start to their end."""
-    cores = settings.threads
-
-    def first(name: str, title: str, case: str) -> Process:
-        module = next(each.target for each in CASES if each.name == case)
-        command = processes.first_character(module, settings)
-        return Process(name, title, command, case, SLOW_ROUNDS, cores)
-
-    def plain(name: str, title: str, command: tuple[str, ...], case: str | None = None) -> Process:
-        return Process(name, title, command, case, cores=cores)
-
-    found = [
-        plain("python", "python -c pass", processes.python("pass")),
-        plain(PAIR[1], "python -c 'import onnxruntime'", processes.python("import onnxruntime")),
-        plain(PAIR[0], "charlm-gen --length 100", processes.charlm_gen(settings, 100)),
-        plain(
-            "charlm_gen_1", "charlm-gen --length 1", processes.charlm_gen(settings, 1),
-            "charlm_step",
-        ),
-        first("first_torch_step", "Torch step loop, first character", "torch_step"),
-        first("first_keras", "notebook, first character", NOTEBOOK),
-    ]  # fmt: skip
-    if cuda:
-        command = processes.charlm_gen(replace(settings, provider="cuda"), 1)
-        title = "charlm-gen --length 1 on CUDA"
-        found.append(Process("charlm_gen_1_cuda", title, command, "charlm_step_cuda", SLOW_ROUNDS))
-    return found
+def case(name: str) -> Case:
+    """A procedure by its name."""
+    return next(each for each in CASES if each.name == name)

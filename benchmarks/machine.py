@@ -12,6 +12,7 @@ from charlm.benchmarks import pinning
 
 PACKAGES = (
     "charlm", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "tensorflow", "keras",
+    "openvino", "ai-edge-litert",
 )  # fmt: skip
 
 
@@ -54,6 +55,11 @@ def slug(text: str) -> str:
 def without_paths(text: str) -> str:
     """`text` with every absolute path cut down to its last part."""
     return re.sub(r"(?:[A-Za-z]:)?(?:[\\/][\w.~+@-]+)+[\\/]([\w.~+@-]+)", r"\1", text)
+
+
+def reason(skipped: str | None) -> str | None:
+    """Why something was not measured, as a report may say it."""
+    return without_paths(skipped) if skipped is not None else None
 
 
 def _cpu() -> str:

@@ -1,17 +1,18 @@
-"""The files of a report: JSON, Markdown and the picture, in one folder."""
+"""The files of a report: JSON, HTML, Markdown and its pictures, in one folder."""
 
 from pathlib import Path
 
-from charlm.benchmarks import machine, markdown, plot, suite
+from charlm.benchmarks import machine, markdown, page, plot, suite, sweep_plot
+from charlm.benchmarks.plan import Plan
 from charlm.benchmarks.report import Report
 from charlm.benchmarks.timing import Say
 from charlm.data.errors import SettingsError
-from charlm.data.files import os_errors_as, write_bytes, write_text
+from charlm.data.files import os_errors_as, write_bytes
 
 ROOT = Path("benchmark-results")
 
 
-def measure_and_write(plan: suite.Plan, folder: Path | None, say: Say) -> Report:
+def measure_and_write(plan: Plan, folder: Path | None, say: Say) -> Report:
     """Run a plan and write its report into `folder`; None: a folder named after day and processor.
 
     Raises:
@@ -34,18 +35,35 @@ def write(report: Report, folder: Path) -> list[str]:
     Raises:
         SettingsError: the folder can't be written.
     """
+    pictures = _pictures(report)
+    files = {
+        "report.json": report.to_json().encode(),
+        "report.html": page.render(report).encode(),
+        "report.md": markdown.render(report, list(pictures)).encode(),
+        **pictures,
+    }
     with os_errors_as(SettingsError, f"can't write into {folder}"):
-        write_text(folder / "report.json", report.to_json())
-        names = ["report.json", "report.md"]
-        pictures = plot.draw(report) or {}
-        for kind, content in pictures.items():
-            write_bytes(folder / f"speed.{kind}", content)
-            names.append(f"speed.{kind}")
-        text = markdown.render(report)
-        if pictures:
-            text += "\n![Characters a second](speed.svg)\n"
-        write_text(folder / "report.md", text)
-    return names
+        for name, content in files.items():
+            write_bytes(folder / name, content)
+    return list(files)
+
+
+def render(report: Report, folder: Path) -> list[str]:
+    """Write every file of a report that was measured before; their names.
+
+    Raises:
+        SettingsError: the folder can't be made or written.
+    """
+    _make(folder)
+    return write(report, folder)
+
+
+def _pictures(report: Report) -> dict[str, bytes]:
+    """The pictures of the Markdown by their files' names."""
+    speeds = plot.draw(report) or {}
+    sweeps = {f"{sweep.name}.svg": sweep_plot.draw(sweep) for sweep in report.sweeps}
+    found = {f"speed.{kind}": content for kind, content in speeds.items()}
+    return found | {name: content for name, content in sweeps.items() if content is not None}
 
 
 def _make(folder: Path) -> None:

@@ -3,9 +3,10 @@
 import io
 from typing import Any
 
-from charlm.benchmarks.markdown import HEADINGS
-from charlm.benchmarks.report import NOTEBOOK, CaseResult, Report
+from charlm.benchmarks.report import Report
+from charlm.benchmarks.results import NOTEBOOK, CaseResult
 from charlm.benchmarks.spread import Spread
+from charlm.benchmarks.tables import HEADINGS
 
 OURS, OTHERS, NOTEBOOKS, LIMIT = "#1b5e8c", "#a3adb5", "#b3261e", "#333333"
 ROOM = 2.2  # the space right of the longest bar, as a factor, for its figure
@@ -60,7 +61,7 @@ def _draw_bars(axes: Any, bars: list[tuple[CaseResult, Spread]]) -> None:
     axes.set_yticks(places, [case.title for case, _ in bars])
     axes.invert_yaxis()
     for place, (case, spread) in zip(places, bars, strict=True):
-        weight = "bold" if case.name == NOTEBOOK or _is_ours(case) else "normal"
+        weight = "bold" if case.name == NOTEBOOK or case.ours else "normal"
         axes.annotate(
             f"{spread.median:,.0f}", (spread.high, place), (5, 0), textcoords="offset points",
             va="center", fontsize=9, fontweight=weight,
@@ -82,8 +83,4 @@ def _draw_limits(axes: Any, report: Report) -> None:
 
 
 def _colour(case: CaseResult) -> str:
-    return NOTEBOOKS if case.name == NOTEBOOK else OURS if _is_ours(case) else OTHERS
-
-
-def _is_ours(case: CaseResult) -> bool:
-    return case.name.startswith("charlm_")
+    return NOTEBOOKS if case.name == NOTEBOOK else OURS if case.ours else OTHERS

@@ -1,71 +1,27 @@
-"""The results of a run of the benchmark, and their JSON form. How they look is `markdown`'s."""
+"""The report of a run of the benchmark, what can be asked of it, and its JSON form."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from charlm.benchmarks import json_form
 from charlm.benchmarks.artifacts import ModelInfo
 from charlm.benchmarks.machine import Machine
 from charlm.benchmarks.processes import Flatness
+from charlm.benchmarks.results import (
+    NOTEBOOK,
+    CaseResult,
+    FlipsResult,
+    LimitResult,
+    ProcessResult,
+    QualityResult,
+    SweepResult,
+)
 from charlm.benchmarks.spread import Spread, ratios
 from charlm.data.errors import SettingsError
 
-FORMAT = 1
-NOTEBOOK = "keras_window"
-VECTOR_LIMIT, PRODUCT_LIMIT = "vector", "product"
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """A procedure's trials in characters a second, one for each round, or why there are none.
-
-    Attributes:
-        limit: which of the machine's limits it runs against; None on a GPU.
-        peak_bytes: of the process that it ran in.
-    """
-
-    name: str
-    title: str
-    limit: str | None = None
-    rates: tuple[float, ...] = ()
-    units: int = 0  # characters in each trial
-    peak_bytes: int | None = None
-    skipped: str | None = None
-
-
-@dataclass(frozen=True)
-class LimitResult:
-    """What one library made of a limit, in characters a second if only the products cost time.
-
-    Attributes:
-        limit: `vector` (one stream) or `product` (many).
-        gflops: the median rate of its products, in 10⁹ operations a second.
-    """
-
-    name: str
-    title: str
-    limit: str
-    rates: tuple[float, ...] = ()
-    gflops: float | None = None
-    skipped: str | None = None
-
-
-@dataclass(frozen=True)
-class ProcessResult:
-    """A whole process: seconds to its first byte and to its end in each round.
-
-    Attributes:
-        case: the procedure whose first character it writes, if it is one of those.
-    """
-
-    name: str
-    title: str
-    case: str | None = None
-    first_byte: tuple[float, ...] = ()
-    seconds: tuple[float, ...] = ()
-    peak_bytes: int | None = None
-    skipped: str | None = None
+FORMAT = 2  # 1 had no sweeps, quality and flips, and told less of a case; it is still read
 
 
 @dataclass(frozen=True)
@@ -75,6 +31,7 @@ class Report:
     Attributes:
         threads: of every process, each pinned to so many cores where the system can (`pinned`).
         pair: names of the two processes whose ratio is a goal: ours, and what it is held against.
+        left_out: what a quick run did not measure.
     """
 
     date: str
@@ -88,8 +45,12 @@ class Report:
     cases: tuple[CaseResult, ...] = ()
     limits: tuple[LimitResult, ...] = ()
     processes: tuple[ProcessResult, ...] = ()
-    pair: tuple[str, str] | None = None
+    pair: tuple[str, ...] | None = None
     memory: Flatness | None = None
+    sweeps: tuple[SweepResult, ...] = ()
+    quality: tuple[QualityResult, ...] = ()
+    flips: tuple[FlipsResult, ...] = ()
+    left_out: tuple[str, ...] = ()
     format: int = FORMAT
 
     def case(self, name: str) -> CaseResult | None:
@@ -99,6 +60,16 @@ class Report:
     def process(self, name: str) -> ProcessResult | None:
         """A process by its name, if it was asked for."""
         return next((process for process in self.processes if process.name == name), None)
+
+    def bits(self, precision: str) -> float | None:
+        """Bits per character at a precision, if they were measured."""
+        return next((each.bits for each in self.quality if each.precision == precision), None)
+
+    def fastest(self, cases: Iterable[CaseResult]) -> CaseResult | None:
+        """The one with the highest median speed; None where none was measured."""
+        measured = [(Spread.of(case.rates), case) for case in cases]
+        found = [(spread.median, case) for spread, case in measured if spread]
+        return max(found, key=lambda pair: pair[0])[1] if found else None
 
     def first_character_of(self, case: str) -> Spread | None:
         """Seconds from the start of a procedure's process to its first character."""
@@ -115,11 +86,17 @@ class Report:
 
     def to_notebook(self, case: CaseResult) -> Spread | None:
         """A procedure's speed in multiples of the notebook's, round by round."""
-        return _ratio(case.rates, self.case(NOTEBOOK))
+        return ratio(case, self.case(NOTEBOOK))
+
+    def limit_of(self, case: CaseResult) -> LimitResult | None:
+        """What holds a procedure back: the limits are of float32 and of the run's threads."""
+        if case.limit is None or case.precision != "float32" or case.every_core:
+            return None
+        return self.best_limit(case.limit)
 
     def to_limit(self, case: CaseResult) -> Spread | None:
         """A procedure's speed as a share of the machine's limit, round by round."""
-        return _ratio(case.rates, self.best_limit(case.limit)) if case.limit else None
+        return ratio(case, self.limit_of(case))
 
     def pair_ratio(self) -> Spread | None:
         """The time of the first process of the pair in multiples of the second's, by rounds."""
@@ -136,22 +113,24 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Report":
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, or an earlier charlm's.
 
         Args:
             text: the JSON.
             where: the file's name, for messages.
 
         Raises:
-            SettingsError: not a report, or one of another format.
+            SettingsError: not a report, or one of a later format.
         """
         try:
             values = json.loads(text)
-            if values["format"] != FORMAT:
+            if values["format"] not in range(1, FORMAT + 1):
                 raise SettingsError(
-                    f"{where}: a report of format {values['format']}; this charlm reads {FORMAT}"
+                    f"{where}: a report of format {values['format']}; "
+                    f"this charlm reads up to {FORMAT}"
                 )
-            return cls(**_typed(values))
+            report: Report = json_form.read(cls, values)
+            return report
         except (ValueError, KeyError, TypeError) as problem:
             raise SettingsError(f"{where}: not a report of charlm-bench: {problem}") from problem
 
@@ -166,27 +145,17 @@ def load(path: Path) -> Report:
     return Report.from_json(path.read_text(encoding="utf-8"), str(path))
 
 
-def _ratio(rates: tuple[float, ...], base: CaseResult | LimitResult | None) -> Spread | None:
-    if not rates or base is None or not base.rates:
+def ratio(case: CaseResult, base: CaseResult | LimitResult | None) -> Spread | None:
+    """A procedure's speed in multiples of another's, round by round; None of what lacks trials."""
+    if not case.rates or base is None or not base.rates:
         return None
-    return Spread.of(ratios(rates, base.rates))
+    return Spread.of(ratios(case.rates, base.rates))
 
 
-def _typed(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists and objects as the tuples and dataclasses that they were."""
-
-    def build(kind: Any, value: dict[str, Any]) -> Any:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
-
-    def build_all(kind: Any, listed: list[dict[str, Any]]) -> tuple[Any, ...]:
-        return tuple(build(kind, value) for value in listed)
-
-    return values | {
-        "machine": build(Machine, values["machine"]),
-        "model": build(ModelInfo, values["model"]),
-        "cases": build_all(CaseResult, values["cases"]),
-        "limits": build_all(LimitResult, values["limits"]),
-        "processes": build_all(ProcessResult, values["processes"]),
-        "pair": tuple(values["pair"]) if values["pair"] else None,
-        "memory": build(Flatness, values["memory"]) if values["memory"] else None,
-    }
+def unstable(report: Report) -> tuple[int, int]:
+    """How many figures spread too widely, and how many there are."""
+    trials: list[Sequence[float]] = [case.rates for case in report.cases]
+    trials += [limit.rates for limit in report.limits]
+    trials += [each.seconds for each in report.processes]
+    spreads = [spread for spread in map(Spread.of, trials) if spread]
+    return sum(spread.unstable for spread in spreads), len(spreads)

@@ -25,6 +25,10 @@ class CaseSettings:
     Attributes:
         model: the model file.
         artifacts: folder of what was derived from it (see `artifacts`).
+        path: which of a library's ways to the next character.
+        batch: texts side by side.
+        steps: characters of each text in one call of the library.
+        hidden: units a layer, where the model is one of `synthetic`'s; 0: the model under test.
     """
 
     model: str
@@ -33,6 +37,11 @@ class CaseSettings:
     threads: int = 1  # 0: as many as the library likes
     temperature: float = 1.0  # the model's own distribution
     seed: int = 1
+    path: str = "step"
+    precision: str = "float32"
+    batch: int = 1
+    steps: int = 1
+    hidden: int = 0
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -51,7 +60,12 @@ class CaseSettings:
         """
         path = Path(self.artifacts) / name
         if not path.is_file():
-            failure = path.with_name("failure.txt")
+            failure = reason_file(path)
             reason = failure.read_text(encoding="utf-8") if failure.is_file() else "not made"
-            raise CaseFailedError(f"{name}: {reason}")
+            raise CaseFailedError(reason)
         return path
+
+
+def reason_file(path: Path) -> Path:
+    """Where the reason stands why a derived file could not be made."""
+    return path.with_name(f"{path.name}.reason")

@@ -129,7 +129,9 @@ def _report(done: "Exported") -> None:
     for line in done.proof.lines():
         console.say(f"  largest relative error, {line}")
     for sibling in done.siblings:
-        console.say(f"{sibling.path}: {sibling.size:,} bytes, {sibling.proof.line()}")
+        console.say(f"{sibling.path}: {sibling.size:,} bytes")
+        for line in sibling.proof.lines():
+            console.say(f"  {line}")
     for form, quality in done.qualities.items():
         console.say(quality.line(form))
 

@@ -33,6 +33,11 @@ class Errors:
         zeros = [np.zeros(batch, dtype=np.float32) for _ in names]
         return cls(names, zeros, [array.copy() for array in zeros])
 
+    @property
+    def batch(self) -> int:
+        """Streams."""
+        return len(self.error[0])
+
     def add(self, found: Sequence[Any], wanted: Sequence[Any]) -> None:
         """Compare tensors, in the order of the names, batch first."""
         for index, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):

@@ -23,6 +23,7 @@ from charlm.train.model import CharLSTM
 
 STATE = (contract.H_NEXT, contract.C_NEXT)
 LENGTHS = (1, 7, 64, 128)  # of blocks, again and again
+SINGLE = 50  # runs of one step
 PIECE = 1 << 22  # numbers that Torch gives at once: a large vocabulary is read a few steps a time
 
 
@@ -78,6 +79,21 @@ def compare(
             # the model is chaotic, and a right graph parts from Torch there after a thousand steps.
             state = reader.arrays()
     return errors, flips
+
+
+@torch.no_grad()
+def compare_steps(session: Any, kind: Kind, model: CharLSTM, batch: int) -> Errors:
+    """The errors of h and c after runs of one step, each from Torch's own state."""
+    random, errors = np.random.RandomState(verify.SEED), Errors.of(batch, STATE)
+    state = model.zero_state(batch)
+    for turn in range(SINGLE):
+        settings = Settings.mixed(batch, turn, SINGLE, model.config.vocabulary, kind.filters)
+        uniform = numbers(random, settings, 1)
+        before = [batch_first(part) for part in state]
+        tokens, after = run(session, kind, before, uniform, settings)
+        _, state = model.step(torch.from_numpy(tokens[:, 0]), state)
+        errors.add(after, [batch_first(part) for part in state])
+    return errors
 
 
 @torch.no_grad()

@@ -47,10 +47,11 @@ class HalfProof:
     against: str
     tolerance: float
 
-    def line(self) -> str:
-        """One line for people."""
+    def lines(self) -> list[str]:
+        """For people."""
         largest = max(self.errors.values())
-        return f"largest relative error {largest:.1e} {self.against} (allowed {self.tolerance:.0e})"
+        allowed = f"(allowed {self.tolerance:.0e})"
+        return [f"largest relative error {largest:.1e} {self.against} {allowed}"]
 
 
 def prove(

@@ -43,12 +43,12 @@ class Int8Proof:
     compared: int
     left_out: int
 
-    def line(self) -> str:
-        """One line for people."""
-        return (
+    def lines(self) -> list[str]:
+        """For people."""
+        return [
             f"largest relative error, {self.compared:,} single steps beside the same int8 "
             f"arithmetic: {self.error:.1e} (allowed {verify.STEP_TOLERANCE:.0e})"
-        )
+        ]
 
 
 def prove(session: Any, kind: Kind, weights: Weights, where: str) -> Int8Proof:

@@ -22,6 +22,7 @@ from charlm.train.model import CharLSTM
 
 TENSORS = (siblings.LOG_PROBABILITY, contract.LOGITS, contract.H_NEXT, contract.C_NEXT)
 EVEN = 10  # characters: rare ones are read too, and no text is far from what the model knows
+SINGLE = 20  # calls of one character
 CALL = 1 << 26  # numbers in the widest tensor of a call: 256 MiB
 
 
@@ -32,7 +33,7 @@ class Reference:
     Attributes:
         tokens: int64 [streams, steps + 1].
         log_probability: float32 [streams, steps], of each token but the first.
-        after: by the number of tokens read, logits, h and c, batch first.
+        after: by the number of tokens read, logits (zeros before the first), h and c, batch first.
     """
 
     tokens: npt.NDArray[np.int64]
@@ -59,8 +60,10 @@ def read_by_torch(model: CharLSTM) -> Reference:
     streams, steps, size = max(verify.BATCHES), verify.STEPS, model.config.vocabulary
     generator = torch.Generator().manual_seed(verify.SEED)
     token = torch.randint(size, (streams,), generator=generator)
-    state, tokens, scores, after = model.zero_state(streams), [token], [], {}
+    state, tokens, scores = model.zero_state(streams), [token], []
+    after = {0: [np.zeros((streams, size), np.float32), *(batch_first(part) for part in state)]}
     ends = {end for calls in _every_cut(steps, size) for end in accumulate(calls)}
+    ends.update(range(SINGLE + 1))
     for done in range(1, steps + 1):
         logits, state = model.step(token, state)
         if not logits.isfinite().all():
@@ -76,25 +79,42 @@ def read_by_torch(model: CharLSTM) -> Reference:
 
 
 def compare(session: Any, reference: Reference, batch: int) -> Errors:
-    """The errors of a graph that reads the first `batch` texts."""
-    _, layers, hidden = next(iter(reference.after.values()))[1].shape
+    """The errors of a graph that reads the first `batch` texts from its own state."""
     errors = Errors.of(batch, TENSORS)
-    steps, size = verify.STEPS, next(iter(reference.after.values()))[0].shape[1]
+    steps, size = verify.STEPS, reference.after[0][0].shape[1]
     for calls in cuts(steps, batch, size):
-        state = [np.zeros((batch, layers, hidden), dtype=np.float32) for _ in range(2)]
+        state = [array[:batch] for array in reference.after[0][1:]]
         for start, end in _spans(calls):
-            feed = {
-                siblings.TOKENS: reference.tokens[:batch, start:end],
-                siblings.TARGETS: reference.tokens[:batch, start + 1 : end + 1],
-                contract.H: state[0],
-                contract.C: state[1],
-            }
-            found = session.run(list(TENSORS), feed)
-            wanted = [reference.log_probability[:batch, start:end]]
-            wanted += [array[:batch] for array in reference.after[end]]
-            errors.add(found, wanted)
-            state = found[2:]
+            state = _read(session, reference, state, (start, end), errors)
     return errors
+
+
+def compare_steps(session: Any, reference: Reference, batch: int) -> Errors:
+    """The errors of a graph that reads one character a call, each from Torch's own state."""
+    errors = Errors.of(batch, TENSORS)
+    for start in reference.after:
+        if start + 1 in reference.after:
+            state = [array[:batch] for array in reference.after[start][1:]]
+            _read(session, reference, state, (start, start + 1), errors)
+    return errors
+
+
+def _read(
+    session: Any, reference: Reference, state: Arrays, span: tuple[int, int], errors: Errors
+) -> Arrays:
+    """One call, its errors added; h and c after it."""
+    (start, end), batch = span, errors.batch
+    feed = {
+        siblings.TOKENS: reference.tokens[:batch, start:end],
+        siblings.TARGETS: reference.tokens[:batch, start + 1 : end + 1],
+        contract.H: state[0],
+        contract.C: state[1],
+    }
+    found: Arrays = session.run(list(TENSORS), feed)
+    wanted = [reference.log_probability[:batch, start:end]]
+    wanted += [array[:batch] for array in reference.after[end]]
+    errors.add(found, wanted)
+    return found[2:]
 
 
 def _every_cut(steps: int, vocabulary: int) -> Iterable[list[int]]:

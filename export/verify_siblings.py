@@ -1,7 +1,7 @@
 """The proof of a model's further graphs, each by the way of its family."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from charlm.data.errors import ExportError, ModelFileError
@@ -15,37 +15,47 @@ from charlm.export import (
 )
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import Kind, check_sibling
-from charlm.export.proving import judge, largest, one_thread, open_session
+from charlm.export.proving import Errors, judge, largest, one_thread, open_session
 from charlm.export.verify_half import HalfProof
 from charlm.export.verify_int8 import Int8Proof
 from charlm.export.weights import from_torch
 from charlm.train.model import CharLSTM
 
+Found = dict[tuple[int, str], float]
+
 
 @dataclass(frozen=True)
 class SiblingProof:
-    """What was found of one graph.
+    """What was found of one graph: errors relative to s, by (batch, tensor name).
 
     Attributes:
-        errors: the largest errors over the carried steps, relative to s, by (batch, tensor name).
+        carried: over all carried steps.
+        step: of single steps from Torch's own state. Empty where a kind's steps are fixed.
         drawn: how many characters it drew.
         flips: how many of them only a near-tie excuses.
-        carried: over how many steps the graph carried its own state.
+        steps: over how many steps the graph carried its own state.
     """
 
-    errors: dict[tuple[int, str], float]
+    carried: Found = field(default_factory=dict)
+    step: Found = field(default_factory=dict)
     drawn: int = 0
     flips: int = 0
-    carried: int = verify.STEPS
+    steps: int = 0
 
-    def line(self) -> str:
-        """One line for people."""
-        names = dict.fromkeys(name for _, name in self.errors)
-        found = ", ".join(f"{name} {largest(self.errors, name):.1e}" for name in names)
-        shown = f"largest relative error, {self.carried} carried steps: {found}"
-        shown += f" (allowed {verify.CARRIED_TOLERANCE:.0e})"
+    def lines(self) -> list[str]:
+        """For people: what was compared, and the largest errors over all batches, by tensor."""
+        shown = [
+            f"largest relative error, {title}: "
+            + ", ".join(f"{name} {largest(found, name):.1e}" for name in _tensors(found))
+            + f" (allowed {tolerance:.0e})"
+            for title, found, tolerance in (
+                ("one step", self.step, verify.STEP_TOLERANCE),
+                (f"{self.steps} carried steps", self.carried, verify.CARRIED_TOLERANCE),
+            )
+            if found
+        ]
         if self.drawn:
-            shown += f"; {self.drawn:,} characters drawn as due, {self.flips} by near-ties"
+            shown.append(f"{self.drawn:,} characters drawn as due, {self.flips} by near-ties")
         return shown
 
 
@@ -79,7 +89,7 @@ def prove_siblings(
         with contract.runtime_errors_as(ExportError, failed), one_thread():
             if kind.precision == "int8":
                 proofs[kind] = verify_int8.prove(session, kind, from_torch(model), where)
-            elif kind.precision != "float32":
+            elif kind.precision == "fp16":
                 laid_out = from_torch(model)
                 proofs[kind] = verify_half.prove(session, kind, model, laid_out, metadata, where)
             elif kind.family == "sequence":
@@ -101,30 +111,40 @@ def _open(content: bytes, kind: Kind, metadata: Metadata, where: str) -> Any:
 def _prove_generate(
     session: Any, kind: Kind, model: CharLSTM, metadata: Metadata, where: str
 ) -> SiblingProof:
-    errors: dict[tuple[int, str], float] = {}
-    drawn = flips = 0
+    step, carried, drawn, flips = Found(), Found(), 0, 0
     for batch in verify.BATCHES:
         found, excused = verify_generate.compare(
             session, kind, model, batch, metadata.vocabulary, where
         )
-        errors |= {(batch, name): error for name, error in found.relative().items()}
+        carried |= _of(found)
         drawn += batch * sum(verify_generate.blocks(verify.STEPS, kind.steps))
         flips += excused
-    _judge(where, errors, kind.steps or verify.STEPS)
+        if kind.steps is None:
+            step |= _of(verify_generate.compare_steps(session, kind, model, batch))
+    steps = kind.steps or verify.STEPS
+    _judge(where, step, carried, steps)
     if kind.steps is None:
         verify_generate.check_one_run(session, kind, model, where)
-    return SiblingProof(errors, drawn, flips, kind.steps or verify.STEPS)
+    return SiblingProof(carried, step, drawn, flips, steps)
 
 
 def _prove_sequence(session: Any, reference: verify_sequence.Reference, where: str) -> SiblingProof:
-    errors: dict[tuple[int, str], float] = {}
+    step, carried = Found(), Found()
     for batch in verify.BATCHES:
-        found = verify_sequence.compare(session, reference, batch)
-        errors |= {(batch, name): error for name, error in found.relative().items()}
-    _judge(where, errors)
-    return SiblingProof(errors)
+        carried |= _of(verify_sequence.compare(session, reference, batch))
+        step |= _of(verify_sequence.compare_steps(session, reference, batch))
+    _judge(where, step, carried, verify.STEPS)
+    return SiblingProof(carried, step, steps=verify.STEPS)
 
 
-def _judge(where: str, errors: dict[tuple[int, str], float], steps: int = verify.STEPS) -> None:
-    within = f"within {steps} carried steps"
-    judge(where, within, errors, verify.CARRIED_TOLERANCE)
+def _of(errors: Errors) -> Found:
+    return {(errors.batch, name): error for name, error in errors.relative().items()}
+
+
+def _tensors(found: Found) -> list[str]:
+    return list(dict.fromkeys(name for _, name in found))
+
+
+def _judge(where: str, step: Found, carried: Found, steps: int) -> None:
+    judge(where, "after one step", step, verify.STEP_TOLERANCE)
+    judge(where, f"within {steps} carried steps", carried, verify.CARRIED_TOLERANCE)

@@ -1,19 +1,16 @@
-"""charlm: `Generator.stream`, as any user of the library calls it."""
+"""charlm's step loop: the step graph called for each character, sampled by `Sampler`.
 
-from charlm.benchmarks.cases.common import run_of
-from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
-from charlm.infer.generator import Generator
+What `Generator.stream` does where the model has no other graphs, for one text or for many.
+"""
+
+from charlm.benchmarks.cases.charlm_open import model_of, prompt_of
+from charlm.benchmarks.cases.stepping import run_of_steps
+from charlm.benchmarks.settings import CaseSettings, Run
+from charlm.infer.session import Stepper
 
 
 def prepare(settings: CaseSettings) -> Run:
-    """Open the model; the stream has no end and takes up where the last trial stopped."""
-    generator = Generator.open(settings.model, settings.provider, settings.threads)
-    return run_of(
-        generator.stream(
-            PROMPT,
-            length=0,
-            temperature=settings.temperature,
-            seed=settings.seed,
-            unknown="drop",
-        )
-    )
+    """Open the model and read the prompt."""
+    model = model_of(settings)
+    characters = list(model.metadata.vocabulary.characters)
+    return run_of_steps(Stepper(model, settings.batch), prompt_of(model), characters, settings)

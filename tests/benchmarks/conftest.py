@@ -1,5 +1,6 @@
 """A small random model file, what the cases derive from it, and a report with known numbers."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,19 @@ from charlm.benchmarks import artifacts
 from charlm.benchmarks.artifacts import ModelInfo
 from charlm.benchmarks.machine import Machine
 from charlm.benchmarks.processes import Flatness
-from charlm.benchmarks.report import CaseResult, LimitResult, ProcessResult, Report
+from charlm.benchmarks.report import Report
+from charlm.benchmarks.results import (
+    CaseResult,
+    FlipsResult,
+    LimitResult,
+    ProcessResult,
+    QualityResult,
+    SweepPoint,
+    SweepResult,
+    SweepSeries,
+)
 from charlm.benchmarks.settings import PROMPT, CaseSettings
+from charlm.benchmarks.work import MANY, ONE
 
 CHARACTERS = "".join(sorted(set(PROMPT)))
 
@@ -20,8 +32,10 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
     from charlm.data.normalise import NOTEBOOK
     from charlm.data.vocabulary import Vocabulary
-    from charlm.export import step_graph, weights
+    from charlm.export import generate_graph, step_graph, weights
+    from charlm.export.cell import FloatProducts
     from charlm.export.contract import Metadata
+    from charlm.export.contract_siblings import GENERATE, sibling_path
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 
@@ -39,14 +53,22 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         weights_sha256=weights.sha256(weights.from_torch(model)),
     )
     path = tmp_path_factory.mktemp("model") / "small.onnx"
-    path.write_bytes(step_graph.build(weights.from_torch(model), metadata))
+    laid_out = weights.from_torch(model)
+    path.write_bytes(step_graph.build(laid_out, metadata))
+    generate = generate_graph.build(FloatProducts(laid_out), metadata, GENERATE)
+    sibling_path(path, GENERATE).write_bytes(generate)
     return path
 
 
 @pytest.fixture(scope="session")
 def case_settings(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> CaseSettings:
     folder = tmp_path_factory.mktemp("artifacts")
-    artifacts.write(model_file, folder)
+    names = (artifacts.WEIGHTS, artifacts.WINDOW)
+    litert = importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")
+    if litert:
+        names += (artifacts.LITERT_STEP, artifacts.LITERT_PRODUCTS)
+    # In a process of its own, as always: TensorFlow warns of what pytest takes for an error.
+    artifacts.prepare(model_file, folder, names)
     return CaseSettings(str(model_file), str(folder))
 
 
@@ -64,9 +86,28 @@ def report() -> Report:
         rounds=3,
         trial_seconds=0.5,
         cases=(
-            CaseResult("keras_window", "notebook", "vector", (10.0, 20.0, 16.0), 8, 600 << 20),
-            CaseResult("torch_step", "Torch", "vector", skipped="torch is not installed"),
-            CaseResult("charlm_step", "charlm", "vector", (30e3, 40e3, 64e3), 20000, 64 << 20),
+            CaseResult(
+                "keras_window", "notebook", "vector", (10.0, 20.0, 16.0), 8, 600 << 20, job=ONE
+            ),
+            CaseResult("torch_step", "Torch", "vector", skipped="torch is <not> there", job=ONE),
+            CaseResult(
+                "charlm_step", "charlm", "vector", (30e3, 40e3, 44e3), 20000, 64 << 20, job=ONE
+            ),
+            CaseResult(
+                "charlm_generate", "charlm, 64 steps", "vector", (60e3, 88e3, 88e3), 20000,
+                64 << 20, job=ONE, use="charlm-gen",
+            ),
+            CaseResult(
+                "charlm_int8", "charlm, int8", "vector", (90e3, 120e3, 132e3), 20000, job=ONE,
+                use="charlm-gen --precision int8", precision="int8",
+            ),
+            CaseResult(
+                "litert_batch", "LiteRT, 64 texts", "product", (400e3, 404e3, 402e3), job=MANY
+            ),
+            CaseResult(
+                "charlm_batch", "charlm, 64 texts", "product", (300e3, 303e3, 201e3), job=MANY,
+                use="charlm-gen --samples 64", batch=64,
+            ),
         ),
         limits=(
             LimitResult("numpy_vector", "NumPy", "vector", (60e3, 50e3, 64e3), 19.0),
@@ -80,4 +121,35 @@ def report() -> Report:
         ),
         pair=("charlm_gen_100", "import_onnxruntime"),
         memory=Flatness(1_000_000, 66 << 20, 66 << 20, 999_000, 67 << 20),
-    )
+        sweeps=(
+            SweepResult(
+                "sweep_batch", "Speed against batch", "texts in one batch",
+                (
+                    SweepSeries("charlm_batch", "charlm", (
+                        SweepPoint("1", 1.0, (30e3, 33e3)), SweepPoint("64", 64.0, (300e3, 303e3)),
+                    )),
+                    SweepSeries("torch_batch", "Torch", (
+                        SweepPoint("1", 1.0, (10e3, 11e3)), SweepPoint("64", 64.0, (), "no memory"),
+                    )),
+                    SweepSeries("product", "limit, many texts", (
+                        SweepPoint("1", 1.0, (400e3,)), SweepPoint("64", 64.0, (400e3,)),
+                    )),
+                ),
+            ),
+            SweepResult(
+                "sweep_precision", "Speed against quality", "bits per character",
+                (
+                    SweepSeries("charlm_generate", "one text", (
+                        SweepPoint("float32", 1.99, (60e3,)), SweepPoint("int8", 1.995, (90e3,)),
+                        SweepPoint("fp16", None, (), "no such path"),
+                    )),
+                ),
+                logarithmic=False,
+            ),
+        ),
+        quality=(
+            QualityResult("float32", 1.99, 5000, "held-out.txt"),
+            QualityResult("int8", 1.995, 5000, "held-out.txt"),
+        ),
+        flips=(FlipsResult("step_64", "step loop, 64 texts", 1.0, 500_000, 2, 1, 1.5),),
+    )  # fmt: skip

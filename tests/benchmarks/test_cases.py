@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,14 +16,24 @@ import pytest
 
 from charlm.benchmarks import artifacts, limits, timing
 from charlm.benchmarks.lineup import CASES, LIMITS
+from charlm.benchmarks.plan import PARTS
 from charlm.benchmarks.settings import PROMPT, CaseFailedError, CaseSettings
+from charlm.benchmarks.sweeps import SWEEPS
 from charlm.benchmarks.worker import load
 
 torch = pytest.importorskip("torch")
-from charlm.benchmarks.cases import torch_window  # noqa: E402
+from charlm.benchmarks.cases import charlm_score, torch_window  # noqa: E402
 from charlm.benchmarks.cases.common import load_weights  # noqa: E402
 from charlm.benchmarks.cases.torch_model import torch_model  # noqa: E402
 
+COMPILED = """
+import json, sys
+from charlm.benchmarks.settings import CaseSettings
+from charlm.benchmarks.sweeps import SWEEPS
+from charlm.benchmarks.worker import load
+prepare = load("charlm.benchmarks.cases.torch_step")
+print(json.dumps(prepare(CaseSettings.from_json(sys.argv[1]))(60)))
+"""
 KERAS = """
 import json, sys
 import keras, numpy as np
@@ -89,33 +100,117 @@ def test_the_windows_draw_the_same_text(case_settings: CaseSettings) -> None:
     assert len(texts.pop()) == 60
 
 
-def test_the_step_loops_draw_the_same_text(case_settings: CaseSettings) -> None:
-    texts = {
-        load(f"charlm.benchmarks.cases.{name}")(case_settings)(60)
-        for name in ("torch_step", "charlm_step")
-    }
-    assert len(texts) == 1
-    assert len(texts.pop()) == 60
+def installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+LOOPS = [
+    ("charlm_stream", "step", True),
+    ("torch_step", "step", True),
+    ("openvino_step", "step", installed("openvino")),
+    ("litert_step", "step", installed("ai_edge_litert") and installed("tensorflow")),
+]
+
+
+@pytest.mark.parametrize(("name", "path", "there"), LOOPS)
+def test_the_step_loops_draw_the_same_text(
+    name: str, path: str, there: bool, case_settings: CaseSettings
+) -> None:
+    if not there:
+        pytest.skip("its library is not installed")
+    settings = replace(case_settings, path=path)
+    wanted = load("charlm.benchmarks.cases.charlm_step")(settings)(60)
+    assert len(wanted) == 60
+    assert load(f"charlm.benchmarks.cases.{name}")(settings)(60) == wanted
+
+
+@pytest.mark.parametrize(("name", "path", "there"), LOOPS[1:])
+def test_many_streams_of_other_libraries_draw_the_same_texts(
+    name: str, path: str, there: bool, case_settings: CaseSettings
+) -> None:
+    if not there:
+        pytest.skip("its library is not installed")
+    settings = replace(case_settings, path=path, batch=5)
+    wanted = load("charlm.benchmarks.cases.charlm_step")(settings)(30)
+    found = load(f"charlm.benchmarks.cases.{name}")(settings)(30)
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_the_compiled_step_draws_the_same_text(case_settings: CaseSettings) -> None:
+    settings = replace(case_settings, path="compiled")
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED, settings.to_json()],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    wanted = load("charlm.benchmarks.cases.charlm_step")(case_settings)(60)
+    assert json.loads(done.stdout.splitlines()[-1]) == wanted
+
+
+def test_without_a_compiler_the_compiled_step_is_skipped_with_the_reason(
+    case_settings: CaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(CaseFailedError, match=r"needs a C\+\+ compiler"):
+        load("charlm.benchmarks.cases.torch_step")(replace(case_settings, path="compiled"))
 
 
 def test_a_case_goes_on_where_its_last_trial_stopped(case_settings: CaseSettings) -> None:
-    prepare = load("charlm.benchmarks.cases.charlm_step")
-    run = prepare(case_settings)
-    assert run(7) + run(5) == prepare(case_settings)(12)
+    for name in ("charlm_step", "charlm_stream"):
+        prepare = load(f"charlm.benchmarks.cases.{name}")
+        run = prepare(case_settings)
+        assert run(7) + run(5) == prepare(case_settings)(12)
 
 
 def test_many_streams_begin_with_the_single_one(case_settings: CaseSettings) -> None:
-    steps: Any = load("charlm.benchmarks.cases.charlm_samples")(case_settings)(20)
-    single = load("charlm.benchmarks.cases.charlm_step")(case_settings)(20)
+    prepare = load("charlm.benchmarks.cases.charlm_step")
+    steps: Any = prepare(replace(case_settings, batch=6))(20)
     characters = sorted(set(PROMPT))
-    assert "".join(characters[step[0]] for step in steps) == single
-    assert all(step.shape == (64,) for step in steps)
+    assert "".join(characters[step[0]] for step in steps) == prepare(case_settings)(20)
+    assert all(step.shape == (6,) for step in steps)
+
+
+@pytest.mark.parametrize("path", ["step", "generate"])
+def test_every_path_draws_what_the_step_loop_draws(path: str, case_settings: CaseSettings) -> None:
+    settings = replace(case_settings, path=path, batch=3, steps=8)
+    run = load("charlm.benchmarks.cases.charlm_engine")(settings)
+    found = np.concatenate([run(20), run(9)], axis=1)
+    wanted = load("charlm.benchmarks.cases.charlm_step")(replace(settings, path="step"))(29)
+    np.testing.assert_array_equal(found, np.array(wanted).T)
+
+
+def test_a_path_without_its_graph_is_named(case_settings: CaseSettings) -> None:
+    prepare = load("charlm.benchmarks.cases.charlm_engine")
+    with pytest.raises(CaseFailedError, match="no generate-int8 graph beside it"):
+        prepare(replace(case_settings, path="generate", precision="int8"))
+    with pytest.raises(CaseFailedError, match="charlm has no step path in fp16"):
+        prepare(replace(case_settings, precision="fp16"))
+
+
+def test_a_batch_draws_as_many_characters_as_it_is_asked_for(case_settings: CaseSettings) -> None:
+    outcomes: Any = load("charlm.benchmarks.cases.charlm_batch")(replace(case_settings, batch=4))(
+        30
+    )
+    single = load("charlm.benchmarks.cases.charlm_step")(case_settings)(30)
+    assert [len(outcome.text) for outcome in outcomes] == [30] * 4
+    assert outcomes[0].text == single
+
+
+@pytest.mark.parametrize("count", [1, 20, 99, 100, 101, 250])
+def test_scoring_takes_the_characters_it_is_asked_for(
+    count: int, case_settings: CaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charlm_score, "LENGTH", 100)
+    found: Any = charlm_score.prepare(case_settings)(count)
+    assert found.characters == count
 
 
 @pytest.mark.parametrize("bound", LIMITS, ids=lambda bound: bound.name)
 def test_every_limit_runs(
     bound: Any, case_settings: CaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if bound.slow and not (installed("ai_edge_litert") and installed("tensorflow")):
+        pytest.skip("its library is not installed")
     monkeypatch.setattr(limits, "SIDE", 8)
     assert load(bound.target)(case_settings)(2)
 
@@ -128,7 +223,7 @@ def test_a_characters_arithmetic() -> None:
 
 
 def test_names_are_distinct() -> None:
-    names = [each.name for each in (*CASES, *LIMITS)]
+    names = [each.name for each in (*CASES, *LIMITS, *SWEEPS)] + list(PARTS)
     assert len(set(names)) == len(names)
 
 
@@ -146,6 +241,6 @@ def test_without_tensorflow_the_notebook_is_skipped_with_the_reason(
 def test_what_could_not_be_made_is_named_with_the_reason(
     case_settings: CaseSettings, tmp_path: Path
 ) -> None:
-    (tmp_path / "failure.txt").write_text("onnx is not installed", encoding="utf-8")
-    with pytest.raises(CaseFailedError, match=r"window\.onnx: onnx is not installed"):
+    (tmp_path / "window.onnx.reason").write_text("onnx is not installed", encoding="utf-8")
+    with pytest.raises(CaseFailedError, match=r"^onnx is not installed$"):
         replace(case_settings, artifacts=str(tmp_path)).artifact(artifacts.WINDOW)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from charlm.benchmarks import cli, markdown, suite
+from charlm.benchmarks import cli, markdown
 from charlm.benchmarks import report as reports
+from charlm.benchmarks.plan import Plan
 from charlm.benchmarks.report import Report
 from charlm.data import console
 from charlm.data.errors import SettingsError
@@ -18,7 +19,17 @@ def bench(*arguments: object) -> int:
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("--help") == 0
     shown = capsys.readouterr().out
-    for option in ("--out", "--model", "--rounds", "--only", "--quick", "--provider", "--table"):
+    for option in (
+        "--out",
+        "--model",
+        "--rounds",
+        "--only",
+        "--quick",
+        "--provider",
+        "--table",
+        "--render",
+        "--text",
+    ):
         assert option in shown
     assert "Example: charlm-bench" in shown
 
@@ -48,6 +59,7 @@ def test_a_table_of_something_else_is_one_line(
         (("--provider", "tpu"), "--provider is cpu or cuda, not 'tpu'"),
         (("--rounds", "0"), "at least 1"),
         (("--model", "absent.onnx"), "absent.onnx: no such file"),
+        (("--text", "absent.txt"), "--text absent.txt: no such file"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -60,19 +72,33 @@ def test_mistakes_are_one_line(
 
 
 def test_cuda_cases_belong_to_the_cuda_provider(model_file: Path) -> None:
-    plain = [case.name for case in suite.Plan(model_file).cases()]
-    cuda = [case.name for case in suite.Plan(model_file, provider="cuda").cases()]
-    assert [name for name in cuda if name not in plain] == [
-        "charlm_step_cuda",
-        "charlm_samples_cuda",
-    ]
-    only = suite.Plan(model_file, only=("charlm_step",))
+    plain = [case.name for case in Plan(model_file).cases()]
+    cuda = [case.name for case in Plan(model_file, provider="cuda").cases()]
+    more = [name for name in cuda if name not in plain]
+    assert more
+    assert all("_cuda" in name for name in more)
+    assert not any("_cuda" in name for name in plain)
+    only = Plan(model_file, only=("charlm_step",))
     assert [case.name for case in only.cases()] == ["charlm_step"]
+
+
+def test_render_makes_the_page_of_a_report_again(
+    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "report.json"
+    path.write_text(report.to_json(), encoding="utf-8")
+    assert bench("--render", path, "--out", tmp_path / "again") == 0
+    assert reports.load(tmp_path / "again" / "report.json") == report
+    page = (tmp_path / "again" / "report.html").read_bytes()
+    assert bench("--render", path) == 0
+    assert (tmp_path / "report.html").read_bytes() == page
+    assert "report.html" in capsys.readouterr().err
 
 
 def test_rounds_below_one_are_refused(model_file: Path) -> None:
     with pytest.raises(SettingsError, match="at least 1"):
-        suite.Plan(model_file, rounds=0)
+        Plan(model_file, rounds=0)
 
 
 def test_a_small_run_writes_its_report_and_prints_the_table(
@@ -80,7 +106,7 @@ def test_a_small_run_writes_its_report_and_prints_the_table(
 ) -> None:
     pytest.importorskip("matplotlib")
     out = tmp_path / "report"
-    names = ("charlm_step", "charlm_step_cuda", "onnx_window")
+    names = ("charlm_step", "charlm_step_cuda", "onnx_window", "flips")
     chosen = [word for name in names for word in ("--only", name)]
     assert bench("--quick", "--model", model_file, "--out", out, *chosen) == 0
     shown = capsys.readouterr()
@@ -89,6 +115,8 @@ def test_a_small_run_writes_its_report_and_prints_the_table(
     assert "round 1 of 2" in shown.err
     assert [case.name for case in found.cases] == ["onnx_window", "charlm_step", "charlm_step_cuda"]
     assert [len(case.rates) for case in found.cases[:2]] == [2, 2]
+    assert {each.flips for each in found.flips} == {0}
+    assert {each.skipped for each in found.flips} == {None}
     gpu = found.cases[2]
     assert gpu.rates or (gpu.skipped or "").startswith("--provider cuda can't run here")
     for file in out.iterdir():

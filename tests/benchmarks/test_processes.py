@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.benchmarks import lineup, memory, pinning, processes
+from charlm.benchmarks import memory, pinning, process_lineup, processes
 from charlm.benchmarks.processes import Process, python
 from charlm.benchmarks.settings import CaseFailedError, CaseSettings
 
@@ -62,8 +62,8 @@ def test_memory_of_a_long_text_is_watched_to_its_end(case_settings: CaseSettings
 def test_the_first_characters_process_writes_one(case_settings: CaseSettings) -> None:
     found = [
         processes.run_once(process)
-        for process in lineup.whole_processes(case_settings, cuda=False)
-        if process.case in ("charlm_step", "torch_step")
+        for process in process_lineup.whole_processes(case_settings, cuda=False)
+        if process.case in ("charlm_stream", "torch_step")
     ]
     assert len(found) == 2
     assert all(once.first_byte is not None for once in found)

@@ -80,8 +80,8 @@ def test_right_graphs_are_proven(
     proofs = prove_siblings(graphs, model, metadata, NAMES)
     read, drawn = proofs[SEQUENCE_FP16], proofs[UNROLLED_FP16]
     assert 1e-5 < max(read.errors.values()) < verify_half.STEP_TOLERANCE  # type: ignore[union-attr]
-    assert "beside Torch's float32 (allowed 1e-02)" in read.line()
-    assert "beside the graph that reads in fp16 (allowed 1e-04)" in drawn.line()
+    assert "beside Torch's float32 (allowed 1e-02)" in read.lines()[0]
+    assert "beside the graph that reads in fp16 (allowed 1e-04)" in drawn.lines()[0]
 
 
 def altered(content: bytes, name: str, change: Callable[[Any], Any]) -> bytes:
@@ -151,7 +151,7 @@ def test_the_proof_of_an_unrolled_graph_finds_a_wrong_array(parts: Parts) -> Non
     model, laid_out, metadata = parts
     right = build_siblings(laid_out, metadata, [UNROLLED])
     proof = prove_siblings(right, model, metadata, NAMES)[UNROLLED]
-    assert "32 carried steps" in proof.line()
+    assert "32 carried steps" in proof.lines()[0]
     for name in ("table", "weights_0", "weights_1", "bias_1", "head"):
         wrong = {UNROLLED: altered(right[UNROLLED], name, shifted)}
         with pytest.raises(ExportError):

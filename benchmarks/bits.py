@@ -1,0 +1,79 @@
+"""What each precision costs in quality: bits per character of a held-out text.
+
+`python -m charlm.benchmarks.bits SETTINGS TEXT CHARACTERS` scores the start of a text with the
+precision of the settings, in a process of its own, and prints what came of it as JSON.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from charlm.benchmarks import apart
+from charlm.benchmarks.results import QualityResult
+from charlm.benchmarks.settings import CaseFailedError, CaseSettings
+from charlm.benchmarks.spread import significant
+
+DIGITS = 6
+
+
+def measure(
+    precisions: Iterable[str], settings: CaseSettings, text: Path, characters: int
+) -> tuple[QualityResult, ...]:
+    """Score a text at each precision.
+
+    Args:
+        precisions: which.
+        settings: of the run.
+        text: the file.
+        characters: how many of it at most.
+    """
+    return tuple(
+        _measure(replace(settings, precision=each), text, characters) for each in precisions
+    )
+
+
+def score(settings: CaseSettings, text: Path, characters: int) -> QualityResult:
+    """Score the start of a text, in this process.
+
+    Characters that the model does not know are left out.
+
+    Raises:
+        CharlmError: the text can't be read, or there is no such precision.
+    """
+    from charlm.benchmarks.cases.charlm_open import model_of
+    from charlm.data.corpus import read_files
+    from charlm.infer.score import Scorer
+
+    if settings.precision != "float32":
+        raise CaseFailedError(f"charlm does not score in {settings.precision}")
+    scorer = Scorer(model_of(settings), "drop")
+    found = scorer.score(_first(read_files([text]), characters), text.name)
+    bits = significant(found.bits_per_character, DIGITS)
+    return QualityResult(settings.precision, bits, found.characters, text.name)
+
+
+def _measure(settings: CaseSettings, text: Path, characters: int) -> QualityResult:
+    try:
+        found = apart.ask("bits", settings.to_json(), text, characters, threads=settings.threads)
+    except CaseFailedError as problem:
+        return QualityResult(settings.precision, text=text.name, skipped=str(problem))
+    return QualityResult(**found)
+
+
+def _first(chunks: Iterable[str], characters: int) -> Iterator[str]:
+    for chunk in chunks:
+        if characters <= 0:
+            return
+        yield chunk[:characters]
+        characters -= len(chunk)
+
+
+def main(settings: str, text: str, characters: str) -> int:
+    """Score, and print what came of it; the exit code."""
+    told = CaseSettings.from_json(settings)
+    return apart.answer(lambda: asdict(score(told, Path(text), int(characters))))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,24 @@
+"""charlm with many texts: `Generator.batch`, as any user of the library calls it."""
+
+from charlm.benchmarks.cases.charlm_open import generator_of
+from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
+from charlm.infer.choose import Work
+from charlm.infer.requests import Request
+from charlm.infer.results import Outcome
+
+
+def prepare(settings: CaseSettings) -> Run:
+    """Open the model; a unit is one character of each text, all of them begun anew each time."""
+    generator = generator_of(settings)
+
+    def run(count: int) -> list[Outcome]:
+        requests = (
+            Request(
+                PROMPT, count, settings.temperature, settings.seed, stream, unknown="drop"
+            )
+            for stream in range(settings.batch)
+        )  # fmt: skip
+        work = Work(settings.batch, count)
+        return list(generator.batch(requests, width=settings.batch, work=work))
+
+    return run

@@ -1,0 +1,45 @@
+"""charlm's paths by name, as engines: what the cases of one path run, and what flips compares."""
+
+from charlm.benchmarks.settings import CaseFailedError
+from charlm.infer import choose
+from charlm.infer.artifact import Model
+from charlm.infer.engine import Engine, Primed, StepEngine
+from charlm.infer.paths import engine_of
+from charlm.infer.session import Stepper
+
+STEP = "step"  # a call of the step graph for each character
+GENERATE = "generate"  # a call of a generate graph for many
+
+
+def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine:
+    """The engine of a path.
+
+    Args:
+        path: one of the above.
+        precision: of its products.
+        model: an open step graph, with its siblings beside it.
+        threads: that it may use.
+
+    Raises:
+        CaseFailedError: there is no such path, or the model lacks the graph for it.
+        ModelFileError: that graph is damaged, or of other weights.
+    """
+    if (path, precision) == (STEP, "float32"):
+        return StepEngine(model)
+    if path != GENERATE or precision not in ("float32", "int8"):
+        raise CaseFailedError(f"charlm has no {path} path in {precision}")
+    kind = choose.generate_kind(model.siblings, precision, streams=1)
+    if kind not in model.siblings:
+        raise CaseFailedError(f"the model has no {kind.name} graph beside it: export it again")
+    block = choose.LONGEST_BLOCK_ALONE  # the caller asks for blocks as long as it likes
+    return engine_of(model, choose.Plan(choose.BLOCKS, precision, threads, block, ()))
+
+
+def primed(model: Model, prompt: list[int], streams: int) -> Primed:
+    """So many streams that have all read one prompt, token ids, one at a time."""
+    stepper = Stepper(model, batch=1)
+    for token in prompt:
+        stepper.token[0] = token
+        stepper.step()
+    h, c = stepper.state()
+    return Primed(h, c, stepper.logits.copy()).take([0] * streams)

@@ -1,0 +1,241 @@
+"""A model and its siblings as files: one set, whatever stood there before and whatever fails."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from charlm.data import console
+from charlm.export import contract_siblings, siblings, verify
+from charlm.export.cli import app
+from charlm.export.contract import KEY_WEIGHTS
+from charlm.export.contract_siblings import GENERATE, INT8
+from charlm.export.stale import present, stale
+from charlm.train.model import CharLSTM
+
+Make = Callable[..., CharLSTM]
+Export = Callable[..., tuple[int, list[str]]]
+
+SIBLINGS = {
+    f"model.{name}.onnx" for name in ("generate", "generate-filtered", "sequence", "sequence-batch")
+}
+SET = {"model.onnx", "model.json", *SIBLINGS}
+
+
+@pytest.fixture
+def export(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    write_run: Callable[[Path, CharLSTM], Path],
+    make_model: Make,
+) -> Export:
+    """Runs `charlm-export` in a folder with two runs: its exit code, and its lines on stderr."""
+    monkeypatch.setattr(verify, "STEPS", 30)
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("runs/first"), make_model())
+    write_run(Path("runs/second"), make_model(seed=1))
+
+    def run(*arguments: object) -> tuple[int, list[str]]:
+        capsys.readouterr()
+        code = console.exit_code(app, "charlm-export", [str(given) for given in arguments])
+        return code, capsys.readouterr().err.splitlines()
+
+    return run
+
+
+def files() -> set[str]:
+    return {path.name for path in Path().iterdir()} - {"runs"}
+
+
+def contents() -> dict[str, bytes]:
+    return {name: Path(name).read_bytes() for name in files()}
+
+
+def hash_of(name: str) -> str:
+    entries = onnx.load_model(name).metadata_props
+    return next(str(entry.value) for entry in entries if entry.key == KEY_WEIGHTS)
+
+
+def refused(answer: tuple[int, list[str]], *, saying: str) -> None:
+    code, lines = answer
+    assert code == 2
+    assert len(lines) == 1, lines
+    assert saying in lines[0]
+
+
+def test_an_export_replaces_the_whole_set(export: Export) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    before = hash_of("model.onnx")
+    assert export("model.onnx", "--run", "runs/second")[0] == 0
+    assert files() == SET
+    hashes = {hash_of(name) for name in SET - {"model.json"}}
+    assert len(hashes) == 1
+    assert hashes != {before}
+
+
+def test_no_stale_sibling_stays_beside_a_new_model(export: Export) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    Path("model.generate-int8.onnx").write_bytes(Path("model.generate.onnx").read_bytes())
+    Path("model.unrolled.onnx").write_bytes(b"cut short")
+    Path("model.other.onnx").write_bytes(b"the user's own")
+    assert export("model.onnx", "--run", "runs/second", "--no-siblings")[0] == 0
+    assert files() == {"model.onnx", "model.json", "model.other.onnx"}
+
+
+def test_siblings_of_the_same_weights_stay(export: Export) -> None:
+    """A smaller precision that was made before is as good as it was."""
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    Path("model.generate-int8.onnx").write_bytes(Path("model.generate.onnx").read_bytes())
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    assert files() == {*SET, "model.generate-int8.onnx"}
+
+
+def test_without_siblings(export: Export) -> None:
+    code, lines = export("model.onnx", "--run", "runs/first", "--no-siblings")
+    assert code == 0
+    assert files() == {"model.onnx", "model.json"}
+    assert len(lines) == 4
+
+
+def test_siblings_of_a_model_that_has_none(export: Export) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    wanted = contents()
+    for name in (*SIBLINGS, "model.json"):
+        Path(name).unlink()
+    Path("model.sequence.onnx").write_bytes(b"stale")
+    Path("model.unrolled.onnx").write_bytes(b"stale")
+    written = Path("model.onnx").stat().st_mtime_ns
+    code, lines = export("--siblings-of", "model.onnx")
+    assert code == 0
+    assert lines[0] == "model.onnx: proven against the weights it carries"
+    assert sum(line.startswith("model.") and " bytes" in line for line in lines) == 4
+    assert lines[-1] == "next: charlm-gen --model model.onnx 'Once upon a time'"
+    assert contents() == {name: wanted[name] for name in SET - {"model.json"}}
+    assert Path("model.onnx").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (["--siblings-of", "none.onnx"], "can't read none.onnx: no such file"),
+        (["--siblings-of", "model.generate.onnx"], "not a step graph"),
+        (["--siblings-of", "model.onnx", "--run", "runs/first"], "leave out --run"),
+        (["--siblings-of", "model.onnx", "--no-siblings"], "leave out --no-siblings"),
+        (["--siblings-of", "model.onnx", "--verify-only", "model.onnx"], "name one file"),
+        (["model.onnx", "--siblings-of", "model.onnx"], "name one file"),
+    ],
+)
+def test_mistakes_with_siblings_of(export: Export, arguments: list[str], saying: str) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    before = contents()
+    refused(export(*arguments), saying=saying)
+    assert contents() == before
+
+
+@pytest.mark.parametrize("command", [["model.onnx"], ["--siblings-of", "model.onnx"]])
+def test_a_siblings_failed_proof_leaves_everything_as_it_was(
+    export: Export, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    before = contents()
+    real = siblings.BUILDERS[contract_siblings.SEQUENCE]
+
+    def wrong(*given: object) -> bytes:
+        proto = onnx.load_model_from_string(real(*given))  # type: ignore[arg-type]
+        (tensor,) = (t for t in proto.graph.initializer if t.name == "head_bias")
+        changed = numpy_helper.to_array(tensor) + 1
+        changed[0] -= 2
+        tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
+        return bytes(proto.SerializeToString())
+
+    monkeypatch.setitem(siblings.BUILDERS, contract_siblings.SEQUENCE, wrong)
+    given = [*command, *(["--run", "runs/second"] if command == ["model.onnx"] else [])]
+    refused(export(*given), saying="model.sequence.onnx does not equal the Torch model: ")
+    assert contents() == before
+    if command == ["model.onnx"]:
+        refused(export("new.onnx", "--run", "runs/first"), saying="new.sequence.onnx does not")
+        assert contents() == before
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 5])
+def test_a_full_disk_leaves_everything_as_it_was(
+    export: Export, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    before = contents()
+    calls: list[int] = []
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > after:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    answer = export("model.onnx", "--run", "runs/second")
+    refused(answer, saying="can't write model.onnx: no space left on device")
+    assert contents() == before
+
+
+def test_a_folder_with_a_siblings_name(export: Export) -> None:
+    Path("model.sequence.onnx").mkdir()
+    refused(export("model.onnx", "--run", "runs/first"), saying="is a directory")
+    assert files() == {"model.sequence.onnx"}
+
+
+def test_verify_only_proves_the_siblings_that_are_there(export: Export) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    Path("model.sequence.onnx").unlink()
+    code, lines = export("--verify-only", "model.onnx", "--run", "runs/first")
+    assert code == 0
+    shown = {line.split(":")[0] for line in lines if line.startswith("model.")}
+    assert shown == SET - {"model.json", "model.sequence.onnx"}
+
+
+def test_verify_only_refuses_a_sibling_of_other_weights(export: Export) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    assert export("other.onnx", "--run", "runs/second")[0] == 0
+    Path("other.generate.onnx").replace("model.generate.onnx")
+    refused(
+        export("--verify-only", "model.onnx"),
+        saying="model.generate.onnx: made from other weights than the model beside it",
+    )
+
+
+def test_verify_only_finds_a_sibling_that_only_says_that_it_is_of_these_weights(
+    export: Export,
+) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    assert export("other.onnx", "--run", "runs/second")[0] == 0
+    proto = onnx.load_model("other.generate.onnx")
+    kept = {entry.key: entry.value for entry in proto.metadata_props}
+    helper.set_model_props(proto, kept | {KEY_WEIGHTS: hash_of("model.onnx")})
+    onnx.save_model(proto, "model.generate.onnx")
+    refused(export("--verify-only", "model.onnx"), saying="model.generate.onnx does not ")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
+def test_verify_only_refuses_a_sibling_cut_short(export: Export, share: float) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    content = Path("model.generate.onnx").read_bytes()
+    Path("model.generate.onnx").write_bytes(content[: int(len(content) * share)])
+    refused(export("--verify-only", "model.onnx"), saying="model.generate.onnx: ")
+
+
+def test_what_is_present_and_what_is_stale(export: Export) -> None:
+    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    model, digest = Path("model.onnx"), hash_of("model.onnx")
+    assert {path.name for path in present(model).values()} == SIBLINGS
+    assert stale(model, digest) == []
+    assert {path.name for path in stale(model, "0" * 64)} == SIBLINGS
+    contract_siblings.sibling_path(model, INT8).write_bytes(b"")
+    contract_siblings.sibling_path(model, GENERATE).write_bytes(b"\xff" * 9)
+    assert {path.name for path in stale(model, digest)} == {
+        "model.generate.onnx",
+        "model.generate-int8.onnx",
+    }
