@@ -137,7 +137,11 @@ def read_files(paths: Iterable[Path], encoding: str = "utf-8", digest: Any = Non
 
 
 def read_text(
-    file: io.BufferedIOBase | Any, encoding: str, name: str, digest: Any = None
+    file: io.BufferedIOBase | Any,
+    encoding: str,
+    name: str,
+    digest: Any = None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[str]:
     """Decode a binary file in chunks: a byte-order mark goes, CRLF and CR become LF.
 
@@ -146,6 +150,7 @@ def read_text(
         encoding: any encoding that Python knows.
         name: the file's name, for messages.
         digest: a hashlib object that is fed the bytes as they were read.
+        chunk_bytes: how much is read at a time.
 
     Raises:
         CorpusError: a byte that `encoding` does not allow, or a NUL, with its position.
@@ -155,7 +160,7 @@ def read_text(
     position = 0
     at_start = True
     while True:
-        block = file.read(CHUNK_BYTES)
+        block = file.read(chunk_bytes)
         if digest is not None:
             digest.update(block)
         before = decoder.getstate()

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from charlm.data.errors import ModelFileError, SettingsError
+from charlm.data.errors import ModelFileError
 from charlm.data.extras import require_onnxruntime
 from charlm.export import contract
 from charlm.export.contract import Metadata
 from charlm.infer import providers
+from charlm.infer.cores import check_threads
 from charlm.infer.runtime import session_options, start
 from charlm.infer.siblings import Siblings
 
-MAX_THREADS = 256  # more is a slip of the hand
 # A step of a model whose weights fit into one core's cache is over before a second thread has
 # woken up; one thread was faster up to here on two cores.
 SINGLE_THREAD_BYTES = 4 << 20
@@ -58,8 +58,7 @@ def open_model(
         MissingExtraError: ONNX Runtime is not installed, or installed twice.
         SettingsError: an unknown provider, or threads out of range.
     """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise SettingsError(f"--threads is from 1 to {MAX_THREADS}, not {threads}")
+    check_threads(threads)
     content, where = contract.read_model_bytes(path), str(path)
     runtime = require_onnxruntime()
     threads = threads or _threads_for(len(content))

@@ -26,6 +26,8 @@ STEP, BLOCKS, DEVICE_BLOCKS = "step loop", "blocks", "blocks on the device"
 WAYS = {"steps": STEP, "blocks": BLOCKS}
 # Opening the graph of many steps takes 3 ms; a character by it saves 5 µs alone, 0.4 among many.
 WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
+# Opening the graph that reads whole texts takes 2 to 3 ms; a character by it saves 5 µs.
+WORTH_SEQUENCE = 600
 # The LSTM's products by com.microsoft ops are slower than ONNX's own below so many streams.
 WORTH_ORT_OPS = 8
 LONGEST_BLOCK_ALONE = 256  # 2.5 ms: past it nothing is gained, and a reader would see text jump

@@ -1,19 +1,21 @@
-"""How well a model predicts a text: bits per character, with the state carried throughout."""
+"""How well a model predicts a text: bits per character, with the state carried throughout.
+
+Here one text, exactly; `score_batch` has many texts side by side, `score_segments` one text cut up.
+"""
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.errors import CorpusError, ModelFileError, VocabularyError
+from charlm.data.errors import CorpusError, ModelFileError
 from charlm.data.vocabulary import Unknown
 from charlm.infer.artifact import Model
-from charlm.infer.session import Stepper
-
-CHUNK = 4096  # characters whose logits are held at once
+from charlm.infer.score_text import TokenText, check_unknown
+from charlm.infer.sequence import open_sequence, run_length
 
 
 @dataclass(frozen=True)
@@ -43,20 +45,52 @@ class Score:
         return Score(self.characters + other.characters, self.bits + other.bits)
 
 
+def checked(score: Score, where: str) -> Score:
+    """The same score, if there is one.
+
+    Raises:
+        CorpusError: fewer than two characters: nothing to predict.
+        ModelFileError: the model's weights are damaged.
+    """
+    if score.characters == 0:
+        raise CorpusError(f"{where}: too short to score: it takes at least two characters")
+    if not math.isfinite(score.bits):
+        raise ModelFileError("the model gives logits that are not finite: its weights are damaged")
+    return score
+
+
+def bits(log_probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """-log2 of each probability whose natural logarithm is given, in the same shape."""
+    return log_probability.astype(np.float64) / -math.log(2)
+
+
 class Scorer:
     """Scores texts with one model, each from a zero state, in constant memory.
+
+    The characters of a run are the same however the text arrives, so the result is, bit by bit.
 
     Args:
         model: an open model.
         unknown: what becomes of characters that the model does not know (see `Vocabulary`).
+        precision: of the graph that reads the text.
+        threads: CPU threads of one text; more than one helps models far beyond a core's cache.
+
+    Raises:
+        VocabularyError: the model does not know the character `unknown` either.
+        SettingsError: the model has no graph of that precision.
+        ModelFileError: a graph beside the model is damaged or of other weights.
     """
 
-    def __init__(self, model: Model, unknown: Unknown = "error") -> None:
-        if unknown not in ("error", "drop"):
-            model.metadata.vocabulary.id_of(unknown)
+    def __init__(
+        self,
+        model: Model,
+        unknown: Unknown = "error",
+        precision: str = "float32",
+        threads: int = 1,
+    ) -> None:
+        check_unknown(model.metadata, unknown)
         self.model, self.unknown = model, unknown
-        self.stepper = Stepper(model, batch=1)
-        self.logits = np.empty((CHUNK, len(model.metadata.vocabulary)), dtype=np.float32)
+        self._sequence = open_sequence(model, 1, precision, threads)
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> Score:
         """Score a text that arrives in chunks, normalised here as the corpus was.
@@ -70,53 +104,14 @@ class Scorer:
             CorpusError: fewer than two characters: nothing to predict.
             ModelFileError: the model's weights are damaged.
         """
-        h, c = self.stepper.state()
-        self.stepper.set_state(np.zeros_like(h), np.zeros_like(c))
-        characters, bits, last = 0, 0.0, -1
-        for ids in self._encoded(chunks, where):
-            if len(ids) == 0:
-                continue
-            if last >= 0:
-                ids = np.concatenate(([last], ids))
-            for start in range(0, len(ids) - 1, CHUNK):
-                bits += self._bits(ids[start : start + CHUNK + 1])
-            characters += len(ids) - 1
-            last = int(ids[-1])
-        if characters == 0:
-            raise CorpusError(f"{where}: too short to score: it takes at least two characters")
-        if not math.isfinite(bits):
-            raise ModelFileError(
-                "the model gives logits that are not finite: its weights are damaged"
-            )
-        return Score(characters, bits)
-
-    def _encoded(self, chunks: Iterable[str], where: str) -> Iterator[npt.NDArray[np.int64]]:
-        """Token ids of the normalised text, in chunks."""
-        vocabulary, before = self.model.metadata.vocabulary, 0
-        for text in self.model.metadata.normalisation.stream(chunks):
-            try:
-                ids = vocabulary.encode(text, self.unknown)
-            except VocabularyError as problem:
-                known = set(vocabulary.characters)
-                index = next(place for place, c in enumerate(text) if c not in known)
-                raise VocabularyError(
-                    f"{where}: character {text[index]!r} (U+{ord(text[index]):04X}) at position "
-                    f"{before + index} is not one of the "
-                    f"model's {len(vocabulary)} characters; --unknown drop leaves it out"
-                ) from problem
-            before += len(text)
-            yield ids.astype(np.int64)
-
-    def _bits(self, ids: npt.NDArray[np.int64]) -> float:
-        """Bits that `ids[1:]` cost, each after those before it; the state moves on."""
-        stepper, count = self.stepper, len(ids) - 1
-        token, step, row = stepper.token, stepper.step, stepper.logits[0]
-        logits = self.logits[:count]
-        for index, value in enumerate(ids[:-1].tolist()):
-            token[0] = value
-            step()
-            logits[index] = row
-        wide = logits.astype(np.float64)
-        wide -= wide.max(axis=1, keepdims=True)
-        chosen = wide[np.arange(count), ids[1:]]
-        return float((np.log(np.exp(wide).sum(axis=1)) - chosen).sum() / math.log(2))
+        metadata = self.model.metadata
+        text = TokenText(chunks, where, metadata, self.unknown)
+        longest = run_length(1, metadata)
+        h = c = np.zeros((1, metadata.layers, metadata.hidden), dtype=np.float32)
+        found = Score(0, 0.0)
+        while (count := text.have(longest)) > 0:
+            ids = text.take(count)[None].astype(np.int64)
+            read = self._sequence.run(ids[:, :-1], ids[:, 1:], h, c)
+            h, c = read.h, read.c
+            found += Score(count, float(bits(read.log_probability).sum()))
+        return checked(found, where)

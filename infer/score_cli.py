@@ -1,18 +1,13 @@
 """`charlm-score`: parse, score, print."""
 
-import json
-from functools import reduce
-from operator import add
+import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from charlm.data import console
 from charlm.infer import options
-
-if TYPE_CHECKING:
-    from charlm.infer.score import Score
 
 app = console.make_app()
 
@@ -23,11 +18,31 @@ def score(
         list[Path], typer.Argument(metavar="FILE...", help="Text files; - is standard input.")
     ],
     model: options.ModelFile = None,
+    parallel: Annotated[
+        bool, typer.Option("--parallel", help="Cut each text into segments, scored side by side.")
+    ] = False,
+    segments: Annotated[
+        int | None,
+        typer.Option(help="With --parallel: side by side.", show_default="64 a thread"),
+    ] = None,
+    warm_up: Annotated[
+        int | None,
+        typer.Option(
+            help="With --parallel: characters that a segment reads before its own.",
+            show_default="256",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8",
     unknown: options.Unknown = "error",
+    precision: Annotated[
+        str, typer.Option(help="float32, or int8 or fp16 where the model has such a graph.")
+    ] = "float32",
     provider: options.Provider = "auto",
-    threads: options.Threads = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Batches of texts or segments side by side.", show_default="all cores"),
+    ] = None,
     tf32: options.Tf32 = False,
     debug: console.Debug = False,
     version: console.Version = False,
@@ -35,51 +50,34 @@ def score(
     """Bits per character and perplexity of texts under a model.
 
     Each file is one text, read from a zero state; its first character is read, not predicted.
+    One file is scored at the speed of one stream, exactly; several files, or the segments of
+    --parallel, fill the cores. What is wrong with one of several files is a line on stderr, and
+    the exit code is 2; the others are scored.
 
     Example: charlm-score book.txt --model model.onnx
     """
     del debug, version
-    from charlm.infer import output, shipped
+    from charlm.data.corpus import read_text
+    from charlm.infer import output, score_output, shipped
     from charlm.infer.artifact import open_model
-    from charlm.infer.score import Scorer
-    from charlm.infer.score_progress import read_with_progress
+    from charlm.infer.cores import check_threads, usable_cores
 
+    check_threads(threads)
+    for _ in read_text(io.BytesIO(), encoding, ""):  # an unknown one, once and not for each file
+        pass
+    job = score_output.Job(
+        files, encoding=encoding, unknown=unknown, precision=precision,
+        threads=threads or usable_cores(), parallel=parallel, segments=segments, warm_up=warm_up,
+        as_json=as_json,
+    )  # fmt: skip
     path = model or shipped.default_model()
     with output.text_output() as out:
-        opened = open_model(path, provider, threads, tf32=tf32)
+        # Threads inside the operators are for a single text and a large model.
+        opened = open_model(path, provider, threads if job.alone else 1, tf32=tf32)
         console.say(f"charlm-score: {shipped.describe(path)}, {opened.device}")
-        scorer = Scorer(opened, unknown)
-        scores: list[Score] = []
-        for file in files:
-            scores.append(scorer.score(read_with_progress(file, encoding), str(file)))
-            if not as_json:
-                out.write(_line(str(file), scores[-1]) + "\n")
-                out.flush()
-        total = reduce(add, scores)
-        if as_json:
-            listed = [
-                {"file": str(file), **_fields(each)}
-                for file, each in zip(files, scores, strict=True)
-            ]
-            out.write(json.dumps({"files": listed, "total": _fields(total)}) + "\n")
-        elif len(scores) > 1:
-            out.write(_line("total", total) + "\n")
-
-
-def _line(name: str, found: "Score") -> str:
-    return (
-        f"{name}: {found.bits_per_character:.4f} bits/char, "
-        f"perplexity {found.perplexity:.3f}, {found.characters:,} characters"
-    )
-
-
-def _fields(found: "Score") -> dict[str, float | int]:
-    return {
-        "bits_per_character": found.bits_per_character,
-        "perplexity": found.perplexity,
-        "characters": found.characters,
-        "bits": found.bits,
-    }
+        failures = score_output.run(out, opened, job)
+    if failures:
+        raise typer.Exit(console.USER_ERROR)
 
 
 def main() -> None:

@@ -18,10 +18,16 @@ from charlm.data.errors import ProviderError
 from charlm.data.extras import require_onnxruntime
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
-from charlm.export import generate_graph, step_graph, weights
+from charlm.export import generate_graph, sequence_graph, step_graph, weights
 from charlm.export.cell import FloatProducts
 from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import FILTERED, GENERATE, sibling_path
+from charlm.export.contract_siblings import (
+    FILTERED,
+    GENERATE,
+    SEQUENCE,
+    SEQUENCE_BATCH,
+    sibling_path,
+)
 from charlm.infer import cli, providers, sampler
 from charlm.infer.filters import NO_FILTERS, TOP_P_OFF, Filters, remove_from_one
 from charlm.infer.generator import Generator
@@ -96,6 +102,25 @@ def small(small_path: Path) -> Generator:
     return Generator.open(small_path, "cpu")
 
 
+@pytest.fixture(scope="session")
+def read_whole(
+    small_torch: CharLSTM,
+    small_metadata: Metadata,
+    small_content: bytes,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Generator:
+    """The small model with the graphs beside it that read whole texts."""
+    path = tmp_path_factory.mktemp("whole") / "whole.onnx"
+    path.write_bytes(small_content)
+    arrays = weights.from_torch(small_torch)
+    products = FloatProducts(arrays)
+    few = sequence_graph.build_operator(arrays, products, small_metadata, SEQUENCE)
+    many = sequence_graph.build_scan(products, small_metadata, SEQUENCE_BATCH)
+    sibling_path(path, SEQUENCE).write_bytes(few)
+    sibling_path(path, SEQUENCE_BATCH).write_bytes(many)
+    return Generator.open(path, "cpu", threads=1)
+
+
 def one_of_each(rows: int, columns: int, random: np.random.RandomState) -> Floats:
     """A matrix with a power of two in each column and nothing else."""
     values = np.zeros((rows, columns), dtype=np.float32)
@@ -159,6 +184,8 @@ def exact_with_siblings(
     for kind in (GENERATE, FILTERED):
         content = generate_graph.build(products, exact_metadata, kind)
         sibling_path(path, kind).write_bytes(content)
+    content = sequence_graph.build_operator(exact_weights, products, exact_metadata, SEQUENCE)
+    sibling_path(path, SEQUENCE).write_bytes(content)
     return path
 
 

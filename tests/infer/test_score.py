@@ -1,24 +1,19 @@
-import io
+"""Scores of single texts, exact."""
+
 import itertools
-import json
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data import console
 from charlm.data.errors import CorpusError, ModelFileError, VocabularyError
-from charlm.infer import score, score_cli
+from charlm.infer import score, sequence
 from charlm.infer.generator import Generator
 from charlm.infer.score import Score, Scorer
+from charlm.infer.sequence import LONGEST_RUN
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
-
-Run = Callable[..., tuple[int, str, list[str]]]
 
 
 def letters(count: int, seed: int = 0) -> str:
@@ -26,37 +21,19 @@ def letters(count: int, seed: int = 0) -> str:
     return "".join(" abcdefghijklmnopqrstuvwxyzé"[place] for place in ids)
 
 
-def assert_equal(found: Score, wanted: Score) -> None:
-    """But for the order in which the bits are summed."""
-    assert found.characters == wanted.characters
-    assert found.bits == pytest.approx(wanted.bits, rel=1e-12)
+@pytest.fixture(params=["steps", "graphs"])
+def either(small: Generator, read_whole: Generator, request: pytest.FixtureRequest) -> Generator:
+    """The small model without and with graphs that read whole texts."""
+    return small if request.param == "steps" else read_whole
 
 
-@pytest.fixture
-def run(
-    small_path: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """Runs `charlm-score` with the small model: its exit code, stdout, and lines on stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, list[str]]:
-        capsys.readouterr()
-        given = [*map(str, arguments), "--model", str(small_path)]
-        code = console.exit_code(score_cli.app, "charlm-score", given)
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err.splitlines()
-
-    return call
-
-
-@pytest.mark.parametrize("length", [2, 3, 500, score.CHUNK + 1, score.CHUNK + 2, 10_000])
-def test_equals_the_score_of_training(small: Generator, small_torch: CharLSTM, length: int) -> None:
+@pytest.mark.parametrize("length", [2, 3, 500, LONGEST_RUN + 1, LONGEST_RUN + 2, 10_000])
+def test_equals_the_score_of_training(
+    either: Generator, small_torch: CharLSTM, length: int
+) -> None:
     text = letters(length)
-    found = Scorer(small.model).score([text])
-    wanted = bits_per_character(small_torch, small.vocabulary.encode(text))
+    found = Scorer(either.model).score([text])
+    wanted = bits_per_character(small_torch, either.vocabulary.encode(text))
     assert found.characters == length - 1
     assert found.bits_per_character == pytest.approx(wanted, rel=1e-5)
     assert found.perplexity == pytest.approx(2**wanted, rel=1e-4)
@@ -66,33 +43,46 @@ def test_equals_the_score_of_training(small: Generator, small_torch: CharLSTM, l
     text=st.text(st.sampled_from(" abcABC\né"), min_size=10, max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=8),
 )
-def test_chunking_changes_nothing(small: Generator, text: str, cuts: list[int]) -> None:
+def test_chunking_changes_nothing(read_whole: Generator, text: str, cuts: list[int]) -> None:
     text += "ab"
     places = [0, *sorted(cut for cut in cuts if cut <= len(text)), len(text)]
     chunks = [text[a:b] for a, b in itertools.pairwise(places)]
-    scorer = Scorer(small.model)
-    assert_equal(scorer.score(chunks), scorer.score([text]))
+    scorer = Scorer(read_whole.model)
+    assert scorer.score(chunks) == scorer.score([text])
 
 
-def test_chunks_of_the_logits_change_nothing(
-    small: Generator, monkeypatch: pytest.MonkeyPatch
+def test_chunks_change_nothing_in_a_text_of_several_runs(either: Generator) -> None:
+    text, scorer = letters(3 * LONGEST_RUN), Scorer(either.model)
+    chunks = [text[start : start + 777] for start in range(0, len(text), 777)]
+    assert scorer.score(chunks) == scorer.score([text])
+
+
+def test_short_runs_change_but_the_rounding(
+    either: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = letters(300)
-    whole = Scorer(small.model).score([text])
-    monkeypatch.setattr(score, "CHUNK", 7)
-    parts = Scorer(small.model).score([text])
-    assert_equal(parts, whole)
+    whole = Scorer(either.model).score([text])
+    monkeypatch.setattr(sequence, "LONGEST_RUN", 7)
+    parts = Scorer(either.model).score([text])
+    assert parts.characters == whole.characters
+    assert parts.bits == pytest.approx(whole.bits, rel=1e-6)
 
 
-def test_each_text_starts_from_a_zero_state(small: Generator) -> None:
-    scorer = Scorer(small.model)
+def test_a_graph_s_score_is_that_of_the_steps(small: Generator, read_whole: Generator) -> None:
+    steps, graph = (Scorer(each.model).score([letters(5000)]) for each in (small, read_whole))
+    assert graph.characters == steps.characters
+    assert graph.bits == pytest.approx(steps.bits, rel=1e-6)
+
+
+def test_each_text_starts_from_a_zero_state(either: Generator) -> None:
+    scorer = Scorer(either.model)
     first = scorer.score([letters(101)])
     scorer.score([letters(77, seed=1)])
     assert scorer.score([letters(101)]) == first
 
 
-def test_a_text_that_failed_leaves_nothing_behind(small: Generator) -> None:
-    scorer = Scorer(small.model)
+def test_a_text_that_failed_leaves_nothing_behind(either: Generator) -> None:
+    scorer = Scorer(either.model)
     first = scorer.score([letters(100)])
     with pytest.raises(VocabularyError):
         scorer.score([letters(5000), "ab ?"])
@@ -124,9 +114,9 @@ def test_an_unknown_character_is_named_with_file_and_position(small: Generator) 
 def test_unknown_characters_are_dropped_or_replaced(small: Generator) -> None:
     plain = Scorer(small.model)
     dropped = Scorer(small.model, "drop").score(["th?e", "?", " ?city"])
-    assert_equal(dropped, plain.score(["the city"]))
+    assert dropped == plain.score(["the city"])
     replaced = Scorer(small.model, "é").score(["th?e", "?", " ?city"])
-    assert_equal(replaced, plain.score(["théeé écity"]))
+    assert replaced == plain.score(["théeé écity"])
     with pytest.raises(VocabularyError, match="'ab' is not one of the model's"):
         Scorer(small.model, "ab")
 
@@ -134,105 +124,6 @@ def test_unknown_characters_are_dropped_or_replaced(small: Generator) -> None:
 def test_weights_that_are_not_finite_are_a_clear_error(
     small: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Scorer, "_bits", lambda *_: float("nan"))
+    monkeypatch.setattr(score, "bits", lambda _: np.array([np.nan]))
     with pytest.raises(ModelFileError, match="not finite"):
         Scorer(small.model).score(["abc"])
-
-
-def test_the_command_scores_files_and_their_total(run: Run, small: Generator) -> None:
-    texts = {"a.txt": letters(300), "b.txt": letters(500, seed=1)}
-    for name, text in texts.items():
-        Path(name).write_text(text, encoding="utf-8")
-    scores = [Scorer(small.model).score([text]) for text in texts.values()]
-    total = scores[0] + scores[1]
-    code, out, err = run("a.txt", "b.txt")
-    assert code == 0
-    assert out.splitlines() == [
-        f"{name}: {each.bits_per_character:.4f} bits/char, perplexity {each.perplexity:.3f}, "
-        f"{each.characters} characters"
-        for name, each in zip([*texts, "total"], [*scores, total], strict=True)
-    ]
-    assert len(err) == 1
-    assert "small.onnx, cpu" in err[0]
-    code, out, _ = run("a.txt")
-    assert (code, len(out.splitlines())) == (0, 1)
-
-
-def test_a_file_named_twice_counts_twice(run: Run) -> None:
-    Path("a.txt").write_text(letters(300), encoding="utf-8")
-    found = json.loads(run("a.txt", "a.txt", "--json")[1])
-    assert [each["file"] for each in found["files"]] == ["a.txt", "a.txt"]
-    assert found["total"]["characters"] == 2 * 299
-
-
-def test_json(run: Run, small: Generator) -> None:
-    Path("a.txt").write_text(letters(300), encoding="utf-8")
-    wanted = Scorer(small.model).score([letters(300)])
-    code, out, _ = run("a.txt", "--json")
-    fields = {
-        "bits_per_character": wanted.bits_per_character,
-        "perplexity": wanted.perplexity,
-        "characters": 299,
-        "bits": wanted.bits,
-    }
-    assert code == 0
-    assert json.loads(out) == {"files": [{"file": "a.txt", **fields}], "total": fields}
-
-
-def test_text_is_read_and_normalised_as_a_corpus_is(run: Run) -> None:
-    Path("plain.txt").write_bytes(b"thecity")
-    Path("other.txt").write_bytes(b"\xef\xbb\xbfThe\r\nCiTy\r\n")
-    Path("latin.txt").write_bytes("thé".encode("latin-1"))
-    wanted = run("plain.txt")[1].partition(": ")[2]
-    assert run("other.txt")[1].partition(": ")[2] == wanted
-    code, out, _ = run("latin.txt", "--encoding", "latin-1")
-    assert (code, out.endswith("2 characters\n")) == (0, True)
-
-
-def test_a_dash_reads_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("a.txt").write_text(letters(300), encoding="utf-8")
-    wanted = run("a.txt")[1].partition(": ")[2]
-    given = io.TextIOWrapper(io.BytesIO(letters(300).encode()))
-    monkeypatch.setattr(sys, "stdin", given)
-    code, out, _ = run("-")
-    assert (code, out.partition(": ")[2]) == (0, wanted)
-
-
-@pytest.mark.parametrize(
-    ("content", "arguments", "saying"),
-    [
-        (b"", [], "a.txt: too short to score"),
-        (b"a", [], "a.txt: too short to score"),
-        (b"ab\xff", [], "a.txt: not utf-8: byte 0xff at position 2"),
-        (b"ab\x00", [], "a.txt: binary data, not text"),
-        (b"the?city", [], "a.txt: character '?' (U+003F) at position 3"),
-        (b"abc", ["--encoding", "nonsense"], "unknown encoding 'nonsense'"),
-        (b"abc", ["--unknown", "??"], "'??' is not one of the model's 28 characters"),
-        (b"abc", ["--threads", "0"], "--threads is from 1 to 256"),
-        (b"abc", ["--provider", "gpu"], "--provider is one of"),
-        (None, [], "can't read a.txt: no such file or directory"),
-    ],
-)
-def test_a_mistake_is_one_line(
-    run: Run, content: bytes | None, arguments: list[str], saying: str
-) -> None:
-    if content is not None:
-        Path("a.txt").write_bytes(content)
-    code, out, err = run("a.txt", *arguments)
-    assert (code, out) == (2, "")
-    assert saying in err[-1]
-    assert err[-1].startswith("charlm-score: ")
-    assert len(err) <= 2
-
-
-def test_no_file_is_one_line(run: Run) -> None:
-    code, out, err = run()
-    assert (code, out, len(err)) == (2, "", 1)
-    assert "charlm-score --help" in err[0]
-
-
-def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console.exit_code(score_cli.app, "charlm-score", ["--help"]) == 0
-    assert "Example: charlm-score book.txt --model model.onnx" in capsys.readouterr().out
-    assert console.exit_code(score_cli.app, "charlm-score", ["--version"]) == 0
-    assert capsys.readouterr().out.startswith("charlm ")

@@ -1,0 +1,159 @@
+"""A text in segments, against the text as a whole."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charlm.data.errors import CorpusError, ModelFileError, SettingsError, VocabularyError
+from charlm.infer import score, score_segments
+from charlm.infer.generator import Generator
+from charlm.infer.score import Score, Scorer
+from charlm.infer.score_segments import SegmentedScore, SegmentScorer
+
+
+def letters(count: int, seed: int = 0) -> str:
+    ids = np.random.RandomState(seed).randint(0, 28, count)
+    return "".join(" abcdefghijklmnopqrstuvwxyzé"[place] for place in ids)
+
+
+@pytest.fixture(params=["steps", "graphs"])
+def either(small: Generator, read_whole: Generator, request: pytest.FixtureRequest) -> Generator:
+    """The small model without and with graphs that read whole texts."""
+    return small if request.param == "steps" else read_whole
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments that texts of a test can fill."""
+    monkeypatch.setattr(score_segments, "SHORTEST_SEGMENT", 50)
+    monkeypatch.setattr(score_segments, "LONGEST_SEGMENT", 200)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("length", [2, 3, 99, 150, 500, 2001, 4099])
+@pytest.mark.parametrize(("workers", "segments"), [(1, 1), (1, 7), (2, 8), (3, 2)])
+def test_every_character_counts_once_and_carries_what_was_before(
+    read_whole: Generator, length: int, workers: int, segments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a warm-up as long as it takes, the figure is the exact one."""
+    text = letters(length)
+    wanted = Scorer(read_whole.model).score([text])
+    scorer = SegmentScorer(
+        read_whole.model, workers=workers, segments=segments, warm_up=min(length, 150)
+    )
+    found = scorer.score([text])
+    assert found.score.characters == wanted.characters
+    assert found.score.bits == pytest.approx(wanted.bits, rel=1e-4)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_long_text_is_cut_into_many_segments_piece_after_piece(either: Generator) -> None:
+    text = letters(10_001)
+    scorer = SegmentScorer(either.model, segments=5, warm_up=10)
+    found = scorer.score([text[start : start + 333] for start in range(0, len(text), 333)])
+    assert found.segments == 10 * 5
+    assert found.borders == 10 * 4
+    assert found.score.characters == 10_000
+    assert found.warm_up == 10
+
+
+@pytest.mark.usefixtures("short")
+def test_chunks_change_nothing(read_whole: Generator) -> None:
+    text, scorer = letters(3000), SegmentScorer(read_whole.model, segments=4, warm_up=20)
+    places = [0, 1, 5, 999, 1000, 1001, 2500, 3000]
+    chunks = [text[a:b] for a, b in itertools.pairwise(places)]
+    assert scorer.score(chunks) == scorer.score([text])
+
+
+def test_the_stated_difference_is_the_real_one(either: Generator) -> None:
+    """Where every border is measured, over all characters that still differ after it."""
+    text = letters(9000)
+    exact = Scorer(either.model).score([text]).bits_per_character
+    found = SegmentScorer(either.model, warm_up=0).score([text])
+    assert found.segments == 8
+    assert len(found.excess) == found.borders == 7
+    assert found.difference_error == 0
+    real = found.score.bits_per_character - exact
+    assert abs(real) > 1e-3
+    assert found.difference == pytest.approx(real, rel=1e-2)
+
+
+@pytest.mark.usefixtures("short")
+def test_some_borders_stand_for_all_where_there_are_many(
+    read_whole: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_segments, "MEASURED", 6)
+    text = letters(8000)
+    exact = Scorer(read_whole.model).score([text]).bits_per_character
+    found = SegmentScorer(read_whole.model, segments=40, warm_up=0).score([text])
+    assert (found.borders, len(found.excess)) == (39, 6)
+    real = found.score.bits_per_character - exact
+    assert found.difference_error > 0
+    assert abs(found.difference - real) < 4 * found.difference_error
+
+
+def test_the_difference_is_the_mean_at_the_borders_for_each() -> None:
+    found = SegmentedScore(Score(1000, 2000.0), 11, 5, 10, (1.0, 3.0))
+    assert found.difference == pytest.approx(2.0 * 10 / 1000)
+    assert found.difference_error == pytest.approx(2**0.5 / 2**0.5 * 10 / 1000)
+    whole = SegmentedScore(Score(1000, 2000.0), 1, 5, 0, ())
+    assert (whole.difference, whole.difference_error) == (0, 0)
+    both = found + whole
+    assert both == SegmentedScore(Score(2000, 4000.0), 12, 5, 10, (1.0, 3.0))
+    assert both.difference == pytest.approx(2.0 * 10 / 2000)
+
+
+@pytest.mark.parametrize("length", [2, 500, 2000])
+def test_a_short_text_is_not_cut(either: Generator, length: int) -> None:
+    found = SegmentScorer(either.model).score([letters(length)])
+    assert (found.segments, found.borders, found.difference) == (1, 0, 0)
+    assert found.score == Scorer(either.model).score([letters(length)])
+
+
+def test_segments_are_longer_than_their_warm_up(read_whole: Generator) -> None:
+    found = SegmentScorer(read_whole.model, warm_up=500).score([letters(9000)])
+    assert found.segments == (9000 - 1 - 500) // 2000
+    found = SegmentScorer(read_whole.model, warm_up=0).score([letters(9000)])
+    assert found.segments == 8999 // 1024
+
+
+def test_each_worker_adds_segments(read_whole: Generator) -> None:
+    for workers in (1, 2):
+        scorer = SegmentScorer(read_whole.model, workers=workers)
+        assert scorer.segments == 64 * workers
+    assert SegmentScorer(read_whole.model, workers=2, segments=5).segments == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "saying"),
+    [
+        ({"segments": 0}, "--segments is from 1 to 4096, not 0"),
+        ({"segments": 5000}, "--segments is from 1 to 4096, not 5000"),
+        ({"warm_up": -1}, "--warm-up is from 0 to 65536, not -1"),
+        ({"warm_up": 10**6}, "--warm-up is from 0 to 65536, not 1000000"),
+        ({"precision": "int8"}, "export it with --int8"),
+    ],
+)
+def test_settings_out_of_range(
+    read_whole: Generator, settings: dict[str, Any], saying: str
+) -> None:
+    with pytest.raises(SettingsError, match=saying):
+        SegmentScorer(read_whole.model, **settings)
+
+
+@pytest.mark.usefixtures("short")
+def test_mistakes_are_those_of_a_text_alone(
+    read_whole: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = SegmentScorer(read_whole.model, segments=4)
+    with pytest.raises(CorpusError, match=r"^a\.txt: too short to score"):
+        scorer.score(["a"], "a.txt")
+    with pytest.raises(VocabularyError, match=r"^a\.txt: character '\?' .* at position 1500 is"):
+        scorer.score([letters(1500), "?"], "a.txt")
+    with pytest.raises(VocabularyError, match="'ab' is not one of the model's"):
+        SegmentScorer(read_whole.model, "ab")
+    monkeypatch.setattr(score_segments, "bits", lambda given: score.bits(given) * np.nan)
+    with pytest.raises(ModelFileError, match="not finite"):
+        scorer.score([letters(100)])
