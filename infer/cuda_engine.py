@@ -6,16 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.errors import ModelFileError, SettingsError
-from charlm.export.contract import C_NEXT, H_NEXT, C, H, runtime_errors_as
+from charlm.data.errors import SettingsError
 from charlm.export.contract_siblings import (
     FILTERED,
     INVERSE_TEMPERATURE,
     MIN_P,
-    SEQUENCE_BATCH,
-    SEQUENCE_FP16,
-    TARGETS,
-    TOKENS,
     TOP_K,
     TOP_P,
     UNROLLED,
@@ -27,6 +22,7 @@ from charlm.infer.artifact import Model
 from charlm.infer.cuda_block import Array, CudaBlock, Tokens
 from charlm.infer.engine import Primed, Rows, with_rows
 from charlm.infer.sampling import GREEDY_UNIFORM, Sampling
+from charlm.infer.sequence import open_sequence
 
 # Few graphs are captured, and rows to spare do harmless work: below a thousand a GPU is not full,
 # and from there on no more than half of it is lost.
@@ -51,9 +47,7 @@ class CudaBlocks:
 
     def __init__(self, model: Model, precision: str = "float32", device: str = "cuda") -> None:
         self.model, self.precision = model, precision
-        half = precision == "fp16"
-        self._plain = UNROLLED_FP16 if half else UNROLLED
-        self._reading = SEQUENCE_FP16 if half else SEQUENCE_BATCH
+        self._plain = UNROLLED_FP16 if precision == "fp16" else UNROLLED
         self._device = device
         self._idle: defaultdict[tuple[str, int], list[CudaBlock]] = defaultdict(list)
 
@@ -84,11 +78,9 @@ class CudaBlocks:
     def read(self, tokens: Tokens, h: Array, c: Array) -> tuple[Array, Array]:
         """The state after reading tokens, [batch, time], from a state."""
         ids = tokens.astype(np.int64)
-        given = {TOKENS: ids, TARGETS: ids, H: h, C: c}
-        session = self.model.siblings.session(self._reading)
-        with runtime_errors_as(ModelFileError, "ONNX Runtime can't run the model"):
-            h_next, c_next = session.run([H_NEXT, C_NEXT], given)
-        return h_next, c_next
+        reader = open_sequence(self.model, len(ids), self.precision)
+        found = reader.run(ids, ids, h, c)  # nothing is asked of what follows: any target will do
+        return found.h, found.c
 
     def _kind(self, filtered: bool) -> Kind:
         if not filtered:
