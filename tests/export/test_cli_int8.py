@@ -162,7 +162,7 @@ def test_a_model_that_was_trained_on_loses_little(export: Export, tiny_run: Path
 @pytest.mark.parametrize(
     ("arguments", "saying"),
     [
-        (("model.onnx", "--text", "a.txt"), "--text is what int8 is measured on: give --int8"),
+        (("model.onnx", "--text", "a.txt"), "--text is what int8 and fp16 are measured on"),
         (("--verify-only", "model.onnx", "--int8"), "--verify-only writes nothing"),
         (("model.onnx", "--int8", "--no-siblings"), "leave out --no-siblings"),
         (("model.onnx", "--int8", "--text", "none.txt"), "can't read none.txt"),
