@@ -161,7 +161,7 @@ def _measured(
     qualities: dict[str, Quality] = {}
     if int8 is not None:
         made = int8_siblings.build(laid_out, metadata, int8, str(model))
-        contents, qualities = dict(made.contents), dict(made.qualities)
+        contents, qualities = dict(made.contents), {"int8": made.quality}
     if fp16 is not None:
         graphs, qualities["fp16"] = half_siblings.build(laid_out, metadata, fp16, str(model))
         contents |= graphs

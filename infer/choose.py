@@ -29,7 +29,7 @@ WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
 # Opening the graph that reads whole texts takes 2 to 3 ms; a character by it saves 5 µs.
 WORTH_SEQUENCE = 600
 # The LSTM's products by com.microsoft ops are slower than ONNX's own below so many streams.
-WORTH_ORT_OPS = 8
+WORTH_ORT_OPS = 16
 LONGEST_BLOCK_ALONE = 256  # 2.5 ms: past it nothing is gained, and a reader would see text jump
 LONGEST_BLOCK_TOGETHER = 64
 # A GPU draws one stream more slowly than a CPU, and starting CUDA takes a second or more. These
