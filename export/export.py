@@ -1,19 +1,22 @@
 """From a run folder to a proven model file and its siblings, and proving files that exist."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from charlm.data.errors import ExportError
 from charlm.data.file_sets import write_set
 from charlm.data.files import os_errors_as
-from charlm.export import step_graph, weights
+from charlm.export import int8_siblings, step_graph, weights
 from charlm.export.contract import Metadata, read_model_bytes
 from charlm.export.contract_siblings import Kind, sibling_path
+from charlm.export.int8_siblings import Int8Request, Int8Siblings
+from charlm.export.quality import Quality
 from charlm.export.read_graph import read_graph
 from charlm.export.siblings import DEFAULT_KINDS, build_siblings
 from charlm.export.stale import present, stale
 from charlm.export.verify import Proof, prove
+from charlm.export.verify_int8 import Int8Proof
 from charlm.export.verify_siblings import SiblingProof, prove_siblings
 from charlm.train import run_folder
 from charlm.train.model import CharLSTM
@@ -26,34 +29,46 @@ class Sibling:
     kind: Kind
     path: Path
     size: int  # bytes
-    proof: SiblingProof
+    proof: SiblingProof | Int8Proof
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote and proved, or what stands there and was proved."""
+    """What an export wrote and proved, or what stands there and was proved.
+
+    `qualities` has what the int8 siblings that were just written cost, by their form.
+    """
 
     model: Path
     metadata: Metadata
     proof: Proof
     size: int  # bytes
     siblings: tuple[Sibling, ...] = ()
+    qualities: dict[str, Quality] = field(default_factory=dict)
 
 
-def export_run(run: Path, model: Path, kinds: Sequence[Kind] = DEFAULT_KINDS) -> Exported:
+def export_run(
+    run: Path,
+    model: Path,
+    kinds: Sequence[Kind] = DEFAULT_KINDS,
+    int8: Int8Request | None = None,
+) -> Exported:
     """Write the step graph of a run to `model`, its metadata and its siblings beside it.
 
-    Nothing is written before every graph is proven equal to the Torch model. Siblings of other
-    weights that stand there are removed.
+    Nothing is written before every graph is proven equal to the Torch model, and nothing at all
+    where int8 is asked for and loses too much. Siblings of other weights that stand there are
+    removed.
 
     Args:
         run: a run folder.
         model: the file to write, ending in `.onnx`.
         kinds: the siblings to write.
+        int8: asks for the int8 siblings too.
 
     Raises:
         RunError: the run can't be read.
-        ExportError: a proof failed, or a file can't be written.
+        ExportError: a proof failed, int8 loses too much, or a file can't be written.
+        CorpusError, VocabularyError: the text to measure int8 on can't be used.
     """
     if model.suffix != ".onnx":
         raise ExportError(f"{model}: a model file's name ends in .onnx; try {model.name}.onnx")
@@ -71,29 +86,36 @@ def export_run(run: Path, model: Path, kinds: Sequence[Kind] = DEFAULT_KINDS) ->
     content = step_graph.build(laid_out, metadata)
     proof = prove(content, trained.model, str(model))
     built = build_siblings(laid_out, metadata, kinds)
+    measured = _measured(laid_out, metadata, int8, model)
+    built |= measured.contents
     siblings = _prove(built, trained.model, metadata, model)
     own = {model: content, model.with_suffix(".json"): metadata.to_json().encode()}
     _write(own, built, model, metadata)
-    return Exported(model, metadata, proof, len(content), siblings)
+    return Exported(model, metadata, proof, len(content), siblings, measured.qualities)
 
 
-def export_siblings(model: Path, kinds: Sequence[Kind] = DEFAULT_KINDS) -> Exported:
+def export_siblings(
+    model: Path, kinds: Sequence[Kind] = DEFAULT_KINDS, int8: Int8Request | None = None
+) -> Exported:
     """Write the siblings of a model file that exists, made from the weights that it carries.
 
     The model is proven first, as by `verify_file`, and not touched.
 
     Raises:
         ModelFileError: the file is not a charlm model.
-        ExportError: a proof failed, or a file can't be written.
+        ExportError: a proof failed, int8 loses too much, or a file can't be written.
+        CorpusError, VocabularyError: the text to measure int8 on can't be used.
     """
     content = read_model_bytes(model)
     laid_out, metadata = read_graph(content, str(model))
     torch_model = weights.to_torch(laid_out)
     proof = prove(content, torch_model, str(model))
     built = build_siblings(laid_out, metadata, kinds)
+    measured = _measured(laid_out, metadata, int8, model)
+    built |= measured.contents
     siblings = _prove(built, torch_model, metadata, model)
     _write({}, built, model, metadata)
-    return Exported(model, metadata, proof, len(content), siblings)
+    return Exported(model, metadata, proof, len(content), siblings, measured.qualities)
 
 
 def verify_file(model: Path, run: Path | None) -> Exported:
@@ -120,6 +142,14 @@ def verify_file(model: Path, run: Path | None) -> Exported:
     found = {kind: read_model_bytes(path) for kind, path in present(model).items()}
     siblings = _prove(found, torch_model, metadata, model)
     return Exported(model, metadata, proof, len(content), siblings)
+
+
+def _measured(
+    laid_out: weights.Weights, metadata: Metadata, int8: Int8Request | None, model: Path
+) -> Int8Siblings:
+    if int8 is None:
+        return Int8Siblings({}, {})
+    return int8_siblings.build(laid_out, metadata, int8, str(model))
 
 
 def _prove(

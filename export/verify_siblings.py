@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from charlm.data.errors import ExportError, ModelFileError
-from charlm.export import contract, verify, verify_generate, verify_sequence
+from charlm.export import contract, verify, verify_generate, verify_int8, verify_sequence
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import Kind, check_sibling
 from charlm.export.proving import Errors, judge, largest, one_thread, open_session
+from charlm.export.verify_int8 import Int8Proof
+from charlm.export.weights import from_torch
 from charlm.train.model import CharLSTM
 
 Found = dict[tuple[int, str], float]
@@ -52,8 +54,10 @@ class SiblingProof:
 
 def prove_siblings(
     contents: Mapping[Kind, bytes], model: CharLSTM, metadata: Metadata, names: Mapping[Kind, str]
-) -> dict[Kind, SiblingProof]:
+) -> dict[Kind, SiblingProof | Int8Proof]:
     """Run each graph beside the Torch model, which `verify.prove` has found finite.
+
+    An int8 graph is run beside the int8 arithmetic of the same weights.
 
     Args:
         contents: the serialised graphs.
@@ -65,14 +69,16 @@ def prove_siblings(
         ModelFileError: ONNX Runtime can't load a graph, or it is none of its kind and weights.
         ExportError: it does not equal the Torch model; the message says where and how far.
     """
-    proofs: dict[Kind, SiblingProof] = {}
+    proofs: dict[Kind, SiblingProof | Int8Proof] = {}
     reference = None
     for kind, content in contents.items():
         where = names[kind]
         session = _open(content, kind, metadata, where)
         failed = f"{where}: a run of it failed"
         with contract.runtime_errors_as(ExportError, failed), one_thread():
-            if kind.precision != "float32":
+            if kind.precision == "int8":
+                proofs[kind] = verify_int8.prove(session, kind, from_torch(model), where)
+            elif kind.precision != "float32":
                 proofs[kind] = SiblingProof()
             elif kind.family == "sequence":
                 reference = reference or verify_sequence.read_by_torch(model)
