@@ -53,7 +53,7 @@ STEPS = {1: 256, 16: 64, 64: 32, 256: 16}  # characters of a stream in one run, 
 ROUNDS, SECONDS = 9, 0.03
 OUTPUTS = [TOKENS, H_NEXT, C_NEXT]
 TOP_TWENTY = Filters(top_k=20, top_p=0.9)
-Call = Callable[[], object]
+Call = Callable[[], Any]
 
 
 def main() -> None:
@@ -159,7 +159,7 @@ def filters_table(weights: Weights, metadata: Metadata) -> str:
 
 
 def step_loop(model: Model, weights: Weights, batch: int, steps: int, filters: Filters) -> Call:
-    """A call that draws what the graph draws from `feed`, by the step graph and NumPy's sampling."""
+    """A call that draws what the graph draws, by the step graph and NumPy's sampling."""
     inputs = feed(batch, steps, model.metadata)
     logits = np.tile(weights.head_bias, (batch, 1))  # of a zero state
     engine = StepEngine(model)
