@@ -17,8 +17,8 @@ from charlm.export.weights import Weights
 class Int8Products:
     """Plain ONNX: MatMulInteger, then scaled and added to in float32. See `cell.Products`.
 
-    The scale is a Mul after a Cast since DequantizeLinear with a scale for each column is slower,
-    as is MatMulIntegerToFloat, which ONNX Runtime would put in place of products of two scales.
+    The scale is a Mul after a Cast, since DequantizeLinear with a scale for each column is slower,
+    and so is com.microsoft's MatMulIntegerToFloat, which a test sees that none of it becomes.
     The head stays float32: as fast for one stream, and nearer to the model.
     """
 

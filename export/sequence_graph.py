@@ -3,7 +3,9 @@
 Two forms of one contract. `sequence` gives ONNX Runtime's LSTM operator the whole text: for few
 texts it is the fastest, since nothing but arithmetic happens between two characters. From about
 eight texts on, `sequence-batch` is faster: the hand-laid cell in a Scan, whose products and gates
-run at the speed of the machine's matrix products.
+run at the speed of the machine's matrix products. Measured on one core with 192 units, in
+characters/s: 181,000 by the operator against 122,000 by Scan for one text, and 409,000 against
+544,000 for 64.
 """
 
 from collections.abc import Mapping
@@ -21,10 +23,14 @@ from charlm.export.contract_siblings import (
     Kind,
     properties,
 )
-from charlm.export.graph import FLOAT, INT64, Draft, serialise, value
+from charlm.export.graph import FLOAT, INT32, INT64, Draft, serialise, value
 from charlm.export.sibling_tensors import BATCH, declarations
 from charlm.export.states import join_states, split_states
 from charlm.export.weights import Weights
+
+# Up to this vocabulary one-hot characters are copied rows of a matrix; past it that matrix is
+# larger than the model.
+ONE_HOT_ROWS = 256
 
 
 def build_scan(
@@ -55,9 +61,7 @@ def build_operator(weights: Weights, products: Products, metadata: Metadata, kin
         kind: of the family `sequence`.
     """
     draft, last = Draft(), []
-    one_hot = draft.array("one_hot", np.eye(weights.vocabulary, dtype=np.float32))
-    turned = draft.add("Transpose", [TOKENS], "tokens_by_time", perm=[1, 0])
-    below = draft.add("Gather", [one_hot, turned], "characters", axis=0)
+    below = _characters(draft, weights.vocabulary)
     for layer, state in enumerate(split_states(draft, metadata.layers)):
         arrays = _operator_arrays(draft, weights, layer)
         axes = draft.axes(0)
@@ -73,6 +77,19 @@ def build_operator(weights: Weights, products: Products, metadata: Metadata, kin
     join_states(draft, last)
     _score(draft, products, below, last[-1].h)
     return _serialise(draft, metadata, kind, None)
+
+
+def _characters(draft: Draft, vocabulary: int) -> str:
+    """The texts one-hot, float32 [time, batch, vocabulary]."""
+    turned = draft.add("Transpose", [TOKENS], "tokens_by_time", perm=[1, 0])
+    if vocabulary <= ONE_HOT_ROWS:
+        rows = draft.array("one_hot", np.eye(vocabulary, dtype=np.float32))
+        return draft.add("Gather", [rows, turned], "characters", axis=0)
+    # OneHot took two to five times as long as comparing with every id.
+    ids = draft.add("Cast", [turned], "small_ids", to=INT32)
+    each = draft.add("Unsqueeze", [ids, draft.axes(2)], "ids")
+    every = draft.array("every_id", np.arange(vocabulary, dtype=np.int32))
+    return draft.add("Cast", [draft.add("Equal", [each, every], "is_id")], "characters", to=FLOAT)
 
 
 def _operator_arrays(draft: Draft, weights: Weights, layer: int) -> list[str]:

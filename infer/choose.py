@@ -5,7 +5,6 @@ with LSTM-192 on one core of a server. They say where two ways take as long, whi
 from one machine to the next; they are no forecast of speed.
 """
 
-import os
 from dataclasses import dataclass
 
 from charlm.data.errors import ModelFileError, SettingsError
@@ -18,6 +17,7 @@ from charlm.export.contract_siblings import (
     UNROLLED_FP16,
     Kind,
 )
+from charlm.infer.cores import usable_cores
 from charlm.infer.siblings import Siblings
 
 PRECISIONS = ("float32", "int8", "fp16")
@@ -25,6 +25,8 @@ STEP, BLOCKS, DEVICE_BLOCKS = "step loop", "blocks", "blocks on the device"
 WAYS = {"steps": STEP, "blocks": BLOCKS}
 # Opening the graph of many steps takes 3 ms; a character by it saves 5 µs alone, 0.4 among many.
 WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
+# Opening the graph that reads whole texts takes 2 to 3 ms; a character by it saves 5 µs.
+WORTH_SEQUENCE = 600
 # The LSTM's products by com.microsoft ops are slower than ONNX's own below so many streams.
 WORTH_ORT_OPS = 8
 LONGEST_BLOCK_ALONE = 256  # 2.5 ms: past it nothing is gained, and a reader would see text jump
@@ -168,8 +170,7 @@ def _threads(work: Work, device: str, wanted: int | None) -> tuple[int, str]:
         return 1, "which feeds the device"
     if work.streams == 1:
         return 1, "since one text is one step after another"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores or 1, "one a core"
+    return usable_cores(), "one a core"
 
 
 def _check_precision(precision: str, device: str, siblings: Siblings) -> None:

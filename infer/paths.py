@@ -1,13 +1,15 @@
 """From a plan to what carries it out: an engine that draws, and a reader of prompts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from charlm.data.errors import ModelFileError
 from charlm.export.contract_siblings import FILTERED, INT8_FILTERED
 from charlm.infer.artifact import Model
-from charlm.infer.choose import STEP, Plan, generate_kind
-from charlm.infer.engine import Engine, Reader, StepEngine, StepReader
+from charlm.infer.choose import STEP, WORTH_SEQUENCE, Plan, generate_kind
+from charlm.infer.engine import Engine, Primed, Reader, StepEngine, StepReader, Tokens
 from charlm.infer.scan_engine import ScanEngine
+from charlm.infer.sequence_reader import reader_for
 
 
 def engine_of(model: Model, plan: Plan) -> Engine:
@@ -31,5 +33,26 @@ def engine_of(model: Model, plan: Plan) -> Engine:
 
 def reader_of(model: Model, plan: Plan) -> Reader:
     """What reads prompts for this plan."""
-    del plan
-    return StepReader(model)
+    if plan.precision != "float32":
+        return reader_for(model, plan.precision)
+    return PromptReader(model)
+
+
+class PromptReader:
+    """A `Reader` that opens the graph of whole texts when it is first handed enough to read.
+
+    Args:
+        model: an open model, read in float32.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model, self._reader = model, StepReader(model)
+        self._whole: Reader | None = None
+
+    def read(self, prompts: Sequence[Tokens]) -> Primed:
+        """See `Reader`."""
+        if self._whole is None:
+            if sum(map(len, prompts)) < WORTH_SEQUENCE:
+                return self._reader.read(prompts)
+            self._whole = reader_for(self._model)
+        return self._whole.read(prompts)

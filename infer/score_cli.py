@@ -35,9 +35,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8",
     unknown: options.Unknown = "error",
-    precision: Annotated[
-        str, typer.Option(help="float32, or int8 or fp16 where the model has such a graph.")
-    ] = "float32",
+    precision: options.Precision = "float32",
     provider: options.Provider = "auto",
     threads: Annotated[
         int | None,

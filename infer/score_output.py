@@ -154,7 +154,7 @@ def _described(found: SegmentedScore) -> str:
     error = f" ± {found.difference_error:.1g}" if found.difference_error else ""
     return (
         f"{found.segments} segments, warmed up on {found.warm_up} characters: "
-        f"{found.difference:+.1g}{error} bits/char from the exact figure, "
+        f"{found.difference:+.2g}{error} bits/char from the exact figure, "
         f"measured at {len(found.excess)} of {found.borders} borders"
     )
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charlm.export.contract_siblings import SEQUENCE
 from charlm.infer import sampler
 from charlm.infer.artifact import Model
-from charlm.infer.choose import STEP, Plan
+from charlm.infer.choose import STEP, WORTH_SEQUENCE, Plan
 from charlm.infer.sampler import Sampler, Sampling, UniformStream
 from charlm.infer.session import Stepper, check_finite
 from charlm.infer.settings import Settings
@@ -49,12 +50,18 @@ def characters(
 def _by_steps(
     model: Model, plan: Plan, prompt: Tokens, settings: Settings, uniforms: UniformStream, left: int
 ) -> Iterator[str]:
-    del plan
     stepper = Stepper(model, batch=1)
     token, step, known = stepper.token, stepper.step, model.metadata.vocabulary.characters
-    for read in prompt.tolist():
-        token[0] = read
-        step()
+    if len(prompt) < WORTH_SEQUENCE or SEQUENCE not in model.siblings:
+        for read in prompt.tolist():
+            token[0] = read
+            step()
+    else:
+        from charlm.infer.paths import reader_of
+
+        primed = reader_of(model, plan).read([prompt])
+        stepper.set_state(primed.h, primed.c)
+        stepper.logits[:] = primed.logits
     check_finite(stepper.logits)
     draw = Sampler(stepper.logits, settings.temperature, settings.filters).draw_one
     for uniform in itertools.islice(uniforms, left or None):

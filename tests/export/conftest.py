@@ -61,6 +61,23 @@ def make_model() -> Callable[..., CharLSTM]:
 
 
 @pytest.fixture(scope="session")
+def spoil_for_int8() -> Callable[[CharLSTM], CharLSTM]:
+    """Make weights of which bytes hold too little, in place, and the float32 model is sound.
+
+    A unit of the last layer is silent, so that its weights could be anything: large ones leave
+    the others of their columns next to nothing of a byte.
+    """
+
+    def spoil(model: CharLSTM) -> CharLSTM:
+        layer, hidden = model.config.layers - 1, model.config.hidden
+        getattr(model.lstm, f"bias_ih_l{layer}").data[3 * hidden + 3] = -1e4  # the output gate
+        getattr(model.lstm, f"weight_hh_l{layer}").data[:, 3] = 500
+        return model
+
+    return spoil
+
+
+@pytest.fixture(scope="session")
 def metadata_of() -> Callable[[CharLSTM], Metadata]:
     def describe(model: CharLSTM) -> Metadata:
         size = model.config.vocabulary

@@ -133,6 +133,17 @@ def test_one_layer_needs_no_other_ops(make_model: Make, metadata_of: Describe, k
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_no_table_grows_with_the_square_of_a_large_vocabulary(
+    make_model: Make, metadata_of: Describe, kind: Kind
+) -> None:
+    model = make_model(layers=1, hidden=4, vocabulary=2000)
+    step_bytes = sum(parameter.numel() * 4 for parameter in model.parameters())
+    text_of_vocabulary = 2 * len(metadata_of(model).vocabulary.to_json())
+    content = build(model, kind, metadata_of(model))
+    assert len(content) < 2 * step_bytes + 4 * text_of_vocabulary + 60_000
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_same_model_gives_the_same_bytes(
     make_model: Make, metadata_of: Describe, kind: Kind
 ) -> None:

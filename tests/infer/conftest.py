@@ -182,6 +182,8 @@ def exact_with_siblings(
     for kind in (GENERATE, FILTERED):
         content = generate_graph.build(products, exact_metadata, kind)
         sibling_path(path, kind).write_bytes(content)
+    content = sequence_graph.build_operator(exact_weights, products, exact_metadata, SEQUENCE)
+    sibling_path(path, SEQUENCE).write_bytes(content)
     return path
 
 

@@ -1,6 +1,7 @@
 """Blocks by the generate graph against the step loop: the same text, however it is cut."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,16 @@ import numpy as np
 import pytest
 
 from charlm.data.errors import ModelFileError
-from charlm.infer.choose import BLOCKS, STEP, Work
-from charlm.infer.engine import StepEngine, StepReader
+from charlm.infer import sequence_reader
+from charlm.infer.choose import BLOCKS, STEP, WORTH_SEQUENCE, Work
+from charlm.infer.engine import Primed, StepEngine, StepReader, Tokens
 from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
 from charlm.infer.paths import engine_of
 from charlm.infer.requests import Request
 from charlm.infer.sampling import Sampling
 from charlm.infer.scan_engine import STREAMS_A_THREAD, ScanEngine
+from charlm.infer.sequence_reader import SequenceReader
 
 SETTINGS: list[dict[str, Any]] = [
     {},
@@ -141,3 +144,24 @@ def test_without_siblings_the_step_loop_draws(exact: Generator, blocks: Generato
     assert exact.plan(Work(None)).path == STEP
     assert blocks.plan(Work(None)).path == BLOCKS
     assert exact.text("the", length=900, seed=1) == blocks.text("the", length=900, seed=1)
+
+
+def test_a_long_prompt_is_read_by_the_graph_of_whole_texts(
+    exact_with_siblings: Path, exact: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    class Counted(SequenceReader):
+        def read(self, prompts: Sequence[Tokens]) -> Primed:
+            read.extend(map(len, prompts))
+            return super().read(prompts)
+
+    monkeypatch.setattr(sequence_reader, "SequenceReader", Counted)
+    generator = Generator.open(exact_with_siblings, "cpu")
+    prompt = "the city of the sea " * (WORTH_SEQUENCE // 20)
+    for length in (50, 800):
+        wanted = exact.text(prompt, length=length, seed=1)
+        assert generator.text(prompt, length=length, seed=1) == wanted
+    assert read == [len(prompt)] * 2
+    generator.text("the city", length=800)
+    assert len(read) == 2

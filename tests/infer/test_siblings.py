@@ -8,7 +8,14 @@ import onnx
 import pytest
 
 from charlm.data.errors import ModelFileError
-from charlm.export.contract_siblings import FILTERED, GENERATE, KEY_KIND, SEQUENCE, sibling_path
+from charlm.export.contract_siblings import (
+    FILTERED,
+    GENERATE,
+    KEY_KIND,
+    SEQUENCE,
+    SEQUENCE_BATCH,
+    sibling_path,
+)
 from charlm.infer.artifact import open_model
 from charlm.infer.siblings import Siblings
 
@@ -29,17 +36,17 @@ def edited(path: Path, change: Callable[[onnx.ModelProto], None]) -> None:
 
 def test_those_that_are_there_are_known_and_opened_once(model: Path) -> None:
     siblings = open_model(model, "cpu").siblings
-    assert siblings.kinds() == [GENERATE, FILTERED]
+    assert siblings.kinds() == [GENERATE, FILTERED, SEQUENCE]
     assert GENERATE in siblings
-    assert SEQUENCE not in siblings
+    assert SEQUENCE_BATCH not in siblings
     session = siblings.session(GENERATE)
     assert siblings.session(GENERATE) is session
     assert siblings.session(GENERATE, threads=2) is not session
 
 
 def test_one_that_is_missing_is_named(model: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"exact\.sequence\.onnx"):
-        open_model(model, "cpu").siblings.session(SEQUENCE)
+    with pytest.raises(ModelFileError, match=r"exact\.sequence-batch\.onnx"):
+        open_model(model, "cpu").siblings.session(SEQUENCE_BATCH)
     with pytest.raises(ModelFileError, match="without a file"):
         Siblings().session(GENERATE)
 

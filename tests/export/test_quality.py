@@ -1,0 +1,173 @@
+"""What int8 costs: measured on the right characters, and refused above a bound."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from charlm.data.errors import CorpusError, ExportError, VocabularyError
+from charlm.export import int8_siblings, quality, weights
+from charlm.export.contract import Metadata
+from charlm.export.contract_siblings import GENERATE, SEQUENCE_BATCH, Kind
+from charlm.export.int8_siblings import Int8Request
+from charlm.export.proving import open_session
+from charlm.export.quality import Quality
+from charlm.export.siblings import build_siblings
+from charlm.train.model import CharLSTM
+
+Make = Callable[..., CharLSTM]
+Describe = Callable[[CharLSTM], Metadata]
+TEXT = "a bad cab hid a kid big face "
+
+
+@pytest.fixture
+def session(metadata_of: Describe) -> Callable[[CharLSTM, Kind], Any]:
+    def start(model: CharLSTM, kind: Kind) -> Any:
+        content = build_siblings(weights.from_torch(model), metadata_of(model), [kind])[kind]
+        return open_session(content, kind.name)
+
+    return start
+
+
+def torch_bits(model: CharLSTM, ids: torch.Tensor) -> float:
+    """Mean bits of all characters but the first of each row."""
+    with torch.no_grad():
+        hidden, _ = model(ids[:, :-1].T.contiguous(), model.zero_state(len(ids)))
+        shares = model.head(hidden).log_softmax(dim=-1)
+        found = shares.gather(2, ids[:, 1:].T[:, :, None])
+    return -float(found.double().mean()) / math.log(2)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("length", [2, 65, 200])
+def test_bits_per_character_are_torchs_over_all_segments(
+    make_model: Make,
+    metadata_of: Describe,
+    session: Callable[[CharLSTM, Kind], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    pieces: int,
+    length: int,
+) -> None:
+    monkeypatch.setattr(quality, "SEGMENT", 64)
+    model = make_model(scale=2.0)
+    ids = np.random.RandomState(0).randint(0, 12, (pieces, length))
+    found = quality.bits_per_character(session(model, SEQUENCE_BATCH), ids, metadata_of(model))
+    assert found == pytest.approx(torch_bits(model, torch.from_numpy(ids)), abs=1e-5)
+
+
+def test_without_a_text_the_model_draws_one_always_the_same(
+    make_model: Make,
+    metadata_of: Describe,
+    session: Callable[[CharLSTM, Kind], Any],
+) -> None:
+    model = make_model(scale=3.0)
+    first = quality.draw_sample(session(model, GENERATE), metadata_of(model))
+    again = quality.draw_sample(session(model, GENERATE), metadata_of(model))
+    assert first.ids.shape == (64, 1024)
+    np.testing.assert_array_equal(first.ids, again.ids)
+    assert first.origin == "65,536 characters that it draws itself"
+    assert len({row.tobytes() for row in first.ids}) == 64
+    # Its own text costs a model its own entropy: the mean over all it could have drawn.
+    ids = torch.from_numpy(first.ids)
+    with torch.no_grad():
+        hidden, _ = model(ids[:, :-1].T.contiguous(), model.zero_state(64))
+        shares = model.head(hidden).log_softmax(dim=-1)
+        entropy = -float((shares.exp() * shares).sum(2).double().mean()) / math.log(2)
+    found = quality.bits_per_character(
+        session(model, SEQUENCE_BATCH), first.ids, metadata_of(model)
+    )
+    assert found == pytest.approx(entropy, abs=0.02)
+
+
+def test_a_text_is_normalised_as_the_corpus_was(
+    make_model: Make, metadata_of: Describe, tmp_path: Path
+) -> None:
+    file = tmp_path / "held-out.txt"
+    file.write_text("A Bad\n Cab", encoding="utf-8")
+    metadata = metadata_of(make_model())
+    sample = quality.read_sample(file, metadata)
+    assert metadata.vocabulary.decode(sample.ids[0]) == "a bad cab"
+    assert sample.origin == "9 characters of held-out.txt"
+
+
+@pytest.mark.parametrize(
+    ("characters", "shape", "first"),
+    [(99, (1, 99), ""), (199, (1, 199), ""), (250, (2, 125), ""), (999, (3, 100), "the first ")],
+)
+def test_a_long_text_is_read_in_pieces_side_by_side(
+    make_model: Make,
+    metadata_of: Describe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    characters: int,
+    shape: tuple[int, int],
+    first: str,
+) -> None:
+    monkeypatch.setattr(quality, "PIECE", 100)
+    monkeypatch.setattr(quality, "MOST_PIECES", 3)
+    text = (TEXT * 40)[:characters]
+    file = tmp_path / "held-out.txt"
+    file.write_text(text, encoding="utf-8")
+    metadata = metadata_of(make_model())
+    sample = quality.read_sample(file, metadata)
+    assert sample.ids.shape == shape
+    assert metadata.vocabulary.decode(sample.ids.ravel()) == text[: sample.ids.size]
+    assert sample.origin == f"{first}{sample.ids.size} characters of held-out.txt"
+
+
+def test_a_text_that_cant_be_measured_on_is_refused(
+    make_model: Make, metadata_of: Describe, tmp_path: Path
+) -> None:
+    metadata = metadata_of(make_model())
+    file = tmp_path / "text.txt"
+    with pytest.raises(CorpusError, match=r"can't read .*text\.txt"):
+        quality.read_sample(file, metadata)
+    for short in ("", "a", "\n"):
+        file.write_text(short, encoding="utf-8")
+        with pytest.raises(CorpusError, match=r"text\.txt: too short to measure on"):
+            quality.read_sample(file, metadata)
+    file.write_text("a cab, " * 3, encoding="utf-8")
+    with pytest.raises(
+        VocabularyError, match=r"text\.txt: character ',' \(U\+002C\) at position 5"
+    ):
+        quality.read_sample(file, metadata)
+
+
+@pytest.mark.parametrize(("after", "fine"), [(2.0, True), (2.0099, True), (2.011, False)])
+def test_a_loss_above_a_hundredth_is_refused(after: float, fine: bool) -> None:
+    found = Quality(2.0, after, "9 characters of a.txt")
+    if fine:
+        found.check("int8", "m.onnx")
+        return
+    with pytest.raises(
+        ExportError,
+        match=r"^m\.onnx: int8 would take it from 2\.0000 to 2\.0110 bits per character "
+        r"\(9 characters of a\.txt\), and a loss of 0\.01 is allowed: nothing was written",
+    ):
+        found.check("int8", "m.onnx")
+
+
+def test_a_loss_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ExportError):
+        Quality(2.0, math.nan, "a").check("int8", "m.onnx")
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_weights_that_bytes_cant_hold_are_refused(
+    make_model: Make,
+    metadata_of: Describe,
+    spoil_for_int8: Callable[[CharLSTM], CharLSTM],
+    monkeypatch: pytest.MonkeyPatch,
+    layers: int,
+) -> None:
+    monkeypatch.setattr(quality, "DRAWN_LENGTH", 64)
+    model, metadata = make_model(layers=layers, scale=3.0), metadata_of(make_model(layers=layers))
+    fine = int8_siblings.build(weights.from_torch(model), metadata, Int8Request(), "m.onnx")
+    assert all(abs(found.loss) <= 0.01 for found in fine.qualities.values())
+    spoilt = weights.from_torch(spoil_for_int8(model))
+    with pytest.raises(ExportError, match=r"^m\.onnx: int8 would take it from \d\.\d+ to"):
+        int8_siblings.build(spoilt, metadata, Int8Request(), "m.onnx")
