@@ -25,7 +25,7 @@ from charlm.benchmarks.forms.catalogue import (
     float_forms,
     int8_forms,
 )
-from charlm.benchmarks.forms.turns import cell, in_turns, table
+from charlm.benchmarks.forms.turns import afresh, cell, in_turns, table
 from charlm.export import generate_graph, quality, sequence_graph, step_graph, verify_generate
 from charlm.export.cell import FloatProducts
 from charlm.export.contract import C_NEXT, H_NEXT, C, H, Metadata
@@ -78,37 +78,39 @@ def open_form(content: bytes, memory_pattern: bool = True, threads: int = 1) -> 
 
 def forms_table(forms: Mapping[str, Form], weights: Weights, metadata: Metadata) -> str:
     """Prove and time forms at every batch; the smaller precisions with the bits that they cost."""
-    sessions = checked_sessions(forms, weights, metadata)
+    contents = proven(forms, weights, metadata)
     base = next(iter(forms))
     columns = {}
     for batch, steps in STEPS.items():
-        inputs = feed(batch, steps, metadata)
-        calls: dict[str, Call] = {
-            name: partial(session.run, OUTPUTS, inputs) for name, session in sessions.items()
+        openers = {
+            name: partial(_open_run, contents[name], form, feed(batch, steps, metadata))
+            for name, form in forms.items()
         }
-        times = in_turns(calls, batch * steps, ROUNDS, SECONDS)
+        times = afresh(openers, batch * steps, ROUNDS, SECONDS)
         columns[f"batch {batch}"] = {name: cell(times, name, base) for name in forms}
     if base == SHIPPED_INT8:
         columns["bits per character lost"] = lost_bits(forms, weights, metadata)
     return table("form", columns)
 
 
-def checked_sessions(
-    forms: Mapping[str, Form], weights: Weights, metadata: Metadata
-) -> dict[str, Any]:
-    """A session of each form, which has been proven.
+def proven(forms: Mapping[str, Form], weights: Weights, metadata: Metadata) -> dict[str, bytes]:
+    """The graph of each form, which has been proven.
 
     Raises:
         ExportError: a form draws something else than it should.
     """
     shipped = open_form(float_forms()[SHIPPED].build(weights, metadata))
-    sessions = {}
+    contents = {}
     for name, form in forms.items():
-        session = open_form(form.build(weights, metadata), form.memory_pattern)
+        contents[name] = form.build(weights, metadata)
+        session = open_form(contents[name], form.memory_pattern)
         check(session, form, name, shipped, weights, metadata)
-        sessions[name] = session
         print(f"proven: {name}", file=sys.stderr)
-    return sessions
+    return contents
+
+
+def _open_run(content: bytes, form: Form, inputs: dict[str, Any]) -> Call:
+    return partial(open_form(content, form.memory_pattern).run, OUTPUTS, inputs)
 
 
 def lost_bits(forms: Mapping[str, Form], weights: Weights, metadata: Metadata) -> dict[str, str]:

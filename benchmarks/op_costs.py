@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 from charlm.benchmarks import machine, pinning
-from charlm.benchmarks.forms.turns import Times, in_turns, table
+from charlm.benchmarks.forms.turns import Times, afresh, table
 from charlm.export.graph import FLOAT, INT32, ORT_DOMAIN, Draft, Shape, serialise, value
 from charlm.infer.runtime import session_on, session_options
 
@@ -140,14 +140,14 @@ def main() -> None:
 
 def costs(ops: Mapping[str, Op], batch: int) -> dict[str, str]:
     """For each op, and for an iteration with none, its cell in the table."""
-    calls: dict[str, Callable[[], object]] = {EMPTY: runner(None, 0, batch)}
+    openers: dict[str, Callable[[], Callable[[], object]]] = {
+        EMPTY: partial(runner, None, 0, batch)
+    }
     for name, op in ops.items():
         few, many = copies(op)
-        calls[f"{name} few"], calls[f"{name} many"] = (
-            runner(op, few, batch),
-            runner(op, many, batch),
-        )
-    times = in_turns(calls, STEPS[batch], ROUNDS, SECONDS)
+        openers[f"{name} few"] = partial(runner, op, few, batch)
+        openers[f"{name} many"] = partial(runner, op, many, batch)
+    times = afresh(openers, STEPS[batch], ROUNDS, SECONDS)
     return {EMPTY: _cell(times[EMPTY])} | {
         name: _cell(_cost(times, name, op)) for name, op in ops.items()
     }
