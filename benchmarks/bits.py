@@ -45,9 +45,7 @@ def score(settings: CaseSettings, text: Path, characters: int) -> QualityResult:
     from charlm.data.corpus import read_files
     from charlm.infer.score import Scorer
 
-    if settings.precision != "float32":
-        raise CaseFailedError(f"charlm does not score in {settings.precision}")
-    scorer = Scorer(model_of(settings), "drop")
+    scorer = Scorer(model_of(settings), "drop", settings.precision)
     found = scorer.score(_first(read_files([text]), characters), text.name)
     bits = significant(found.bits_per_character, DIGITS)
     return QualityResult(settings.precision, bits, found.characters, text.name)

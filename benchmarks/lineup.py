@@ -11,7 +11,7 @@ from charlm.benchmarks import pinning
 from charlm.benchmarks.artifacts import LITERT_PRODUCTS, LITERT_STEP, WEIGHTS, WINDOW
 from charlm.benchmarks.results import NOTEBOOK, PRODUCT_LIMIT, VECTOR_LIMIT
 from charlm.benchmarks.rows import Bound, Case, many
-from charlm.benchmarks.work import SCORE, STREAMS
+from charlm.benchmarks.work import SCORE, SCORE_MANY, STREAMS
 
 STEPS = 64  # characters of each text in one call, where a path draws several
 SCAN: dict[str, Any] = {"path": "generate", "steps": STEPS, "needs": ()}
@@ -80,6 +80,19 @@ CASES = (
     Case(
         "charlm_score", "charlm-score, one text", "charlm_score", SCORE, "charlm-score FILE",
         needs=(),
+    ),
+    many(
+        "charlm_score_many", "charlm-score --parallel", "charlm_score_many",
+        job=SCORE_MANY, batch=1, use="charlm-score FILE --parallel --threads 1", needs=(),
+    ),
+    many(
+        "charlm_score_many_cores", "charlm-score --parallel, every core", "charlm_score_many",
+        job=SCORE_MANY, batch=1, every_core=True, use="charlm-score FILE --parallel", needs=(),
+    ),
+    many(
+        "charlm_score_many_int8", "charlm-score --parallel, int8", "charlm_score_many",
+        job=SCORE_MANY, batch=1, precision="int8",
+        use="charlm-score FILE --parallel --threads 1 --precision int8", needs=(),
     ),
     Case(
         "charlm_step_cuda", "charlm on CUDA, step loop", "charlm_step", limit=None, cuda=True,

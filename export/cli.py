@@ -49,12 +49,26 @@ def export(
             "per character.",
         ),
     ] = False,
+    cuda: Annotated[
+        bool,
+        typer.Option(
+            "--cuda", help="Write MODEL.unrolled.onnx too, which --provider cuda wants; large."
+        ),
+    ] = False,
+    fp16: Annotated[
+        bool,
+        typer.Option(
+            "--fp16",
+            help="Write fp16 siblings for CUDA too, unless they lose more than 0.01 bits per "
+            "character.",
+        ),
+    ] = False,
     text: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The text to measure int8 on, which the model did not learn from. On what it "
-            "draws itself, the loss is int8's divergence from float32.",
+            help="The text to measure int8 and fp16 on, which the model did not learn from. On "
+            "what it draws itself, the loss is their divergence from float32.",
             show_default="what the model draws itself",
         ),
     ] = None,
@@ -80,25 +94,28 @@ def export(
             "--siblings-of makes the siblings from the file itself: leave out "
             + ("--run" if run is not None else "--no-siblings")
         )
-    _check_int8(int8, text, verify_only is not None, siblings)
+    more = {"--int8": int8, "--cuda": cuda, "--fp16": fp16}
+    _check_more([name for name, given in more.items() if given], text, verify_only, siblings)
     _check_extras()
     from charlm.export.export import export_run, export_siblings, verify_file
+    from charlm.export.half_siblings import HalfRequest
     from charlm.export.int8_siblings import Int8Request
-    from charlm.export.siblings import DEFAULT_KINDS
+    from charlm.export.siblings import CUDA_KINDS, DEFAULT_KINDS
     from charlm.train import run_folder
 
     own = "the weights it carries"
-    asked = Int8Request(text) if int8 else None
+    kinds = (DEFAULT_KINDS if siblings else ()) + (CUDA_KINDS if cuda else ())
+    asked = Int8Request(text) if int8 else None, HalfRequest(text) if fp16 else None
     if verify_only is not None:
         done = verify_file(verify_only, run)
         console.say(f"{verify_only}: proven against {own if run is None else run}")
     elif siblings_of is not None:
-        done = export_siblings(siblings_of, int8=asked)
+        done = export_siblings(siblings_of, kinds, *asked)
         console.say(f"{siblings_of}: proven against {own}")
     else:
         assert model is not None
         source = run or run_folder.newest()
-        done = export_run(source, model, DEFAULT_KINDS if siblings else (), asked)
+        done = export_run(source, model, kinds, *asked)
         console.say(
             f"{done.model}: {done.size:,} bytes, {done.metadata.layers} x "
             f"LSTM({done.metadata.hidden}), {len(done.metadata.vocabulary)} characters, "
@@ -120,13 +137,18 @@ def _report(done: "Exported") -> None:
         console.say(quality.line(form))
 
 
-def _check_int8(int8: bool, text: Path | None, verify_only: bool, siblings: bool) -> None:
-    if text is not None and not int8:
-        raise SettingsError("--text is what int8 is measured on: give --int8 with it")
-    if int8 and verify_only:
-        raise SettingsError("--verify-only writes nothing: leave out --int8")
-    if int8 and not siblings:
-        raise SettingsError("--int8 writes siblings: leave out --no-siblings")
+def _check_more(
+    more: list[str], text: Path | None, verify_only: Path | None, written: bool
+) -> None:
+    """Options that ask for more siblings, and what goes with none."""
+    if text is not None and not {"--int8", "--fp16"} & {*more}:
+        raise SettingsError(
+            "--text is what int8 and fp16 are measured on: give one of them with it"
+        )
+    if more and verify_only is not None:
+        raise SettingsError(f"--verify-only writes nothing: leave out {more[0]}")
+    if more and not written:
+        raise SettingsError(f"{more[0]} writes siblings: leave out --no-siblings")
 
 
 def _check_extras() -> None:

@@ -57,8 +57,7 @@ def draw_filtered(
     none = draft.array("none", np.float32(0))
     kept = add("Where", [add("And", [in_p, in_min], local("both")), left, none], local("kept"))
     back = add("ScatterElements", [shares, order, kept], local("filtered"), axis=1)
-    rest = add("ReduceSum", [back, draft.axes(1)], local("rest"), keepdims=1)
-    return _invert(draft, back, add("Mul", [uniform, rest], local("scaled")), characters)
+    return _count(draft, back, uniform, characters)
 
 
 def first_ranks(draft: Draft, top_k: str, characters: int) -> str:
@@ -75,15 +74,7 @@ def draw_by_count(
     draft: Draft, logits: str, uniform: str, settings: Settings, characters: int
 ) -> str:
     """As `draw`, by counting the sums below u: for devices whose ArgMin may take any of equals."""
-    add, local = draft.add, draft.local
-    shares = _shares(draft, logits, settings)
-    sums = add("CumSum", [shares, draft.array("axis", np.array(1))], local("sums"))
-    end = [draft.array(name, np.array([at])) for name, at in (("last", -1), ("end", characters))]
-    last = add("Slice", [sums, *end, draft.axes(1)], local("last_sum"))
-    bound = add("Mul", [uniform, last], local("bound"))
-    below = add("Cast", [add("Less", [sums, bound], local("below"))], local("ones"), to=FLOAT)
-    count = add("ReduceSum", [below, draft.axes(1)], local("count"), keepdims=0)
-    return add("Cast", [count], local("token"), to=INT64)
+    return _count(draft, _shares(draft, logits, settings), uniform, characters)
 
 
 def _shares(draft: Draft, logits: str, settings: Settings) -> str:
@@ -103,3 +94,15 @@ def _invert(draft: Draft, shares: str, bound: str, characters: int) -> str:
         missing = draft.add("Sub", [bound, sums], draft.local("missing"))
     positive = draft.add("Relu", [missing], draft.local("short"))
     return draft.add("ArgMin", [positive], draft.local("token"), axis=1, keepdims=0)
+
+
+def _count(draft: Draft, shares: str, uniform: str, characters: int) -> str:
+    """How many cumulative shares are below u of their last: the same k, int64 [batch]."""
+    add, local = draft.add, draft.local
+    sums = add("CumSum", [shares, draft.array("axis", np.array(1))], local("sums"))
+    end = [draft.array(name, np.array([at])) for name, at in (("last", -1), ("end", characters))]
+    last = add("Slice", [sums, *end, draft.axes(1)], local("last_sum"))
+    bound = add("Mul", [uniform, last], local("bound"))
+    below = add("Cast", [add("Less", [sums, bound], local("below"))], local("ones"), to=FLOAT)
+    count = add("ReduceSum", [below, draft.axes(1)], local("count"), keepdims=0)
+    return add("Cast", [count], local("token"), to=INT64)

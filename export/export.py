@@ -7,17 +7,17 @@ from pathlib import Path
 from charlm.data.errors import ExportError
 from charlm.data.file_sets import write_set
 from charlm.data.files import os_errors_as
-from charlm.export import int8_siblings, step_graph, weights
+from charlm.export import half_siblings, int8_siblings, step_graph, verify_siblings, weights
 from charlm.export.contract import Metadata, read_model_bytes
 from charlm.export.contract_siblings import Kind, sibling_path
-from charlm.export.int8_siblings import Int8Request, Int8Siblings
+from charlm.export.half_siblings import HalfRequest
+from charlm.export.int8_siblings import Int8Request
 from charlm.export.quality import Quality
 from charlm.export.read_graph import read_graph
 from charlm.export.siblings import DEFAULT_KINDS, build_siblings
 from charlm.export.stale import present, stale
 from charlm.export.verify import Proof, prove
-from charlm.export.verify_int8 import Int8Proof
-from charlm.export.verify_siblings import SiblingProof, prove_siblings
+from charlm.export.verify_siblings import prove_siblings
 from charlm.train import run_folder
 from charlm.train.model import CharLSTM
 
@@ -29,14 +29,14 @@ class Sibling:
     kind: Kind
     path: Path
     size: int  # bytes
-    proof: SiblingProof | Int8Proof
+    proof: verify_siblings.Proof
 
 
 @dataclass(frozen=True)
 class Exported:
     """What an export wrote and proved, or what stands there and was proved.
 
-    `qualities` has what the int8 siblings that were just written cost, by their form.
+    `qualities` has what siblings of a smaller precision that were just written cost, by form.
     """
 
     model: Path
@@ -52,23 +52,25 @@ def export_run(
     model: Path,
     kinds: Sequence[Kind] = DEFAULT_KINDS,
     int8: Int8Request | None = None,
+    fp16: HalfRequest | None = None,
 ) -> Exported:
     """Write the step graph of a run to `model`, its metadata and its siblings beside it.
 
     Nothing is written before every graph is proven equal to the Torch model, and nothing at all
-    where int8 is asked for and loses too much. Siblings of other weights that stand there are
-    removed.
+    where a smaller precision is asked for and loses too much. Siblings of other weights that stand
+    there are removed.
 
     Args:
         run: a run folder.
         model: the file to write, ending in `.onnx`.
         kinds: the siblings to write.
         int8: asks for the int8 siblings too.
+        fp16: asks for the fp16 siblings too.
 
     Raises:
         RunError: the run can't be read.
-        ExportError: a proof failed, int8 loses too much, or a file can't be written.
-        CorpusError, VocabularyError: the text to measure int8 on can't be used.
+        ExportError: a proof failed, a smaller precision loses too much, or a file can't be written.
+        CorpusError, VocabularyError: the text to measure on can't be used.
     """
     if model.suffix != ".onnx":
         raise ExportError(f"{model}: a model file's name ends in .onnx; try {model.name}.onnx")
@@ -86,16 +88,19 @@ def export_run(
     content = step_graph.build(laid_out, metadata)
     proof = prove(content, trained.model, str(model))
     built = build_siblings(laid_out, metadata, kinds)
-    measured = _measured(laid_out, metadata, int8, model)
-    built |= measured.contents
+    measured, qualities = _measured(laid_out, metadata, int8, fp16, model)
+    built |= measured
     siblings = _prove(built, trained.model, metadata, model)
     own = {model: content, model.with_suffix(".json"): metadata.to_json().encode()}
     _write(own, built, model, metadata)
-    return Exported(model, metadata, proof, len(content), siblings, measured.qualities)
+    return Exported(model, metadata, proof, len(content), siblings, qualities)
 
 
 def export_siblings(
-    model: Path, kinds: Sequence[Kind] = DEFAULT_KINDS, int8: Int8Request | None = None
+    model: Path,
+    kinds: Sequence[Kind] = DEFAULT_KINDS,
+    int8: Int8Request | None = None,
+    fp16: HalfRequest | None = None,
 ) -> Exported:
     """Write the siblings of a model file that exists, made from the weights that it carries.
 
@@ -103,19 +108,19 @@ def export_siblings(
 
     Raises:
         ModelFileError: the file is not a charlm model.
-        ExportError: a proof failed, int8 loses too much, or a file can't be written.
-        CorpusError, VocabularyError: the text to measure int8 on can't be used.
+        ExportError: a proof failed, a smaller precision loses too much, or a file can't be written.
+        CorpusError, VocabularyError: the text to measure on can't be used.
     """
     content = read_model_bytes(model)
     laid_out, metadata = read_graph(content, str(model))
     torch_model = weights.to_torch(laid_out)
     proof = prove(content, torch_model, str(model))
     built = build_siblings(laid_out, metadata, kinds)
-    measured = _measured(laid_out, metadata, int8, model)
-    built |= measured.contents
+    measured, qualities = _measured(laid_out, metadata, int8, fp16, model)
+    built |= measured
     siblings = _prove(built, torch_model, metadata, model)
     _write({}, built, model, metadata)
-    return Exported(model, metadata, proof, len(content), siblings, measured.qualities)
+    return Exported(model, metadata, proof, len(content), siblings, qualities)
 
 
 def verify_file(model: Path, run: Path | None) -> Exported:
@@ -145,11 +150,22 @@ def verify_file(model: Path, run: Path | None) -> Exported:
 
 
 def _measured(
-    laid_out: weights.Weights, metadata: Metadata, int8: Int8Request | None, model: Path
-) -> Int8Siblings:
-    if int8 is None:
-        return Int8Siblings({}, {})
-    return int8_siblings.build(laid_out, metadata, int8, str(model))
+    laid_out: weights.Weights,
+    metadata: Metadata,
+    int8: Int8Request | None,
+    fp16: HalfRequest | None,
+    model: Path,
+) -> tuple[dict[Kind, bytes], dict[str, Quality]]:
+    """Siblings of smaller precisions, and what each form costs."""
+    contents: dict[Kind, bytes] = {}
+    qualities: dict[str, Quality] = {}
+    if int8 is not None:
+        made = int8_siblings.build(laid_out, metadata, int8, str(model))
+        contents, qualities = dict(made.contents), {"int8": made.quality}
+    if fp16 is not None:
+        graphs, qualities["fp16"] = half_siblings.build(laid_out, metadata, fp16, str(model))
+        contents |= graphs
+    return contents, qualities
 
 
 def _prove(

@@ -15,11 +15,13 @@ from charlm.export.weights import Weights
 
 
 class Int8Products:
-    """Plain ONNX: MatMulInteger, then scaled and added to in float32. See `cell.Products`.
+    """Plain ONNX: MatMulInteger, the row added in int32, then the scale. See `cell.Products`.
 
-    The scale is a Mul after a Cast, since DequantizeLinear with a scale for each column is slower,
-    and so is com.microsoft's MatMulIntegerToFloat, which a test sees that none of it becomes.
-    The head stays float32: as fast for one stream, and nearer to the model.
+    Sum and scale are those of `QGemmProducts` bit for bit, so that the state of a text does not
+    depend on how many stand beside it. The scale is a Mul after a Cast: DequantizeLinear with a
+    scale for each column is slower, and so is com.microsoft's MatMulIntegerToFloat, which a test
+    sees that none of it becomes.
+    The head stays float32: faster for one stream, and nearer to the model.
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -37,9 +39,9 @@ class Int8Products:
         units = add(
             "MatMulInteger", [factors, values, activation_zero(draft)], local(f"units_{layer}")
         )
-        wide = add("Cast", [units], local(f"float_units_{layer}"), to=FLOAT)
-        product = add("Mul", [wide, scale], local(f"product_{layer}"))
-        total = add("Add", [product, self._added(draft, layer, source)], local(f"sum_{layer}"))
+        whole = add("Add", [units, self._added(draft, layer, source)], local(f"whole_{layer}"))
+        wide = add("Cast", [whole], local(f"float_units_{layer}"), to=FLOAT)
+        total = add("Mul", [wide, scale], local(f"sum_{layer}"))
         return split_gates(draft, total, layer, self.weights.hidden)
 
     def logits(self, draft: Draft, top: str) -> str:
@@ -47,22 +49,24 @@ class Int8Products:
         return self._float.logits(draft, top)
 
     def _added(self, draft: Draft, layer: int, source: str) -> str:
+        matrix = self.layers[layer]
         if layer:
-            return draft.array(f"bias_{layer}", self.weights.stacked_bias[layer - 1])
-        table = draft.array("table", self.weights.table[:, 0])
+            return draft.array(f"bias_{layer}", matrix.term(self.weights.stacked_bias[layer - 1]))
+        table = draft.array("table", matrix.term(self.weights.table[:, 0]))
         return draft.add("Gather", [table, source], draft.local("row"), axis=0)
 
 
 class QGemmProducts:
     """com.microsoft's QGemm: the row joins the sum in int32, and the scale is applied on the way.
 
-    See `cell.Products`. Runs in ONNX Runtime alone.
+    See `cell.Products`. Runs in ONNX Runtime alone. The head stays float32 here too, or the forms
+    would be two models.
     """
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self.layers = quantise_layers(weights)
-        self.head = quantise(weights.head, weights.head_bias)
+        self._float = FloatProducts(weights)
 
     def gates(self, draft: Draft, layer: int, source: str, h: str) -> Gates:
         """See `Products`."""
@@ -71,9 +75,7 @@ class QGemmProducts:
 
     def logits(self, draft: Draft, top: str) -> str:
         """See `Products`."""
-        bias = draft.array("head_bias", self.head.term(self.weights.head_bias))
-        factors = quantised(draft, top)
-        return _qgemm(draft, factors, self.head, bias, "head", draft.local("logits"))
+        return self._float.logits(draft, top)
 
     def _gate(self, draft: Draft, layer: int, gate: str, source: str, factors: str) -> str:
         name, hidden = f"{gate}_{layer}", self.weights.hidden

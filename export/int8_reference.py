@@ -11,7 +11,6 @@ from charlm.export.quantise import (
     ACTIVATION_SCALE,
     ACTIVATION_ZERO,
     Quantised,
-    quantise,
     to_uint8,
 )
 from charlm.export.weights import Weights
@@ -25,21 +24,16 @@ class Reference:
 
     Args:
         weights: of the model.
-        in_units: whether what is added to a product is first rounded to the product's own units,
-            and the head is int8 too, as `QGemmProducts` has them.
     """
 
-    def __init__(self, weights: Weights, in_units: bool) -> None:
-        self.weights, self.in_units = weights, in_units
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
         self.layers = quantise_layers(weights)
-        self.head = quantise(weights.head, weights.head_bias)
 
     def logits(self, top: Array) -> Doubles:
         """[batch, vocabulary] from h of the last layer, [batch, hidden]."""
-        bias = self.weights.head_bias
-        if self.in_units:
-            return self._product(self.head, top, bias)
-        product: Doubles = top.astype(np.float64) @ self.weights.head.astype(np.float64) + bias
+        head, bias = self.weights.head.astype(np.float64), self.weights.head_bias
+        product: Doubles = top.astype(np.float64) @ head + bias
         return product
 
     def step(
@@ -73,9 +67,7 @@ class Reference:
     def _product(self, matrix: Quantised, factor: Array, added: Array) -> Doubles:
         centred = to_uint8(factor).astype(np.float64) - float(ACTIVATION_ZERO)
         units = centred @ matrix.values.astype(np.float64)  # whole numbers, exact in float64
-        scale = matrix.product_scale.astype(np.float64)
-        product: Doubles
-        product = (units + matrix.term(added)) * scale if self.in_units else units * scale + added
+        product: Doubles = (units + matrix.term(added)) * matrix.product_scale.astype(np.float64)
         return product
 
 

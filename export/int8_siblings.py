@@ -1,7 +1,7 @@
 """The int8 siblings of a model: measured first, and made only where they lose little."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ from charlm.export.proving import open_session
 from charlm.export.quality import Quality, Sample
 from charlm.export.weights import Weights
 
-PLAIN_KINDS = (INT8, INT8_FILTERED, SEQUENCE_INT8)
-ORT_KINDS = (INT8_ORT,)
+KINDS = (INT8, INT8_FILTERED, SEQUENCE_INT8, INT8_ORT)
 
 
 @dataclass(frozen=True)
@@ -44,17 +43,17 @@ class Int8Siblings:
 
     Attributes:
         contents: the serialised graphs, checked.
-        qualities: the bits per character of each form of the products, by its name for people.
+        quality: the bits per character before and after.
     """
 
     contents: dict[Kind, bytes]
-    qualities: dict[str, Quality]
+    quality: Quality
 
 
 def build(weights: Weights, metadata: Metadata, request: Int8Request, where: str) -> Int8Siblings:
-    """Measure the int8 forms of a model and build its siblings, each with what it costs.
+    """Measure what int8 costs a model, and build its siblings with that in their metadata.
 
-    The forms differ a little: in ONNX Runtime's ops the head is int8 too.
+    The graphs differ in their nodes, not in what they compute.
 
     Args:
         weights: of the model.
@@ -63,25 +62,23 @@ def build(weights: Weights, metadata: Metadata, request: Int8Request, where: str
         where: the model file's name, for messages.
 
     Raises:
-        ExportError: a form loses more than `quality.LARGEST_LOSS`.
+        ExportError: the loss is more than `quality.LARGEST_LOSS`.
         CorpusError: the text can't be read, or is too short.
         VocabularyError: the text has a character that the model does not know.
     """
-    forms: dict[str, tuple[Products, tuple[Kind, ...]]] = {
-        "int8": (Int8Products(weights), PLAIN_KINDS),
-        "int8 in ONNX Runtime's ops": (QGemmProducts(weights), ORT_KINDS),
-    }
     sample = _sample(weights, metadata, request)
     reader = sequence_graph.build_scan(FloatProducts(weights), metadata, SEQUENCE_BATCH)
     before = quality.bits_per_character(open_session(reader, where), sample.ids, metadata)
-    contents: dict[Kind, bytes] = {}
-    qualities: dict[str, Quality] = {}
-    for name, (products, kinds) in forms.items():
-        after = _bits(products, metadata, sample, ort_ops=kinds == ORT_KINDS)
-        found = qualities[name] = Quality(before, after, sample.origin)
-        found.check("int8", where)
-        contents |= {kind: _build(products, metadata, kind, found.as_dict()) for kind in kinds}
-    return Int8Siblings(contents, qualities)
+    plain, ort = Int8Products(weights), QGemmProducts(weights)
+    own = sequence_graph.build_scan(plain, metadata, SEQUENCE_INT8)
+    after = quality.bits_per_character(open_session(own, where), sample.ids, metadata)
+    found = Quality(before, after, sample.origin)
+    found.check("int8", where)
+    cost = found.as_dict()
+    return Int8Siblings(
+        {kind: _build(ort if kind.ort_ops else plain, metadata, kind, cost) for kind in KINDS},
+        found,
+    )
 
 
 def _sample(weights: Weights, metadata: Metadata, request: Int8Request) -> Sample:
@@ -89,13 +86,6 @@ def _sample(weights: Weights, metadata: Metadata, request: Int8Request) -> Sampl
         return quality.read_sample(request.text, metadata)
     content = generate_graph.build(FloatProducts(weights), metadata, GENERATE)
     return quality.draw_sample(open_session(content, GENERATE.name), metadata)
-
-
-def _bits(products: Products, metadata: Metadata, sample: Sample, ort_ops: bool) -> float:
-    """Bits per character of a form, by a graph that is only for this."""
-    kind = replace(SEQUENCE_INT8, ort_ops=ort_ops)
-    session = open_session(sequence_graph.build_scan(products, metadata, kind), kind.name)
-    return quality.bits_per_character(session, sample.ids, metadata)
 
 
 def _build(products: Products, metadata: Metadata, kind: Kind, cost: Mapping[str, Any]) -> bytes:

@@ -64,7 +64,7 @@ class Quality:
         """One line for people."""
         return (
             f"{precision}: {self.after:.4f} bits per character where float32 has "
-            f"{self.before:.4f}: a loss of {self.loss:.4f} ({self.measured_on})"
+            f"{self.before:.4f}: a loss of {round(self.loss, 4) + 0.0:.4f} ({self.measured_on})"
         )
 
     def check(self, precision: str, where: str) -> None:

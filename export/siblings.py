@@ -3,11 +3,19 @@
 from collections.abc import Callable, Iterable
 
 from charlm.data.errors import ExportError
-from charlm.export import generate_graph, sequence_graph
+from charlm.export import generate_graph, sequence_graph, unrolled_graph
 from charlm.export.cell import FloatProducts
 from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import FILTERED, GENERATE, SEQUENCE, SEQUENCE_BATCH, Kind
+from charlm.export.contract_siblings import (
+    FILTERED,
+    GENERATE,
+    SEQUENCE,
+    SEQUENCE_BATCH,
+    UNROLLED,
+    Kind,
+)
 from charlm.export.weights import Weights
+from charlm.export.wide_cell import WideFloatProducts
 
 Builder = Callable[[Weights, Metadata, Kind], bytes]
 
@@ -24,15 +32,22 @@ def _scan(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
     return sequence_graph.build_scan(FloatProducts(weights), metadata, kind)
 
 
+def _unrolled(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
+    return unrolled_graph.build(WideFloatProducts(weights), metadata, kind)
+
+
 # A new kind is one more entry here, and a proof in `verify_siblings`.
 BUILDERS: dict[Kind, Builder] = {
     GENERATE: _generate,
     FILTERED: _generate,
     SEQUENCE: _operator,
     SEQUENCE_BATCH: _scan,
+    UNROLLED: _unrolled,
 }
 # What every export leaves beside the step: exact, on any device, with ONNX's own ops.
 DEFAULT_KINDS = (GENERATE, FILTERED, SEQUENCE, SEQUENCE_BATCH)
+# What only a GPU is better off with: large, and so written where it is asked for.
+CUDA_KINDS = (UNROLLED,)
 
 
 def build_siblings(

@@ -64,7 +64,7 @@ def prove(session: Any, kind: Kind, weights: Weights, where: str) -> Int8Proof:
         ExportError: a step differs by more than rounding explains, or many steps in one run give
             another result than as many runs.
     """
-    graph = _Graph(session, kind, Reference(weights, in_units=kind.ort_ops), where)
+    graph = _Graph(session, kind, Reference(weights), where)
     error, compared, left_out = 0.0, 0, 0
     for batch in verify.BATCHES:
         random = np.random.RandomState(verify.SEED)

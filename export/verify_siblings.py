@@ -5,10 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from charlm.data.errors import ExportError, ModelFileError
-from charlm.export import contract, verify, verify_generate, verify_int8, verify_sequence
+from charlm.export import (
+    contract,
+    verify,
+    verify_generate,
+    verify_half,
+    verify_int8,
+    verify_sequence,
+)
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import Kind, check_sibling
 from charlm.export.proving import Errors, judge, largest, one_thread, open_session
+from charlm.export.verify_half import HalfProof
 from charlm.export.verify_int8 import Int8Proof
 from charlm.export.weights import from_torch
 from charlm.train.model import CharLSTM
@@ -21,29 +29,28 @@ class SiblingProof:
     """What was found of one graph: errors relative to s, by (batch, tensor name).
 
     Attributes:
-        carried: over all carried steps. Empty where the precision makes another model of it, which
-            Torch's can't be held against.
+        carried: over all carried steps.
         step: of single steps from Torch's own state. Empty where a kind's steps are fixed.
         drawn: how many characters it drew.
         flips: how many of them only a near-tie excuses.
+        steps: over how many steps the graph carried its own state.
     """
 
     carried: Found = field(default_factory=dict)
     step: Found = field(default_factory=dict)
     drawn: int = 0
     flips: int = 0
+    steps: int = 0
 
     def lines(self) -> list[str]:
         """For people: what was compared, and the largest errors over all batches, by tensor."""
-        if not self.carried:
-            return ["of the same weights, in another precision: not held against Torch"]
         shown = [
             f"largest relative error, {title}: "
             + ", ".join(f"{name} {largest(found, name):.1e}" for name in _tensors(found))
             + f" (allowed {tolerance:.0e})"
             for title, found, tolerance in (
                 ("one step", self.step, verify.STEP_TOLERANCE),
-                (f"{verify.STEPS} carried steps", self.carried, verify.CARRIED_TOLERANCE),
+                (f"{self.steps} carried steps", self.carried, verify.CARRIED_TOLERANCE),
             )
             if found
         ]
@@ -52,12 +59,16 @@ class SiblingProof:
         return shown
 
 
+Proof = SiblingProof | Int8Proof | HalfProof
+
+
 def prove_siblings(
     contents: Mapping[Kind, bytes], model: CharLSTM, metadata: Metadata, names: Mapping[Kind, str]
-) -> dict[Kind, SiblingProof | Int8Proof]:
+) -> dict[Kind, Proof]:
     """Run each graph beside the Torch model, which `verify.prove` has found finite.
 
-    An int8 graph is run beside the int8 arithmetic of the same weights.
+    An int8 graph is run beside the int8 arithmetic of the same weights, an fp16 graph as
+    `verify_half` says.
 
     Args:
         contents: the serialised graphs.
@@ -69,7 +80,7 @@ def prove_siblings(
         ModelFileError: ONNX Runtime can't load a graph, or it is none of its kind and weights.
         ExportError: it does not equal the Torch model; the message says where and how far.
     """
-    proofs: dict[Kind, SiblingProof | Int8Proof] = {}
+    proofs: dict[Kind, Proof] = {}
     reference = None
     for kind, content in contents.items():
         where = names[kind]
@@ -78,8 +89,9 @@ def prove_siblings(
         with contract.runtime_errors_as(ExportError, failed), one_thread():
             if kind.precision == "int8":
                 proofs[kind] = verify_int8.prove(session, kind, from_torch(model), where)
-            elif kind.precision != "float32":
-                proofs[kind] = SiblingProof()
+            elif kind.precision == "fp16":
+                laid_out = from_torch(model)
+                proofs[kind] = verify_half.prove(session, kind, model, laid_out, metadata, where)
             elif kind.family == "sequence":
                 reference = reference or verify_sequence.read_by_torch(model)
                 proofs[kind] = _prove_sequence(session, reference, where)
@@ -109,10 +121,11 @@ def _prove_generate(
         flips += excused
         if kind.steps is None:
             step |= _of(verify_generate.compare_steps(session, kind, model, batch))
-    _judge(where, step, carried)
+    steps = kind.steps or verify.STEPS
+    _judge(where, step, carried, steps)
     if kind.steps is None:
         verify_generate.check_one_run(session, kind, model, where)
-    return SiblingProof(carried, step, drawn, flips)
+    return SiblingProof(carried, step, drawn, flips, steps)
 
 
 def _prove_sequence(session: Any, reference: verify_sequence.Reference, where: str) -> SiblingProof:
@@ -120,8 +133,8 @@ def _prove_sequence(session: Any, reference: verify_sequence.Reference, where: s
     for batch in verify.BATCHES:
         carried |= _of(verify_sequence.compare(session, reference, batch))
         step |= _of(verify_sequence.compare_steps(session, reference, batch))
-    _judge(where, step, carried)
-    return SiblingProof(carried, step)
+    _judge(where, step, carried, verify.STEPS)
+    return SiblingProof(carried, step, steps=verify.STEPS)
 
 
 def _of(errors: Errors) -> Found:
@@ -132,6 +145,6 @@ def _tensors(found: Found) -> list[str]:
     return list(dict.fromkeys(name for _, name in found))
 
 
-def _judge(where: str, step: Found, carried: Found) -> None:
+def _judge(where: str, step: Found, carried: Found, steps: int) -> None:
     judge(where, "after one step", step, verify.STEP_TOLERANCE)
-    judge(where, f"within {verify.STEPS} carried steps", carried, verify.CARRIED_TOLERANCE)
+    judge(where, f"within {steps} carried steps", carried, verify.CARRIED_TOLERANCE)

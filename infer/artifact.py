@@ -41,13 +41,16 @@ class Model:
     siblings: Siblings = field(default_factory=Siblings)
 
 
-def open_model(path: Path, provider: str = "auto", threads: int | None = None) -> Model:
+def open_model(
+    path: Path, provider: str = "auto", threads: int | None = None, *, tf32: bool = False
+) -> Model:
     """Open a step graph that `charlm-export` wrote.
 
     Args:
         path: the `.onnx` file.
         provider: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None chooses by the size of the weights.
+        tf32: products on CUDA in TF32, which is faster and rounds otherwise; nothing on the CPU.
 
     Raises:
         ModelFileError: no such file, not a charlm model, damaged, or of a later format.
@@ -61,9 +64,9 @@ def open_model(path: Path, provider: str = "auto", threads: int | None = None) -
     threads = threads or _threads_for(len(content))
     options = session_options(runtime, threads)
     choice = providers.choose(provider, runtime)
-    session, choice = start(runtime, content, options, where, provider, choice)
+    session, choice = start(runtime, content, options, where, provider, choice, tf32=tf32)
     metadata = _check(session, where)
-    siblings = Siblings(path, metadata, choice.device)
+    siblings = Siblings(path, metadata, choice.device, tf32)
     return Model(session, metadata, choice.device, threads, choice.note, siblings)
 
 

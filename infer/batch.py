@@ -84,7 +84,9 @@ def generate_batch(
         raise
 
 
-def block_length(remaining: npt.NDArray[np.int64], longest: int) -> int:
+def block_length(
+    remaining: npt.NDArray[np.int64], longest: int, multiple: int | None = None
+) -> int:
     """The number of steps that gives the most characters for its time.
 
     A longer block costs fewer starts; in a shorter one less is drawn past the end of a text.
@@ -92,9 +94,12 @@ def block_length(remaining: npt.NDArray[np.int64], longest: int) -> int:
     Args:
         remaining: int64 [batch], characters that each stream may yet draw, at least 1 each.
         longest: the most steps.
+        multiple: take a multiple of so many, if need be one past `longest`.
     """
     ends = {int(remaining.min()), int(remaining.max())}
     choices = {min(steps, longest) for steps in (*BLOCKS, *ends)}
+    if multiple is not None:
+        choices = {-(-steps // multiple) * multiple for steps in choices}
     return max(
         sorted(choices),
         key=lambda steps: np.minimum(remaining, steps).sum() / (steps + BLOCK_COST),
@@ -173,7 +178,8 @@ class _Batch:
         longest = self._longest
         if self._show_first:
             longest = min(longest, max(BLOCKS[0], SHOWN_CHARACTERS // len(self.streams)))
-        return block_length(np.array([each.remaining for each in self.streams]), longest)
+        remaining = np.array([each.remaining for each in self.streams])
+        return block_length(remaining, longest, self._engine.block)
 
     def _show(self) -> None:
         """Show what is new of the first request's text, which stands in the first row."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from charlm.data.errors import ModelFileError, SettingsError
 from charlm.export.contract_siblings import (
+    FILTERED,
     GENERATE,
     INT8,
     INT8_ORT,
@@ -28,7 +29,7 @@ WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
 # Opening the graph that reads whole texts takes 2 to 3 ms; a character by it saves 5 µs.
 WORTH_SEQUENCE = 600
 # The LSTM's products by com.microsoft ops are slower than ONNX's own below so many streams.
-WORTH_ORT_OPS = 8
+WORTH_ORT_OPS = 16
 LONGEST_BLOCK_ALONE = 256  # 2.5 ms: past it nothing is gained, and a reader would see text jump
 LONGEST_BLOCK_TOGETHER = 64
 # A GPU draws one stream more slowly than a CPU, and starting CUDA takes a second or more. These
@@ -121,7 +122,7 @@ def choose(
     count, why_threads = _threads(work, device, threads)
     path, why_path = _path(work, siblings, device, precision)
     if via != "auto":
-        path, why_path = _asked(via, siblings), "as asked for"
+        path, why_path = _asked(via, siblings, device, precision, path), "as asked for"
     block = LONGEST_BLOCK_ALONE if alone else LONGEST_BLOCK_TOGETHER
     reasons = [f"path: {path}, {why_path}", f"precision: {precision}"]
     if path != STEP:
@@ -140,14 +141,12 @@ def generate_kind(siblings: Siblings, precision: str, streams: int) -> Kind:
 
 def _path(work: Work, siblings: Siblings, device: str, precision: str) -> tuple[str, str]:
     if device == "cuda":
-        unrolled = UNROLLED_FP16 if precision == "fp16" else UNROLLED
-        if unrolled in siblings and not work.filters:
-            return DEVICE_BLOCKS, "whose state never leaves the device"
+        return _cuda_path(work, siblings, precision)
     if precision != "float32":
         return BLOCKS, f"the one that has {precision}"
     if GENERATE not in siblings:
         return STEP, "since the model has no graph of many steps (charlm-export writes it)"
-    if work.filters and device == "cpu":
+    if work.filters:
         return STEP, "since filters sort, and NumPy sorts faster than the graph"
     worth = WORTH_BLOCKS_ALONE if work.streams == 1 else WORTH_BLOCKS_TOGETHER
     if work.characters < worth:
@@ -155,9 +154,30 @@ def _path(work: Work, siblings: Siblings, device: str, precision: str) -> tuple[
     return BLOCKS, f"since {worth:,} characters or more are drawn"
 
 
-def _asked(via: str, siblings: Siblings) -> str:
+def _cuda_path(work: Work, siblings: Siblings, precision: str) -> tuple[str, str]:
+    if precision == "fp16":
+        if work.filters:
+            raise SettingsError(
+                "--precision fp16 has no top-k, top-p or min-p: leave them out, or draw in float32"
+            )
+        return DEVICE_BLOCKS, "whose state never leaves the device"
+    # Not the CPU's graph of many steps: it leans on the order in which ArgMin takes equals.
+    if UNROLLED not in siblings:
+        return STEP, "since the model has no graph for CUDA (charlm-export --cuda writes it)"
+    if work.filters and FILTERED not in siblings:
+        return STEP, "since the model has no graph with filters (charlm-export writes it)"
+    return DEVICE_BLOCKS, "whose state never leaves the device"
+
+
+def _asked(via: str, siblings: Siblings, device: str, precision: str, path: str) -> str:
     if via not in WAYS:
         raise SettingsError(f"via is auto, {' or '.join(WAYS)}, not {via!r}")
+    if device == "cuda":
+        if via == "blocks" and path != DEVICE_BLOCKS:
+            raise ModelFileError("the model has no graph for CUDA: charlm-export --cuda writes it")
+        if via == "steps" and precision != "float32":
+            raise SettingsError(f"the step loop has no {precision}: give it float32")
+        return STEP if via == "steps" else DEVICE_BLOCKS
     if via == "blocks" and GENERATE not in siblings:
         raise ModelFileError("the model has no graph of many steps: charlm-export writes it")
     return WAYS[via]

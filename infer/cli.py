@@ -72,6 +72,7 @@ def generate(
     unknown: options.Unknown = "error",
     provider: options.Provider = "auto",
     threads: options.Threads = None,
+    tf32: options.Tf32 = False,
     precision: options.Precision = "float32",
     explain: Annotated[
         bool, typer.Option("--explain", help="Say on stderr how it is computed, and why.")
@@ -97,7 +98,7 @@ def generate(
     with output.text_output() as out:
         work = Work(None if prompts else samples, length, bool(top_k or min_p or top_p != 1))
         device, why_device = provider_for(work, provider)
-        generator = Generator.open(path, device, threads, precision)
+        generator = Generator.open(path, device, threads, precision, tf32=tf32)
         if explain:
             _explain(generator, work, why_device)
         if generator.model.note:

@@ -44,7 +44,14 @@ class Primed:
 
 
 class Engine(Protocol):
-    """Draws blocks of characters for a batch of streams whose state it holds."""
+    """Draws blocks of characters for a batch of streams whose state it holds.
+
+    Attributes:
+        block: steps that it draws at once whatever is asked for, so that multiples cost least;
+            None: any number is as good.
+    """
+
+    block: int | None
 
     def start(self, primed: Primed, sampling: Sampling) -> None:
         """Hold these streams, at least one, and no others."""
@@ -87,6 +94,8 @@ class StepEngine:
     Args:
         model: an open step graph.
     """
+
+    block: int | None = None
 
     def __init__(self, model: Model) -> None:
         self.model = model

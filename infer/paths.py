@@ -6,7 +6,7 @@ from typing import Any
 from charlm.data.errors import ModelFileError
 from charlm.export.contract_siblings import FILTERED, INT8_FILTERED
 from charlm.infer.artifact import Model
-from charlm.infer.choose import STEP, WORTH_SEQUENCE, Plan, generate_kind
+from charlm.infer.choose import DEVICE_BLOCKS, STEP, WORTH_SEQUENCE, Plan, generate_kind
 from charlm.infer.engine import Engine, Primed, Reader, StepEngine, StepReader, Tokens
 from charlm.infer.scan_engine import ScanEngine
 from charlm.infer.sequence_reader import reader_for
@@ -16,6 +16,10 @@ def engine_of(model: Model, plan: Plan) -> Engine:
     """What draws by this plan."""
     if plan.path == STEP:
         return StepEngine(model)
+    if plan.path == DEVICE_BLOCKS:
+        from charlm.infer.cuda_engine import CudaEngine, cuda_blocks
+
+        return CudaEngine(cuda_blocks(model, plan.precision))
 
     def session_for(streams: int, filtered: bool) -> Any:
         if not filtered:

@@ -63,9 +63,21 @@ def without_cuda(wanted: str, reason: str) -> Choice:
     return Choice("cpu", f"an NVIDIA GPU is here but is not used: {reason}")
 
 
-def session_providers(device: str) -> list[Any]:
-    """What to hand to `InferenceSession`: full float32 precision on CUDA."""
-    return [(CUDA, {"use_tf32": "0"}), CPU] if device == "cuda" else [CPU]
+def session_providers(device: str, tf32: bool = False, captured: bool = False) -> list[Any]:
+    """What to hand to `InferenceSession`.
+
+    Args:
+        device: `"cpu"` or `"cuda"`.
+        tf32: let CUDA round the factors of products to 10 bits, which is faster; otherwise full
+            float32.
+        captured: on CUDA, runs are captured as CUDA graphs and started by one call each.
+    """
+    if device != "cuda":
+        return [CPU]
+    options = {"use_tf32": "1" if tf32 else "0"}
+    if captured:
+        options["enable_cuda_graph"] = "1"
+    return [(CUDA, options), CPU]
 
 
 def _cpu_build(runtime: Any) -> str | None:

@@ -25,22 +25,37 @@ def session_options(runtime: Any, threads: int) -> Any:
     return options
 
 
-def session_on(runtime: Any, content: bytes, options: Any, device: str) -> Any:
+def session_on(
+    runtime: Any,
+    content: bytes,
+    options: Any,
+    device: str,
+    *,
+    tf32: bool = False,
+    captured: bool = False,
+) -> Any:
     """A session on `"cpu"` or `"cuda"`; whatever ONNX Runtime raises goes through."""
     # Its own fall to the CPU is turned off: it prints to stdout, and hides a bad model.
-    chain = providers.session_providers(device)
+    chain = providers.session_providers(device, tf32, captured)
     return runtime.InferenceSession(content, options, providers=chain, enable_fallback=0)
 
 
 def start(
-    runtime: Any, content: bytes, options: Any, where: str, wanted: str, choice: Choice
+    runtime: Any,
+    content: bytes,
+    options: Any,
+    where: str,
+    wanted: str,
+    choice: Choice,
+    *,
+    tf32: bool = False,
 ) -> tuple[Any, Choice]:
     """A session on the chosen provider, or on the CPU where `auto` chose CUDA in vain."""
 
     reason = "ONNX Runtime did not start its CUDA provider"
     if choice.device == "cuda":
         try:
-            session = session_on(runtime, content, options, "cuda")
+            session = session_on(runtime, content, options, "cuda", tf32=tf32)
             if providers.CUDA in session.get_providers():
                 return session, choice
         except Exception as problem:  # of the model or of CUDA: the CPU tells them apart

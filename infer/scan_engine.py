@@ -36,6 +36,8 @@ class ScanEngine:
         threads: that run at once, each with its share of the streams.
     """
 
+    block: int | None = None
+
     def __init__(self, session_for: SessionFor, threads: int = 1) -> None:
         self._session_for, self._threads = session_for, threads
         self._pool = ThreadPoolExecutor(threads, "charlm") if threads > 1 else None

@@ -41,6 +41,7 @@ def score(
         int | None,
         typer.Option(help="Batches of texts or segments side by side.", show_default="all cores"),
     ] = None,
+    tf32: options.Tf32 = False,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
@@ -70,7 +71,7 @@ def score(
     path = model or shipped.default_model()
     with output.text_output() as out:
         # Threads inside the operators are for a single text and a large model.
-        opened = open_model(path, provider, threads if job.alone else 1)
+        opened = open_model(path, provider, threads if job.alone else 1, tf32=tf32)
         console.say(f"charlm-score: {shipped.describe(path)}, {opened.device}")
         failures = score_output.run(out, opened, job)
     if failures:

@@ -81,7 +81,7 @@ def _by_blocks(
     check_finite(primed.logits)
     engine = engine_of(model, plan)
     engine.start(primed, Sampling.same(1, len(vocabulary), settings.temperature, settings.filters))
-    block, endless = FIRST_BLOCK, left == 0
+    block, endless = engine.block or FIRST_BLOCK, left == 0
     while endless or left:
         steps = block if endless else min(block, left)
         yield from vocabulary.decode(engine.draw(uniforms.take(steps)[None])[0])

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from charlm.export.contract_siblings import KINDS
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
 DATA_FILES = {
@@ -18,6 +20,7 @@ DATA_FILES = {
     "charlm/infer/models/README.md",
     "charlm/infer/models/lovecraft.json",
     "charlm/infer/models/lovecraft.onnx",
+    *(f"charlm/infer/models/lovecraft.{kind}.onnx" for kind in KINDS),
 }
 
 
@@ -68,7 +71,8 @@ def test_wheel_holds_exactly_the_packages_files(wheel: Path) -> None:
 
 
 def test_wheel_is_small(wheel: Path) -> None:
-    assert wheel.stat().st_size < 2 << 20
+    """The shipped model's eleven graphs hold the same weights, 0.4 to 0.85 MB each time."""
+    assert wheel.stat().st_size < 8 << 20
 
 
 def test_every_package_is_listed(wheel: Path) -> None:

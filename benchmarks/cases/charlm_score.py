@@ -11,7 +11,7 @@ def prepare(settings: CaseSettings) -> Run:
     """Open the model and draw a text; a unit is one scored character."""
     generator = generator_of(settings)
     drawn = generator.text(PROMPT, length=LENGTH, seed=settings.seed, unknown="drop")
-    scorer = Scorer(generator.model, "drop")
+    scorer = Scorer(generator.model, "drop", settings.precision)
 
     def run(count: int) -> object:
         whole, rest = divmod(count + 1, LENGTH)  # a text's first character is not scored

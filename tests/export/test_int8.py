@@ -98,7 +98,7 @@ def test_the_arithmetic_is_torchs_where_nothing_is_rounded(make_model: Make) -> 
             if name in ("lstm.weight_ih_l1", "lstm.weight_hh_l1"):
                 scales = np.full_like(scales, 2.0**-8)  # both are columns of one matrix
             parameter.data = torch.from_numpy((whole * scales).astype(np.float32))
-    reference = Reference(weights.from_torch(model), in_units=False)
+    reference = Reference(weights.from_torch(model))
     h = (random.randint(-127, 128, (5, 2, 16)) / 127).astype(np.float32)
     c = random.standard_normal((5, 2, 16)).astype(np.float32)
     token = random.randint(0, 12, 5)
@@ -106,18 +106,17 @@ def test_the_arithmetic_is_torchs_where_nothing_is_rounded(make_model: Make) -> 
     with torch.no_grad():
         _, after = model.step(torch.from_numpy(token), state)
     h_next, c_next, _ = reference.step(token, h, c)
-    # The layer above reads h of the layer below, which is on no grid.
-    np.testing.assert_allclose(h_next[:, 0], after[0][0].numpy(), atol=2e-6)
-    np.testing.assert_allclose(c_next[:, 0], after[1][0].numpy(), atol=2e-6)
+    # The layer above reads h of the layer below, which is on no grid. What is added to a product
+    # is rounded to the product's units.
+    np.testing.assert_allclose(h_next[:, 0], after[0][0].numpy(), atol=2e-4)
+    np.testing.assert_allclose(c_next[:, 0], after[1][0].numpy(), atol=2e-4)
     with torch.no_grad():
         wanted = model.head(torch.from_numpy(h[:, 1])).numpy()
     np.testing.assert_allclose(reference.logits(h[:, 1]), wanted, atol=1e-5)
-    in_units = Reference(weights.from_torch(model), in_units=True)
-    np.testing.assert_allclose(in_units.logits(h[:, 1]), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_int8_is_near_the_float32_model_and_its_two_forms_nearer(
+def test_int8_is_near_the_float32_model_and_its_two_forms_are_one(
     make_model: Make, metadata_of: Describe, build_int8: Build, layers: int
 ) -> None:
     model = make_model(layers=layers)
@@ -136,9 +135,13 @@ def test_int8_is_near_the_float32_model_and_its_two_forms_nearer(
         plain = open_session(contents[INT8], "m").run(names, feed)
         own = open_session(contents[INT8_ORT], "m").run(names, feed)
         np.testing.assert_array_equal(plain[0], own[0])
-        # What is added is rounded to the product's units: at most half of one in each sum.
-        np.testing.assert_allclose(plain[1], own[1], atol=5e-4)
-        np.testing.assert_allclose(plain[2], own[2], atol=5e-4)
+        # A text must not change with the number of those beside it, which chooses the form.
+        np.testing.assert_array_equal(plain[1], own[1])
+        np.testing.assert_array_equal(plain[2], own[2])
+        first = {name: value[:1] for name, value in feed.items()}
+        alone = open_session(contents[INT8], "m").run(names, first)
+        for ours, theirs in zip(alone, own, strict=True):
+            np.testing.assert_array_equal(ours, theirs[:1])
         state = tuple(torch.from_numpy(part.transpose(1, 0, 2).copy()) for part in start)
         with torch.no_grad():
             _, after = model.step(torch.from_numpy(plain[0][:, 0].astype(np.int64)), state)
@@ -174,7 +177,7 @@ def test_the_weights_of_the_layers_are_bytes(
     proto = onnx.load_model_from_string(build_int8(make_model(layers=2, hidden=32))[kind])
     found = [(tensor.data_type, tuple(tensor.dims)) for tensor in arrays(proto.graph)]
     floats = [shape for data, shape in found if data == onnx.TensorProto.FLOAT and len(shape) == 2]
-    assert set(floats) <= {(12, 12), (12, 128), (32, 12)}  # sampling, the table, the head
+    assert set(floats) <= {(12, 12), (32, 12)}  # sampling, the head
     size = sum(int(np.prod(shape)) for data, shape in found if data == onnx.TensorProto.INT8)
     assert size >= 32 * 128 + 64 * 128
 
@@ -214,6 +217,10 @@ def a_thousandth_more(values: npt.NDArray[Any]) -> None:
     values *= np.float32(1.001)
 
 
+def fifty_units_more(values: npt.NDArray[Any]) -> None:
+    values += values.dtype.type(50)
+
+
 def one_unit_more(values: npt.NDArray[Any]) -> None:
     values += values.dtype.type(1)
 
@@ -229,7 +236,7 @@ def one_unit_more(values: npt.NDArray[Any]) -> None:
         (INT8_ORT, "weights_g_1", one_off),
         (INT8_ORT, "table_o_0", one_unit_more),
         (SEQUENCE_INT8, "weights_0", one_off),
-        (SEQUENCE_INT8, "bias_1", a_thousandth_more),
+        (SEQUENCE_INT8, "bias_1", fifty_units_more),
     ],
     ids=lambda given: given.name if isinstance(given, Kind) else getattr(given, "__name__", given),
 )
@@ -289,7 +296,5 @@ def test_each_graph_says_what_it_costs(make_model: Make, build_int8: Build) -> N
         named = {entry.key: entry.value for entry in proto.metadata_props}
         costs[kind] = json.loads(named["charlm.quality"])
         assert costs[kind].keys() == {"before", "after", "loss", "measured_on"}
-    assert costs[INT8] == costs[INT8_FILTERED] == costs[SEQUENCE_INT8]
-    assert costs[INT8]["before"] == costs[INT8_ORT]["before"]
-    assert costs[INT8]["after"] != costs[INT8_ORT]["after"], "its head is int8 too"
+    assert costs[INT8] == costs[INT8_FILTERED] == costs[SEQUENCE_INT8] == costs[INT8_ORT]
     assert costs.keys() == set(INT8_KINDS)

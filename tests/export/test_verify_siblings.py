@@ -13,9 +13,9 @@ from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import (
     FILTERED,
     GENERATE,
+    INT8,
     SEQUENCE,
     SEQUENCE_BATCH,
-    SEQUENCE_FP16,
     Kind,
 )
 from charlm.export.siblings import build_siblings
@@ -317,19 +317,19 @@ def test_weights_in_another_file_are_not_read(
         prove_siblings({SEQUENCE: cut}, model, metadata_of(model), {SEQUENCE: "m.onnx"})
 
 
-def test_half_precision_is_not_held_against_torch(make_model: Make, metadata_of: Describe) -> None:
-    """It is another model; but its weights' name and its tensors must be right."""
+def test_a_smaller_precision_is_held_against_its_own_arithmetic(
+    make_model: Make, metadata_of: Describe
+) -> None:
+    """A graph in float32 that says that it is in int8."""
     model = make_model()
     metadata = metadata_of(model)
     proto = onnx.load_model_from_string(
-        build_siblings(weights.from_torch(model), metadata, [SEQUENCE])[SEQUENCE]
+        build_siblings(weights.from_torch(model), metadata, [GENERATE])[GENERATE]
     )
-    kind = SEQUENCE_FP16
-    helper.set_model_props(proto, contract_siblings.properties(metadata, kind, {}))
+    helper.set_model_props(proto, contract_siblings.properties(metadata, INT8, {}))
     content = proto.SerializeToString()
-    proof = prove_siblings({kind: content}, model, metadata, {kind: "m.onnx"})[kind]
-    assert isinstance(proof, SiblingProof)
-    assert not proof.carried
+    with pytest.raises(ExportError, match=r"^m\.onnx does not equal its own int8 arithmetic: "):
+        prove_siblings({INT8: content}, model, metadata, {INT8: "m.onnx"})
 
 
 def test_blocks_are_of_many_lengths_and_add_up() -> None:

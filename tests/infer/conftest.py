@@ -14,6 +14,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from charlm.data import console
+from charlm.data.errors import ProviderError
+from charlm.data.extras import require_onnxruntime
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
 from charlm.export import generate_graph, sequence_graph, step_graph, weights
@@ -26,7 +28,7 @@ from charlm.export.contract_siblings import (
     SEQUENCE_BATCH,
     sibling_path,
 )
-from charlm.infer import cli, sampler
+from charlm.infer import cli, providers, sampler
 from charlm.infer.filters import NO_FILTERS, TOP_P_OFF, Filters, remove_from_one
 from charlm.infer.generator import Generator
 from charlm.train.config import ModelConfig
@@ -190,6 +192,15 @@ def exact_with_siblings(
 @pytest.fixture(scope="session")
 def exact(exact_path: Path) -> Generator:
     return Generator.open(exact_path, "cpu")
+
+
+@pytest.fixture(scope="session")
+def needs_cuda() -> None:
+    """Skips, with the reason, where CUDA can't run."""
+    try:
+        providers.choose("cuda", require_onnxruntime())
+    except ProviderError as reason:
+        pytest.skip(str(reason))
 
 
 Generate = Callable[..., tuple[int, str, list[str]]]

@@ -6,6 +6,7 @@ import pytest
 
 from charlm.data.errors import ModelFileError, SettingsError
 from charlm.export.contract_siblings import (
+    FILTERED,
     GENERATE,
     INT8,
     INT8_ORT,
@@ -56,7 +57,6 @@ def test_without_a_graph_of_many_steps_there_is_the_step_loop(with_kinds: object
 def test_filters_stay_with_numpy_on_the_cpu(with_kinds: object) -> None:
     siblings = with_kinds(GENERATE, INT8, SEQUENCE_INT8)  # type: ignore[operator]
     assert path(Work(1, 0, filters=True), siblings) == STEP
-    assert path(Work(1, 0, filters=True), siblings, "cuda") == BLOCKS
     plan = choose.choose(Work(1, 0, filters=True), siblings, "cpu", precision="int8")
     assert plan.path == BLOCKS, "the step graph is float32"
 
@@ -65,6 +65,37 @@ def test_a_device_takes_the_unrolled_graph(with_kinds: object) -> None:
     siblings = with_kinds(GENERATE, UNROLLED)  # type: ignore[operator]
     assert path(Work(1, 5), siblings, "cuda") == DEVICE_BLOCKS
     assert path(Work(None), siblings, "cpu") == BLOCKS
+
+
+def test_a_device_takes_its_filters_from_a_graph_of_theirs(with_kinds: object) -> None:
+    work = Work(1, 0, filters=True)
+    assert path(work, with_kinds(GENERATE, UNROLLED), "cuda") == STEP  # type: ignore[operator]
+    siblings = with_kinds(GENERATE, UNROLLED, FILTERED)  # type: ignore[operator]
+    assert path(work, siblings, "cuda") == DEVICE_BLOCKS
+
+
+def test_a_device_never_takes_the_graph_of_the_cpu(with_kinds: object) -> None:
+    """Which leans on the order in which ArgMin takes equals."""
+    plan = choose.choose(Work(None), with_kinds(GENERATE), "cuda")  # type: ignore[operator]
+    assert plan.path == STEP
+    assert "charlm-export --cuda writes it" in " ".join(plan.reasons)
+
+
+def test_a_way_that_is_asked_for_on_a_device(with_kinds: object) -> None:
+    siblings = with_kinds(GENERATE)  # type: ignore[operator]
+    with pytest.raises(ModelFileError, match="charlm-export --cuda writes it"):
+        choose.choose(Work(), siblings, "cuda", via="blocks")
+    siblings = with_kinds(UNROLLED, UNROLLED_FP16)  # type: ignore[operator]
+    assert choose.choose(Work(), siblings, "cuda", via="blocks").path == DEVICE_BLOCKS
+    assert choose.choose(Work(), siblings, "cuda", via="steps").path == STEP
+    with pytest.raises(SettingsError, match="the step loop has no fp16"):
+        choose.choose(Work(), siblings, "cuda", via="steps", precision="fp16")
+
+
+def test_fp16_has_no_filters(with_kinds: object) -> None:
+    siblings = with_kinds(UNROLLED_FP16)  # type: ignore[operator]
+    with pytest.raises(SettingsError, match="--precision fp16 has no top-k, top-p or min-p"):
+        choose.choose(Work(filters=True), siblings, "cuda", precision="fp16")
 
 
 def test_int8_changes_its_ops_with_the_number_of_streams(with_kinds: object) -> None:

@@ -8,25 +8,15 @@ import numpy.typing as npt
 import pytest
 
 from charlm.data import console
-from charlm.data.errors import ProviderError
-from charlm.data.extras import require_onnxruntime
 from charlm.infer import cli, providers, sampler, shipped
 from charlm.infer.generator import Generator
 from charlm.infer.requests import Request
 from charlm.infer.session import Stepper
 
-pytestmark = pytest.mark.cuda
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("needs_cuda")]
 
 Floats = npt.NDArray[np.float32]
 PROMPT = "when i drew nigh the nameless city i kne"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_cuda() -> None:
-    try:
-        providers.choose("cuda", require_onnxruntime())
-    except ProviderError as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")

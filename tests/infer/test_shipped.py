@@ -1,6 +1,7 @@
 """The model that ships, against Torch and against what its metadata promise."""
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,10 +15,13 @@ import torch
 from charlm.data.errors import ModelFileError
 from charlm.data.normalise import NOTEBOOK
 from charlm.export import weights
+from charlm.export.contract_siblings import INT8, KEY_QUALITY, KINDS
 from charlm.export.read_graph import read_graph
 from charlm.infer import sampler, shipped
+from charlm.infer.artifact import open_model
 from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
+from charlm.infer.requests import Request
 from charlm.infer.score import Scorer
 from charlm.infer.session import Stepper
 from charlm.train.model import CharLSTM
@@ -204,3 +208,30 @@ def test_an_incomplete_installation_is_named(
     monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "lovecraft.onnx")
     with pytest.raises(ModelFileError, match="reinstall charlm"):
         shipped.shipped_model()
+
+
+def test_every_sibling_stands_beside_it_and_opens() -> None:
+    siblings = open_model(shipped.shipped_model(), "cpu").siblings
+    assert siblings.kinds() == [*KINDS.values()]
+    for kind in siblings.kinds():
+        siblings.session(kind)
+
+
+def test_int8_costs_what_its_files_say_and_no_more_than_is_allowed() -> None:
+    siblings = open_model(shipped.shipped_model(), "cpu").siblings
+    properties = siblings.session(INT8).get_modelmeta().custom_metadata_map
+    quality = json.loads(properties[KEY_QUALITY])
+    assert quality["loss"] <= 0.01
+    assert "144,132 characters" in quality["measured_on"]
+
+
+def test_an_int8_text_does_not_depend_on_those_beside_it() -> None:
+    """From sixteen texts on, others of ONNX Runtime's ops take over; the model is the same."""
+    generator = Generator.open(shipped.shipped_model(), "cpu", 1, precision="int8")
+    requests = [Request("the city ", length=150, seed=3, stream=stream) for stream in range(24)]
+    together = [*generator.batch(requests, width=24)]
+    for stream in (0, 11, 23):
+        alone = generator.text("the city ", length=150, seed=3, stream=stream)
+        assert together[stream].text == alone  # type: ignore[union-attr]
+    float32 = Generator.open(shipped.shipped_model(), "cpu")
+    assert float32.text("the city ", length=150, seed=3) != together[0].text  # type: ignore[union-attr]
