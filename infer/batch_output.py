@@ -17,11 +17,11 @@ from charlm.data.errors import CorpusError, SettingsError
 from charlm.data.files import os_errors_as
 from charlm.infer import stops
 from charlm.infer.batch_progress import watched
-from charlm.infer.choose import Work
 from charlm.infer.filters import NO_FILTERS
 from charlm.infer.generator import MANY, Generator
 from charlm.infer.requests import BadLine, Request, is_json_lines, read_requests
 from charlm.infer.results import Failure, Outcome, Result
+from charlm.infer.work import Work
 
 MAX_SAMPLES = 1 << 64  # as many as a seed has streams
 STANDARD_INPUT = Path("-")

@@ -1,7 +1,7 @@
 """Which way a job is computed, and why: path, precision, threads, width and block.
 
-The constants were measured by `charlm-bench` (see `benchmarks/results/` and `benchmarks/NOTES.md`)
-with LSTM-192 on one core of a server. They say where two ways take as long, which moves little
+The constants were measured with LSTM-192 on one core of a server (`benchmarks/NOTES.md`,
+`python -m charlm.benchmarks.thresholds`). They say where two ways take as long, which moves little
 from one machine to the next; they are no forecast of speed.
 """
 
@@ -20,11 +20,14 @@ from charlm.export.contract_siblings import (
 )
 from charlm.infer.cores import usable_cores
 from charlm.infer.siblings import Siblings
+from charlm.infer.work import ONLY_ON, Work
 
 PRECISIONS = ("float32", "int8", "fp16")
 STEP, BLOCKS, DEVICE_BLOCKS = "step loop", "blocks", "blocks on the device"
-WAYS = {"steps": STEP, "blocks": BLOCKS}
-# Opening the graph of many steps takes 3 ms; a character by it saves 5 µs alone, 0.4 among many.
+WAYS = ("steps", "blocks")
+# Opening the graph of many steps takes 3 ms; a character by it saves 5 µs alone, 0.4 among many. A
+# larger model takes longer to open and saves no more.
+MEASURED_SIZE = 850_000  # bytes
 WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
 # Opening the graph that reads whole texts takes 2 to 3 ms; a character by it saves 5 µs.
 WORTH_SEQUENCE = 600
@@ -32,31 +35,6 @@ WORTH_SEQUENCE = 600
 WORTH_ORT_OPS = 16
 LONGEST_BLOCK_ALONE = 256  # 2.5 ms: past it nothing is gained, and a reader would see text jump
 LONGEST_BLOCK_TOGETHER = 64
-# A GPU draws one stream more slowly than a CPU, and starting CUDA takes a second or more. These
-# two follow from the design's figures (30,000 characters/s a stream); no device has confirmed them.
-WORTH_CUDA_STREAMS, WORTH_CUDA_CHARACTERS = 64, 2_000_000
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is asked for, as far as it is known.
-
-    Attributes:
-        streams: texts in all; None: any number, as from a file of prompts.
-        length: characters of each; 0: without end.
-        filters: top-k, top-p or min-p is set for all of them.
-    """
-
-    streams: int | None = 1
-    length: int = 200
-    filters: bool = False
-
-    @property
-    def characters(self) -> float:
-        """How many are drawn at most."""
-        if self.streams is None or self.length == 0:
-            return float("inf")
-        return float(self.streams * self.length)
 
 
 @dataclass(frozen=True)
@@ -69,6 +47,8 @@ class Plan:
         threads: that draw at once, each with its share of the streams.
         longest_block: steps in one run at most.
         reasons: why, a line each.
+        session_threads: of each of those, within one run.
+        width: texts side by side at most.
     """
 
     path: str
@@ -76,22 +56,8 @@ class Plan:
     threads: int
     longest_block: int
     reasons: tuple[str, ...]
-
-
-def provider_for(work: Work, wanted: str) -> tuple[str, str | None]:
-    """The provider to open a model with, and why, where that is not what was asked for.
-
-    `auto` leaves the GPU alone where a job is too small for it.
-    """
-    if wanted != "auto":
-        return wanted, None
-    streams = float("inf") if work.streams is None else work.streams
-    if streams >= WORTH_CUDA_STREAMS and work.characters >= WORTH_CUDA_CHARACTERS:
-        return "auto", None
-    return "cpu", (
-        f"the CPU, since a GPU pays from {WORTH_CUDA_STREAMS} texts and "
-        f"{WORTH_CUDA_CHARACTERS:,} characters on"
-    )
+    session_threads: int = 1
+    width: int = 1
 
 
 def choose(
@@ -101,6 +67,7 @@ def choose(
     *,
     precision: str = "float32",
     threads: int | None = None,
+    session_threads: int = 1,
     via: str = "auto",
 ) -> Plan:
     """The plan for some work on an open model.
@@ -111,6 +78,7 @@ def choose(
         device: `"cpu"` or `"cuda"`, on which the model is open.
         precision: one of `PRECISIONS`.
         threads: as asked for; None: what is best.
+        session_threads: that the model's size makes worth while within one run.
         via: `auto`, or `steps` or `blocks` to compare the two.
 
     Raises:
@@ -119,7 +87,7 @@ def choose(
     """
     _check_precision(precision, device, siblings)
     alone = work.streams == 1
-    count, why_threads = _threads(work, device, threads)
+    count, inner, why_threads = _threads(work, device, threads, session_threads)
     path, why_path = _path(work, siblings, device, precision)
     if via != "auto":
         path, why_path = _asked(via, siblings, device, precision, path), "as asked for"
@@ -127,8 +95,8 @@ def choose(
     reasons = [f"path: {path}, {why_path}", f"precision: {precision}"]
     if path != STEP:
         reasons.append(f"block: up to {block} characters of a text in one run")
-        reasons.append(f"threads: {count}, {why_threads}")
-    return Plan(path, precision, count, block, tuple(reasons))
+        reasons.append(f"threads: {count * inner}, {why_threads}")
+    return Plan(path, precision, count, block, tuple(reasons), inner)
 
 
 def generate_kind(siblings: Siblings, precision: str, streams: int) -> Kind:
@@ -147,8 +115,11 @@ def _path(work: Work, siblings: Siblings, device: str, precision: str) -> tuple[
     if GENERATE not in siblings:
         return STEP, "since the model has no graph of many steps (charlm-export writes it)"
     if work.filters:
-        return STEP, "since filters sort, and NumPy sorts faster than the graph"
+        return STEP, "since filters sort, and NumPy sorts as fast as the graph, or faster"
+    if work.streams != 1 and FILTERED not in siblings:
+        return STEP, "since some may have filters, and the model has no graph for those"
     worth = WORTH_BLOCKS_ALONE if work.streams == 1 else WORTH_BLOCKS_TOGETHER
+    worth = round(worth * max(1.0, siblings.size(GENERATE) / MEASURED_SIZE))
     if work.characters < worth:
         return STEP, f"since another graph pays from {worth:,} characters on"
     return BLOCKS, f"since {worth:,} characters or more are drawn"
@@ -172,25 +143,28 @@ def _cuda_path(work: Work, siblings: Siblings, precision: str) -> tuple[str, str
 def _asked(via: str, siblings: Siblings, device: str, precision: str, path: str) -> str:
     if via not in WAYS:
         raise SettingsError(f"via is auto, {' or '.join(WAYS)}, not {via!r}")
-    if device == "cuda":
-        if via == "blocks" and path != DEVICE_BLOCKS:
-            raise ModelFileError("the model has no graph for CUDA: charlm-export --cuda writes it")
-        if via == "steps" and precision != "float32":
+    if via == "steps":
+        if precision != "float32":
             raise SettingsError(f"the step loop has no {precision}: give it float32")
-        return STEP if via == "steps" else DEVICE_BLOCKS
-    if via == "blocks" and GENERATE not in siblings:
+        return STEP
+    if device == "cuda":
+        if path != DEVICE_BLOCKS:
+            raise ModelFileError("the model has no graph for CUDA: charlm-export --cuda writes it")
+        return DEVICE_BLOCKS
+    if precision == "float32" and GENERATE not in siblings:
         raise ModelFileError("the model has no graph of many steps: charlm-export writes it")
-    return WAYS[via]
+    return BLOCKS
 
 
-def _threads(work: Work, device: str, wanted: int | None) -> tuple[int, str]:
-    if wanted is not None:
-        return wanted, "as asked for"
+def _threads(work: Work, device: str, wanted: int | None, inner: int) -> tuple[int, int, str]:
+    """Threads side by side, threads within each, and why."""
     if device != "cpu":
-        return 1, "which feeds the device"
+        return 1, 1, "which feeds the device"
     if work.streams == 1:
-        return 1, "since one text is one step after another"
-    return usable_cores(), "one a core"
+        return 1, inner, "since one text is one step after another"
+    if wanted is not None:
+        return wanted, 1, "as asked for"
+    return usable_cores(), 1, "one a core"
 
 
 def _check_precision(precision: str, device: str, siblings: Siblings) -> None:
@@ -198,7 +172,7 @@ def _check_precision(precision: str, device: str, siblings: Siblings) -> None:
         raise SettingsError(f"--precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
     if precision == "float32":
         return
-    needed, only = ("cpu", INT8) if precision == "int8" else ("cuda", UNROLLED_FP16)
+    needed, only = ONLY_ON[precision], INT8 if precision == "int8" else UNROLLED_FP16
     if device != needed:
         raise SettingsError(f"--precision {precision} runs with --provider {needed} only")
     if only not in siblings or (precision == "int8" and SEQUENCE_INT8 not in siblings):

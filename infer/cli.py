@@ -11,8 +11,8 @@ from charlm.data.errors import CorpusError, SettingsError
 from charlm.infer import options
 
 if TYPE_CHECKING:
-    from charlm.infer.choose import Work
     from charlm.infer.generator import Generator
+    from charlm.infer.work import Work
 
 app = console.make_app()
 
@@ -86,8 +86,8 @@ def generate(
     """
     del debug, version
     from charlm.infer import output, sampler, shipped
-    from charlm.infer.choose import Work, provider_for
     from charlm.infer.generator import Generator
+    from charlm.infer.work import Work, count_prompts, provider_for
 
     seed = sampler.draw_seed() if seed is None else seed
     if prompts is not None and (prompt or samples != 1):
@@ -96,11 +96,12 @@ def generate(
         prompt = _standard_input().removesuffix("\n")
     path = model or shipped.default_model()
     with output.text_output() as out:
-        work = Work(None if prompts else samples, length, bool(top_k or min_p or top_p != 1))
-        device, why_device = provider_for(work, provider)
+        streams = count_prompts(prompts) if prompts else samples
+        work = Work(streams, length, bool(top_k or min_p or top_p != 1))
+        device, why_device = provider_for(work, provider, precision)
         generator = Generator.open(path, device, threads, precision, tf32=tf32)
         if explain:
-            _explain(generator, work, why_device)
+            _explain(generator, work, width, why_device)
         if generator.model.note:
             console.say(f"charlm-gen: {generator.model.note}")
         about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}, seed {seed}"
@@ -127,9 +128,11 @@ def generate(
         raise typer.Exit(console.USER_ERROR)
 
 
-def _explain(generator: "Generator", work: "Work", why_device: str | None) -> None:
+def _explain(
+    generator: "Generator", work: "Work", width: int | None, why_device: str | None
+) -> None:
     device = why_device or generator.model.device
-    for reason in (f"provider: {device}", *generator.plan(work).reasons):
+    for reason in (f"provider: {device}", *generator.plan(work, width).reasons):
         console.say(f"charlm-gen: {reason}")
 
 

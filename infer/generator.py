@@ -1,6 +1,8 @@
 """Generating text: one stream as it goes, or several samples side by side."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +14,11 @@ from charlm.data.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
 from charlm.infer import sampler, single
 from charlm.infer.artifact import Model, open_model
-from charlm.infer.choose import Plan, Work, choose
+from charlm.infer.choose import Plan, choose
 from charlm.infer.filters import NO_FILTERS
 from charlm.infer.settings import Settings
 from charlm.infer.shipped import default_model
+from charlm.infer.work import Work, provider_for
 
 if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
     from charlm.infer.batch import Show
@@ -66,8 +69,12 @@ class Generator:
         precision: str = "float32",
         via: str = "auto",
         tf32: bool = False,
+        work: Work | None = None,
     ) -> "Generator":
         """Open a model file; None opens `./model.onnx`, or else the model that ships.
+
+        `provider="auto"` takes a GPU where there is one, but where `work` says that it is too
+        small for one, or `precision` is int8, which is the CPU's.
 
         On CUDA, `precision="fp16"` and `tf32` are faster than full float32. Both round otherwise:
         fp16 is another model, with texts of its own; TF32 is the same, with more near-ties that
@@ -77,15 +84,31 @@ class Generator:
             ModelFileError, ProviderError, MissingExtraError, SettingsError: see `open_model`.
         """
         chosen = default_model() if path is None else Path(path)
+        provider, _ = provider_for(work, provider, precision)
         return cls(open_model(chosen, provider, threads, tf32=tf32), precision, threads, via)
 
-    def plan(self, work: Work) -> Plan:
+    def plan(self, work: Work, width: int | None = None) -> Plan:
         """How some work is done.
 
+        Args:
+            work: what is asked for.
+            width: how many texts of it run side by side; None: what is best.
+
         Raises:
-            SettingsError, ModelFileError: see `choose`.
+            SettingsError, ModelFileError: see `choose`; a width out of range.
         """
-        return choose(work, self.model.siblings, self.model.device, **self._how)
+        model = self.model
+        plan = choose(
+            work, model.siblings, model.device, session_threads=model.threads, **self._how
+        )
+        if work.streams == 1 and width is None:
+            return plan
+        from charlm.infer.width import checked_width
+
+        chosen = checked_width(width, model, plan.threads)
+        side_by_side = chosen if work.streams is None else min(chosen, work.streams)
+        reason = f"width: up to {side_by_side} texts side by side"
+        return replace(plan, width=chosen, reasons=(*plan.reasons, reason))
 
     @property
     def metadata(self) -> Metadata:
@@ -170,19 +193,19 @@ class Generator:
             ModelFileError: while it runs: the model's weights are damaged.
         """
         from charlm.infer.batch import generate_batch
-        from charlm.infer.paths import engine_of, reader_of
-        from charlm.infer.width import checked_width
+        from charlm.infer.paths import engine_of, reader_of, refusal
 
-        plan = self.plan(work)
+        plan = self.plan(work, width)
         return generate_batch(
             engine_of(self.model, plan),
             reader_of(self.model, plan),
             self.metadata,
             requests,
-            width=checked_width(width, self.model, plan.threads),
+            width=plan.width,
             ordered=ordered,
             longest_block=plan.longest_block,
             show_first=show_first,
+            refuse=partial(refusal, self.model, plan),
         )
 
     def samples(

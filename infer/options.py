@@ -11,7 +11,8 @@ ModelFile = Annotated[
 ]
 Provider = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[
-    int | None, typer.Option(help="CPU threads.", show_default="by the model's size")
+    int | None,
+    typer.Option(help="CPU threads.", show_default="one a core for many texts, else one"),
 ]
 Unknown = Annotated[
     str, typer.Option(help="Characters the model lacks: error, drop, or one to put there.")

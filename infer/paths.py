@@ -1,15 +1,19 @@
 """From a plan to what carries it out: an engine that draws, and a reader of prompts."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from charlm.data.errors import ModelFileError
-from charlm.export.contract_siblings import FILTERED, INT8_FILTERED
+from charlm.data.errors import CharlmError, ModelFileError, SettingsError
+from charlm.export.contract_siblings import FILTERED, INT8_FILTERED, Kind
 from charlm.infer.artifact import Model
 from charlm.infer.choose import DEVICE_BLOCKS, STEP, WORTH_SEQUENCE, Plan, generate_kind
 from charlm.infer.engine import Engine, Primed, Reader, StepEngine, StepReader, Tokens
+from charlm.infer.filters import NO_FILTERS
 from charlm.infer.scan_engine import ScanEngine
 from charlm.infer.sequence_reader import reader_for
+
+if TYPE_CHECKING:
+    from charlm.infer.requests import Request
 
 
 def engine_of(model: Model, plan: Plan) -> Engine:
@@ -21,18 +25,35 @@ def engine_of(model: Model, plan: Plan) -> Engine:
 
         return CudaEngine(cuda_blocks(model, plan.precision))
 
+    siblings = model.siblings
+
     def session_for(streams: int, filtered: bool) -> Any:
-        if not filtered:
-            return model.siblings.session(generate_kind(model.siblings, plan.precision, streams))
-        kind = INT8_FILTERED if plan.precision == "int8" else FILTERED
-        if kind not in model.siblings:
-            raise ModelFileError(
-                f"the model has no {kind.name} graph, which top-k, top-p and min-p of single texts "
-                "need: export it again"
-            )
-        return model.siblings.session(kind)
+        kind = filtered_kind(plan) if filtered else generate_kind(siblings, plan.precision, streams)
+        return siblings.session(kind, plan.session_threads)
 
     return ScanEngine(session_for, plan.threads)
+
+
+def filtered_kind(plan: Plan) -> Kind:
+    """The graph that draws through filters by this plan."""
+    return INT8_FILTERED if plan.precision == "int8" else FILTERED
+
+
+def refusal(model: Model, plan: Plan, request: "Request") -> CharlmError | None:
+    """Why a request can't be served by this plan, if it can't.
+
+    What asks for filters needs a graph that has them.
+    """
+    if plan.path == STEP or request.filters == NO_FILTERS:
+        return None
+    if plan.precision == "fp16":
+        return SettingsError("--precision fp16 has no top-k, top-p or min-p")
+    kind = filtered_kind(plan)
+    if kind in model.siblings:
+        return None
+    return ModelFileError(
+        f"the model has no {kind.name} graph, which top-k, top-p and min-p need: export it again"
+    )
 
 
 def reader_of(model: Model, plan: Plan) -> Reader:

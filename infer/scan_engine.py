@@ -1,8 +1,6 @@
 """Many steps in one run: an engine on the generate graphs, its streams shared out over threads."""
 
-import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -40,14 +38,18 @@ class ScanEngine:
 
     def __init__(self, session_for: SessionFor, threads: int = 1) -> None:
         self._session_for, self._threads = session_for, threads
-        self._pool = ThreadPoolExecutor(threads, "charlm") if threads > 1 else None
+        self._pool: Any = None
+        if threads > 1:
+            from concurrent.futures import ThreadPoolExecutor  # as long to import as a graph opens
+
+            self._pool = ThreadPoolExecutor(threads, "charlm")
 
     def start(self, primed: Primed, sampling: Sampling) -> None:
         """See `Engine`."""
         self._h = np.ascontiguousarray(primed.h, dtype=np.float32)
         self._c = np.ascontiguousarray(primed.c, dtype=np.float32)
         self._sampling = sampling
-        self._filtered = bool(sampling.filtered().any())
+        self._filtered = sampling.filtered()
 
     def replace(self, rows: Rows, primed: Primed, sampling: Sampling) -> None:
         """See `Engine`."""
@@ -66,35 +68,40 @@ class ScanEngine:
         greedy = self._sampling.greedy
         if greedy.any():
             uniform = np.where(greedy[:, None], np.float32(GREEDY_UNIFORM), uniform)
-        shares = self._shares(len(uniform))
+        shares = [share for group in self._groups() for share in self._shares(group)]
         if self._pool is None or len(shares) == 1:
-            parts = [self._run(share, uniform) for share in shares]
+            parts = [self._run(rows, uniform) for rows in shares]
         else:
             parts = [*self._pool.map(self._run, shares, [uniform] * len(shares))]
         if len(parts) == 1:
             tokens, self._h, self._c = parts[0]
             return tokens
-        tokens, self._h, self._c = (np.concatenate(each) for each in zip(*parts, strict=True))
+        joined = (np.concatenate(each) for each in zip(*parts, strict=True))
+        order = np.argsort(np.concatenate(shares))
+        tokens, self._h, self._c = (each[order] for each in joined)
         return tokens
 
-    def _shares(self, streams: int) -> list[slice]:
-        """Each thread's rows: equal shares, and no more of them than are worth a thread."""
-        count = max(1, min(self._threads, streams // STREAMS_A_THREAD))
-        ends = [streams * part // count for part in range(count + 1)]
-        return [slice(begin, end) for begin, end in itertools.pairwise(ends)]
+    def _groups(self) -> list[Rows]:
+        """The rows without filters and those with, which another, slower graph draws."""
+        with_filters = np.flatnonzero(self._filtered)
+        return [rows for rows in (np.flatnonzero(~self._filtered), with_filters) if len(rows)]
 
-    def _run(self, rows: slice, uniform: Array) -> tuple[npt.NDArray[Any], Array, Array]:
-        sampling = self._sampling
+    def _shares(self, rows: Rows) -> list[Rows]:
+        """Each thread's rows: equal shares, and no more of them than are worth a thread."""
+        return np.array_split(rows, max(1, min(self._threads, len(rows) // STREAMS_A_THREAD)))
+
+    def _run(self, rows: Rows, uniform: Array) -> tuple[npt.NDArray[Any], Array, Array]:
+        sampling, filtered = self._sampling, bool(self._filtered[rows[0]])
         feed: dict[str, npt.NDArray[Any]] = {
             H: self._h[rows],
             C: self._c[rows],
             UNIFORM: np.ascontiguousarray(uniform[rows], dtype=np.float32),
             INVERSE_TEMPERATURE: sampling.inverse_temperature[rows],
         }
-        if self._filtered:
+        if filtered:
             feed[TOP_K] = sampling.top_k[rows]
             feed[TOP_P], feed[MIN_P] = sampling.top_p[rows], sampling.min_p[rows]
-        session = self._session_for(rows.stop - rows.start, self._filtered)
+        session = self._session_for(len(rows), filtered)
         with runtime_errors_as(ModelFileError, "ONNX Runtime can't run the model"):
             tokens, h, c = session.run(OUTPUTS, feed)
         return tokens, h, c

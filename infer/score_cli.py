@@ -59,6 +59,7 @@ def score(
     from charlm.infer import output, score_output, shipped
     from charlm.infer.artifact import open_model
     from charlm.infer.cores import check_threads, usable_cores
+    from charlm.infer.work import provider_for, text_work
 
     check_threads(threads)
     for _ in read_text(io.BytesIO(), encoding, ""):  # an unknown one, once and not for each file
@@ -71,7 +72,8 @@ def score(
     path = model or shipped.default_model()
     with output.text_output() as out:
         # Threads inside the operators are for a single text and a large model.
-        opened = open_model(path, provider, threads if job.alone else 1, tf32=tf32)
+        device, _ = provider_for(text_work(files, parallel), provider, precision)
+        opened = open_model(path, device, threads if job.alone else 1, tf32=tf32)
         console.say(f"charlm-score: {shipped.describe(path)}, {opened.device}")
         failures = score_output.run(out, opened, job)
     if failures:

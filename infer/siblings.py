@@ -1,5 +1,6 @@
 """The further graphs of a model that stand beside its file, each opened when it is first wanted."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,15 @@ class Siblings:
     ) -> None:
         self._model, self._metadata, self._device, self._tf32 = model, metadata, device, tf32
         self._open: dict[tuple[str, int], Any] = {}
+        self._lock = threading.Lock()
         self.kept: dict[str, Any] = {}
 
     def __contains__(self, kind: Kind) -> bool:
         return self._model is not None and sibling_path(self._model, kind).is_file()
+
+    def size(self, kind: Kind) -> int:
+        """The bytes of a kind's file; 0 where there is none."""
+        return sibling_path(self._model, kind).stat().st_size if kind in self and self._model else 0
 
     def kinds(self) -> list[Kind]:
         """The kinds that are there."""
@@ -50,9 +56,10 @@ class Siblings:
                 its name says.
         """
         key = (kind.name, threads)
-        if key not in self._open:
-            self._open[key] = self._start(kind, threads)
-        return self._open[key]
+        with self._lock:  # threads that draw side by side want one session, not one each
+            if key not in self._open:
+                self._open[key] = self._start(kind, threads)
+            return self._open[key]
 
     def _start(self, kind: Kind, threads: int) -> Any:
         if self._model is None or self._metadata is None:

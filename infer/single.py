@@ -15,6 +15,7 @@ from charlm.infer.sampler import Sampler, Sampling, UniformStream
 from charlm.infer.session import Stepper, check_finite
 from charlm.infer.settings import Settings
 
+Array = npt.NDArray[np.float32]
 Tokens = npt.NDArray[Any]
 NUMBERS = 1024  # random numbers in one go
 FIRST_BLOCK = 16  # a reader waits for no more than this before the first character
@@ -32,20 +33,24 @@ def characters(
         settings: how it is drawn; stop strings are the caller's.
         stream: of the seed's random numbers.
 
+    The prompt has been read when this returns: what can't be opened is found before a character
+    is shown.
+
     Raises:
-        ModelFileError: the weights are damaged.
+        ModelFileError: the weights are damaged, or a graph beside the model can't be used.
     """
     uniforms, left = UniformStream(settings.seed, stream), settings.length
+    first: list[str] = []
     if not len(prompt):
         initial = np.asarray(model.metadata.initial, dtype=np.float32)
         number = uniforms.take(1)[0]
         prompt = np.array([sampler.draw_initial(initial, number, settings.temperature)])
-        yield model.metadata.vocabulary.characters[prompt[0]]
+        first = [model.metadata.vocabulary.characters[prompt[0]]]
         if left == 1:
-            return
+            return iter(first)
         left = left and left - 1
     drawn = _by_steps if plan.path == STEP else _by_blocks
-    yield from drawn(model, plan, prompt, settings, uniforms, left)
+    return itertools.chain(first, drawn(model, plan, prompt, settings, uniforms, left))
 
 
 def _by_steps(
@@ -65,11 +70,15 @@ def _by_steps(
         stepper.logits[:] = primed.logits
     check_finite(stepper.logits)
     draw = Sampler(stepper.logits, settings.temperature, settings.filters).draw_one
-    for uniform in itertools.islice(uniforms, left or None):
-        drawn = draw(uniform)
-        yield known[drawn]
-        token[0] = drawn
-        step()
+
+    def drawn() -> Iterator[str]:
+        for uniform in itertools.islice(uniforms, left or None):
+            chosen = draw(uniform)
+            yield known[chosen]
+            token[0] = chosen
+            step()
+
+    return drawn()
 
 
 def _by_blocks(
@@ -82,13 +91,20 @@ def _by_blocks(
     check_finite(primed.logits)
     engine = engine_of(model, plan)
     engine.start(primed, Sampling.same(1, len(vocabulary), settings.temperature, settings.filters))
-    block, endless = engine.block or FIRST_BLOCK, left == 0
-    ahead = uniforms.take(0)
+    return itertools.chain.from_iterable(
+        vocabulary.decode(engine.draw(numbers)[0])
+        for numbers in _blocks(uniforms, left, engine.block or FIRST_BLOCK, plan.longest_block)
+    )
+
+
+def _blocks(uniforms: UniformStream, left: int, block: int, longest: int) -> Iterator[Array]:
+    """Random numbers, float32 [1, steps], in blocks that grow; `left` of them, or without end."""
+    endless, ahead = left == 0, uniforms.take(0)
     while endless or left:
         steps = block if endless else min(block, left)
         if len(ahead) < steps:  # a call has its price, so it asks for many
             ahead = np.concatenate((ahead, uniforms.take(NUMBERS)))
-        yield from vocabulary.decode(engine.draw(ahead[None, :steps])[0])
+        yield ahead[None, :steps]
         ahead = ahead[steps:]
         left -= 0 if endless else steps
-        block = min(2 * block, plan.longest_block)
+        block = min(2 * block, longest)

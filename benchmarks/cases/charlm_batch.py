@@ -2,9 +2,9 @@
 
 from charlm.benchmarks.cases.charlm_open import generator_of
 from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
-from charlm.infer.choose import Work
 from charlm.infer.requests import Request
 from charlm.infer.results import Outcome
+from charlm.infer.work import Work
 
 
 def prepare(settings: CaseSettings) -> Run:

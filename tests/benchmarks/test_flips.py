@@ -138,7 +138,12 @@ def test_a_path_without_its_graph_is_skipped_with_the_reason(model: Model) -> No
 def test_the_process_answers_for_every_temperature(case_settings: CaseSettings) -> None:
     found = flips.measure(case_settings, 64 * 3 * 4)
     assert {each.temperature for each in found} == set(flips.TEMPERATURES)
-    assert all(each.characters == 64 * 4 and each.skipped is None for each in found)
+    plain, filtered = (
+        {each.characters for each in found if ("top-k" in each.path) == wanted}
+        for wanted in (False, True)
+    )
+    assert (plain, filtered) == ({64 * 4}, {64 * 3 * 4})
+    assert all(each.skipped is None for each in found)
     assert {each.per_million for each in found} == {0.0}
 
 

@@ -17,8 +17,9 @@ from charlm.export.contract_siblings import (
     sibling_path,
 )
 from charlm.infer import choose
-from charlm.infer.choose import BLOCKS, DEVICE_BLOCKS, STEP, Work
+from charlm.infer.choose import BLOCKS, DEVICE_BLOCKS, STEP
 from charlm.infer.siblings import Siblings
+from charlm.infer.work import Work
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def path(work: Work, siblings: Siblings, device: str = "cpu") -> str:
 
 
 def test_short_texts_take_the_step_loop_and_long_ones_blocks(with_kinds: object) -> None:
-    siblings = with_kinds(GENERATE)  # type: ignore[operator]
+    siblings = with_kinds(GENERATE, FILTERED)  # type: ignore[operator]
     assert path(Work(1, choose.WORTH_BLOCKS_ALONE - 1), siblings) == STEP
     assert path(Work(1, choose.WORTH_BLOCKS_ALONE), siblings) == BLOCKS
     assert path(Work(1, 0), siblings) == BLOCKS, "without end"
@@ -54,6 +55,30 @@ def test_without_a_graph_of_many_steps_there_is_the_step_loop(with_kinds: object
     assert "charlm-export writes it" in " ".join(plan.reasons)
 
 
+def test_without_a_graph_for_filters_many_texts_take_the_step_loop(with_kinds: object) -> None:
+    """Any of them may have filters; a single text says at once whether it has."""
+    siblings = with_kinds(GENERATE)  # type: ignore[operator]
+    assert path(Work(None), siblings) == path(Work(3, 100_000), siblings) == STEP
+    assert path(Work(1, 100_000), siblings) == BLOCKS
+
+
+def test_a_larger_model_must_be_worth_more(with_kinds: object) -> None:
+    siblings = with_kinds(GENERATE)  # type: ignore[operator]
+    graph = sibling_path(siblings._model, GENERATE)  # type: ignore[arg-type]
+    with graph.open("r+b") as file:
+        file.truncate(4 * choose.MEASURED_SIZE)
+    assert path(Work(1, 3 * choose.WORTH_BLOCKS_ALONE), siblings) == STEP
+    assert path(Work(1, 4 * choose.WORTH_BLOCKS_ALONE), siblings) == BLOCKS
+
+
+def test_a_single_text_has_the_threads_that_its_model_is_worth(with_kinds: object) -> None:
+    siblings = with_kinds(GENERATE, FILTERED)  # type: ignore[operator]
+    alone = choose.choose(Work(1, 0), siblings, "cpu", threads=4, session_threads=4)
+    assert (alone.threads, alone.session_threads) == (1, 4)
+    many = choose.choose(Work(None), siblings, "cpu", threads=4, session_threads=4)
+    assert (many.threads, many.session_threads) == (4, 1)
+
+
 def test_filters_stay_with_numpy_on_the_cpu(with_kinds: object) -> None:
     siblings = with_kinds(GENERATE, INT8, SEQUENCE_INT8)  # type: ignore[operator]
     assert path(Work(1, 0, filters=True), siblings) == STEP
@@ -62,7 +87,7 @@ def test_filters_stay_with_numpy_on_the_cpu(with_kinds: object) -> None:
 
 
 def test_a_device_takes_the_unrolled_graph(with_kinds: object) -> None:
-    siblings = with_kinds(GENERATE, UNROLLED)  # type: ignore[operator]
+    siblings = with_kinds(GENERATE, FILTERED, UNROLLED)  # type: ignore[operator]
     assert path(Work(1, 5), siblings, "cuda") == DEVICE_BLOCKS
     assert path(Work(None), siblings, "cpu") == BLOCKS
 
@@ -142,22 +167,13 @@ def test_threads_are_the_cores_for_many_texts_and_one_for_one(
     assert choose.choose(Work(None), siblings, "cuda").threads == 1
 
 
-def test_auto_leaves_a_gpu_alone_where_the_job_is_small() -> None:
-    streams, characters = choose.WORTH_CUDA_STREAMS, choose.WORTH_CUDA_CHARACTERS
-    assert choose.provider_for(Work(1, 0), "auto")[0] == "cpu"
-    provider, why = choose.provider_for(Work(streams, 10), "auto")
-    assert provider == "cpu"
-    assert why is not None
-    assert str(streams) in why
-    assert choose.provider_for(Work(streams, characters // streams), "auto") == ("auto", None)
-    assert choose.provider_for(Work(None), "auto") == ("auto", None)
-    assert choose.provider_for(Work(1, 1), "cuda") == ("cuda", None)
-
-
 def test_a_way_that_is_asked_for_is_taken(with_kinds: object) -> None:
     siblings = with_kinds(GENERATE)  # type: ignore[operator]
     assert choose.choose(Work(1, 1), siblings, "cpu", via="blocks").path == BLOCKS
     assert choose.choose(Work(None), siblings, "cpu", via="steps").path == STEP
+    int8 = with_kinds(INT8, SEQUENCE_INT8)  # type: ignore[operator]
+    with pytest.raises(SettingsError, match="the step loop has no int8"):
+        choose.choose(Work(), int8, "cpu", precision="int8", via="steps")
     with pytest.raises(SettingsError, match="via is auto, steps or blocks, not 'bloks'"):
         choose.choose(Work(), siblings, "cpu", via="bloks")
     with pytest.raises(ModelFileError, match="no graph of many steps"):

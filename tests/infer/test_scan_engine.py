@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from charlm.data.errors import ModelFileError
+from charlm.export.contract_siblings import FILTERED, GENERATE
 from charlm.infer import sequence_reader
-from charlm.infer.choose import BLOCKS, STEP, WORTH_SEQUENCE, Work
+from charlm.infer.choose import BLOCKS, STEP, WORTH_SEQUENCE
 from charlm.infer.engine import Primed, StepEngine, StepReader, Tokens
 from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
@@ -19,6 +20,7 @@ from charlm.infer.requests import Request
 from charlm.infer.sampling import Sampling
 from charlm.infer.scan_engine import STREAMS_A_THREAD, ScanEngine
 from charlm.infer.sequence_reader import SequenceReader
+from charlm.infer.work import Work
 
 SETTINGS: list[dict[str, Any]] = [
     {},
@@ -123,11 +125,33 @@ def test_the_state_is_not_that_of_the_caller(blocks: Generator) -> None:
 
 def test_each_thread_gets_a_share_that_is_worth_it() -> None:
     engine = ScanEngine(lambda streams, filtered: None, threads=4)
-    assert engine._shares(STREAMS_A_THREAD - 1) == [slice(0, STREAMS_A_THREAD - 1)]
-    shares = engine._shares(4 * STREAMS_A_THREAD + 3)
+    (only,) = engine._shares(np.arange(2 * STREAMS_A_THREAD - 1))
+    assert len(only) == 2 * STREAMS_A_THREAD - 1
+    rows = np.arange(4 * STREAMS_A_THREAD + 3)
+    shares = engine._shares(rows)
     assert len(shares) == 4
-    assert [shares[0].start, shares[-1].stop] == [0, 4 * STREAMS_A_THREAD + 3]
-    assert all(one.stop == two.start for one, two in itertools.pairwise(shares))
+    np.testing.assert_array_equal(np.concatenate(shares), rows)
+
+
+def test_only_the_streams_that_filter_take_the_graph_that_does(blocks: Generator) -> None:
+    asked: list[tuple[int, bool]] = []
+    model, size = blocks.model, len(blocks.vocabulary)
+
+    def session_for(streams: int, filtered: bool) -> Any:
+        asked.append((streams, filtered))
+        return model.siblings.session(FILTERED if filtered else GENERATE)
+
+    engine = ScanEngine(session_for)
+    filters = [Filters(top_k=2), Filters(), Filters(), Filters(top_k=2), Filters()]
+    primed = StepReader(model).read([blocks.encode("the")] * 5)
+    uniform = np.random.default_rng(0).random((5, 30), dtype=np.float32)
+    engine.start(primed, Sampling.of([1.0] * 5, filters, size))
+    ours = engine.draw(uniform)
+    assert asked == [(3, False), (2, True)]
+    reference = StepEngine(model)
+    reference.start(primed, Sampling.of([1.0] * 5, filters, size))
+    np.testing.assert_array_equal(ours, reference.draw(uniform))
+    np.testing.assert_array_equal(engine.draw(uniform), reference.draw(uniform))
 
 
 def test_what_onnx_runtime_refuses_is_one_line(blocks: Generator) -> None:
