@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from charlm.benchmarks import apart, engines, machine
 from charlm.benchmarks.cases.charlm_open import prompt_of
+from charlm.benchmarks.near_ties import tie_distance
 from charlm.benchmarks.results import FlipsResult
 from charlm.benchmarks.settings import CaseFailedError, CaseSettings
 from charlm.benchmarks.spread import significant
@@ -27,13 +27,15 @@ from charlm.data.errors import CharlmError
 from charlm.infer import sampler
 from charlm.infer.artifact import Model, open_model
 from charlm.infer.engine import Array, Engine, Primed, Tokens
+from charlm.infer.filters import NO_FILTERS, Filters
 from charlm.infer.sampling import Sampling
 from charlm.infer.session import Stepper
 
 TEMPERATURES = (0.5, 1.0, 2.0)
 STREAMS = 64  # texts that the characters are split over
 BLOCK = 256  # positions from one look at the reference's state to the next
-TOLERANCE = 2e-5  # of C_last, at T >= 1
+FILTERS = Filters(top_k=20, top_p=0.9, min_p=0.01)
+FILTERS_SHOWN = "top-k 20, top-p 0.9, min-p 0.01"
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ class Count:
 class Reference:
     """The step loop, one stream at a time, as `Generator.stream` runs it on any machine."""
 
-    def __init__(self, model: Model, temperature: float) -> None:
+    def __init__(self, model: Model, temperature: float, filters: Filters = NO_FILTERS) -> None:
         self._stepper = Stepper(model, batch=1)
-        self._draw = sampler.Sampler(self._stepper.logits, temperature).draw_one
+        self._draw = sampler.Sampler(self._stepper.logits, temperature, filters).draw_one
 
     def blocks(self, start: Primed, seed: int, positions: int) -> Iterator[Block]:
         """The texts after `start` in blocks; stream n of the seed for each."""
@@ -120,15 +122,19 @@ class Reference:
 class Comparison:
     """A path on its way through the reference's blocks: an engine for each `batch` of streams."""
 
-    def __init__(self, path: Sequence[Engine], temperature: float) -> None:
+    def __init__(
+        self, path: Sequence[Engine], temperature: float, filters: Filters = NO_FILTERS
+    ) -> None:
         self.count = Count()
-        self._engines, self._temperature, self._begun = path, temperature, False
+        self._engines, self._begun = path, False
+        self._temperature, self._filters = temperature, filters
 
     def take(self, block: Block) -> None:
         """Let the path draw a block, compare, and put what flipped back on the reference's text."""
         drawn = []
         batch = len(block.drawn) // len(self._engines)
-        sampling = Sampling.same(batch, block.logits.shape[-1], self._temperature)
+        size = block.logits.shape[-1]
+        sampling = Sampling.same(batch, size, self._temperature, self._filters)
         for number, engine in enumerate(self._engines):
             some = slice(number * batch, (number + 1) * batch)
             if not self._begun:
@@ -151,37 +157,21 @@ class Comparison:
             place = stream, first[stream]
             choices = int(block.drawn[place]), int(drawn[place])
             distance = tie_distance(
-                block.logits[place], block.uniforms[place], self._temperature, choices
-            )
+                block.logits[place], block.uniforms[place], self._temperature, choices,
+                self._filters,
+            )  # fmt: skip
             self.count.flips += 1
             self.count.ties += distance <= 1
             self.count.worst = max(self.count.worst, distance)
 
 
-def tie_distance(
-    logits: Array, uniform: np.float32, temperature: float, choices: tuple[int, int]
-) -> float:
-    """How far u lies from the nearest boundary between two choices, in multiples of the allowed.
-
-    Allowed is |u * C_last - C_k| <= 2e-5 * max(1, 1/T) * C_last at a boundary k between the two, C
-    being the reference's cumulative sums.
-
-    Args:
-        logits: float32 [vocabulary] of the reference.
-        uniform: u.
-        temperature: T, above 0.
-        choices: two different tokens.
-    """
-    inverse = sampler.inverse_temperature(temperature)
-    weights = np.exp((logits - logits.max()) * inverse)
-    sums: npt.NDArray[np.float64] = np.add.accumulate(weights).astype(np.float64)
-    between = sums[min(choices) : max(choices)]
-    allowed = TOLERANCE * max(1.0, 1 / temperature) * sums[-1]
-    return float(np.abs(float(uniform) * sums[-1] - between).min() / allowed)
-
-
 def compare(
-    model: Model, rows: Sequence[Row], temperature: float, characters: int, seed: int
+    model: Model,
+    rows: Sequence[Row],
+    temperature: float,
+    characters: int,
+    seed: int,
+    filters: Filters = NO_FILTERS,
 ) -> list[FlipsResult]:
     """Hold paths against the reference over `characters` in all, at one temperature."""
     skipped: dict[str, str] = {}
@@ -192,19 +182,19 @@ def compare(
                 engines.open_engine(row.path, "float32", model, model.threads)
                 for _ in range(STREAMS // row.batch)
             ]
-            running[row.name] = Comparison(found, temperature)
+            running[row.name] = Comparison(found, temperature, filters)
         except CharlmError as problem:
             skipped[row.name] = str(problem)
     start = engines.primed(model, prompt_of(model), STREAMS)
     positions = max(1, characters // STREAMS)
-    for block in Reference(model, temperature).blocks(start, seed, positions):
+    for block in Reference(model, temperature, filters).blocks(start, seed, positions):
         for each in running.values():
             each.take(block)
     counts = {name: each.count for name, each in running.items()}
     return [
         FlipsResult(
             row.name,
-            row.title,
+            row.title if filters == NO_FILTERS else f"{row.title}, {FILTERS_SHOWN}",
             temperature,
             skipped=machine.reason(skipped.get(row.name)),
             **asdict(counts.get(row.name, Count())),
@@ -230,6 +220,7 @@ def _compare_all(settings: CaseSettings, characters: int) -> list[dict[str, Any]
         for temperature in TEMPERATURES
         for result in compare(model, PATHS, temperature, share, settings.seed)
     ]
+    found += compare(model, PATHS, 1.0, characters, settings.seed, FILTERS)
     return [asdict(each) | {"worst": significant(each.worst, 3)} for each in found]
 
 

@@ -23,7 +23,7 @@ from charlm.infer.sampling import GREEDY_UNIFORM, Sampling
 
 OUTPUTS = [TOKENS, H_NEXT, C_NEXT]
 # A thread with fewer streams than this would spend its time on the graph's nodes, not on products.
-STREAMS_A_THREAD = 16
+STREAMS_A_THREAD = 8
 SessionFor = Callable[[int, bool], Any]
 
 

@@ -16,6 +16,7 @@ from charlm.infer.session import Stepper, check_finite
 from charlm.infer.settings import Settings
 
 Tokens = npt.NDArray[Any]
+NUMBERS = 1024  # random numbers in one go
 FIRST_BLOCK = 16  # a reader waits for no more than this before the first character
 
 
@@ -82,8 +83,12 @@ def _by_blocks(
     engine = engine_of(model, plan)
     engine.start(primed, Sampling.same(1, len(vocabulary), settings.temperature, settings.filters))
     block, endless = engine.block or FIRST_BLOCK, left == 0
+    ahead = uniforms.take(0)
     while endless or left:
         steps = block if endless else min(block, left)
-        yield from vocabulary.decode(engine.draw(uniforms.take(steps)[None])[0])
+        if len(ahead) < steps:  # a call has its price, so it asks for many
+            ahead = np.concatenate((ahead, uniforms.take(NUMBERS)))
+        yield from vocabulary.decode(engine.draw(ahead[None, :steps])[0])
+        ahead = ahead[steps:]
         left -= 0 if endless else steps
         block = min(2 * block, plan.longest_block)

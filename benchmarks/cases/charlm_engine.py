@@ -25,9 +25,11 @@ def prepare(settings: CaseSettings) -> Run:
     streams = [UniformStream(settings.seed, number) for number in range(batch)]
 
     def run(count: int) -> npt.NDArray[np.int64]:
-        blocks = [settings.steps] * (count // settings.steps)
-        blocks += [count % settings.steps] if count % settings.steps else []
-        drawn = [np.asarray(engine.draw(take_block(streams, each))) for each in blocks]
+        numbers, steps = take_block(streams, count), settings.steps
+        drawn = [
+            np.asarray(engine.draw(numbers[:, place : place + steps]))
+            for place in range(0, count, steps)
+        ]
         return np.concatenate(drawn, axis=1)
 
     return run

@@ -35,7 +35,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from charlm.export import generate_graph, step_graph, weights
     from charlm.export.cell import FloatProducts
     from charlm.export.contract import Metadata
-    from charlm.export.contract_siblings import GENERATE, sibling_path
+    from charlm.export.contract_siblings import FILTERED, GENERATE, sibling_path
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 
@@ -55,8 +55,9 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.onnx"
     laid_out = weights.from_torch(model)
     path.write_bytes(step_graph.build(laid_out, metadata))
-    generate = generate_graph.build(FloatProducts(laid_out), metadata, GENERATE)
-    sibling_path(path, GENERATE).write_bytes(generate)
+    for kind in (GENERATE, FILTERED):
+        content = generate_graph.build(FloatProducts(laid_out), metadata, kind)
+        sibling_path(path, kind).write_bytes(content)
     return path
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from charlm.benchmarks import engines, flips
-from charlm.benchmarks.flips import BLOCK, STREAMS, Comparison, Reference, Row, tie_distance
+from charlm.benchmarks.flips import BLOCK, STREAMS, Comparison, Reference, Row
+from charlm.benchmarks.near_ties import tie_distance
 from charlm.benchmarks.settings import CaseSettings
 from charlm.infer.artifact import Model, open_model
 from charlm.infer.engine import Array, Primed, Rows, StepEngine, Tokens
+from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
 from charlm.infer.sampling import Sampling
 
@@ -144,3 +146,40 @@ def test_a_process_that_fails_leaves_its_reason(case_settings: CaseSettings) -> 
     (found,) = flips.measure(replace(case_settings, model="absent.onnx"), 64)
     assert found.skipped is not None
     assert "absent.onnx" in found.skipped
+
+
+@pytest.mark.parametrize(
+    ("filters", "weights", "distance"),
+    [
+        # Two weights as good as equal, of which top-k keeps one; the sum that is left is 0.4.
+        (Filters(top_k=1), [0.4, 0.4 - 1e-6, 0.2], 1e-6 / (2e-5 * 0.4)),
+        # The second share ends just short of where top-p does.
+        (Filters(top_p=0.7), [0.5, 0.2 - 4e-6, 0.3 + 4e-6], None),
+        (Filters(top_p=0.8), [0.5, 0.2 - 4e-6, 0.3 + 4e-6], 4e-6 / (2e-5 * 0.8)),
+        # The third is just under a fifth of the first.
+        (Filters(min_p=0.2), [0.5, 0.4, 0.1 - 2e-6], 2e-6 / (2e-5 * 0.9)),
+    ],
+    ids=str,
+)
+def test_a_filters_threshold_explains_a_flip_that_u_does_not(
+    filters: Filters, weights: list[float], distance: float | None
+) -> None:
+    logits = np.log(np.array(weights)).astype(np.float32)
+    found = tie_distance(logits, np.float32(0.2), 1.0, (0, 1), filters)
+    unfiltered = tie_distance(logits, np.float32(0.2), 1.0, (0, 1))
+    assert unfiltered > 100, "u is far from every boundary"
+    if distance is None:
+        assert found > 100
+    else:
+        assert found == pytest.approx(distance, rel=0.2)
+
+
+def test_filtered_paths_are_held_against_a_filtered_reference(model: Model) -> None:
+    rows = [Row("g", "g", engines.GENERATE, 1)]
+    (found,) = flips.compare(model, rows, 1.0, 6400, 1, Filters(top_k=3))
+    (other,) = flips.compare(model, rows, 1.0, 6400, 1)
+    assert found.skipped is None
+    assert found.characters == other.characters == 6400
+    assert found.ties == found.flips
+    assert "top-k" in found.path
+    assert "top-k" not in other.path
