@@ -140,9 +140,7 @@ def main() -> None:
 
 def costs(ops: Mapping[str, Op], batch: int) -> dict[str, str]:
     """For each op, and for an iteration with none, its cell in the table."""
-    openers: dict[str, Callable[[], Callable[[], object]]] = {
-        EMPTY: partial(runner, None, 0, batch)
-    }
+    openers: dict[str, Callable[[], Callable[[], Any]]] = {EMPTY: partial(runner, None, 0, batch)}
     for name, op in ops.items():
         few, many = copies(op)
         openers[f"{name} few"] = partial(runner, op, few, batch)
@@ -158,7 +156,7 @@ def copies(op: Op) -> tuple[int, int]:
     return (0, 1) if op.is_product else (1, 1 + MANY)
 
 
-def runner(op: Op | None, count: int, batch: int) -> Callable[[], object]:
+def runner(op: Op | None, count: int, batch: int) -> Callable[[], Any]:
     """A call that runs a Scan whose body holds so many copies of an op."""
     options = session_options(onnxruntime, 1)
     # What is not used would be taken out, and what is the same made once.

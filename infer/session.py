@@ -20,7 +20,7 @@ class Stepper:
     Inputs and outputs are bound once. There are two buffers for each of h and c, and two
     bindings that read one and write the other in turn, so that a step copies no state and, on
     CUDA, the state never leaves the device. Against passing arrays to `run`, binding took a
-    fifth off the time of a step at batch 1.
+    quarter off the time of a step at batch 1 (see `benchmarks/NOTES.md`).
 
     Args:
         model: an open step graph.

@@ -63,9 +63,9 @@ class CharLSTM(nn.Module):
             logits of them), and the state after the last character.
         """
         # Here the one-hot matrix is formed: Torch's fused kernels (oneDNN, cuDNN) run all steps
-        # of a layer in one call but take only a dense input. Its product is 8 % of a window's
-        # time; a loop over single steps that indexes the weights instead, as `step` does, with a
-        # hand-written backward pass, took 1.4 times as long as the fused kernel.
+        # of a layer in one call but take only a dense input. It takes 15 % of a window's time
+        # (`benchmarks/NOTES.md`); a loop over single steps that indexes the weights instead, as
+        # `step` does, with a hand-written backward pass, took 1.4 times as long as the fused one.
         shape = (*tokens.shape, self.config.vocabulary)
         one_hot = self.head.weight.new_zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
         hidden: Tensor

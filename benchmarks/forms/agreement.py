@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from charlm.benchmarks.forms.catalogue import INT8_UNITS, NEAR, TORCH, Form
+from charlm.benchmarks.forms.catalogue import NEAR, TORCH, Form
 from charlm.data.errors import ExportError
 from charlm.export import contract, verify_generate, verify_int8
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import (
     GENERATE,
     INT8,
-    INT8_ORT,
     INVERSE_TEMPERATURE,
     TOKENS,
     UNIFORM,
@@ -62,8 +61,7 @@ def check(
     elif form.proof == NEAR:
         _check_near(session, name, shipped, metadata)
     else:
-        kind = INT8_ORT if form.proof == INT8_UNITS else INT8
-        verify_int8.prove(session, kind, weights, name)
+        verify_int8.prove(session, INT8, weights, name)
 
 
 def _check_near(session: Any, name: str, shipped: Any, metadata: Metadata) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from charlm.benchmarks.forms import float_products, layout, steps
+from charlm.benchmarks.forms import float_products, int8_products, layout, steps
 from charlm.benchmarks.forms.float_products import Wide
-from charlm.benchmarks.forms.int8_products import CLIPPED, TOTALS, WideQGemm
+from charlm.benchmarks.forms.int8_products import CLIPPED, WideQGemm
 from charlm.export import draw, generate_graph
 from charlm.export.cell import FloatProducts, Products
 from charlm.export.contract import Metadata
@@ -13,8 +13,9 @@ from charlm.export.contract_siblings import GENERATE, INT8, INT8_ORT, Kind
 from charlm.export.int8 import Int8Products, QGemmProducts
 from charlm.export.weights import Weights
 
-SHIPPED, SHIPPED_INT8 = "as shipped: a Gemm a gate", "as shipped: MatMulInteger, Cast, Mul"
-TORCH, INT8_NUMPY, INT8_UNITS, NEAR = "Torch", "int8", "int8 in the product's units", "near"
+SHIPPED = "as shipped: a Gemm a gate"
+SHIPPED_INT8 = "as shipped: MatMulInteger, row added in int32, Cast, Mul"
+TORCH, INT8_NUMPY, NEAR = "Torch", "int8", "near"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Form:
     Attributes:
         build: its serialised graph, checked.
         proof: what it is held against before it is timed: `TORCH`, the same int8 arithmetic in
-            NumPy (`INT8_NUMPY`, `INT8_UNITS`), or, where it quantises otherwise, `NEAR`.
+            NumPy (`INT8_NUMPY`), or, where it quantises otherwise, `NEAR`.
         products: of the forms that can also read a text; None: it only draws.
         unrolled: steps that a run must have a multiple of.
         memory_pattern: ONNX Runtime plans the memory of a run from the run before.
@@ -67,15 +68,15 @@ def float_forms() -> dict[str, Form]:
 
 def int8_forms() -> dict[str, Form]:
     """The int8 forms by name, the one that ships in plain ONNX first."""
-    totals = {
-        name: _over(_wide(total), INT8, NEAR if "8 bits" in name else INT8_NUMPY)
-        for name, total in TOTALS.items()
-    }
     return {
         SHIPPED_INT8: _over(Int8Products, INT8, INT8_NUMPY),
-        **totals,
-        "as shipped: QGemm a gate, head too": _over(QGemmProducts, INT8_ORT, INT8_UNITS),
-        "one QGemm, head too": _over(WideQGemm, INT8_ORT, INT8_UNITS),
+        "the same, row added in float32": _over(_wide(int8_products.row_in_float), INT8, NEAR),
+        "DequantizeLinear for Cast, Mul": _over(int8_products.Dequantised, INT8, INT8_NUMPY),
+        "MatMulIntegerToFloat": _over(_wide(int8_products.integer_to_float), INT8_ORT, NEAR),
+        "MatMulNBits, 8 bits": _over(_wide(int8_products.blocks_of_bytes), INT8_ORT, NEAR),
+        "as shipped for many: QGemm a gate": _over(QGemmProducts, INT8_ORT, INT8_NUMPY),
+        "the same, head too": _over(int8_products.HeadToo, INT8_ORT, NEAR),
+        "one QGemm, Splits": _over(WideQGemm, INT8_ORT, INT8_NUMPY),
         "one QGemm, one scale for all": _over(
             lambda weights: WideQGemm(weights, 1.0), INT8_ORT, NEAR
         ),
@@ -94,10 +95,8 @@ def _over(
     products: Callable[[Weights], Products], kind: Kind = GENERATE, proof: str = TORCH
 ) -> Form:
     """The shipped graph over other products."""
-    # The checker knows only ONNX's own types; a form may have other ops under any kind.
-    allowed = replace(kind, ort_ops=kind.precision == "int8")
     return Form(
-        lambda weights, metadata: generate_graph.build(products(weights), metadata, allowed),
+        lambda weights, metadata: generate_graph.build(products(weights), metadata, kind),
         proof,
         products,
     )

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from charlm.benchmarks.forms.float_products import Total
 from charlm.export.cell import Gates, split_gates
-from charlm.export.graph import ORT_DOMAIN, Draft
-from charlm.export.int8 import QGemmProducts, activation_zero, quantised
+from charlm.export.graph import FLOAT, ORT_DOMAIN, Draft
+from charlm.export.int8 import Int8Products, QGemmProducts, activation_zero, quantised
 from charlm.export.quantise import ACTIVATION_SCALE, LARGEST, Quantised, quantise
 from charlm.export.weights import Weights
 
@@ -13,14 +12,12 @@ BLOCK = 32  # inputs that share a scale in MatMulNBits
 CLIPPED = 0.5  # of the largest weight: where one scale for all serves the many small ones better
 
 
-def dequantised(draft: Draft, weights: Weights, row: str, h: str) -> str:
-    """MatMulInteger, and DequantizeLinear with a scale for each column."""
-    matrix = _matrix(weights)
-    values = draft.array("values", matrix.values)
+def row_in_float(draft: Draft, weights: Weights, row: str, h: str) -> str:
+    """MatMulInteger, Cast and Mul, and the row added in float32."""
+    units, matrix = _units(draft, weights, h), _matrix(weights)
+    wide = draft.add("Cast", [units], draft.local("wide"), to=FLOAT)
     scale = draft.array("scale", matrix.product_scale)
-    inputs = [quantised(draft, h), values, activation_zero(draft)]
-    units = draft.add("MatMulInteger", inputs, draft.local("units"))
-    product = draft.add("DequantizeLinear", [units, scale], draft.local("product"), axis=1)
+    product = draft.add("Mul", [wide, scale], draft.local("product"))
     return draft.add("Add", [row, product], draft.local("total"))
 
 
@@ -53,6 +50,30 @@ def blocks_of_bytes(draft: Draft, weights: Weights, row: str, h: str) -> str:
     return draft.add("Add", [row, product], draft.local("total"))
 
 
+class Dequantised(Int8Products):
+    """As it ships, but DequantizeLinear, with a scale for each column, for Cast and Mul."""
+
+    def gates(self, draft: Draft, layer: int, source: str, h: str) -> Gates:
+        """See `Products`."""
+        matrix = self.layers[layer]
+        table = draft.array("table", matrix.term(self.weights.table[:, 0]))
+        row = draft.add("Gather", [table, source], draft.local("row"), axis=0)
+        units = draft.add("Add", [_units(draft, self.weights, h), row], draft.local("whole"))
+        scale = draft.array("scale", matrix.product_scale)
+        total = draft.add("DequantizeLinear", [units, scale], draft.local("total"), axis=1)
+        return split_gates(draft, total, layer, self.weights.hidden)
+
+
+class HeadToo(QGemmProducts):
+    """As it ships for many streams, the head by QGemm too."""
+
+    def logits(self, draft: Draft, top: str) -> str:
+        """See `Products`."""
+        head = quantise(self.weights.head, self.weights.head_bias)
+        bias = draft.array("head_bias", head.term(self.weights.head_bias))
+        return _qgemm(draft, quantised(draft, top), head, bias, "head", draft.local("logits"))
+
+
 class WideQGemm(QGemmProducts):
     """ONNX Runtime's QGemm, one for all gates of one layer.
 
@@ -68,23 +89,11 @@ class WideQGemm(QGemmProducts):
 
     def gates(self, draft: Draft, layer: int, source: str, h: str) -> Gates:
         """See `Products`."""
-        if self.reach is None:
-            matrix = self.layers[0]
-            zero = np.zeros(len(matrix.scale), dtype=np.int8)
-        else:
-            matrix, zero = _one_scale(self.weights, self.reach), np.zeros((), dtype=np.int8)
+        matrix = self.layers[0] if self.reach is None else _one_scale(self.weights, self.reach)
         table = draft.array("table", matrix.term(self.weights.table[:, 0]))
         row = draft.add("Gather", [table, source], draft.local("row"), axis=0)
-        inputs = [
-            quantised(draft, h),
-            draft.array("activation_scale", ACTIVATION_SCALE),
-            activation_zero(draft),
-            draft.array("values", matrix.values),
-            draft.array("scale", matrix.scale),
-            draft.array("zero", zero),
-            row,
-        ]
-        total = draft.add("QGemm", inputs, draft.local("total"), ORT_DOMAIN)
+        factors = quantised(draft, h)
+        total = _qgemm(draft, factors, matrix, row, "recurrent", draft.local("total"))
         return split_gates(draft, total, layer, self.weights.hidden)
 
 
@@ -94,12 +103,26 @@ def _one_scale(weights: Weights, reach: float) -> Quantised:
     return Quantised(values.astype(np.int8), np.asarray(scale))
 
 
+def _qgemm(draft: Draft, factors: str, matrix: Quantised, term: str, name: str, output: str) -> str:
+    """ONNX Runtime's QGemm: float32 of uint8 factors and an int32 term."""
+    inputs = [
+        factors,
+        draft.array("activation_scale", ACTIVATION_SCALE),
+        activation_zero(draft),
+        draft.array(f"values_{name}", matrix.values),
+        draft.array(f"scale_{name}", matrix.scale),
+        draft.array(f"zero_{name}", np.zeros(matrix.scale.shape, dtype=np.int8)),
+        term,
+    ]
+    return draft.add("QGemm", inputs, output, ORT_DOMAIN)
+
+
+def _units(draft: Draft, weights: Weights, h: str) -> str:
+    """The recurrent product in its own units, int32."""
+    values = draft.array("values", _matrix(weights).values)
+    inputs = [quantised(draft, h), values, activation_zero(draft)]
+    return draft.add("MatMulInteger", inputs, draft.local("units"))
+
+
 def _matrix(weights: Weights) -> Quantised:
     return quantise(weights.recurrent, weights.table)
-
-
-TOTALS: dict[str, Total] = {
-    "MatMulInteger, DequantizeLinear": dequantised,
-    "MatMulIntegerToFloat": integer_to_float,
-    "MatMulNBits, 8 bits": blocks_of_bytes,
-}
