@@ -71,6 +71,7 @@ def generate_batch(
             if batch.streams:
                 for stream in batch.draw():
                     order.add(stream.result())
+                batch.show()  # once they are safe: showing is where Ctrl-C often comes
                 yield from order.ready()  # filling may wait for requests that are yet to be written
             elif waiting.exhausted:
                 return
@@ -132,8 +133,17 @@ class _Batch:
         data, size = tokens.tobytes(), steps * self._type.itemsize
         for row, stream in enumerate(self.streams):
             stream.take(data[row * size : (row + 1) * size])
-        self._show()
         return [stream for stream in self.streams if not stream.remaining]
+
+    def show(self) -> None:
+        """Show what is new of the first request's text, which stands in the first row."""
+        first = self.streams[0]
+        if self._show_first and first.index == 0:
+            piece = first.certain(self._shown)
+            self._shown += len(piece)
+            self._show_first(first.shown_prompt, piece)
+        else:
+            self._show_first = None
 
     def fill(self) -> None:
         """Put streams that wait into the rows of those that ended; drop the rows left over."""
@@ -180,16 +190,6 @@ class _Batch:
             longest = min(longest, max(BLOCKS[0], SHOWN_CHARACTERS // len(self.streams)))
         remaining = np.array([each.remaining for each in self.streams])
         return block_length(remaining, longest, self._engine.block)
-
-    def _show(self) -> None:
-        """Show what is new of the first request's text, which stands in the first row."""
-        first = self.streams[0]
-        if self._show_first and first.index == 0:
-            piece = first.certain(self._shown)
-            self._shown += len(piece)
-            self._show_first(first.shown_prompt, piece)
-        else:
-            self._show_first = None
 
     def _sampling(self, entrants: Entrants) -> Sampling:
         asked = [stream.request for stream in entrants.streams]
