@@ -13,7 +13,7 @@ from charlm.infer.philox import take_block
 from charlm.infer.requests import BadLine, Request
 from charlm.infer.results import Order, Outcome
 from charlm.infer.sampling import Sampling
-from charlm.infer.waiting import Entrants, Waiting
+from charlm.infer.waiting import Entrants, Refuse, Waiting
 
 WINDOW = 4  # batches of requests under way or waiting, where results come in order
 LONGEST_BLOCK = 64
@@ -34,6 +34,7 @@ def generate_batch(
     ordered: bool = True,
     longest_block: int = LONGEST_BLOCK,
     show_first: Show | None = None,
+    refuse: Refuse | None = None,
 ) -> Iterator[Outcome]:
     """Yield the text of each request, or why it has none.
 
@@ -54,6 +55,7 @@ def generate_batch(
         ordered: yield in the order of the requests, or as they are finished.
         longest_block: steps that are drawn at once at most, at least 1.
         show_first: is handed the first request's text in pieces, as soon as it is certain.
+        refuse: says why the engine can't serve a request, or None where it can; the others run.
 
     Raises:
         SettingsError: a width below 1, or more streams than memory holds.
@@ -62,7 +64,7 @@ def generate_batch(
     if width < 1:
         raise SettingsError(f"--width is 1 or more, not {width}")
     order = Order(ordered, WINDOW * width)
-    waiting = Waiting(requests, reader, metadata, order, width)
+    waiting = Waiting(requests, reader, metadata, order, width, refuse)
     batch = _Batch(engine, waiting, metadata, width, longest_block, show_first)
     try:
         while True:

@@ -315,6 +315,26 @@ def test_what_is_wrong_with_one_leaves_the_others(exact: Generator) -> None:
     assert first.text == last.text
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_the_engine_can_not_serve_leaves_the_others(exact: Generator, ordered: bool) -> None:
+    """A request that is refused never reaches the engine, and fails with what was said of it."""
+    why = SettingsError("no filters here")
+    requests = [
+        Request("a", length=5 + s, stream=s, top_k=2 * (s % 3 == 0), line=s + 1) for s in range(9)
+    ]
+    outcomes = run(
+        exact, requests, width=2, ordered=ordered,
+        refuse=lambda request: why if request.top_k else None,
+    )  # fmt: skip
+    assert sorted(each.index for each in outcomes) == list(range(9))
+    for outcome in outcomes:
+        if outcome.index % 3 == 0:
+            assert outcome == Failure(outcome.index, outcome.index + 1, why)
+        else:
+            assert isinstance(outcome, Result)
+            assert outcome.text == alone(exact, outcome.request)
+
+
 def test_bad_requests_alone_are_given_out_as_they_come(exact: Generator) -> None:
     """However many: none is kept until a good one comes."""
     bad = (BadLine(number, CharlmError("no")) for number in itertools.count(1))
