@@ -13,7 +13,7 @@ from charlm.infer.philox import take_block
 from charlm.infer.requests import BadLine, Request
 from charlm.infer.results import Order, Outcome
 from charlm.infer.sampling import Sampling
-from charlm.infer.waiting import Entrants, Waiting
+from charlm.infer.waiting import Entrants, Refuse, Waiting
 
 WINDOW = 4  # batches of requests under way or waiting, where results come in order
 LONGEST_BLOCK = 64
@@ -34,6 +34,7 @@ def generate_batch(
     ordered: bool = True,
     longest_block: int = LONGEST_BLOCK,
     show_first: Show | None = None,
+    refuse: Refuse | None = None,
 ) -> Iterator[Outcome]:
     """Yield the text of each request, or why it has none.
 
@@ -54,6 +55,7 @@ def generate_batch(
         ordered: yield in the order of the requests, or as they are finished.
         longest_block: steps that are drawn at once at most, at least 1.
         show_first: is handed the first request's text in pieces, as soon as it is certain.
+        refuse: says why the engine can't serve a request, or None where it can; the others run.
 
     Raises:
         SettingsError: a width below 1, or more streams than memory holds.
@@ -62,7 +64,7 @@ def generate_batch(
     if width < 1:
         raise SettingsError(f"--width is 1 or more, not {width}")
     order = Order(ordered, WINDOW * width)
-    waiting = Waiting(requests, reader, metadata, order, width)
+    waiting = Waiting(requests, reader, metadata, order, width, refuse)
     batch = _Batch(engine, waiting, metadata, width, longest_block, show_first)
     try:
         while True:
@@ -71,6 +73,7 @@ def generate_batch(
             if batch.streams:
                 for stream in batch.draw():
                     order.add(stream.result())
+                batch.show()  # once they are safe: showing is where Ctrl-C often comes
                 yield from order.ready()  # filling may wait for requests that are yet to be written
             elif waiting.exhausted:
                 return
@@ -132,8 +135,17 @@ class _Batch:
         data, size = tokens.tobytes(), steps * self._type.itemsize
         for row, stream in enumerate(self.streams):
             stream.take(data[row * size : (row + 1) * size])
-        self._show()
         return [stream for stream in self.streams if not stream.remaining]
+
+    def show(self) -> None:
+        """Show what is new of the first request's text, which stands in the first row."""
+        first = self.streams[0]
+        if self._show_first and first.index == 0:
+            piece = first.certain(self._shown)
+            self._shown += len(piece)
+            self._show_first(first.shown_prompt, piece)
+        else:
+            self._show_first = None
 
     def fill(self) -> None:
         """Put streams that wait into the rows of those that ended; drop the rows left over."""
@@ -180,16 +192,6 @@ class _Batch:
             longest = min(longest, max(BLOCKS[0], SHOWN_CHARACTERS // len(self.streams)))
         remaining = np.array([each.remaining for each in self.streams])
         return block_length(remaining, longest, self._engine.block)
-
-    def _show(self) -> None:
-        """Show what is new of the first request's text, which stands in the first row."""
-        first = self.streams[0]
-        if self._show_first and first.index == 0:
-            piece = first.certain(self._shown)
-            self._shown += len(piece)
-            self._show_first(first.shown_prompt, piece)
-        else:
-            self._show_first = None
 
     def _sampling(self, entrants: Entrants) -> Sampling:
         asked = [stream.request for stream in entrants.streams]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import GeneratorType
 from typing import IO, Any
 
 from charlm.data import console
@@ -73,7 +74,6 @@ def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
     generator.encode(job.request.prompt, job.request.unknown)
     stops.normalised(job.request.stop, generator.metadata)
     writer = _JsonWriter(out) if job.as_json else _TextWriter(out, job)
-    failures = 0
     with _requests(job) as requests, closing(writer):
         outcomes = generator.batch(
             requests,
@@ -84,14 +84,10 @@ def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
         )
         console.say(about)
         total = job.samples if job.prompts is None else None
+        delivery = _Delivery(out, writer, f"charlm-gen: {job.prompts}")
         with watched(outcomes, total, out) as seen:
-            for outcome in seen:
-                if isinstance(outcome, Failure):
-                    failures += 1
-                    console.say(f"charlm-gen: {job.prompts}: {_described(outcome)}")
-                writer.write(outcome)
-                out.flush()
-    return failures
+            delivery.deliver(seen, outcomes)
+    return delivery.failures
 
 
 @contextmanager
@@ -109,6 +105,53 @@ def _requests(job: Job) -> Iterator[Iterable[Request | BadLine]]:
         file.peek(1)  # a folder can be opened, too
     with file:
         yield read_requests(file, job.request, json_lines=json_lines)
+
+
+class _Delivery:
+    """Writes outcomes as they come; where Ctrl-C ends it, all that are finished by then.
+
+    Args:
+        out: where they are written.
+        writer: says what is written of each.
+        name: begins the line on standard error of one that failed.
+
+    Attributes:
+        failures: how many have failed so far.
+    """
+
+    def __init__(self, out: IO[str], writer: "_TextWriter | _JsonWriter", name: str) -> None:
+        self._out, self._writer, self._name = out, writer, name
+        self._in_hand: Outcome | None = None  # was taken, and nothing of it is written yet
+        self.failures = 0
+
+    def deliver(self, seen: Iterator[Outcome], outcomes: Iterator[Outcome]) -> None:
+        """Write what `seen` gives, which passes on what `outcomes`, the batch itself, gives."""
+        try:
+            for outcome in seen:
+                self._write(outcome)
+        except KeyboardInterrupt as interruption:
+            if self._in_hand:
+                self._write(self._in_hand)
+            for outcome in _rest(outcomes, interruption):
+                self._write(outcome)
+            raise
+
+    def _write(self, outcome: Outcome) -> None:
+        self._in_hand = outcome
+        if isinstance(outcome, Failure):
+            self.failures += 1
+            console.say(f"{self._name}: {_described(outcome)}")
+        text = self._writer.taken(outcome)
+        self._in_hand = None
+        self._out.write(text)  # in one call: Ctrl-C falls between texts, not into one
+        self._out.flush()
+
+
+def _rest(outcomes: Iterator[Outcome], interruption: KeyboardInterrupt) -> Iterator[Outcome]:
+    """What a batch has finished when it is interrupted; then the interruption."""
+    if isinstance(outcomes, GeneratorType):
+        yield outcomes.throw(interruption)
+        yield from outcomes
 
 
 class _TextWriter:
@@ -130,19 +173,19 @@ class _TextWriter:
         self._out.write(start + piece)
         self._out.flush()
 
-    def write(self, outcome: Outcome) -> None:
-        """Write a text, or the rest of it."""
+    def taken(self, outcome: Outcome) -> str:
+        """Take a text; what is to be written of it: all, or what was not shown."""
         if isinstance(outcome, Failure):
-            return
+            return ""
+        before = ""
         if self._open and outcome.index:  # the first was left before it was finished
-            self._out.write(self._end)
+            before = self._end
             self._written, self._open = 0, False
         text = outcome.text[self._written :]
         if not self._open:
             text = (self._between if self._any else "") + self._echo(outcome) + text
-        # In one call: Ctrl-C falls between texts, not into one.
-        self._out.write(text + self._end)
         self._written, self._open, self._any = 0, False, True
+        return before + text + self._end
 
     def close(self) -> None:
         """End the line of a text that was left."""
@@ -162,9 +205,9 @@ class _JsonWriter:
         # Readable where all of Unicode can be written, and never wrong.
         self._ascii = (getattr(out, "encoding", None) or "").lower().replace("-", "") != "utf8"
 
-    def write(self, outcome: Outcome) -> None:
-        """Write an object."""
-        self._out.write(json.dumps(as_object(outcome), ensure_ascii=self._ascii) + "\n")
+    def taken(self, outcome: Outcome) -> str:
+        """The object of an outcome."""
+        return json.dumps(as_object(outcome), ensure_ascii=self._ascii) + "\n"
 
     def close(self) -> None:
         """Nothing is left open."""

@@ -61,36 +61,77 @@ class Job:
 def run(out: IO[str], model: Model, job: Job) -> int:
     """Score the files and write what was found; how many of several could not be scored.
 
-    What is wrong with one of several files is a line on stderr, and the others are scored.
+    What is wrong with one of several files is a line on stderr, and the others are scored. What is
+    found before an error of the model or Ctrl-C is written, too.
 
     Raises:
         CharlmError: what is wrong with the only file, with the model, or with a setting.
     """
-    failures, found = 0, []
-    listed: list[dict[str, Any]] = []
+    writer = _JsonWriter(out) if job.as_json else _LineWriter(out)
     with progress_of(job.files) as advance:
         texts = [Text(str(path), read_file(path, job.encoding, advance)) for path in job.files]
-        for index, result in _in_order(_outcomes(model, texts, job)):
-            name = texts[index].name
-            if isinstance(result, CharlmError):
-                if len(texts) == 1:
-                    raise result
-                console.say(f"charlm-score: {result}")
-                failures += 1
-                listed.append({"file": name, "error": str(result)})
-                continue
-            found.append(result)
-            listed.append({"file": name, **_fields(result)})
-            if not job.as_json:
-                out.write(_line(name, result) + "\n")
-                out.flush()
-    total = reduce(add, found) if found else None
-    if job.as_json:
-        fields = {"files": listed, "total": _fields(total) if total else None}
-        out.write(json.dumps(fields) + "\n")
-    elif total and len(found) > 1:
-        out.write(_line(f"total of {len(found)} files" if failures else "total", total) + "\n")
-    return failures
+        try:
+            for index, result in _in_order(_outcomes(model, texts, job)):
+                if isinstance(result, CharlmError):
+                    if len(texts) == 1:
+                        raise result
+                    console.say(f"charlm-score: {result}")
+                writer.take(texts[index].name, result)
+        except (Exception, KeyboardInterrupt):
+            writer.end(whole=False)
+            raise
+    writer.end(whole=True)
+    return writer.failures
+
+
+class _LineWriter:
+    """Writes a line for each score as it comes, and their total."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._found: list[Found] = []
+        self.failures = 0
+
+    def take(self, name: str, result: Found | CharlmError) -> None:
+        """Take what became of a text."""
+        if isinstance(result, CharlmError):
+            self.failures += 1
+            return
+        self._found.append(result)
+        self._out.write(_line(name, result) + "\n")
+        self._out.flush()
+
+    def end(self, *, whole: bool) -> None:
+        """Write the total, if nothing is missing from it that is not on stderr."""
+        if whole and len(self._found) > 1:
+            name = f"total of {len(self._found)} files" if self.failures else "total"
+            self._out.write(_line(name, reduce(add, self._found)) + "\n")
+
+
+class _JsonWriter:
+    """Writes one object at the end."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._found: list[Found] = []
+        self._listed: list[dict[str, Any]] = []
+        self.failures = 0
+
+    def take(self, name: str, result: Found | CharlmError) -> None:
+        """Take what became of a text."""
+        if isinstance(result, CharlmError):
+            self.failures += 1
+            self._listed.append({"file": name, "error": str(result)})
+            return
+        self._found.append(result)
+        self._listed.append({"file": name, **_fields(result)})
+
+    def end(self, *, whole: bool) -> None:
+        """Write the object, if there is anything in it; the total is of what was found."""
+        if whole or self._listed:
+            total = _fields(reduce(add, self._found)) if self._found else None
+            self._out.write(json.dumps({"files": self._listed, "total": total}) + "\n")
+            self._out.flush()
 
 
 def _outcomes(model: Model, texts: Sequence[Text], job: Job) -> Iterator[Outcome]:

@@ -1,7 +1,7 @@
 """Requests that wait for a place in a batch; their prompts are read many at a time, ahead."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -16,6 +16,8 @@ from charlm.infer.philox import take_block
 from charlm.infer.requests import BadLine, Request
 from charlm.infer.results import Failure, Order
 from charlm.infer.session import check_finite
+
+Refuse = Callable[[Request], CharlmError | None]  # why a request can't be served, if it can't
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Waiting:
         metadata: the model's.
         order: says which may begin, and takes those that fail or end before they begin.
         ahead: how many to read at a time.
+        refuse: is asked of each request; what it says is why that one fails.
 
     Attributes:
         exhausted: whether no request is left that was not read.
@@ -52,10 +55,11 @@ class Waiting:
         metadata: Metadata,
         order: Order,
         ahead: int,
+        refuse: Refuse | None = None,
     ) -> None:
         self._requests = enumerate(requests)
         self._reader, self._metadata, self._order = reader, metadata, order
-        self._ahead, self.exhausted = ahead, False
+        self._ahead, self._refuse, self.exhausted = ahead, refuse, False
         self._next: tuple[int, Request | BadLine] | None = None
         self._ready: deque[tuple[BatchStream, Primed, int]] = deque()
         self._last: dict[bytes, tuple[Primed, int]] = {}  # states of the prompts read last
@@ -90,6 +94,8 @@ class Waiting:
         try:
             if isinstance(request, BadLine):
                 raise request.error
+            if self._refuse and (why := self._refuse(request)):
+                raise why
             return BatchStream(index, request, self._metadata)
         except CharlmError as problem:
             self._order.add(Failure(index, request.line, problem))

@@ -16,13 +16,13 @@ STREAM_BYTES = 4096  # a stream's own objects
 
 
 def checked_width(width: int | None, model: Model, threads: int = 1) -> int:
-    """The number of streams to run side by side; None chooses by the device and the threads.
+    """The number of streams to run side by side; None chooses what fits.
 
     Raises:
-        SettingsError: out of range, or more than this machine's memory holds.
+        SettingsError: given, and out of range or more than this machine's memory holds.
     """
     if width is None:
-        width = threads * DEFAULT_WIDTHS[model.device]
+        return default_width(model, threads)
     if not 1 <= width <= MAX_WIDTH:
         raise SettingsError(f"--width is from 1 to {MAX_WIDTH}, not {width}")
     needed, there = width * stream_bytes(model), memory_bytes()
@@ -32,6 +32,16 @@ def checked_width(width: int | None, model: Model, threads: int = 1) -> int:
             f"this machine holds {there // stream_bytes(model)} streams of this model at most"
         )
     return width
+
+
+def default_width(model: Model, threads: int = 1) -> int:
+    """As many streams as fill the device, or as memory holds, if that is fewer."""
+    wanted = DEFAULT_WIDTHS[model.device]
+    if model.device == "cpu":  # each thread has its share; a GPU is one
+        wanted *= threads
+    there = memory_bytes()
+    held = MAX_WIDTH if there is None else there // stream_bytes(model)
+    return max(1, min(wanted, held, MAX_WIDTH))
 
 
 def stream_bytes(model: Model) -> int:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.data.errors import CharlmError, ModelFileError, SettingsError
-from charlm.infer import batch, width
+from charlm.infer import batch
 from charlm.infer.batch import block_length, generate_batch
 from charlm.infer.engine import Array, Primed, Rows, StepEngine, StepReader, Tokens
 from charlm.infer.generator import Generator
@@ -315,6 +315,26 @@ def test_what_is_wrong_with_one_leaves_the_others(exact: Generator) -> None:
     assert first.text == last.text
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_the_engine_can_not_serve_leaves_the_others(exact: Generator, ordered: bool) -> None:
+    """A request that is refused never reaches the engine, and fails with what was said of it."""
+    why = SettingsError("no filters here")
+    requests = [
+        Request("a", length=5 + s, stream=s, top_k=2 * (s % 3 == 0), line=s + 1) for s in range(9)
+    ]
+    outcomes = run(
+        exact, requests, width=2, ordered=ordered,
+        refuse=lambda request: why if request.top_k else None,
+    )  # fmt: skip
+    assert sorted(each.index for each in outcomes) == list(range(9))
+    for outcome in outcomes:
+        if outcome.index % 3 == 0:
+            assert outcome == Failure(outcome.index, outcome.index + 1, why)
+        else:
+            assert isinstance(outcome, Result)
+            assert outcome.text == alone(exact, outcome.request)
+
+
 def test_bad_requests_alone_are_given_out_as_they_come(exact: Generator) -> None:
     """However many: none is kept until a good one comes."""
     bad = (BadLine(number, CharlmError("no")) for number in itertools.count(1))
@@ -418,25 +438,3 @@ def test_blocks_are_as_long_as_pays(remaining: list[int], longest: int, steps: i
 @given(st.lists(st.integers(1, 1 << 60), min_size=1, max_size=50), st.integers(1, 200))
 def test_blocks_are_within_their_bounds(remaining: list[int], longest: int) -> None:
     assert 1 <= block_length(np.array(remaining, dtype=np.int64), longest) <= longest
-
-
-@pytest.mark.parametrize("asked_for", [0, -1, width.MAX_WIDTH + 1])
-def test_a_width_out_of_range_is_refused_at_once(exact: Generator, asked_for: int) -> None:
-    with pytest.raises(SettingsError, match=f"--width is from 1 to 65536, not {asked_for}"):
-        exact.batch([], width=asked_for)
-
-
-def test_a_width_that_memory_can_not_hold_is_refused_at_once(
-    exact: Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(width, "memory_bytes", lambda: 100 * width.stream_bytes(exact.model))
-    assert width.checked_width(100, exact.model) == 100
-    with pytest.raises(SettingsError, match=r"--width 101 needs .* holds 100 streams"):
-        exact.batch([], width=101)
-    monkeypatch.setattr(width, "memory_bytes", lambda: None)
-    assert width.checked_width(101, exact.model) == 101
-
-
-def test_memory_is_known_here_or_not_at_all() -> None:
-    found = width.memory_bytes()
-    assert found is None or found > 1 << 28

@@ -299,6 +299,75 @@ def test_ctrl_c_writes_what_waited_for_its_turn(
     assert len(begun) > 100
 
 
+class Interrupted(io.StringIO):
+    """Ctrl-C comes while something is written, or on the way there."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+
+    def write(self, text: str) -> int:
+        count = super().write(text)
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return count
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("at", [1, 4, 100])
+def test_ctrl_c_while_a_text_is_written_leaves_those_behind_it(
+    exact: Generator, at: int, ordered: bool, as_json: bool
+) -> None:
+    """Of 100 that were finished together each is written, once."""
+    job = batch_output.Job(
+        batch_output.Request("a", length=8), samples=100, ordered=ordered, as_json=as_json
+    )
+    whole, out = io.StringIO(), Interrupted(at)
+    batch_output.run(whole, exact, job, "")
+    with pytest.raises(KeyboardInterrupt):
+        batch_output.run(out, exact, job, "")
+    assert out.getvalue() == whole.getvalue()
+
+
+def test_ctrl_c_before_a_text_is_written_does_not_lose_it(
+    exact: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = batch_output.Job(batch_output.Request("a", length=30), samples=100, as_json=True)
+    whole, out, dumps = io.StringIO(), io.StringIO(), json.dumps
+    batch_output.run(whole, exact, job, "")
+    count = 0
+
+    def interrupted(*given: Any, **options: Any) -> str:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        return dumps(*given, **options)
+
+    monkeypatch.setattr(json, "dumps", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        batch_output.run(out, exact, job, "")
+    assert out.getvalue() == whole.getvalue()
+
+
+def test_a_second_ctrl_c_ends_it_at_once(exact: Generator) -> None:
+    class Twice(Interrupted):
+        def write(self, text: str) -> int:
+            try:
+                return super().write(text)
+            finally:
+                if not self.left:
+                    self.left = 3
+
+    job = batch_output.Job(batch_output.Request("a", length=30), samples=100, as_json=True)
+    out = Twice(4)
+    with pytest.raises(KeyboardInterrupt):
+        batch_output.run(out, exact, job, "")
+    assert len(objects(out.getvalue())) == 4 + 3
+
+
 @needs_posix
 def test_ctrl_c_while_the_first_text_is_shown_ends_its_line(start: Start) -> None:
     process = start("a", "--samples", "2", "--length", "100000000", "--seed", "1")

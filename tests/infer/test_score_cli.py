@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from charlm.data import console
+from charlm.data.errors import ModelFileError
 from charlm.infer import score_cli, score_output
 from charlm.infer.generator import Generator
 from charlm.infer.score import Score, Scorer
@@ -178,19 +179,48 @@ def test_many_files_come_in_their_order_whatever_ends_first(run: Run, threads: i
     assert [line.partition(":")[0] for line in out.splitlines()] == [*names, "total"]
 
 
-def test_ctrl_c_leaves_what_is_finished_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    ("error", "exit_code"), [(KeyboardInterrupt(), 130), (ModelFileError("damaged"), 2)]
+)
+def test_what_is_finished_is_written_before_an_error_or_ctrl_c(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    as_json: bool,
+    error: BaseException,
+    exit_code: int,
+) -> None:
     for name in ("a.txt", "b.txt", "c.txt"):
         Path(name).write_text(letters(50), encoding="utf-8")
 
     def interrupted(*_: Any, **__: Any) -> Iterator[Scored]:
         yield Scored(0, Score(10, 20.0))
         yield Scored(2, Score(10, 30.0))
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr(score_output, "score_many", interrupted)
-    code, out, _ = run("a.txt", "b.txt", "c.txt")
-    assert code == 130
-    assert [line.partition(":")[0] for line in out.splitlines()] == ["a.txt", "c.txt"]
+    code, out, _ = run("a.txt", "b.txt", "c.txt", *(["--json"] if as_json else []))
+    assert code == exit_code
+    if as_json:
+        found = json.loads(out)
+        assert [each["file"] for each in found["files"]] == ["a.txt", "c.txt"]
+        assert found["total"]["bits"] == 50.0
+    else:
+        assert [line.partition(":")[0] for line in out.splitlines()] == ["a.txt", "c.txt"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_nothing_is_finished_an_error_leaves_nothing_on_stdout(
+    run: Run, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    def broken(*_: Any, **__: Any) -> Iterator[Scored]:
+        raise ModelFileError("damaged")
+        yield
+
+    monkeypatch.setattr(score_output, "score_many", broken)
+    code, out, err = run("a.txt", "b.txt", *(["--json"] if as_json else []))
+    assert (code, out) == (2, "")
+    assert err[-1] == "charlm-score: damaged"
 
 
 def test_segments_say_what_they_cost(run: Run, small: Generator) -> None:
