@@ -50,6 +50,9 @@ class ScanEngine:
         self._c = np.ascontiguousarray(primed.c, dtype=np.float32)
         self._sampling = sampling
         self._filtered = sampling.filtered()
+        for rows in self._groups():  # what can't be opened is found before anything is drawn
+            for share in self._shares(rows):
+                self._session(share)
 
     def replace(self, rows: Rows, primed: Primed, sampling: Sampling) -> None:
         """See `Engine`."""
@@ -90,6 +93,9 @@ class ScanEngine:
         """Each thread's rows: equal shares, and no more of them than are worth a thread."""
         return np.array_split(rows, max(1, min(self._threads, len(rows) // STREAMS_A_THREAD)))
 
+    def _session(self, rows: Rows) -> Any:
+        return self._session_for(len(rows), bool(self._filtered[rows[0]]))
+
     def _run(self, rows: Rows, uniform: Array) -> tuple[npt.NDArray[Any], Array, Array]:
         sampling, filtered = self._sampling, bool(self._filtered[rows[0]])
         feed: dict[str, npt.NDArray[Any]] = {
@@ -101,7 +107,7 @@ class ScanEngine:
         if filtered:
             feed[TOP_K] = sampling.top_k[rows]
             feed[TOP_P], feed[MIN_P] = sampling.top_p[rows], sampling.min_p[rows]
-        session = self._session_for(len(rows), filtered)
+        session = self._session(rows)
         with runtime_errors_as(ModelFileError, "ONNX Runtime can't run the model"):
             tokens, h, c = session.run(OUTPUTS, feed)
         return tokens, h, c

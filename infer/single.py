@@ -49,8 +49,13 @@ def characters(
         if left == 1:
             return iter(first)
         left = left and left - 1
-    drawn = _by_steps if plan.path == STEP else _by_blocks
-    return itertools.chain(first, drawn(model, plan, prompt, settings, uniforms, left))
+    way = _by_steps if plan.path == STEP else _by_blocks
+    return _after(first, way(model, plan, prompt, settings, uniforms, left))
+
+
+def _after(first: list[str], drawn: Iterator[str]) -> Iterator[str]:
+    yield from first
+    yield from drawn
 
 
 def _by_steps(

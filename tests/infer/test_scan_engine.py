@@ -1,6 +1,7 @@
 """Blocks by the generate graph against the step loop: the same text, however it is cut."""
 
 import itertools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from charlm.data.errors import ModelFileError
-from charlm.export.contract_siblings import FILTERED, GENERATE
+from charlm.export.contract_siblings import FILTERED, GENERATE, sibling_path
 from charlm.infer import sequence_reader
 from charlm.infer.choose import BLOCKS, STEP, WORTH_SEQUENCE
 from charlm.infer.engine import Primed, StepEngine, StepReader, Tokens
@@ -146,8 +147,9 @@ def test_only_the_streams_that_filter_take_the_graph_that_does(blocks: Generator
     primed = StepReader(model).read([blocks.encode("the")] * 5)
     uniform = np.random.default_rng(0).random((5, 30), dtype=np.float32)
     engine.start(primed, Sampling.of([1.0] * 5, filters, size))
-    ours = engine.draw(uniform)
     assert asked == [(3, False), (2, True)]
+    ours = engine.draw(uniform)
+    assert asked == [(3, False), (2, True)] * 2
     reference = StepEngine(model)
     reference.start(primed, Sampling.of([1.0] * 5, filters, size))
     np.testing.assert_array_equal(ours, reference.draw(uniform))
@@ -158,9 +160,10 @@ def test_what_onnx_runtime_refuses_is_one_line(blocks: Generator) -> None:
     model = blocks.model
     engine = engine_of(model, blocks.plan(Work(1, 0)))
     primed = StepReader(model).read([blocks.encode("the")])
-    engine.start(primed, Sampling.same(1, len(model.metadata.vocabulary)))
+    narrow = Primed(primed.h[..., :5], primed.c, primed.logits)
+    engine.start(narrow, Sampling.same(1, len(model.metadata.vocabulary)))
     with pytest.raises(ModelFileError, match="ONNX Runtime can't run the model: ") as caught:
-        engine.draw(np.zeros((2, 3), dtype=np.float32))
+        engine.draw(np.zeros((1, 3), dtype=np.float32))
     assert "\n" not in str(caught.value)
 
 
@@ -189,3 +192,15 @@ def test_a_long_prompt_is_read_by_the_graph_of_whole_texts(
     assert read == [len(prompt)] * 2
     generator.text("the city", length=800)
     assert len(read) == 2
+
+
+def test_a_damaged_graph_is_found_before_a_character_is_shown(
+    exact_with_siblings: Path, tmp_path: Path
+) -> None:
+    for path in exact_with_siblings.parent.iterdir():
+        shutil.copy(path, tmp_path)
+    model = tmp_path / exact_with_siblings.name
+    sibling_path(model, GENERATE).write_bytes(b"cut short")
+    generator = Generator.open(model, "cpu", via="blocks")
+    with pytest.raises(ModelFileError, match="ONNX Runtime can't load it"):
+        generator.stream("the", length=1000)
