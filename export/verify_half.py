@@ -19,7 +19,7 @@ from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import SEQUENCE_FP16, Kind
 from charlm.export.half import HalfProducts
 from charlm.export.proving import Arrays, Errors, batch_first, open_session
-from charlm.export.reference_sampling import Settings, due, excused, numbers
+from charlm.export.reference_sampling import Settings, check_drawn, numbers
 from charlm.export.weights import Weights
 from charlm.train.model import CharLSTM
 
@@ -128,28 +128,12 @@ def _draw_beside_reader(
         for step in range(steps):
             part = slice(step, step + 1)
             if logits is not None:
-                _check_drawn(logits, tokens[:, part], uniform[:, part], settings, where)
+                failing = f"{where} does not draw as it reads"
+                check_drawn(logits, tokens[:, part], uniform[:, part], settings, failing)
             logits, *state = _read(reader, tokens[:, part], state)
         errors.add(after, state)
         state = after
     return errors
-
-
-def _check_drawn(
-    logits: npt.NDArray[np.float32],
-    tokens: Ids,
-    uniform: npt.NDArray[np.float32],
-    settings: Settings,
-    where: str,
-) -> None:
-    wanted = due(logits[:, None], uniform, settings)
-    for stream in np.flatnonzero(wanted[:, 0] != tokens[:, 0]):
-        drawn, number = int(tokens[stream, 0]), float(uniform[stream, 0])
-        if not excused(logits[stream], number, drawn, settings, int(stream)):
-            raise ExportError(
-                f"{where} does not draw as it reads: token {drawn} where "
-                f"{int(wanted[stream, 0])} was due, in stream {stream + 1} of {len(tokens)}"
-            )
 
 
 def _read(session: Any, tokens: Ids, state: Arrays) -> Arrays:

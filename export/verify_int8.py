@@ -3,7 +3,8 @@
 They can't be held against Torch's model, since int8 weights are another one. Each step starts from
 the reference's own state, or one rounding that falls the other way would grow. Where a layer reads
 the one below, whose h float32 has computed, a value within a hair of the boundary between two bytes
-may take either: such a stream is left out of that step.
+may take either: such a stream is left out of that step. What draws has other temperatures and
+filters for each stream, and others again in the next step.
 """
 
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.errors import ExportError
-from charlm.export import contract, verify
+from charlm.export import contract, verify, verify_generate
 from charlm.export import contract_siblings as siblings
 from charlm.export.contract_siblings import Kind
 from charlm.export.int8_reference import Array, Doubles, Reference
+from charlm.export.reference_sampling import Settings, check_drawn, due, numbers
 from charlm.export.weights import Weights
 
 Ids = npt.NDArray[np.int64]
@@ -25,7 +27,6 @@ STATE = (contract.H_NEXT, contract.C_NEXT)
 
 STEPS = 200  # at each of the batches
 HAIR = 1e-4  # of a byte's unit: several times what float32 leaves open in h
-NEAR = 2e-5  # of the sum of shares: how far from a boundary float32 may draw another character
 BLOCK = 32  # steps that one run must give as so many runs do
 
 
@@ -61,19 +62,19 @@ def prove(session: Any, kind: Kind, weights: Weights, where: str) -> Int8Proof:
         where: the file's name, for messages.
 
     Raises:
-        ExportError: a step differs by more than rounding explains, or many steps in one run give
-            another result than as many runs.
+        ExportError: a step differs by more than rounding explains, none could be compared, or many
+            steps in one run give another result than as many runs.
     """
     graph = _Graph(session, kind, Reference(weights), where)
     error, compared, left_out = 0.0, 0, 0
     for batch in verify.BATCHES:
         random = np.random.RandomState(verify.SEED)
         state = _zeros(weights, batch)
-        for _ in range(STEPS):
-            found, wanted, margin = graph.step(random, state)
+        for turn in range(STEPS):
+            found, wanted, margin = graph.step(random, state, turn)
             sure = margin >= HAIR
             pairs = zip(found, wanted, strict=True)
-            errors = [_relative(ours[sure], due[sure]) for ours, due in pairs]
+            errors = [_relative(ours[sure], theirs[sure]) for ours, theirs in pairs]
             error = float(np.max([error, *errors]))  # unlike `max`, it keeps NaN
             if not error <= verify.STEP_TOLERANCE:  # NaN is not
                 raise ExportError(
@@ -82,6 +83,11 @@ def prove(session: Any, kind: Kind, weights: Weights, where: str) -> Int8Proof:
                 )
             state = wanted[-2], wanted[-1]
             compared, left_out = compared + int(sure.sum()), left_out + int((~sure).sum())
+    if compared == 0:
+        raise ExportError(
+            f"{where} can't be proven: each of its {left_out:,} steps lies next to another "
+            "rounding, and none could be compared"
+        )
     graph.check_one_run(_zeros(weights, 3))
     return Int8Proof(error, compared, left_out)
 
@@ -94,18 +100,22 @@ class _Graph:
         self.characters = reference.weights.vocabulary
 
     def step(
-        self, random: np.random.RandomState, state: State
+        self, random: np.random.RandomState, state: State, turn: int
     ) -> tuple[list[Array], list[Array], Doubles]:
         """One step of both from `state`: what was found, what is due, and the margins."""
-        batch, before = len(state[0]), self.reference.logits(state[0][:, -1])
-        uniform = _uniform(random, batch, 1)
+        batch = len(state[0])
+        before = self.reference.logits(state[0][:, -1]).astype(np.float32)
+        settings = self._settings(batch, turn, STEPS)
+        uniform = numbers(random, settings, 1)
         if self.kind.family == "generate":
-            drawn, *after = self.draw(uniform, state)
-            token = drawn[:, 0].astype(np.int64)
-            self._check_drawn(token, before, uniform[:, 0])
-            h, c, margin = self.reference.step(token, *state)
+            drawn, *after = self.draw(uniform, state, settings)
+            if drawn.max() >= self.characters:
+                raise ExportError(f"{self.where} gives tokens that are no characters of the model")
+            failing = f"{self.where} does not draw as its int8 arithmetic does"
+            check_drawn(before, drawn, uniform, settings, failing)
+            h, c, margin = self.reference.step(drawn[:, 0], *state)
             return after, [h, c], margin
-        token = _due(before, uniform[:, 0])
+        token = due(before[:, None], uniform, settings)[:, 0]
         token[1::2] = random.randint(0, self.characters, batch)[1::2]
         target = random.randint(0, self.characters, (batch, 1))
         found = self.read(token[:, None], target, state)
@@ -116,21 +126,10 @@ class _Graph:
         score = np.take_along_axis(log_shares, target, axis=1)
         return found, [score.astype(np.float32), logits.astype(np.float32), h, c], margin
 
-    def draw(self, uniform: Array, state: State) -> list[Any]:
+    def draw(self, uniform: Array, state: State, settings: Settings) -> list[Any]:
         """Tokens [batch, steps], and h and c after them."""
-        batch = len(uniform)
-        feed = {
-            contract.H: state[0],
-            contract.C: state[1],
-            siblings.UNIFORM: uniform,
-            siblings.INVERSE_TEMPERATURE: np.ones(batch, dtype=np.float32),
-        }
-        if self.kind.filters:  # all of them off
-            feed[siblings.TOP_K] = np.full(batch, self.characters)
-            feed[siblings.TOP_P] = np.full(batch, 2, dtype=np.float32)
-            feed[siblings.MIN_P] = np.zeros(batch, dtype=np.float32)
-        outputs: list[Any] = self.session.run([siblings.TOKENS, *STATE], feed)
-        return outputs
+        tokens, after = verify_generate.run(self.session, self.kind, [*state], uniform, settings)
+        return [tokens, *after]
 
     def read(self, tokens: Ids, targets: Ids, state: State) -> list[Any]:
         """Log-probabilities [batch, time], and logits, h and c after them."""
@@ -151,12 +150,14 @@ class _Graph:
             ExportError: they don't.
         """
         random, batch = np.random.RandomState(verify.SEED), len(start[0])
-        uniform = _uniform(random, batch, BLOCK)
+        settings = self._settings(batch, 0, BLOCK)
+        uniform = numbers(random, settings, BLOCK)
         ids = random.randint(0, self.characters, (batch, BLOCK + 1))
-        first, *_, h, c = self._run(uniform, ids, slice(BLOCK), start)
+        first, *_, h, c = self._run(uniform, settings, ids, slice(BLOCK), start)
         pieces, state = [], start
         for place in range(BLOCK):
-            piece, *_, h_next, c_next = self._run(uniform, ids, slice(place, place + 1), state)
+            part = slice(place, place + 1)
+            piece, *_, h_next, c_next = self._run(uniform, settings, ids, part, state)
             pieces.append(piece)
             state = h_next, c_next
         same = all(np.array_equal(a, b) for a, b in zip((h, c), state, strict=True))
@@ -164,48 +165,20 @@ class _Graph:
         if not same or not np.allclose(np.concatenate(pieces, 1), first, atol=1e-4):
             raise ExportError(f"{self.where} gives another result in one run than in several")
 
-    def _run(self, uniform: Array, ids: Ids, part: slice, state: State) -> list[Any]:
+    def _run(
+        self, uniform: Array, settings: Settings, ids: Ids, part: slice, state: State
+    ) -> list[Any]:
         if self.kind.family == "generate":
-            return self.draw(uniform[:, part], state)
+            return self.draw(uniform[:, part], state, settings)
         return self.read(ids[:, :-1][:, part], ids[:, 1:][:, part], state)
 
-    def _check_drawn(self, token: Ids, logits: Doubles, uniform: Array) -> None:
-        """Each token is the one due, or on the other side of a boundary that u is next to."""
-        if token.max() >= self.characters:
-            raise ExportError(f"{self.where} gives tokens that are no characters of the model")
-        sums = _sums(logits)
-        before = np.concatenate((np.zeros((len(token), 1)), sums), axis=1)
-        rows = np.arange(len(token))
-        below = before[rows, token] - NEAR < uniform
-        above = uniform <= sums[rows, token] + NEAR
-        if not (below & above).all():
-            stream = int(np.argmin(below & above))
-            due = int(_due(logits, uniform)[stream])
-            raise ExportError(
-                f"{self.where} does not draw as its int8 arithmetic does: token "
-                f"{int(token[stream])} where {due} was due, in stream {stream + 1} of {len(token)}"
-            )
+    def _settings(self, batch: int, turn: int, steps: int) -> Settings:
+        return Settings.mixed(batch, turn, steps, self.characters, self.kind.filters)
 
 
 def _zeros(weights: Weights, batch: int) -> State:
     shape = (batch, weights.layers, weights.hidden)
     return np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-
-
-def _uniform(random: np.random.RandomState, batch: int, steps: int) -> Array:
-    numbers: Array = ((random.randint(0, 1 << 23, (batch, steps)) + 0.5) * 2.0**-23).astype("f4")
-    return numbers
-
-
-def _sums(logits: Doubles) -> Doubles:
-    """Cumulative probabilities, [batch, vocabulary]."""
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    sums: Doubles = shares.cumsum(axis=1)
-    return sums / sums[:, -1:]
-
-
-def _due(logits: Doubles, uniform: Array) -> Ids:
-    return np.asarray((_sums(logits) >= uniform[:, None]).argmax(axis=1), dtype=np.int64)
 
 
 def _relative(found: Array, wanted: Array) -> float:

@@ -10,10 +10,17 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from charlm.data.errors import ExportError
-from charlm.export import int8_siblings, quality, verify, verify_int8, weights
+from charlm.export import (
+    contract_siblings,
+    int8_siblings,
+    quality,
+    verify,
+    verify_int8,
+    weights,
+)
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import (
     INT8,
@@ -262,6 +269,38 @@ def test_a_wrong_head_draws_other_characters(make_model: Make, build_int8: Build
     content = changed(build_int8(model)[INT8], "head", turned)
     with pytest.raises(ExportError, match=r"does not draw as its int8 arithmetic does: token \d"):
         prove(content, INT8, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("top_p", np.float32(contract_siblings.TOP_P_OFF)),
+        ("min_p", np.float32(0)),
+        ("top_k", np.int64(12)),
+        ("inverse_temperature", np.float32(1)),
+    ],
+)
+def test_a_filter_or_temperature_that_does_nothing_is_found(
+    make_model: Make, build_int8: Build, name: str, value: np.generic
+) -> None:
+    model = make_model(scale=2.0)
+    proto = onnx.load_model_from_string(build_int8(model)[INT8_FILTERED])
+    for node in proto.graph.node:
+        node.input[:] = ["ignored" if given == name else given for given in node.input]
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(value), "off"))
+    proto.graph.node.insert(0, helper.make_node("Expand", ["off", "streams"], ["ignored"]))
+    proto.graph.node.insert(0, helper.make_node("Shape", [name], ["streams"]))
+    with pytest.raises(ExportError, match=r"does not draw as its int8 arithmetic does: token \d"):
+        prove(bytes(proto.SerializeToString()), INT8_FILTERED, model)
+
+
+def test_a_proof_that_compared_nothing_fails(
+    make_model: Make, build_int8: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model()
+    monkeypatch.setattr(verify_int8, "HAIR", 0.6)  # no value is so far from both its neighbours
+    with pytest.raises(ExportError, match=r"^m\.onnx can't be proven: each of its 2,720 steps"):
+        prove(build_int8(model)[SEQUENCE_INT8], SEQUENCE_INT8, model)
 
 
 def test_numbers_that_are_none_fail_the_proof(make_model: Make, build_int8: Build) -> None:
