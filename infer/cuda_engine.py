@@ -1,6 +1,7 @@
 """An engine for GPUs: blocks of fixed length and of few sizes, each captured once."""
 
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -59,17 +60,13 @@ class CudaBlocks:
             ModelFileError: a graph is missing or damaged.
         """
         kind, rows = self._kind(filtered), rows_for(streams)
-        if idle := self._idle[kind.name, rows]:
-            return idle.pop()
-        return CudaBlock(
-            self.model.siblings.session(kind),
-            kind,
-            self.model.metadata,
-            rows=rows,
-            steps=UNROLLED_STEPS,
-            device=self._device,
-            captured=kind.steps is not None,
-        )
+        # No lock: an engine gives its block back whenever it is collected, also in here.
+        with suppress(IndexError):
+            return self._idle[kind.name, rows].pop()
+        with suppress(SettingsError):
+            return self._made(kind, rows)
+        self._idle.clear()  # blocks of other sizes may hold the memory that this one lacks
+        return self._made(kind, rows)
 
     def give(self, block: CudaBlock) -> None:
         """Take a block back, for others to use."""
@@ -81,6 +78,17 @@ class CudaBlocks:
         reader = open_sequence(self.model, len(ids), self.precision)
         found = reader.run(ids, ids, h, c)  # nothing is asked of what follows: any target will do
         return found.h, found.c
+
+    def _made(self, kind: Kind, rows: int) -> CudaBlock:
+        return CudaBlock(
+            self.model.siblings.session(kind),
+            kind,
+            self.model.metadata,
+            rows=rows,
+            steps=UNROLLED_STEPS,
+            device=self._device,
+            captured=kind.steps is not None,
+        )
 
     def _kind(self, filtered: bool) -> Kind:
         if not filtered:

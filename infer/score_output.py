@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from charlm.data import console
 from charlm.data.errors import CharlmError, SettingsError
@@ -15,10 +15,13 @@ from charlm.infer.artifact import Model
 from charlm.infer.score import Score, Scorer
 from charlm.infer.score_batch import TEXT_ERRORS, WIDTHS, Text, score_many
 from charlm.infer.score_progress import progress_of, read_file
-from charlm.infer.score_segments import WARM_UP, SegmentedScore, SegmentScorer
 
-Found = Score | SegmentedScore
-Outcome = tuple[int, Found | CharlmError]  # the text's place, and its score or why it has none
+if TYPE_CHECKING:  # one file as it stands is the common case, and starts without this
+    from charlm.infer.score_segments import SegmentedScore, SegmentScorer
+
+Found: TypeAlias = "Score | SegmentedScore"
+# A text's place, and its score or why it has none.
+Outcome: TypeAlias = "tuple[int, Found | CharlmError]"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class _LineWriter:
         self._found: list[Found] = []
         self.failures = 0
 
-    def take(self, name: str, result: Found | CharlmError) -> None:
+    def take(self, name: str, result: "Found | CharlmError") -> None:
         """Take what became of a text."""
         if isinstance(result, CharlmError):
             self.failures += 1
@@ -117,7 +120,7 @@ class _JsonWriter:
         self._listed: list[dict[str, Any]] = []
         self.failures = 0
 
-    def take(self, name: str, result: Found | CharlmError) -> None:
+    def take(self, name: str, result: "Found | CharlmError") -> None:
         """Take what became of a text."""
         if isinstance(result, CharlmError):
             self.failures += 1
@@ -138,6 +141,8 @@ def _outcomes(model: Model, texts: Sequence[Text], job: Job) -> Iterator[Outcome
     """The outcome of each text, as they are finished."""
     workers = job.threads if model.device == "cpu" else 1  # one thread keeps a GPU busy
     if job.parallel:
+        from charlm.infer.score_segments import WARM_UP, SegmentScorer
+
         warm_up = WARM_UP if job.warm_up is None else job.warm_up
         segments = SegmentScorer(
             model, job.unknown, job.precision,
@@ -154,7 +159,7 @@ def _outcomes(model: Model, texts: Sequence[Text], job: Job) -> Iterator[Outcome
     return ((scored.index, scored.result) for scored in many)
 
 
-def _one_by_one(scorer: Scorer | SegmentScorer, texts: Iterable[Text]) -> Iterator[Outcome]:
+def _one_by_one(scorer: "Scorer | SegmentScorer", texts: Iterable[Text]) -> Iterator[Outcome]:
     for index, text in enumerate(texts):
         try:
             yield index, scorer.score(text.chunks, text.name)
@@ -178,17 +183,17 @@ def _in_order(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
 
 
 def _line(name: str, found: Found) -> str:
-    score = found.score if isinstance(found, SegmentedScore) else found
+    score = found if isinstance(found, Score) else found.score
     line = (
         f"{name}: {score.bits_per_character:.4f} bits/char, "
         f"perplexity {score.perplexity:.3f}, {score.characters:,} characters"
     )
-    if isinstance(found, SegmentedScore):
+    if not isinstance(found, Score):
         line += f"; {_described(found)}"
     return line
 
 
-def _described(found: SegmentedScore) -> str:
+def _described(found: "SegmentedScore") -> str:
     """What cutting the text up has done to its score."""
     if found.borders == 0:
         return "too short to be cut, exact"
@@ -201,7 +206,7 @@ def _described(found: SegmentedScore) -> str:
 
 
 def _fields(found: Found) -> dict[str, float | int | bool]:
-    if isinstance(found, SegmentedScore):
+    if not isinstance(found, Score):
         return {
             **_fields(found.score),
             "parallel": True,

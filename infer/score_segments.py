@@ -6,7 +6,6 @@ before has warmed up for all of its own length, and reads on there.
 """
 
 import math
-import statistics
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ class SegmentedScore:
         """
         if not self.excess:
             return 0.0
-        return statistics.fmean(self.excess) * self.borders / self.score.characters
+        return float(np.mean(self.excess)) * self.borders / self.score.characters
 
     @property
     def difference_error(self) -> float:
@@ -76,7 +75,7 @@ class SegmentedScore:
         count = len(self.excess)
         if count == self.borders or count < 2:
             return 0.0
-        error = statistics.stdev(self.excess) / math.sqrt(count)
+        error = float(np.std(self.excess, ddof=1)) / math.sqrt(count)
         return error * self.borders / self.score.characters
 
     def __add__(self, other: "SegmentedScore") -> "SegmentedScore":

@@ -80,6 +80,18 @@ def test_charlm_gen_loads_neither_torch_nor_onnx_nor_numpys_random_numbers() -> 
     assert "numpy.random" not in modules
 
 
+def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the lamp in the cellar", encoding="utf-8")
+    modules = modules_after(
+        "from charlm.data import console; from charlm.infer.score_cli import app; "
+        f"code = console.exit_code(app, 'charlm-score', [{str(text)!r}]); assert code == 0"
+    )
+    assert "charlm.infer.score" in modules
+    for module in ("statistics", "concurrent.futures", "numpy.random", "rich"):
+        assert module not in modules
+
+
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [

@@ -4,6 +4,7 @@ Where this leaves off, `test_cuda.py` goes on with a GPU.
 """
 
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -366,6 +367,58 @@ def test_streams_that_a_device_can_not_hold_are_one_line(
     saying = rf"^{rows_for(size)} streams side by side can't be held \(give a smaller --width\)"
     with pytest.raises(SettingsError, match=saying):
         engine_on(on_device).start(start, mixed(size))
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_idle_blocks_make_room_for_one_of_another_size(
+    on_cpu: Generator,
+    on_device: Generator,
+    device: Device,
+    monkeypatch: pytest.MonkeyPatch,
+    room: bool,
+) -> None:
+    """A device that holds one block's values: those in use stay, those that nobody uses go."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
+    real, held = Device.ortvalue_from_numpy, weakref.WeakSet[Any]()
+
+    def scarce(self: Device, array: npt.NDArray[Any], *where: Any) -> Any:
+        if any(len(each.numpy()) != len(array) for each in held):
+            raise RuntimeException("CUDA error 2: out of memory")
+        value = real(self, array, *where)
+        device.values.clear()
+        held.add(value)
+        return value
+
+    two, nine, uniform = primed(on_cpu, 2), primed(on_cpu, 9), numbers([*range(9)], 32)
+    steps = StepEngine(on_cpu.model)
+    steps.start(nine, mixed(9))
+    monkeypatch.setattr(Device, "ortvalue_from_numpy", scarce)
+    few = engine_on(on_device)
+    few.start(two, mixed(2))
+    few.draw(uniform[:2])
+    if room:
+        del few
+        unrolled(on_device).bound.clear()
+    many = engine_on(on_device)
+    if not room:
+        with pytest.raises(SettingsError, match=r"^64 streams side by side can't be held"):
+            many.start(nine, mixed(9))
+        return
+    many.start(nine, mixed(9))
+    np.testing.assert_array_equal(many.draw(uniform), steps.draw(uniform))
+
+
+def test_two_threads_can_reach_for_the_last_idle_block(on_device: Generator) -> None:
+    """The other one is faster: what was there when this one looked is gone."""
+
+    class Fleeting(list[Any]):
+        def __bool__(self) -> bool:
+            return True
+
+    blocks = CudaBlocks(on_device.model)
+    blocks._idle["unrolled", 1] = Fleeting()
+    assert blocks.take(1, filtered=False).rows == 1
 
 
 def test_a_run_that_fails_is_one_line_and_the_block_can_be_used_again(
