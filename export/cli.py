@@ -98,14 +98,13 @@ def export(
     _check_more([name for name, given in more.items() if given], text, verify_only, siblings)
     _check_extras()
     from charlm.export.export import export_run, export_siblings, verify_file
-    from charlm.export.half_siblings import HalfRequest
-    from charlm.export.int8_siblings import Int8Request
+    from charlm.export.quality import Request
     from charlm.export.siblings import CUDA_KINDS, DEFAULT_KINDS
     from charlm.train import run_folder
 
     own = "the weights it carries"
     kinds = (DEFAULT_KINDS if siblings else ()) + (CUDA_KINDS if cuda else ())
-    asked = Int8Request(text) if int8 else None, HalfRequest(text) if fp16 else None
+    asked = [Request(text) if form else None for form in (int8, fp16)]
     if verify_only is not None:
         done = verify_file(verify_only, run)
         console.say(f"{verify_only}: proven against {own if run is None else run}")

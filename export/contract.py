@@ -34,6 +34,9 @@ IR_VERSION = 8
 MAX_MODEL_BYTES = 1 << 30  # a model file from elsewhere is untrusted: no more is ever read
 MAX_HIDDEN = 1 << 13  # recurrent weights of one layer this wide fill MAX_MODEL_BYTES
 MAX_LAYERS = 1 << 8  # far beyond use; with MAX_HIDDEN it bounds what a state can ask for
+# ONNX Runtime's option: the folder of the other files that a model given as bytes may name for its
+# weights. Given a file, which holds none, such a model can't be loaded.
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 TOKEN = "token"
 H, C = "h", "c"

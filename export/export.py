@@ -10,9 +10,7 @@ from charlm.data.files import os_errors_as
 from charlm.export import half_siblings, int8_siblings, step_graph, verify_siblings, weights
 from charlm.export.contract import Metadata, read_model_bytes
 from charlm.export.contract_siblings import Kind, sibling_path
-from charlm.export.half_siblings import HalfRequest
-from charlm.export.int8_siblings import Int8Request
-from charlm.export.quality import Quality
+from charlm.export.quality import Quality, Request
 from charlm.export.read_graph import read_graph
 from charlm.export.siblings import DEFAULT_KINDS, build_siblings
 from charlm.export.stale import present, stale
@@ -51,8 +49,8 @@ def export_run(
     run: Path,
     model: Path,
     kinds: Sequence[Kind] = DEFAULT_KINDS,
-    int8: Int8Request | None = None,
-    fp16: HalfRequest | None = None,
+    int8: Request | None = None,
+    fp16: Request | None = None,
 ) -> Exported:
     """Write the step graph of a run to `model`, its metadata and its siblings beside it.
 
@@ -99,8 +97,8 @@ def export_run(
 def export_siblings(
     model: Path,
     kinds: Sequence[Kind] = DEFAULT_KINDS,
-    int8: Int8Request | None = None,
-    fp16: HalfRequest | None = None,
+    int8: Request | None = None,
+    fp16: Request | None = None,
 ) -> Exported:
     """Write the siblings of a model file that exists, made from the weights that it carries.
 
@@ -152,19 +150,19 @@ def verify_file(model: Path, run: Path | None) -> Exported:
 def _measured(
     laid_out: weights.Weights,
     metadata: Metadata,
-    int8: Int8Request | None,
-    fp16: HalfRequest | None,
+    int8: Request | None,
+    fp16: Request | None,
     model: Path,
 ) -> tuple[dict[Kind, bytes], dict[str, Quality]]:
     """Siblings of smaller precisions, and what each form costs."""
     contents: dict[Kind, bytes] = {}
     qualities: dict[str, Quality] = {}
-    if int8 is not None:
-        made = int8_siblings.build(laid_out, metadata, int8, str(model))
-        contents, qualities = dict(made.contents), {"int8": made.quality}
-    if fp16 is not None:
-        graphs, qualities["fp16"] = half_siblings.build(laid_out, metadata, fp16, str(model))
-        contents |= graphs
+    forms = {"int8": (int8, int8_siblings.build), "fp16": (fp16, half_siblings.build)}
+    for form, (request, build) in forms.items():
+        if request is not None:
+            made = build(laid_out, metadata, request, str(model))
+            contents |= made.contents
+            qualities[form] = made.quality
     return contents, qualities
 
 

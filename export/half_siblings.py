@@ -5,15 +5,12 @@ sums to fp16 as a GPU does.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from charlm.export import generate_graph, quality, sequence_graph, unrolled_graph
+from charlm.export import quality, sequence_graph, unrolled_graph
 from charlm.export.cell import FloatProducts
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import (
-    GENERATE,
     SEQUENCE_BATCH,
     SEQUENCE_FP16,
     UNROLLED_FP16,
@@ -21,25 +18,11 @@ from charlm.export.contract_siblings import (
 )
 from charlm.export.half import HalfProducts
 from charlm.export.proving import open_session
-from charlm.export.quality import Quality, Sample
+from charlm.export.quality import Measured, Quality, Request
 from charlm.export.weights import Weights
 
 
-@dataclass(frozen=True)
-class HalfRequest:
-    """Asks for fp16 siblings.
-
-    Attributes:
-        text: a text to measure the loss on, which the model did not learn from; None: what the
-            model draws itself.
-    """
-
-    text: Path | None = None
-
-
-def build(
-    weights: Weights, metadata: Metadata, request: HalfRequest, where: str
-) -> tuple[dict[Kind, bytes], Quality]:
+def build(weights: Weights, metadata: Metadata, request: Request, where: str) -> Measured:
     """Measure the fp16 form of a model and build its siblings, each with what it costs.
 
     Args:
@@ -53,7 +36,7 @@ def build(
         CorpusError: the text can't be read, or is too short.
         VocabularyError: the text has a character that the model does not know.
     """
-    sample = _sample(weights, metadata, request)
+    sample = quality.sample(weights, metadata, request)
     exact, half = FloatProducts(weights), HalfProducts(weights)
     before, after = (
         quality.bits_per_character(open_session(content, where), sample.ids, metadata)
@@ -64,7 +47,7 @@ def build(
     )
     found = Quality(before, after, sample.origin)
     found.check("fp16", where)
-    return graphs(half, metadata, found.as_dict()), found
+    return Measured(graphs(half, metadata, found.as_dict()), found)
 
 
 def graphs(
@@ -75,10 +58,3 @@ def graphs(
         UNROLLED_FP16: unrolled_graph.build(products, metadata, UNROLLED_FP16, cost),
         SEQUENCE_FP16: sequence_graph.build_scan(products, metadata, SEQUENCE_FP16, cost),
     }
-
-
-def _sample(weights: Weights, metadata: Metadata, request: HalfRequest) -> Sample:
-    if request.text is not None:
-        return quality.read_sample(request.text, metadata)
-    content = generate_graph.build(FloatProducts(weights), metadata, GENERATE)
-    return quality.draw_sample(open_session(content, GENERATE.name), metadata)

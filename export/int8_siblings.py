@@ -1,15 +1,12 @@
 """The int8 siblings of a model: measured first, and made only where they lose little."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from charlm.export import generate_graph, quality, sequence_graph
 from charlm.export.cell import FloatProducts, Products
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import (
-    GENERATE,
     INT8,
     INT8_FILTERED,
     INT8_ORT,
@@ -19,38 +16,13 @@ from charlm.export.contract_siblings import (
 )
 from charlm.export.int8 import Int8Products, QGemmProducts
 from charlm.export.proving import open_session
-from charlm.export.quality import Quality, Sample
+from charlm.export.quality import Measured, Quality, Request
 from charlm.export.weights import Weights
 
 KINDS = (INT8, INT8_FILTERED, SEQUENCE_INT8, INT8_ORT)
 
 
-@dataclass(frozen=True)
-class Int8Request:
-    """Asks for int8 siblings.
-
-    Attributes:
-        text: a text to measure the loss on, which the model did not learn from; None: what the
-            model draws itself.
-    """
-
-    text: Path | None = None
-
-
-@dataclass(frozen=True)
-class Int8Siblings:
-    """What was made, and what it costs.
-
-    Attributes:
-        contents: the serialised graphs, checked.
-        quality: the bits per character before and after.
-    """
-
-    contents: dict[Kind, bytes]
-    quality: Quality
-
-
-def build(weights: Weights, metadata: Metadata, request: Int8Request, where: str) -> Int8Siblings:
+def build(weights: Weights, metadata: Metadata, request: Request, where: str) -> Measured:
     """Measure what int8 costs a model, and build its siblings with that in their metadata.
 
     The graphs differ in their nodes, not in what they compute.
@@ -66,7 +38,7 @@ def build(weights: Weights, metadata: Metadata, request: Int8Request, where: str
         CorpusError: the text can't be read, or is too short.
         VocabularyError: the text has a character that the model does not know.
     """
-    sample = _sample(weights, metadata, request)
+    sample = quality.sample(weights, metadata, request)
     reader = sequence_graph.build_scan(FloatProducts(weights), metadata, SEQUENCE_BATCH)
     before = quality.bits_per_character(open_session(reader, where), sample.ids, metadata)
     plain, ort = Int8Products(weights), QGemmProducts(weights)
@@ -75,17 +47,10 @@ def build(weights: Weights, metadata: Metadata, request: Int8Request, where: str
     found = Quality(before, after, sample.origin)
     found.check("int8", where)
     cost = found.as_dict()
-    return Int8Siblings(
+    return Measured(
         {kind: _build(ort if kind.ort_ops else plain, metadata, kind, cost) for kind in KINDS},
         found,
     )
-
-
-def _sample(weights: Weights, metadata: Metadata, request: Int8Request) -> Sample:
-    if request.text is not None:
-        return quality.read_sample(request.text, metadata)
-    content = generate_graph.build(FloatProducts(weights), metadata, GENERATE)
-    return quality.draw_sample(open_session(content, GENERATE.name), metadata)
 
 
 def _build(products: Products, metadata: Metadata, kind: Kind, cost: Mapping[str, Any]) -> bytes:

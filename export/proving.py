@@ -15,8 +15,6 @@ from charlm.export import contract
 
 Arrays = list[npt.NDArray[np.float32]]
 NOT_FINITE = "the Torch model gives logits that are not finite: train it anew"
-# Weights in other files are looked for in this folder, which is a file and so holds none.
-EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 @dataclass
@@ -94,7 +92,7 @@ def open_session(content: bytes, where: str) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # errors come as exceptions
-    options.add_session_config_entry(EXTERNAL_FOLDER, __file__)
+    options.add_session_config_entry(contract.EXTERNAL_FOLDER, __file__)
     with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
         return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 

@@ -17,9 +17,13 @@ import numpy.typing as npt
 from charlm.data.corpus import read_files
 from charlm.data.errors import CorpusError, ExportError, VocabularyError
 from charlm.data.vocabulary import Vocabulary
-from charlm.export import contract
+from charlm.export import contract, generate_graph
 from charlm.export import contract_siblings as siblings
+from charlm.export.cell import FloatProducts
 from charlm.export.contract import Metadata
+from charlm.export.contract_siblings import GENERATE, Kind
+from charlm.export.proving import open_session
+from charlm.export.weights import Weights
 
 Ids = npt.NDArray[np.int64]
 
@@ -92,6 +96,49 @@ class Sample:
 
     ids: Ids
     origin: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """Asks for siblings of a smaller precision.
+
+    Attributes:
+        text: a text to measure the loss on, which the model did not learn from; None: what the
+            model draws itself.
+    """
+
+    text: Path | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Siblings of a smaller precision, and what it costs.
+
+    Attributes:
+        contents: the serialised graphs, checked.
+        quality: the bits per character before and after.
+    """
+
+    contents: dict[Kind, bytes]
+    quality: Quality
+
+
+def sample(weights: Weights, metadata: Metadata, request: Request) -> Sample:
+    """The text to measure a model on.
+
+    Args:
+        weights: of the model.
+        metadata: of the model.
+        request: asks for it.
+
+    Raises:
+        CorpusError: the text can't be read, or has fewer than two characters.
+        VocabularyError: it has a character that the model does not know.
+    """
+    if request.text is not None:
+        return read_sample(request.text, metadata)
+    content = generate_graph.build(FloatProducts(weights), metadata, GENERATE)
+    return draw_sample(open_session(content, GENERATE.name), metadata)
 
 
 def read_sample(path: Path, metadata: Metadata) -> Sample:

@@ -44,7 +44,9 @@ BUILDERS: dict[Kind, Builder] = {
     SEQUENCE_BATCH: _scan,
     UNROLLED: _unrolled,
 }
-# What every export leaves beside the step: exact, on any device, with ONNX's own ops.
+# What every export leaves beside the step: float32, with ONNX's own ops. All but GENERATE are right
+# on any device; it leans on ArgMin taking the first of equals, as ONNX says and CUDA's kernel need
+# not, and so `infer/choose.py` runs it on the CPU only.
 DEFAULT_KINDS = (GENERATE, FILTERED, SEQUENCE, SEQUENCE_BATCH)
 # What only a GPU is better off with: large, and so written where it is asked for.
 CUDA_KINDS = (UNROLLED,)

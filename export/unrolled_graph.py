@@ -2,7 +2,7 @@
 
 A Scan is driven from the host, and a CUDA graph can't hold control flow. Here is none: the whole
 run can be captured once and then started by one call. The number of steps is fixed, and every op
-has a CUDA kernel (`tests/export/test_unrolled_graph.py` holds the list).
+has a CUDA kernel (`tests/export/test_cuda_graphs.py` holds the list).
 
 h and c may be bound to one buffer as input and output: nothing reads `h` or `c` after a value that
 `h_next` or `c_next` is made of exists.

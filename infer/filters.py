@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.errors import SettingsError
+from charlm.export import contract_siblings
 
 Array = npt.NDArray[np.float32]
 SMALLEST_TOP_P = 1e-30  # well inside float32; the likeliest character alone, as for anything small
-TOP_P_OFF = np.float32(2)  # not 1, where a rounded sum could remove a rare character
+TOP_P_OFF = np.float32(contract_siblings.TOP_P_OFF)
 
 
 @dataclass(frozen=True)

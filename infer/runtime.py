@@ -8,7 +8,6 @@ from charlm.infer import providers
 from charlm.infer.providers import Choice
 
 QUIET = 4  # ONNX Runtime's log severity "fatal": errors come as exceptions, in our words
-EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def session_options(runtime: Any, threads: int) -> Any:
@@ -19,9 +18,7 @@ def session_options(runtime: Any, threads: int) -> Any:
     options.log_severity_level = QUIET
     # Waiting threads sleep: a core that spins between steps is a core taken from the user.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A model given as bytes may still name files in the current folder as its weights. They are
-    # looked for in this folder instead, which is a file and so holds none.
-    options.add_session_config_entry(EXTERNAL_FOLDER, __file__)
+    options.add_session_config_entry(contract.EXTERNAL_FOLDER, __file__)
     return options
 
 

@@ -7,13 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.errors import SettingsError
+from charlm.export import contract_siblings
 from charlm.infer.filters import NO_FILTERS, TOP_P_OFF, Array, Filters
 
-# Greedy choice for a path that knows no other than drawing: at this inverse temperature nothing
-# but the likeliest characters has any weight, and this number, the smallest that is drawn, takes
-# the lowest id of them.
-GREEDY_INVERSE_TEMPERATURE = np.float32(2**100)
-GREEDY_UNIFORM = np.float32(2**-24)
+# Greedy choice for a path that knows no other than drawing.
+GREEDY_INVERSE_TEMPERATURE = np.float32(contract_siblings.GREEDY)
+GREEDY_UNIFORM = np.float32(contract_siblings.GREEDY_UNIFORM)
 
 
 def inverse_temperature(temperature: float) -> np.float32:

@@ -25,8 +25,8 @@ from charlm.export.contract_siblings import (
     sibling_path,
 )
 from charlm.export.half import HalfProducts
-from charlm.export.half_siblings import HalfRequest
 from charlm.export.proving import open_session
+from charlm.export.quality import Request
 from charlm.export.verify_siblings import prove_siblings
 from charlm.train.model import CharLSTM
 
@@ -44,7 +44,8 @@ def parts(
 
 def test_each_says_what_it_costs(parts: Parts) -> None:
     _, laid_out, metadata = parts
-    contents, found = half_siblings.build(laid_out, metadata, HalfRequest(), "model.onnx")
+    made = half_siblings.build(laid_out, metadata, Request(), "model.onnx")
+    contents, found = made.contents, made.quality
     assert set(contents) == set(FP16_KINDS)
     assert abs(found.loss) < 0.001
     assert found.before != found.after
@@ -59,15 +60,15 @@ def test_a_text_can_be_measured_on(parts: Parts, tmp_path: Path) -> None:
     text = tmp_path / "held-out.txt"
     text.write_text("abc " * 500, encoding="utf-8")
     _, laid_out, metadata = parts
-    _, found = half_siblings.build(laid_out, metadata, HalfRequest(text), "model.onnx")
-    assert found.measured_on == "2,000 characters of held-out.txt"
+    made = half_siblings.build(laid_out, metadata, Request(text), "model.onnx")
+    assert made.quality.measured_on == "2,000 characters of held-out.txt"
 
 
 def test_a_loss_that_is_too_large_is_refused(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "LARGEST_LOSS", -1.0)
     _, laid_out, metadata = parts
     with pytest.raises(ExportError, match=r"^model\.onnx: fp16 would take it .* without --fp16$"):
-        half_siblings.build(laid_out, metadata, HalfRequest(), "model.onnx")
+        half_siblings.build(laid_out, metadata, Request(), "model.onnx")
 
 
 @pytest.mark.parametrize("layers", [1, 2])

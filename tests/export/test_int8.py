@@ -32,8 +32,8 @@ from charlm.export.contract_siblings import (
     Kind,
 )
 from charlm.export.int8_reference import Reference
-from charlm.export.int8_siblings import Int8Request
 from charlm.export.proving import open_session
+from charlm.export.quality import Request
 from charlm.export.siblings import build_siblings
 from charlm.export.verify_siblings import prove_siblings
 from charlm.train.model import CharLSTM
@@ -55,7 +55,7 @@ def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
 def build_int8(metadata_of: Describe) -> Build:
     def build(model: CharLSTM) -> Contents:
         laid_out = weights.from_torch(model)
-        return int8_siblings.build(laid_out, metadata_of(model), Int8Request(), "m.onnx").contents
+        return int8_siblings.build(laid_out, metadata_of(model), Request(), "m.onnx").contents
 
     return build
 

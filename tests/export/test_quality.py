@@ -13,9 +13,8 @@ from charlm.data.errors import CorpusError, ExportError, VocabularyError
 from charlm.export import int8_siblings, quality, weights
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import GENERATE, SEQUENCE_BATCH, Kind
-from charlm.export.int8_siblings import Int8Request
 from charlm.export.proving import open_session
-from charlm.export.quality import Quality
+from charlm.export.quality import Quality, Request
 from charlm.export.siblings import build_siblings
 from charlm.train.model import CharLSTM
 
@@ -166,8 +165,8 @@ def test_weights_that_bytes_cant_hold_are_refused(
 ) -> None:
     monkeypatch.setattr(quality, "DRAWN_LENGTH", 64)
     model, metadata = make_model(layers=layers, scale=3.0), metadata_of(make_model(layers=layers))
-    fine = int8_siblings.build(weights.from_torch(model), metadata, Int8Request(), "m.onnx")
+    fine = int8_siblings.build(weights.from_torch(model), metadata, Request(), "m.onnx")
     assert abs(fine.quality.loss) <= 0.01
     spoilt = weights.from_torch(spoil_for_int8(model))
     with pytest.raises(ExportError, match=r"^m\.onnx: int8 would take it from \d\.\d+ to"):
-        int8_siblings.build(spoilt, metadata, Int8Request(), "m.onnx")
+        int8_siblings.build(spoilt, metadata, Request(), "m.onnx")
