@@ -6,9 +6,11 @@ from charlm.infer.artifact import Model
 from charlm.infer.engine import Engine, Primed, StepEngine
 from charlm.infer.paths import engine_of
 from charlm.infer.session import Stepper
+from charlm.infer.work import Work
 
 STEP = "step"  # a call of the step graph for each character
 GENERATE = "generate"  # a call of a generate graph for many
+DEVICE = "device"  # the same on a GPU, by a graph that is captured once
 
 
 def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine:
@@ -26,6 +28,8 @@ def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine
     """
     if (path, precision) == (STEP, "float32"):
         return StepEngine(model)
+    if path == DEVICE:
+        return _on_device(model, precision)
     if path != GENERATE or precision not in ("float32", "int8"):
         raise CaseFailedError(f"charlm has no {path} path in {precision}")
     kind = choose.generate_kind(model.siblings, precision, streams=1)
@@ -33,6 +37,15 @@ def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine
         raise CaseFailedError(f"the model has no {kind.name} graph beside it: export it again")
     block = choose.LONGEST_BLOCK_ALONE  # the caller asks for blocks as long as it likes
     return engine_of(model, choose.Plan(choose.BLOCKS, precision, threads, block, ()))
+
+
+def _on_device(model: Model, precision: str) -> Engine:
+    if model.device != "cuda":
+        raise CaseFailedError("the model is not open on a GPU")
+    found = choose.choose(Work(None), model.siblings, "cuda", precision=precision)
+    if found.path != choose.DEVICE_BLOCKS:
+        raise CaseFailedError(found.reasons[0])
+    return engine_of(model, found)
 
 
 def primed(model: Model, prompt: list[int], streams: int) -> Primed:

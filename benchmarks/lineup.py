@@ -22,6 +22,7 @@ SAMPLES = f"charlm-gen --samples {WIDE}"
 CUDA_SAMPLES = f"charlm-gen --samples {WIDE_CUDA} --provider cuda"
 BATCH_ROW: dict[str, Any] = {"batch": WIDE, "needs": ()}
 CUDA_BATCH: dict[str, Any] = {"batch": WIDE_CUDA, "needs": (), "limit": None, "cuda": True}
+DEVICE: dict[str, Any] = {"path": "device", "steps": STEPS, **CUDA_BATCH}
 CORES = pinning.available_cores()
 CASES = (
     Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window", slow=True),
@@ -113,6 +114,22 @@ CASES = (
     many(
         "charlm_batch_cuda_fp16", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts, fp16",
         "charlm_batch", precision="fp16", use=f"{CUDA_SAMPLES} --precision fp16", **CUDA_BATCH,
+    ),
+    many(
+        "charlm_batch_cuda_tf32", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts, TF32",
+        "charlm_batch", tf32=True, use=f"{CUDA_SAMPLES} --tf32", **CUDA_BATCH,
+    ),
+    many(
+        "charlm_device", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts", "charlm_engine",
+        **DEVICE,
+    ),
+    many(
+        "charlm_device_tf32", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts, TF32",
+        "charlm_engine", tf32=True, **DEVICE,
+    ),
+    many(
+        "charlm_device_fp16", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts, fp16",
+        "charlm_engine", precision="fp16", **DEVICE,
     ),
 )  # fmt: skip
 LIMITS = (

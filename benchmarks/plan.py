@@ -64,7 +64,11 @@ class Plan:
 
     def sweeps(self) -> list[Sweep]:
         """The sweeps to measure."""
-        return [sweep for sweep in SWEEPS if self.wants(sweep.name)]
+        return [
+            sweep
+            for sweep in SWEEPS
+            if self.wants(sweep.name) and (self.only or self.provider == "cuda" or not sweep.cuda)
+        ]
 
     def sweep_effort(self) -> Effort:
         """How much of each sweep."""

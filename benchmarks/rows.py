@@ -17,7 +17,7 @@ class Case:
         job: what a reader would use it for.
         use: how charlm is asked for it; empty for what is not charlm.
         limit: which of the machine's limits it runs against; None on a GPU.
-        path, precision, batch, steps: see `CaseSettings`.
+        path, precision, batch, steps, tf32: see `CaseSettings`.
         every_core: it may use the whole machine; otherwise, the run's threads.
         cuda: it runs on CUDA; otherwise, on the CPU.
         slow: it takes many seconds to start, so a quick run leaves it out.
@@ -36,6 +36,7 @@ class Case:
     steps: int = 1
     every_core: bool = False
     cuda: bool = False
+    tf32: bool = False
     slow: bool = False
     needs: tuple[str, ...] = (WEIGHTS,)
 
@@ -54,6 +55,7 @@ class Case:
             precision=self.precision,
             batch=self.batch,
             steps=self.steps,
+            tf32=self.tf32,
         )
 
 

@@ -28,6 +28,7 @@ class CaseSettings:
         path: which of a library's ways to the next character.
         batch: texts side by side.
         steps: characters of each text in one call of the library.
+        tf32: products on CUDA in TF32.
         hidden: units a layer, where the model is one of `synthetic`'s; 0: the model under test.
     """
 
@@ -41,6 +42,7 @@ class CaseSettings:
     precision: str = "float32"
     batch: int = 1
     steps: int = 1
+    tf32: bool = False
     hidden: int = 0
 
     def to_json(self) -> str:

@@ -30,6 +30,7 @@ class Sweep:
         label: of the axis.
         quick: the values of a quick run.
         limits: of the machine, drawn as lines.
+        cuda: needs a GPU, and so is measured where one takes part.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Sweep:
     series: tuple[Series, ...]
     quick: tuple[int | str, ...]
     limits: tuple[str, ...] = (VECTOR_LIMIT, PRODUCT_LIMIT)
+    cuda: bool = False
 
     @property
     def logarithmic(self) -> bool:
@@ -88,6 +90,20 @@ SWEEPS = (
             Series("torch_batch", "Torch"),
         ),
         quick=(1, 64),
+    ),
+    Sweep(
+        "sweep_cuda", "From how many texts on a GPU is faster", "batch", "texts in one batch",
+        (1, 8, 64, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+        (
+            Series("charlm_device", "GPU"),
+            Series("charlm_device_tf32", "GPU, TF32"),
+            Series("charlm_device_fp16", "GPU, fp16"),
+            Series("charlm_batch_cores", "CPU, every core"),
+            Series("charlm_batch_cores_int8", "CPU, every core, int8"),
+        ),
+        quick=(1, 4096),
+        limits=(),
+        cuda=True,
     ),
     Sweep(
         "sweep_steps", "Speed against the number of steps in one call", "steps",

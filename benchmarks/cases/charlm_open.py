@@ -19,7 +19,9 @@ def model_of(settings: CaseSettings) -> Model:
     Raises:
         CharlmError: see `open_model`.
     """
-    return open_model(Path(settings.model), settings.provider, threads_of(settings))
+    return open_model(
+        Path(settings.model), settings.provider, threads_of(settings), tf32=settings.tf32
+    )
 
 
 def generator_of(settings: CaseSettings) -> Generator:
@@ -29,8 +31,9 @@ def generator_of(settings: CaseSettings) -> Generator:
         CharlmError: see `Generator.open`.
     """
     return Generator.open(
-        settings.model, settings.provider, threads_of(settings), settings.precision
-    )
+        settings.model, settings.provider, threads_of(settings), settings.precision,
+        tf32=settings.tf32,
+    )  # fmt: skip
 
 
 def prompt_of(model: Model) -> list[int]:
