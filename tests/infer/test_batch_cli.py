@@ -22,10 +22,16 @@ Start = Callable[..., subprocess.Popen[bytes]]
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and /dev/full are POSIX's")
 
 
+@pytest.fixture(params=["steps", "blocks"])
+def cli_model(exact_path: Path, exact_with_siblings: Path, request: pytest.FixtureRequest) -> Path:
+    """Texts must be equal to the last character, however they are batched and drawn."""
+    return exact_with_siblings if request.param == "blocks" else exact_path
+
+
 @pytest.fixture
-def cli_model(exact_path: Path) -> Path:
-    """Texts must be equal to the last character, however they are batched."""
-    return exact_path
+def either(cli_model: Path) -> Generator:
+    """That model, open."""
+    return Generator.open(cli_model, "cpu")
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def objects(out: str) -> list[dict[str, Any]]:
 
 
 def test_a_file_of_prompts_gives_a_text_for_each(
-    generate: Generate, exact: Generator, exact_path: Path, file: Callable[..., Path]
+    generate: Generate, exact: Generator, cli_model: Path, file: Callable[..., Path]
 ) -> None:
     prompts = ["the city", "", "A door"]
     texts = [
@@ -56,7 +62,7 @@ def test_a_file_of_prompts_gives_a_text_for_each(
     ]
     code, out, err = generate("--prompts", file(*prompts), "--length", 30, "--seed", 5)
     assert (code, out) == (0, "\n\n".join(texts) + "\n")
-    assert err == [f"charlm-gen: {exact_path}, cpu, seed 5"]
+    assert err == [f"charlm-gen: {cli_model}, cpu, seed 5"]
 
 
 def test_texts_can_end_with_a_nul(
@@ -268,15 +274,18 @@ def test_ctrl_c_leaves_what_is_finished(start: Start, exact: Generator, unordere
 
 
 HELD = """
-from charlm.infer import engine
-draw, blocks = engine.StepEngine.draw, 0
-def interrupted(self, uniform):
-    global blocks
-    blocks += 1
-    if blocks == 20:
-        raise KeyboardInterrupt
-    return draw(self, uniform)
-engine.StepEngine.draw = interrupted
+from charlm.infer import engine, scan_engine
+blocks = 0
+def held(draw):
+    def interrupted(self, uniform):
+        global blocks
+        blocks += 1
+        if blocks == 20:
+            raise KeyboardInterrupt
+        return draw(self, uniform)
+    return interrupted
+for each in (engine.StepEngine, scan_engine.ScanEngine):
+    each.draw = held(each.draw)
 """
 
 
@@ -318,25 +327,25 @@ class Interrupted(io.StringIO):
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("at", [1, 4, 100])
 def test_ctrl_c_while_a_text_is_written_leaves_those_behind_it(
-    exact: Generator, at: int, ordered: bool, as_json: bool
+    either: Generator, at: int, ordered: bool, as_json: bool
 ) -> None:
     """Of 100 that were finished together each is written, once."""
     job = batch_output.Job(
         batch_output.Request("a", length=8), samples=100, ordered=ordered, as_json=as_json
     )
     whole, out = io.StringIO(), Interrupted(at)
-    batch_output.run(whole, exact, job, "")
+    batch_output.run(whole, either, job, "")
     with pytest.raises(KeyboardInterrupt):
-        batch_output.run(out, exact, job, "")
+        batch_output.run(out, either, job, "")
     assert out.getvalue() == whole.getvalue()
 
 
 def test_ctrl_c_before_a_text_is_written_does_not_lose_it(
-    exact: Generator, monkeypatch: pytest.MonkeyPatch
+    either: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = batch_output.Job(batch_output.Request("a", length=30), samples=100, as_json=True)
     whole, out, dumps = io.StringIO(), io.StringIO(), json.dumps
-    batch_output.run(whole, exact, job, "")
+    batch_output.run(whole, either, job, "")
     count = 0
 
     def interrupted(*given: Any, **options: Any) -> str:
@@ -348,11 +357,11 @@ def test_ctrl_c_before_a_text_is_written_does_not_lose_it(
 
     monkeypatch.setattr(json, "dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        batch_output.run(out, exact, job, "")
+        batch_output.run(out, either, job, "")
     assert out.getvalue() == whole.getvalue()
 
 
-def test_a_second_ctrl_c_ends_it_at_once(exact: Generator) -> None:
+def test_a_second_ctrl_c_ends_it_at_once(either: Generator) -> None:
     class Twice(Interrupted):
         def write(self, text: str) -> int:
             try:
@@ -364,7 +373,7 @@ def test_a_second_ctrl_c_ends_it_at_once(exact: Generator) -> None:
     job = batch_output.Job(batch_output.Request("a", length=30), samples=100, as_json=True)
     out = Twice(4)
     with pytest.raises(KeyboardInterrupt):
-        batch_output.run(out, exact, job, "")
+        batch_output.run(out, either, job, "")
     assert len(objects(out.getvalue())) == 4 + 3
 
 
@@ -384,7 +393,7 @@ def test_ctrl_c_while_the_first_text_is_shown_ends_its_line(start: Start) -> Non
 @needs_posix
 def test_a_full_disk_is_one_line(start: Start) -> None:
     with Path("/dev/full").open("wb") as full:
-        process = start("a", "--samples", "20", "--length", "20", "--seed", "1", stdout=full)
+        process = start("a", "--samples", "999", "--length", "20", "--seed", "1", stdout=full)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert err.decode().splitlines()[1:] == ["charlm-gen: No space left on device"]

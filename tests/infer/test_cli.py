@@ -20,6 +20,14 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and /dev/full are POSIX's")
 
+both_ways = pytest.mark.parametrize("cli_model", ["steps", "blocks"], indirect=True)
+
+
+@pytest.fixture
+def cli_model(small_path: Path, exact_with_siblings: Path, request: pytest.FixtureRequest) -> Path:
+    """A model without siblings; where a test runs both ways, also one that is drawn by blocks."""
+    return exact_with_siblings if getattr(request, "param", "") == "blocks" else small_path
+
 
 def seed_in(lines: list[str]) -> int:
     found = re.search(r"seed (\d+)$", lines[-1])
@@ -225,6 +233,7 @@ def test_stdout_holds_nothing_but_text(start: Start, small: Generator) -> None:
     assert b"chatter from C++" in err
 
 
+@both_ways
 def test_a_closed_pipe_ends_it_silently(start: Start) -> None:
     process = start("a", "--length", "0", "--seed", "1")
     assert process.stdout is not None
@@ -236,6 +245,7 @@ def test_a_closed_pipe_ends_it_silently(start: Start) -> None:
 
 
 @needs_posix
+@both_ways
 def test_ctrl_c_ends_it_cleanly(start: Start) -> None:
     process = start("a", "--length", "0", "--seed", "1")
     assert process.stdout is not None
@@ -250,6 +260,7 @@ def test_ctrl_c_ends_it_cleanly(start: Start) -> None:
 
 
 @needs_posix
+@both_ways
 @pytest.mark.parametrize("length", ["20", "0"])
 def test_a_full_disk_is_one_line(start: Start, length: str) -> None:
     with Path("/dev/full").open("wb") as full:
@@ -264,22 +275,27 @@ def test_a_full_disk_is_one_line(start: Start, length: str) -> None:
 
 WAITING = """
 import time
-from charlm.infer import session
-step, steps = session.Stepper.step, 0
-def slow(self):
-    global steps
-    steps += 1
-    time.sleep(0.03)
-    if steps == 10:
-        sys.stdin.read()
-    step(self)
-session.Stepper.step = slow
+from charlm.infer import scan_engine, session
+def slow(real, last):
+    calls = 0
+    def slowed(self, *given):
+        nonlocal calls
+        calls += 1
+        if calls <= last:
+            time.sleep(0.03)
+        if calls == last:
+            sys.stdin.read()
+        return real(self, *given)
+    return slowed
+session.Stepper.step = slow(session.Stepper.step, 10)
+scan_engine.ScanEngine.draw = slow(scan_engine.ScanEngine.draw, 3)
 """
 
 
+@both_ways
 def test_text_is_seen_as_it_is_drawn(start: Start) -> None:
-    """The first characters arrive while the tenth waits for this test."""
-    process = start("a", "--length", "20", "--seed", "1", before=WAITING, stdin=subprocess.PIPE)
+    """The first characters arrive while the tenth, or the third block, waits for this test."""
+    process = start("a", "--length", "700", "--seed", "1", before=WAITING, stdin=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdin is not None
     in_vain = threading.Timer(30, process.stdin.close)
@@ -291,7 +307,7 @@ def test_text_is_seen_as_it_is_drawn(start: Start) -> None:
     assert in_time, "nothing was seen while the text waited"
     process.stdin.close()
     out = shown + process.stdout.read()
-    assert len(out.decode()) == 1 + 20 + 1
+    assert len(out.decode()) == 1 + 700 + 1
     assert process.wait(timeout=60) == 0
 
 
