@@ -2,7 +2,8 @@
 
 import itertools
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.data.errors import CharlmError, ModelFileError, SettingsError
-from charlm.infer import batch
+from charlm.export.contract_siblings import FILTERED, GENERATE
+from charlm.infer import batch, scan_engine
 from charlm.infer.batch import block_length, generate_batch
-from charlm.infer.engine import Array, Primed, Rows, StepEngine, StepReader, Tokens
+from charlm.infer.engine import Array, Engine, Primed, Rows, StepEngine, StepReader, Tokens
 from charlm.infer.generator import Generator
 from charlm.infer.requests import BadLine, Request
 from charlm.infer.results import Failure, Outcome, Result
 from charlm.infer.sampling import Sampling
+from charlm.infer.scan_engine import ScanEngine
 
 
 def alone(generator: Generator, request: Request) -> str:
@@ -28,11 +31,31 @@ def alone(generator: Generator, request: Request) -> str:
     )  # fmt: skip
 
 
-def run(generator: Generator, requests: list[Request], **options: Any) -> list[Outcome]:
-    """`generate_batch` with what `Generator.batch` would give it, and any option of its own."""
-    model = generator.model
-    engine, reader = StepEngine(model), StepReader(model)
-    return list(generate_batch(engine, reader, model.metadata, requests, **options))
+Run = Callable[..., list[Outcome]]
+
+
+@pytest.fixture(params=["steps", "blocks"])
+def run(
+    exact: Generator,
+    exact_with_siblings: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    """`generate_batch` by each engine, with any option of its own."""
+    monkeypatch.setattr(scan_engine, "STREAMS_A_THREAD", 3)  # threads have shares in small batches
+    siblings = Generator.open(exact_with_siblings, "cpu").model.siblings
+
+    def session_for(streams: int, filtered: bool) -> Any:
+        return siblings.session(FILTERED if filtered else GENERATE)
+
+    blocks, model = ScanEngine(session_for, 2), exact.model
+
+    def generate(requests: list[Request], **options: Any) -> list[Outcome]:
+        engine: Engine = blocks if request.param == "blocks" else StepEngine(model)
+        reader = StepReader(model)
+        return list(generate_batch(engine, reader, model.metadata, requests, **options))
+
+    return generate
 
 
 def texts(outcomes: list[Outcome]) -> list[str]:
@@ -57,13 +80,12 @@ asked = st.builds(
 @settings(max_examples=60)
 @given(data=st.data(), requests=st.lists(asked, min_size=1, max_size=12))
 def test_a_text_does_not_depend_on_what_runs_beside_it(
-    exact: Generator, data: st.DataObject, requests: list[Request]
+    exact: Generator, run: Run, data: st.DataObject, requests: list[Request]
 ) -> None:
     """Whatever the width, the order of the requests, and the length of a block."""
     wanted = [alone(exact, request) for request in requests]
     order = data.draw(st.permutations(range(len(requests))))
     outcomes = run(
-        exact,
         [requests[place] for place in order],
         width=data.draw(st.integers(1, 14), "width"),
         ordered=data.draw(st.booleans(), "ordered"),
@@ -244,45 +266,47 @@ STOP_TEXT = 200
 
 @pytest.mark.parametrize("block", range(1, 9))
 @pytest.mark.parametrize("at", [0, 1, 5, 6, 7, 8, 9, 15, 16])
-def test_stop_strings_across_the_borders_of_blocks(exact: Generator, at: int, block: int) -> None:
+def test_stop_strings_across_the_borders_of_blocks(
+    exact: Generator, run: Run, at: int, block: int
+) -> None:
     whole = exact.text("a", length=STOP_TEXT, seed=2)
     stop = whole[at : at + 4]
     end = whole.index(stop)
     request = Request("a", length=STOP_TEXT, seed=2, stop=("zzzzzzzz", stop))
-    (result,) = run(exact, [request], width=1, longest_block=block)
+    (result,) = run([request], width=1, longest_block=block)
     assert isinstance(result, Result)
     assert (result.text, result.finish, result.stop) == (whole[:end], "stop", stop)
 
 
-def test_a_stop_string_at_the_very_end_is_one(exact: Generator) -> None:
+def test_a_stop_string_at_the_very_end_is_one(exact: Generator, run: Run) -> None:
     whole = exact.text("a", length=50, seed=2)
     stop = next(whole[n - 3 : n] for n in range(3, 50) if whole.index(whole[n - 3 : n]) == n - 3)
     end = whole.index(stop) + 3
-    (complete,) = run(exact, [Request("a", length=end, seed=2, stop=stop)], width=1)
-    (short,) = run(exact, [Request("a", length=end - 1, seed=2, stop=stop)], width=1)
+    (complete,) = run([Request("a", length=end, seed=2, stop=stop)], width=1)
+    (short,) = run([Request("a", length=end - 1, seed=2, stop=stop)], width=1)
     assert isinstance(complete, Result)
     assert isinstance(short, Result)
     assert (complete.text, complete.finish) == (whole[: end - 3], "stop")
     assert (short.text, short.finish) == (whole[: end - 1], "length")
 
 
-def test_a_stop_string_is_given_back_as_it_was_asked_for(exact: Generator) -> None:
+def test_a_stop_string_is_given_back_as_it_was_asked_for(exact: Generator, run: Run) -> None:
     whole = exact.text("a", length=50, seed=2).strip()
     stop = next(c for c in whole if c.isascii() and c != " ").upper()
-    (result,) = run(exact, [Request("a", length=50, seed=2, stop=stop)], width=1)
+    (result,) = run([Request("a", length=50, seed=2, stop=stop)], width=1)
     assert isinstance(result, Result)
     assert result.stop == stop
     assert stop.lower() not in result.text
 
 
-def test_the_first_character_of_an_empty_prompt_can_end_a_text(exact: Generator) -> None:
+def test_the_first_character_of_an_empty_prompt_can_end_a_text(exact: Generator, run: Run) -> None:
     first = exact.text("", length=1, seed=4)
     asked_for = [
         Request("", length=1, seed=4),
         Request("", length=30, seed=4, stop=first),
         Request("", length=30, seed=4),
     ]
-    one, none, whole = run(exact, asked_for, width=3)
+    one, none, whole = run(asked_for, width=3)
     assert isinstance(one, Result)
     assert isinstance(none, Result)
     assert isinstance(whole, Result)
@@ -316,14 +340,16 @@ def test_what_is_wrong_with_one_leaves_the_others(exact: Generator) -> None:
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_what_the_engine_can_not_serve_leaves_the_others(exact: Generator, ordered: bool) -> None:
+def test_what_the_engine_can_not_serve_leaves_the_others(
+    exact: Generator, run: Run, ordered: bool
+) -> None:
     """A request that is refused never reaches the engine, and fails with what was said of it."""
     why = SettingsError("no filters here")
     requests = [
         Request("a", length=5 + s, stream=s, top_k=2 * (s % 3 == 0), line=s + 1) for s in range(9)
     ]
     outcomes = run(
-        exact, requests, width=2, ordered=ordered,
+        requests, width=2, ordered=ordered,
         refuse=lambda request: why if request.top_k else None,
     )  # fmt: skip
     assert sorted(each.index for each in outcomes) == list(range(9))
