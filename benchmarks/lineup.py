@@ -120,15 +120,15 @@ CASES = (
         "charlm_batch", tf32=True, use=f"{CUDA_SAMPLES} --tf32", **CUDA_BATCH,
     ),
     many(
-        "charlm_device", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts", "charlm_engine",
+        "charlm_device_cuda", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts", "charlm_engine",
         **DEVICE,
     ),
     many(
-        "charlm_device_tf32", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts, TF32",
+        "charlm_device_cuda_tf32", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts, TF32",
         "charlm_engine", tf32=True, **DEVICE,
     ),
     many(
-        "charlm_device_fp16", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts, fp16",
+        "charlm_device_cuda_fp16", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts, fp16",
         "charlm_engine", precision="fp16", **DEVICE,
     ),
 )  # fmt: skip

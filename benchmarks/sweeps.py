@@ -95,9 +95,9 @@ SWEEPS = (
         "sweep_cuda", "From how many texts on a GPU is faster", "batch", "texts in one batch",
         (1, 8, 64, 512, 1024, 2048, 4096, 8192, 16384, 32768),
         (
-            Series("charlm_device", "GPU"),
-            Series("charlm_device_tf32", "GPU, TF32"),
-            Series("charlm_device_fp16", "GPU, fp16"),
+            Series("charlm_device_cuda", "GPU"),
+            Series("charlm_device_cuda_tf32", "GPU, TF32"),
+            Series("charlm_device_cuda_fp16", "GPU, fp16"),
             Series("charlm_batch_cores", "CPU, every core"),
             Series("charlm_batch_cores_int8", "CPU, every core, int8"),
         ),

@@ -16,7 +16,9 @@ def test_everything_is_wanted_unless_something_is_named() -> None:
     full = Plan(MODEL)
     assert [case.name for case in full.cases()] == [c.name for c in CASES if not c.cuda]
     assert full.bounds() == list(LIMITS)
-    assert full.sweeps() == list(SWEEPS)
+    assert full.sweeps() == [sweep for sweep in SWEEPS if not sweep.cuda]
+    assert Plan(MODEL, provider="cuda").sweeps() == list(SWEEPS)
+    assert any(sweep.cuda for sweep in SWEEPS)
     assert all(full.wants(part) for part in PARTS)
     assert full.left_out() == ()
 
