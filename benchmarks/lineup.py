@@ -120,8 +120,8 @@ CASES = (
         "charlm_batch", tf32=True, use=f"{CUDA_SAMPLES} --tf32", **CUDA_BATCH,
     ),
     many(
-        "charlm_device_cuda", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts", "charlm_engine",
-        **DEVICE,
+        "charlm_device_cuda", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts",
+        "charlm_engine", **DEVICE,
     ),
     many(
         "charlm_device_cuda_tf32", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts, TF32",
