@@ -186,8 +186,7 @@ class Generator:
             width: how many run side by side; None chooses by the device.
             ordered: yield in the order of the requests, or as they are finished.
             show_first: is handed the first request's prompt and pieces of its text as they come.
-            work: what is known of the requests, to choose how they are drawn; where they have a
-                window, it is told here, too, one for all.
+            work: what is known of the requests, to choose how; their window, one for all.
 
         Raises:
             SettingsError: a width that is out of range or does not fit into memory.

@@ -24,7 +24,7 @@ def line(name: str, found: Found) -> str:
 
 def _by_windows(found: WindowScore) -> str:
     return (
-        f"each after {found.window} from a zero state; "
+        f"each after the last {found.window} alone; "
         f"state carried: {found.carried.bits_per_character:.4f} bits/char"
     )
 
