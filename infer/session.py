@@ -51,9 +51,10 @@ class Stepper:
         value = require_onnxruntime().OrtValue
         zeros = np.zeros(shape, dtype=np.float32)
         self._run = session._sess.run_with_iobinding
-        self._token = value.ortvalue_from_numpy(self.token, device, 0)
+        token = self.token[:, None] if sequence else self.token  # the same memory
+        self._token = value.ortvalue_from_numpy(token, device, 0)
         if device != "cpu":
-            self._run = self._run_after_upload(self._run)
+            self._run = self._run_after_upload(self._run, token)
         # A copy each: on the CPU an OrtValue shares the array's memory.
         self._h = [value.ortvalue_from_numpy(zeros.copy(), device, 0) for _ in range(2)]
         self._c = [value.ortvalue_from_numpy(zeros.copy(), device, 0) for _ in range(2)]
@@ -64,25 +65,34 @@ class Stepper:
 
     def _bind(self, session: Any, side: int) -> Any:
         """A binding that reads the state from buffers `side` and writes it to the others."""
-        binding, device, rows = session.io_binding(), self._device, self._rows
-        logits, token = self.logits, self._token.data_ptr()
-        ids = (rows[0],) if len(self._names) == 1 else (rows[0], 1)
-        further = self._fresh * logits.itemsize * rows[1] * rows[2]
+        binding, logits = session.io_binding(), self.logits
         for name in self._names:
-            binding.bind_input(name, device, 0, np.int64, ids, token)
+            binding.bind_ortvalue_input(name, self._token)
         binding.bind_output(contract.LOGITS, "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
         for name, after, pair in (
             (contract.H, contract.H_NEXT, self._h),
             (contract.C, contract.C_NEXT, self._c),
         ):
-            given, made = pair[side].data_ptr(), pair[1 - side].data_ptr() + further
-            binding.bind_input(name, device, 0, np.float32, rows, given)
-            binding.bind_output(after, device, 0, np.float32, rows, made)
+            if self._fresh:
+                self._bind_moving(binding, (name, pair[side]), (after, pair[1 - side]))
+            else:
+                binding.bind_ortvalue_input(name, pair[side])
+                binding.bind_ortvalue_output(after, pair[1 - side])
         return binding
 
-    def _run_after_upload(self, run: Callable[..., None]) -> Callable[..., None]:
+    def _bind_moving(self, binding: Any, given: tuple[str, Any], made: tuple[str, Any]) -> None:
+        """Read the first rows of a buffer, and write all but the fresh ones of the other."""
+        rows, kind = self._rows, np.float32
+        further = self._fresh * kind().nbytes * rows[1] * rows[2]
+        (name, buffer), (after, other) = given, made
+        binding.bind_input(name, self._device, 0, kind, rows, buffer.data_ptr())
+        binding.bind_output(after, self._device, 0, kind, rows, other.data_ptr() + further)
+
+    def _run_after_upload(
+        self, run: Callable[..., None], token: npt.NDArray[np.int64]
+    ) -> Callable[..., None]:
         """`run` for a device: its binding holds a copy of the token, which is renewed first."""
-        token, on_device = self.token, self._token
+        on_device = self._token
 
         def upload_and_run(binding: Any, options: None) -> None:
             on_device.update_inplace(token)
