@@ -39,6 +39,6 @@ def hint(metadata: Metadata) -> str | None:
     if window is None:
         return None
     return (
-        f"this model was trained on windows of {window} characters from a zero state; "
-        f"--window {window} draws by them, in place of the whole text before"
+        f"this model was trained on windows of {window} characters from a zero state: "
+        f"--window {window} draws from that distribution, carrying the state from another"
     )
