@@ -15,8 +15,8 @@ class WindowStepper:
     of a batch gives the new character to all of them; the oldest has then read `window` of them,
     its logits are what is asked for, and a state of zeros takes its place. The work for a character
     is the same, `window` rows times the recurrent weights, but as one matrix product, which reads
-    the weights once and pays for one call: with LSTM-192, a window of 40 and one core 0.2 ms, all
-    but what NumPy takes for that product alone, where 40 steps of one LSTM operator take 0.6 ms.
+    the weights once and pays for one call: with LSTM-192, a window of 40 and one core 0.2 ms,
+    little more than NumPy takes for that product, where 40 steps of one LSTM operator take 0.6 ms.
     No two windows share a state, so an exact way can't do with fewer rows. Only the output layer
     works for nothing: the step graph has logits of all rows, and one a stream is read.
 
