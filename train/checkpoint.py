@@ -14,7 +14,7 @@ from charlm.data.normalise import Normalisation
 from charlm.train.config import ModelConfig, TrainingConfig
 
 FILE = "training_state.pt"
-FORMAT = 1
+FORMAT = 2  # 1, of a version never released, knew one optimiser
 Tensors = dict[str, Tensor]
 
 
@@ -107,7 +107,8 @@ class Checkpoint:
         path = folder / FILE
         try:
             with os_errors_as(RunError, f"can't read {path}"):
-                saved = torch.load(path, map_location="cpu", weights_only=True)
+                content = path.read_bytes()
+            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             if not isinstance(saved, dict):
                 raise TypeError
             if saved["format"] != FORMAT:

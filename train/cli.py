@@ -45,9 +45,22 @@ def train(
         int | None,
         typer.Option(help="Characters that gradients reach back.", show_default="96, notebook 40"),
     ] = None,
+    optimiser: Annotated[
+        str | None,
+        typer.Option(
+            help="muon (for matrices between hidden units, Adam for the rest) or adam.",
+            show_default=f"{DEFAULTS.optimiser}, notebook adam",
+        ),
+    ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate.", show_default="0.004, notebook 0.001"),
+        typer.Option(
+            help="Peak learning rate of Adam.", show_default=f"{DEFAULTS.lr:g}, notebook 0.001"
+        ),
+    ] = None,
+    muon_lr: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate of Muon.", show_default=f"{DEFAULTS.muon_lr:g}"),
     ] = None,
     clip: Annotated[
         float | None, typer.Option(help="Largest norm of the gradient.", show_default="1.0")
@@ -100,8 +113,8 @@ def train(
     options = {
         "recipe": recipe, "epochs": epochs, "minutes": minutes, "hidden": hidden,
         "layers": layers, "dropout": dropout, "batch_size": batch_size, "seq_len": seq_len,
-        "lr": lr, "clip": clip, "patience": patience, "final": final, "seed": seed,
-        "device": device, "threads": threads,
+        "optimiser": optimiser, "lr": lr, "muon_lr": muon_lr, "clip": clip,
+        "patience": patience, "final": final, "seed": seed, "device": device, "threads": threads,
     }  # fmt: skip
     try:
         from charlm.train.run import train_and_report

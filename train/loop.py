@@ -6,7 +6,6 @@ import time
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.lr_scheduler import OneCycleLR
 
 from charlm.data.corpus import Splits
 from charlm.data.errors import TrainingError
@@ -17,9 +16,10 @@ from charlm.train.checkpoint import Checkpoint, Progress, Setup, Tensors
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM, State
 from charlm.train.observer import Observer
-from charlm.train.optimise import clip_gradients, make_optimiser, make_schedule
+from charlm.train.optimise import clip_gradients, make_optimiser
 from charlm.train.randomness import random_state, set_random_state
 from charlm.train.sample import sample_tokens
+from charlm.train.schedule import OneCycle
 
 SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU
@@ -51,7 +51,7 @@ class Trainer:
             self.model.load_state_dict(progress.weights)
         self.model.to(config.device)
         self.optimiser = make_optimiser(self.model, config)
-        self.schedule: OneCycleLR | None = None
+        self.schedule: OneCycle | None = None
         self.progress = progress or Progress(
             self._weights(), self.optimiser.state_dict(), random_state(config.device)
         )
@@ -249,17 +249,17 @@ class Trainer:
     def _fix_steps(self, total: int) -> None:
         self.progress.total_steps = total
         steps = total - self.progress.step
-        self.schedule = make_schedule(self.optimiser, self.config, steps)
+        if self.config.recipe == "stateful":  # the notebook's rate is constant
+            self.schedule = OneCycle(self.optimiser, steps)
 
     def _restore(self) -> State:
         """Bring optimiser, schedule and random state to where the progress says."""
         progress, config = self.progress, self.config
+        self.optimiser.load_state_dict(progress.optimiser)
         if progress.schedule is not None:
             steps = int(progress.schedule["total_steps"])
-            self.schedule = make_schedule(self.optimiser, config, steps)
-            assert self.schedule is not None  # a recipe with a schedule saved it
+            self.schedule = OneCycle(self.optimiser, steps)
             self.schedule.load_state_dict(progress.schedule)
-        self.optimiser.load_state_dict(progress.optimiser)
         set_random_state(config.device, progress.rng)
         if progress.carried is None:
             return self.model.zero_state(config.batch_size)

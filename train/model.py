@@ -45,6 +45,13 @@ class CharLSTM(nn.Module):
                 if "bias_ih" in name:
                     parameter.data[hidden : 2 * hidden] = 1.0
 
+    def hidden_to_hidden(self) -> list[nn.Parameter]:
+        """The matrices from hidden units to gates: all recurrent ones, and between layers."""
+        inner = ["weight_hh_l0"]
+        for layer in range(1, self.config.layers):
+            inner += [f"weight_ih_l{layer}", f"weight_hh_l{layer}"]
+        return [self.lstm.get_parameter(name) for name in inner]
+
     def zero_state(self, batch: int) -> State:
         """The state that starts a text: zeros, each [layers, batch, hidden]."""
         weight = self.head.weight

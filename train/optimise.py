@@ -1,30 +1,63 @@
-"""Optimisers and learning-rate schedules of the two recipes."""
+"""The optimisers of the two recipes: what moves which parameters, and how fast."""
+
+from typing import Any
 
 import torch
 from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
 
 from charlm.train.config import TrainingConfig
 from charlm.train.model import CharLSTM
+from charlm.train.muon import Muon
 
-WARM_UP_DIVISOR = 25  # one-cycle starts at lr / 25, Torch's default
 KERAS_EPSILON = 1e-7  # the notebook's optimiser is Keras's Adam, whose default this is
 
 
-def make_optimiser(model: CharLSTM, config: TrainingConfig) -> Adam:
-    """Adam; for the stateful recipe at the low rate that its schedule starts from."""
-    if config.recipe == "notebook":
-        return Adam(model.parameters(), lr=config.lr, eps=KERAS_EPSILON, fused=True)
-    return Adam(model.parameters(), lr=config.lr / WARM_UP_DIVISOR, fused=True)
+class Optimisers:
+    """One or two optimisers that step together, in the manner of one.
+
+    Each group has a `peak`, the highest rate that a schedule gives it.
+    """
+
+    def __init__(self, *parts: Optimizer) -> None:
+        self.parts = parts
+        for group in self.param_groups:
+            group["peak"] = group["lr"]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of every part."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        """Move the parameters."""
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What going on needs."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        for part, saved in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
 
 
-def make_schedule(optimiser: Optimizer, config: TrainingConfig, steps: int) -> OneCycleLR | None:
-    """One-cycle over the `steps` to come (Smith, 2018); the notebook's rate is constant."""
+def make_optimiser(model: CharLSTM, config: TrainingConfig) -> Optimisers:
+    """Adam as the notebook has it; or Muon for matrices between hidden units, Adam for the rest."""
     if config.recipe == "notebook":
-        return None
-    return OneCycleLR(
-        optimiser, config.lr, total_steps=steps, div_factor=WARM_UP_DIVISOR, pct_start=0.3
-    )
+        return Optimisers(Adam(model.parameters(), lr=config.lr, eps=KERAS_EPSILON, fused=True))
+    if config.optimiser == "adam":
+        return Optimisers(Adam(model.parameters(), lr=config.lr, fused=True))
+    between = model.hidden_to_hidden()
+    chosen = {id(matrix) for matrix in between}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return Optimisers(Adam(rest, lr=config.lr, fused=True), Muon(between, lr=config.muon_lr))
 
 
 def clip_gradients(model: CharLSTM, config: TrainingConfig) -> None:
