@@ -82,6 +82,12 @@ def train(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")
     ] = None,
+    autocast: Annotated[
+        str | None, typer.Option(help="bf16 on a GPU, or none.", show_default="none")
+    ] = None,
+    tf32: Annotated[
+        bool | None, typer.Option("--tf32", help="TF32 products on a GPU.", show_default="off")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads.", show_default=str(DEFAULTS.threads))
     ] = None,
@@ -115,6 +121,7 @@ def train(
         "layers": layers, "dropout": dropout, "batch_size": batch_size, "seq_len": seq_len,
         "optimiser": optimiser, "lr": lr, "muon_lr": muon_lr, "clip": clip,
         "patience": patience, "final": final, "seed": seed, "device": device, "threads": threads,
+        "autocast": autocast, "tf32": tf32,
     }  # fmt: skip
     try:
         from charlm.train.run import train_and_report

@@ -7,6 +7,7 @@ from charlm.data.errors import SettingsError
 
 RECIPES = ("stateful", "notebook")
 OPTIMISERS = ("muon", "adam")
+AUTOCASTS = ("none", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
 WINDOW = 40  # characters before each target of the notebook
 SEEDS = 2**63  # what every generator takes, with room for an epoch's number on top
@@ -50,15 +51,17 @@ class TrainingConfig:
     final: bool = False  # train on the first 95 %, nothing held out to choose by
     seed: int = 0
     device: Literal["cpu", "cuda"] = "cpu"
+    autocast: Literal["none", "bf16"] = "none"  # bf16: a GPU's fastest products
+    tf32: bool = False  # products of a GPU with ten bits of mantissa
     threads: int = 1  # at this size a second is worth a fifth, and costs much beside other work
 
     def __post_init__(self) -> None:
-        if self.recipe not in RECIPES:
-            raise SettingsError(f"--recipe is one of {', '.join(RECIPES)}, not {self.recipe!r}")
-        if self.optimiser not in OPTIMISERS:
-            raise SettingsError(
-                f"--optimiser is one of {', '.join(OPTIMISERS)}, not {self.optimiser!r}"
-            )
+        _one_of("recipe", self.recipe, RECIPES)
+        _one_of("optimiser", self.optimiser, OPTIMISERS)
+        _one_of("autocast", self.autocast, AUTOCASTS)
+        if self.device == "cpu" and (self.autocast != "none" or self.tf32):
+            named = "--tf32" if self.autocast == "none" else f"--autocast {self.autocast}"
+            raise SettingsError(f"{named} is for a GPU, and this run is on the CPU: leave it out")
         if self.epochs is not None:
             _at_least("epochs", self.epochs, 1)
         elif self.minutes is None:
@@ -101,6 +104,11 @@ def difference(old: TrainingConfig | ModelConfig, new: TrainingConfig | ModelCon
         if getattr(old, field.name) != getattr(new, field.name)
     ]
     return "; ".join(changed)
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise SettingsError(f"--{name} is one of {', '.join(known)}, not {value!r}")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

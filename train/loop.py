@@ -17,6 +17,7 @@ from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM, State
 from charlm.train.observer import Observer
 from charlm.train.optimise import clip_gradients, make_optimiser
+from charlm.train.precision import allow_tf32, autocast
 from charlm.train.randomness import random_state, set_random_state
 from charlm.train.sample import sample_tokens
 from charlm.train.schedule import OneCycle
@@ -39,6 +40,7 @@ class Trainer:
     def __init__(self, setup: Setup, splits: Splits, progress: Progress | None) -> None:
         config = setup.training
         torch.set_num_threads(config.threads)
+        allow_tf32(config.tf32)
         self.setup, self.config = setup, config
         self.validation, self.test = splits.validation, splits.test
         self.probe = splits.train[:PROBE_CHARACTERS]
@@ -97,13 +99,14 @@ class Trainer:
     def _step(self, tokens: Tensor, targets: Tensor) -> None:
         """One optimiser step on tokens [time, batch]; targets [time, batch] or [batch]."""
         self.step_began = time.perf_counter()
-        device = self.config.device
-        tokens, targets = tokens.to(device), targets.to(device)
-        stateful = self.config.recipe == "stateful"
+        config = self.config
+        tokens, targets = tokens.to(config.device), targets.to(config.device)
+        stateful = config.recipe == "stateful"
         state = self.carried if stateful else self.model.zero_state(tokens.shape[1])
-        hidden, state = self.model(tokens, state)
-        logits = self.model.head(hidden if stateful else hidden[-1])
-        loss = functional.cross_entropy(logits.flatten(0, -2), targets.flatten())
+        with autocast(config):
+            hidden, state = self.model(tokens, state)
+            logits = self.model.head(hidden if stateful else hidden[-1])
+        loss = functional.cross_entropy(logits.float().flatten(0, -2), targets.flatten())
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         clip_gradients(self.model, self.config)
@@ -111,7 +114,7 @@ class Trainer:
         if self.schedule is not None:
             self.schedule.step()
         if stateful:
-            self.carried = (state[0].detach(), state[1].detach())
+            self.carried = (state[0].detach().float(), state[1].detach().float())
         progress = self.progress
         self.loss_sum += loss.detach() * targets.numel()
         progress.loss_characters += targets.numel()

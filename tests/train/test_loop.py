@@ -313,3 +313,15 @@ def test_metrics_are_plain_json(tmp_path: Path) -> None:
     assert set(watcher.records[0]) == {
         "step", "epoch", "train_bits", "validation_bits", "characters_per_second", "lr",
     }  # fmt: skip
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("how", [{"autocast": "bf16"}, {"tf32": True}, {}])
+def test_learns_on_a_gpu(how: dict[str, object]) -> None:
+    watcher = Watcher()
+    make(replace(BASE, device="cuda", **how)).run(watcher)  # type: ignore[arg-type]
+    assert watcher.records[-1]["validation_bits"] < 0.3
+    assert watcher.saved is not None
+    assert watcher.saved.progress.carried is not None
+    assert watcher.saved.progress.carried[0].dtype == torch.float32
