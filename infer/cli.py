@@ -69,7 +69,7 @@ def generate(
         typer.Option(help="Texts drawn side by side.", show_default="256 a thread, on CUDA 4096"),
     ] = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the text.")] = True,
-    unknown: options.Unknown = "error",
+    unknown: options.Unknown = None,
     provider: options.Provider = "auto",
     threads: options.Threads = None,
     tf32: options.Tf32 = False,
@@ -87,6 +87,7 @@ def generate(
     del debug, version
     from charlm.infer import output, sampler, shipped
     from charlm.infer.generator import Generator
+    from charlm.infer.lacking import of_prompts
     from charlm.infer.work import Work, count_prompts, provider_for
 
     seed = sampler.draw_seed() if seed is None else seed
@@ -113,6 +114,9 @@ def generate(
             text = generator.stream(prompt, **drawn)
             out.write(generator.normalised(prompt, unknown) if echo else "")
             console.say(about)
+            lacking = generator.lacks(prompt)
+            if line := of_prompts(lacking, generator.metadata, unknown, "the prompt's"):
+                console.say(f"charlm-gen: {line}")
             output.write_live(out, text)
             return
         from charlm.infer import batch_output

@@ -12,6 +12,7 @@ from charlm.data import console
 from charlm.data.errors import CharlmError, SettingsError
 from charlm.data.vocabulary import Unknown
 from charlm.infer.artifact import Model
+from charlm.infer.lacking import of_text
 from charlm.infer.score import Score, Scorer
 from charlm.infer.score_batch import TEXT_ERRORS, WIDTHS, Text, score_many
 from charlm.infer.score_progress import progress_of, read_file
@@ -31,7 +32,7 @@ class Job:
     Attributes:
         files: at least one; `-` is standard input.
         encoding: of the files.
-        unknown: what becomes of characters that the model does not know.
+        unknown: what becomes of characters that the model does not know; None: as with its corpus.
         precision: of the graph that reads them.
         threads: how many may run side by side.
         parallel: cut each text into segments.
@@ -42,7 +43,7 @@ class Job:
 
     files: Sequence[Path]
     encoding: str
-    unknown: Unknown
+    unknown: Unknown | None
     precision: str
     threads: int
     parallel: bool
@@ -186,7 +187,7 @@ def _line(name: str, found: Found) -> str:
     score = found if isinstance(found, Score) else found.score
     line = (
         f"{name}: {score.bits_per_character:.4f} bits/char, "
-        f"perplexity {score.perplexity:.3f}, {score.characters:,} characters"
+        f"perplexity {score.perplexity:.3f}, {score.characters:,} characters{of_text(score)}"
     )
     if not isinstance(found, Score):
         line += f"; {_described(found)}"
@@ -221,4 +222,6 @@ def _fields(found: Found) -> dict[str, float | int | bool]:
         "perplexity": found.perplexity,
         "characters": found.characters,
         "bits": found.bits,
+        "replaced": found.replaced,
+        "dropped": found.dropped,
     }

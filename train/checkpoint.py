@@ -11,10 +11,11 @@ from torch import Tensor
 from charlm.data.errors import RunError
 from charlm.data.files import os_errors_as, write_bytes
 from charlm.data.normalise import Normalisation
+from charlm.data.rare import NOTHING_RARE, Rare
 from charlm.train.config import ModelConfig, TrainingConfig
 
 FILE = "training_state.pt"
-FORMAT = 1
+FORMAT = 2  # 1: no rare characters, as before there were any
 Tensors = dict[str, Tensor]
 
 
@@ -30,6 +31,7 @@ class Setup:
     sha256: str
     vocabulary: tuple[str, ...]
     initial: tuple[int, ...]  # occurrences of each character in the training part
+    rare: Rare = NOTHING_RARE
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, as `torch.load(weights_only=True)` allows."""
@@ -47,6 +49,7 @@ class Setup:
             sha256=values["sha256"],
             vocabulary=tuple(values["vocabulary"]),
             initial=tuple(values["initial"]),
+            rare=Rare.from_dict(values.get("rare", {})),
         )
 
 
@@ -92,7 +95,8 @@ class Checkpoint:
         """
         progress = {f.name: getattr(self.progress, f.name) for f in fields(Progress)}
         buffer = io.BytesIO()
-        torch.save({"format": FORMAT, "setup": self.setup.as_dict(), "progress": progress}, buffer)
+        form = 1 if self.setup.rare.policy == "error" else FORMAT
+        torch.save({"format": form, "setup": self.setup.as_dict(), "progress": progress}, buffer)
         doing = f"can't save {folder / FILE} (what was saved before is still there)"
         with os_errors_as(RunError, doing):
             write_bytes(folder / FILE, buffer.getvalue())
@@ -110,8 +114,8 @@ class Checkpoint:
                 saved = torch.load(path, map_location="cpu", weights_only=True)
             if not isinstance(saved, dict):
                 raise TypeError
-            if saved["format"] != FORMAT:
-                raise RunError(f"{path}: format {saved['format']}; this charlm reads {FORMAT}")
+            if saved["format"] not in range(1, FORMAT + 1):
+                raise RunError(f"{path}: format {saved['format']}; this charlm reads 1 to {FORMAT}")
             return cls(Setup.from_dict(saved["setup"]), Progress(**saved["progress"]))
         except RunError:
             raise
