@@ -50,14 +50,18 @@ def limit(
             return Limited(Vocabulary(map(chr, present)), plain)
         if wanted.rare == "error":
             rare = np.setdiff1d(present, kept)
-            raise CorpusError(f"{where}: {_listed(rare, counts)} rare ({rule(least, most)}); {FIX}")
+            raise CorpusError(
+                f"{where}: {_listed(rare, counts)} rare ({rule(least, most, len(kept))}); {FIX}"
+            )
     replacement = wanted.replacement
     if replacement is not None:  # it takes a place of its own, however rare it is itself
         others = present[present != ord(replacement)]
         kept = _frequent(others, learnt, least, most - 1 if most else len(others))
         kept = np.union1d(kept, [ord(replacement)])
     if len(kept) < 2:
-        raise CorpusError(f"{where}: all characters are rare ({rule(least, most)}); {FIX}")
+        raise CorpusError(
+            f"{where}: all characters are rare ({rule(least, most, len(kept))}); {FIX}"
+        )
     rare = np.setdiff1d(present, kept)
     found = replace(
         plain,

@@ -76,15 +76,19 @@ class Rare:
         names = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in values.items() if key in names})
 
-    def described(self) -> str:
-        """One line for people on what was limited; empty where nothing was."""
+    def described(self, vocabulary: int) -> str:
+        """One line for people on what was limited; empty where nothing was.
+
+        Args:
+            vocabulary: how many characters the model has.
+        """
         if self.policy == "error":
             return ""
         if not self.characters:
             return f"no character of the text is rare; one that the model lacks {self._fate()}"
         return (
             f"{self.characters:,} characters are rare "
-            f"({rule(self.min_count, self.max_vocabulary)}), {self.share:.2%} of that "
+            f"({rule(self.min_count, self.max_vocabulary, vocabulary)}), {self.share:.2%} of that "
             f"part and {self.held_out_share:.2%} of the rest: each {self._fate()}"
         )
 
@@ -178,10 +182,12 @@ def check_replacement(wanted: Wanted, normalisation: Normalisation) -> None:
         )
 
 
-def rule(min_count: int, max_vocabulary: int) -> str:
-    """What makes a character rare, in words."""
+def rule(min_count: int, max_vocabulary: int, vocabulary: int) -> str:
+    """What made characters rare, in words, where so many are left."""
     few = f"fewer than {min_count} in the part that is learnt from" if min_count else ""
-    many = f"not of the {max_vocabulary:,} most frequent there" if max_vocabulary else ""
+    many = (
+        f"not of the {max_vocabulary:,} most frequent there" if vocabulary == max_vocabulary else ""
+    )
     return " or ".join(filter(None, (few, many)))
 
 

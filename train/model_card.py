@@ -23,7 +23,7 @@ A character-level LSTM language model, trained with charlm {config["versions"]["
 | corpus | {", ".join(corpus["files"])} (sha256 {corpus["sha256"]}) |
 | normalisation | case: {normalisation["case"]}, newlines: {normalisation["newlines"]}, \
 NFC: {"yes" if normalisation["nfc"] else "no"} |
-| rare characters | {rare.described() or "none"} |
+| rare characters | {rare.described(model["vocabulary"]) or "none"} |
 | recipe | {training["recipe"]}, {results["steps"]} steps, {results["epochs"]} epochs, \
 batch {training["batch_size"]}, window {training["seq_len"]}, learning rate {training["lr"]}, \
 seed {training["seed"]} |

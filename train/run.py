@@ -53,5 +53,5 @@ def _introduce(console: Console, started: Started) -> None:
         f"{model.layers} x LSTM({model.hidden}), recipe {training.recipe}, "
         f"{training.device}, {training.threads} threads{again}",
     )
-    if limited := setup.rare.described():
+    if limited := setup.rare.described(model.vocabulary):
         console.print(f"{started.folder}: {limited}")
