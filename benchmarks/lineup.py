@@ -8,7 +8,7 @@ report's first table, its bars and its goals find it by its job, its precision a
 from typing import Any
 
 from charlm.benchmarks import pinning
-from charlm.benchmarks.artifacts import LITERT_PRODUCTS, LITERT_STEP, WEIGHTS, WINDOW
+from charlm.benchmarks.artifacts import LENGTH, LITERT_PRODUCTS, LITERT_STEP, WEIGHTS, WINDOW
 from charlm.benchmarks.results import NOTEBOOK, PRODUCT_LIMIT, VECTOR_LIMIT
 from charlm.benchmarks.rows import Bound, Case, many
 from charlm.benchmarks.work import SCORE, SCORE_MANY, STREAMS
@@ -50,6 +50,10 @@ CASES = (
     Case(
         "charlm_stream_int8", "charlm-gen, int8", "charlm_stream", precision="int8",
         use="charlm-gen --precision int8", needs=(),
+    ),
+    Case(
+        "charlm_window", f"charlm, {LENGTH}-character window", "charlm_stream", path="window",
+        use=f"charlm-gen --window {LENGTH}", needs=(),
     ),
     many("torch_batch", f"Torch, {STREAMS} texts", "torch_step"),
     many("torch_compiled_batch", f"Torch compiled, {STREAMS} texts", "torch_step", **COMPILED),

@@ -241,6 +241,7 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
         "stream": asked.stream,
         "temperature": asked.temperature,
         **{name: value for name, value in filters.items() if value != getattr(NO_FILTERS, name)},
+        **({"window": asked.window} if asked.window is not None else {}),
         "finish": outcome.finish,
         **({"stop": outcome.stop} if outcome.stop is not None else {}),
         "characters": outcome.characters,

@@ -5,6 +5,7 @@ The constants were measured with LSTM-192 on one core of a server (`benchmarks/N
 from one machine to the next; they are no forecast of speed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from charlm.data.errors import ModelFileError, SettingsError
@@ -13,6 +14,7 @@ from charlm.export.contract_siblings import (
     GENERATE,
     INT8,
     INT8_ORT,
+    SEQUENCE_FP16,
     SEQUENCE_INT8,
     UNROLLED,
     UNROLLED_FP16,
@@ -23,6 +25,9 @@ from charlm.infer.siblings import Siblings
 from charlm.infer.work import ONLY_ON, Work
 
 PRECISIONS = ("float32", "int8", "fp16")
+# What a precision can't do without: to draw and to read prompts, and to step through windows.
+GRAPHS = {"int8": (INT8, SEQUENCE_INT8), "fp16": (UNROLLED_FP16,)}
+WINDOW_GRAPHS = {"int8": (SEQUENCE_INT8,), "fp16": (SEQUENCE_FP16,)}
 STEP, BLOCKS, DEVICE_BLOCKS = "step loop", "blocks", "blocks on the device"
 WAYS = ("steps", "blocks")
 # Opening the graph of many steps takes 3 ms; a character by it saves 5 µs alone, 0.4 among many. A
@@ -49,6 +54,7 @@ class Plan:
         reasons: why, a line each.
         session_threads: of each of those, within one run.
         width: texts side by side at most.
+        window: characters that each is drawn from; None: all before it.
     """
 
     path: str
@@ -58,6 +64,7 @@ class Plan:
     reasons: tuple[str, ...]
     session_threads: int = 1
     width: int = 1
+    window: int | None = None
 
 
 def choose(
@@ -82,21 +89,25 @@ def choose(
         via: `auto`, or `steps` or `blocks` to compare the two.
 
     Raises:
-        SettingsError: an unknown precision or way, or one that the device has not.
+        SettingsError: an unknown precision or way, or one that the device or a window has not.
         ModelFileError: the model has no graph of this precision.
     """
-    _check_precision(precision, device, siblings)
+    graphs = GRAPHS if work.window is None else WINDOW_GRAPHS
+    _check_precision(precision, device, siblings, graphs)
     alone = work.streams == 1
     count, inner, why_threads = _threads(work, device, threads, session_threads)
-    path, why_path = _path(work, siblings, device, precision)
-    if via != "auto":
-        path, why_path = _asked(via, siblings, device, precision, path), "as asked for"
+    if work.window is not None:
+        path, why_path = _window_path(work.window, via)
+    else:
+        path, why_path = _path(work, siblings, device, precision)
+        if via != "auto":
+            path, why_path = _asked(via, siblings, device, precision, path), "as asked for"
     block = LONGEST_BLOCK_ALONE if alone else LONGEST_BLOCK_TOGETHER
     reasons = [f"path: {path}, {why_path}", f"precision: {precision}"]
     if path != STEP:
         reasons.append(f"block: up to {block} characters of a text in one run")
         reasons.append(f"threads: {count * inner}, {why_threads}")
-    return Plan(path, precision, count, block, tuple(reasons), inner)
+    return Plan(path, precision, count, block, tuple(reasons), inner, window=work.window)
 
 
 def generate_kind(siblings: Siblings, precision: str, streams: int) -> Kind:
@@ -105,6 +116,13 @@ def generate_kind(siblings: Siblings, precision: str, streams: int) -> Kind:
         ort = streams >= WORTH_ORT_OPS and INT8_ORT in siblings
         return INT8_ORT if ort else INT8
     return GENERATE
+
+
+def _window_path(window: int, via: str) -> tuple[str, str]:
+    _check_way(via)
+    if via == "blocks":
+        raise SettingsError("a window is stepped through: it has no blocks, leave them out")
+    return STEP, f"since a window of {window} keeps {window} staggered states of each text"
 
 
 def _path(work: Work, siblings: Siblings, device: str, precision: str) -> tuple[str, str]:
@@ -141,8 +159,7 @@ def _cuda_path(work: Work, siblings: Siblings, precision: str) -> tuple[str, str
 
 
 def _asked(via: str, siblings: Siblings, device: str, precision: str, path: str) -> str:
-    if via not in WAYS:
-        raise SettingsError(f"via is auto, {' or '.join(WAYS)}, not {via!r}")
+    _check_way(via)
     if via == "steps":
         if precision != "float32":
             raise SettingsError(f"the step loop has no {precision}: give it float32")
@@ -156,6 +173,11 @@ def _asked(via: str, siblings: Siblings, device: str, precision: str, path: str)
     return BLOCKS
 
 
+def _check_way(via: str) -> None:
+    if via not in ("auto", *WAYS):
+        raise SettingsError(f"via is auto, {' or '.join(WAYS)}, not {via!r}")
+
+
 def _threads(work: Work, device: str, wanted: int | None, inner: int) -> tuple[int, int, str]:
     """Threads side by side, threads within each, and why."""
     if device != "cpu":
@@ -167,15 +189,17 @@ def _threads(work: Work, device: str, wanted: int | None, inner: int) -> tuple[i
     return usable_cores(), 1, "one a core"
 
 
-def _check_precision(precision: str, device: str, siblings: Siblings) -> None:
+def _check_precision(
+    precision: str, device: str, siblings: Siblings, graphs: Mapping[str, tuple[Kind, ...]]
+) -> None:
     if precision not in PRECISIONS:
         raise SettingsError(f"--precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
     if precision == "float32":
         return
-    needed, only = ONLY_ON[precision], INT8 if precision == "int8" else UNROLLED_FP16
+    needed = ONLY_ON[precision]
     if device != needed:
         raise SettingsError(f"--precision {precision} runs with --provider {needed} only")
-    if only not in siblings or (precision == "int8" and SEQUENCE_INT8 not in siblings):
+    if any(kind not in siblings for kind in graphs[precision]):
         raise ModelFileError(
             f"the model has no {precision} graphs beside it: "
             f"charlm-export --{precision} writes them"

@@ -36,6 +36,13 @@ def generate(
     min_p: Annotated[
         float, typer.Option(help="Draw none below this share of the likeliest one's; 0: all.")
     ] = 0.0,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Draw each character from so many before it alone, read from a zero state.",
+            show_default="all before it, the state carried",
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Gives the same text again.", show_default="drawn and shown")
     ] = None,
@@ -86,10 +93,12 @@ def generate(
     """
     del debug, version
     from charlm.infer import output, sampler, shipped
+    from charlm.infer import window as windows
     from charlm.infer.generator import Generator
     from charlm.infer.lacking import of_prompts
     from charlm.infer.work import Work, count_prompts, provider_for
 
+    windows.check_window(window)
     seed = sampler.draw_seed() if seed is None else seed
     if prompts is not None and (prompt or samples != 1):
         raise SettingsError("--prompts has the prompts: give no PROMPT and no --samples beside it")
@@ -98,17 +107,20 @@ def generate(
     path = model or shipped.default_model()
     with output.text_output() as out:
         streams = count_prompts(prompts) if prompts else samples
-        work = Work(streams, length, bool(top_k or min_p or top_p != 1))
+        work = Work(streams, length, bool(top_k or min_p or top_p != 1), window)
         device, why_device = provider_for(work, provider, precision)
         generator = Generator.open(path, device, threads, precision, tf32=tf32)
         if explain:
             _explain(generator, work, width, why_device)
         if generator.model.note:
             console.say(f"charlm-gen: {generator.model.note}")
+        if window is None and (hint := windows.hint(generator.metadata)):
+            console.say(f"charlm-gen: {hint}")
         about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}, seed {seed}"
         drawn: dict[str, Any] = {
             "length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p,
             "min_p": min_p, "seed": seed, "unknown": unknown, "stop": tuple(stop or ()),
+            "window": window,
         }  # fmt: skip
         if prompts is None and samples == 1 and not (as_json or null):
             text = generator.stream(prompt, **drawn)

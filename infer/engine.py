@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,12 @@ from charlm.infer.artifact import Model
 from charlm.infer.sampler import Sampler
 from charlm.infer.sampling import Sampling
 from charlm.infer.session import Stepper
+from charlm.infer.window_stepper import WindowStepper
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 Tokens = npt.NDArray[Any]  # of any integer type
+AnyStepper: TypeAlias = Stepper | WindowStepper
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Primed:
     """Streams that have read their prompts.
 
     Attributes:
-        h, c: float32 [streams, layers, hidden], the state after the last character read.
+        h, c: float32 [streams, layers, hidden], the state after the last character read; where a
+            window is read, [streams, window, layers, hidden], see `WindowStepper`.
         logits: float32 [streams, vocabulary], of the character to come.
     """
 
@@ -93,16 +96,18 @@ class StepEngine:
 
     Args:
         model: an open step graph.
+        window: characters that each is drawn from, see `WindowStepper`; None: all before it.
+        precision: with a window, of its steps.
     """
 
     block: int | None = None
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, window: int | None = None, precision: str = "float32") -> None:
+        self.model, self._window, self._precision = model, window, precision
 
     def start(self, primed: Primed, sampling: Sampling) -> None:
         """See `Engine`."""
-        self._stepper = _stepper(self.model, len(primed.logits))
+        self._stepper = _stepper(self.model, len(primed.logits), self._window, self._precision)
         self._stepper.set_state(primed.h, primed.c)
         self._stepper.logits[:] = primed.logits
         self._sample(sampling)
@@ -142,19 +147,22 @@ class StepReader:
 
     Args:
         model: an open step graph.
+        window, precision: as of `StepEngine`; of a prompt only the last `window` are read.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, window: int | None = None, precision: str = "float32") -> None:
+        self.model, self._window, self._precision = model, window, precision
 
     def read(self, prompts: Sequence[Tokens]) -> Primed:
         """See `Reader`."""
+        if self._window is not None:
+            prompts = [prompt[-self._window :] for prompt in prompts]
         sizes = np.array([len(prompt) for prompt in prompts])
         order = np.argsort(-sizes, kind="stable")
         lengths = sizes[order]
         tokens = np.concatenate([prompts[row] for row in order])
         begins = np.cumsum(lengths) - lengths
-        stepper, done = _stepper(self.model, len(prompts)), 0
+        stepper, done = self._stepper(len(prompts)), 0
         parts = []
         for length in np.unique(lengths).tolist():
             reading = int(np.count_nonzero(lengths >= length))
@@ -168,16 +176,21 @@ class StepReader:
             parts.append(Primed(*stepper.state(), stepper.logits.copy()).take(ended))
         return Primed.joined(parts[::-1]).take(np.argsort(order))
 
-    def _first(self, stepper: Stepper, count: int) -> Stepper:
+    def _stepper(self, count: int) -> AnyStepper:
+        return _stepper(self.model, count, self._window, self._precision)
+
+    def _first(self, stepper: AnyStepper, count: int) -> AnyStepper:
         """A stepper that holds the first rows of another."""
-        smaller = _stepper(self.model, count)
+        smaller = self._stepper(count)
         h, c = stepper.state()
         smaller.set_state(h[:count], c[:count])
         return smaller
 
 
-def _stepper(model: Model, batch: int) -> Stepper:
+def _stepper(model: Model, batch: int, window: int | None, precision: str) -> AnyStepper:
     """A stepper of so many streams, or one clear line where a device can't hold them."""
     doing = f"{batch} streams side by side can't be held (give a smaller --width)"
     with contract.runtime_errors_as(SettingsError, doing):
+        if window is not None:
+            return WindowStepper(model, batch, window, precision)
         return Stepper(model, batch)

@@ -105,7 +105,7 @@ class Generator:
             return plan
         from charlm.infer.width import checked_width
 
-        chosen = checked_width(width, model, plan.threads)
+        chosen = checked_width(width, model, plan.threads, work.window)
         side_by_side = chosen if work.streams is None else min(chosen, work.streams)
         reason = f"width: up to {side_by_side} texts side by side"
         return replace(plan, width=chosen, reasons=(*plan.reasons, reason))
@@ -189,7 +189,7 @@ class Generator:
             width: how many run side by side; None chooses by the device.
             ordered: yield in the order of the requests, or as they are finished.
             show_first: is handed the first request's prompt and pieces of its text as they come.
-            work: what is known of the requests, to choose how they are drawn.
+            work: what is known of the requests, to choose how; their window, one for all.
 
         Raises:
             SettingsError: a width that is out of range or does not fit into memory.
@@ -222,9 +222,10 @@ class Generator:
         Raises:
             SettingsError, VocabularyError: as `stream`; stop strings, which `batch` knows.
         """
-        if not 1 <= count <= MAX_SAMPLES:
-            raise SettingsError(f"--samples is from 1 to {MAX_SAMPLES}, not {count}")
         chosen = Settings(**settings)
+        most = MAX_SAMPLES // (chosen.window or 1)
+        if not 1 <= count <= most:
+            raise SettingsError(f"--samples is from 1 to {most}, not {count}")
         if chosen.stop != ():
             raise SettingsError("side by side only batch() ends texts at a stop string")
         return self._samples(self.encode(prompt, chosen.unknown), chosen, count)
@@ -238,7 +239,7 @@ class Generator:
 
     def _stream(self, prompt: str, settings: Settings, stream: int) -> Iterator[str]:
         filtered = settings.filters != NO_FILTERS
-        plan = self.plan(Work(1, settings.length, filtered))
+        plan = self.plan(Work(1, settings.length, filtered, settings.window))
         tokens = self.encode(prompt, settings.unknown)
         return single.characters(self.model, plan, tokens, settings, stream)
 
@@ -247,5 +248,5 @@ class Generator:
     ) -> Iterator[npt.NDArray[np.int64]]:
         from charlm.infer.side_by_side import positions
 
-        work = Work(count, settings.length, settings.filters != NO_FILTERS)
+        work = Work(count, settings.length, settings.filters != NO_FILTERS, settings.window)
         return positions(self.model, self.plan(work), prompt, settings, count)

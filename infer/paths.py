@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def engine_of(model: Model, plan: Plan) -> Engine:
     """What draws by this plan."""
     if plan.path == STEP:
-        return StepEngine(model)
+        return StepEngine(model, plan.window, plan.precision)
     if plan.path == DEVICE_BLOCKS:
         from charlm.infer.cuda_engine import CudaEngine, cuda_blocks
 
@@ -42,8 +42,13 @@ def filtered_kind(plan: Plan) -> Kind:
 def refusal(model: Model, plan: Plan, request: "Request") -> CharlmError | None:
     """Why a request can't be served by this plan, if it can't.
 
-    What asks for filters needs a graph that has them.
+    What asks for filters needs a graph that has them, and all streams of a batch have one window.
     """
+    if request.window != plan.window:
+        return SettingsError(
+            f"window {request.window} in a batch whose window is {plan.window}: "
+            f"batch() is told by its work, Work(None, window={request.window})"
+        )
     if plan.path == STEP or request.filters == NO_FILTERS:
         return None
     if plan.precision == "fp16":
@@ -58,6 +63,8 @@ def refusal(model: Model, plan: Plan, request: "Request") -> CharlmError | None:
 
 def reader_of(model: Model, plan: Plan) -> Reader:
     """What reads prompts for this plan."""
+    if plan.window is not None:
+        return StepReader(model, plan.window, plan.precision)
     if plan.precision != "float32":
         return reader_for(model, plan.precision)
     return PromptReader(model)

@@ -9,6 +9,7 @@ from charlm.data.errors import CharlmError, RequestError, SettingsError
 from charlm.data.vocabulary import Unknown
 from charlm.infer import sampler
 from charlm.infer.filters import Filters
+from charlm.infer.window import check_window
 
 MAX_LENGTH = 1 << 60  # a text is held whole: memory ends long before
 MAX_LINE_BYTES = 1 << 26  # a longer line is a file of something else
@@ -34,6 +35,7 @@ class Request:
     min_p: float = 0.0  # of the likeliest character's probability; 0: however little
     stop: str | tuple[str, ...] = ()  # the text ends before the first of them
     unknown: Unknown | None = None  # what the model lacks in a prompt; None: as with its corpus
+    window: int | None = None  # each follows from so many before it alone; None: from all of them
     line: int | None = None  # of the file that it stands in, from 1
 
     def __post_init__(self) -> None:
@@ -44,6 +46,7 @@ class Request:
         sampler.check_seed(self.seed)
         sampler.check_stream(self.stream)
         sampler.inverse_temperature(self.temperature)
+        check_window(self.window)
         _ = self.filters
 
     @property

@@ -1,6 +1,7 @@
 """How well a model predicts a text: bits per character, with the state carried throughout.
 
-Here one text, exactly; `score_batch` has many texts side by side, `score_segments` one text cut up.
+Here one text, exactly; `score_batch` has many texts side by side, `score_segments` one text cut up,
+and `score_window` a text judged by windows, with no state carried.
 """
 
 import math
@@ -56,6 +57,24 @@ class Score:
     def of(self, text: TokenText) -> "Score":
         """The same score, once `text` has been read, with what the model lacks of it."""
         return replace(self, replaced=text.replaced, dropped=text.dropped)
+
+
+@dataclass(frozen=True)
+class WindowScore:
+    """The score of a text by windows, and with the state carried.
+
+    Attributes:
+        score: each character judged after its last `window`, or all before it where it has fewer.
+        window: characters.
+        carried: the score of the same text with the state carried from its first character.
+    """
+
+    score: Score
+    window: int
+    carried: Score
+
+    def __add__(self, other: "WindowScore") -> "WindowScore":
+        return WindowScore(self.score + other.score, self.window, self.carried + other.carried)
 
 
 def checked(score: Score, where: str) -> Score:

@@ -32,6 +32,14 @@ def score(
             show_default="256",
         ),
     ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Judge each character after exactly so many from a zero state, N times the work; "
+            "the figure with the state carried stands beside it.",
+            show_default="after all before it",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8",
     unknown: options.Unknown = None,
@@ -67,12 +75,14 @@ def score(
     job = score_output.Job(
         files, encoding=encoding, unknown=unknown, precision=precision,
         threads=threads or usable_cores(), parallel=parallel, segments=segments, warm_up=warm_up,
-        as_json=as_json,
+        as_json=as_json, window=window,
     )  # fmt: skip
     path = model or shipped.default_model()
     with output.text_output() as out:
         # Threads inside the operators are for a single text and a large model.
-        device, _ = provider_for(text_work(files, parallel), provider, precision)
+        device, _ = provider_for(
+            text_work(files, parallel or window is not None), provider, precision
+        )
         opened = open_model(path, device, threads if job.alone else 1, tf32=tf32)
         console.say(f"charlm-score: {shipped.describe(path)}, {opened.device}")
         failures = score_output.run(out, opened, job)

@@ -12,15 +12,16 @@ from charlm.data import console
 from charlm.data.errors import CharlmError, SettingsError
 from charlm.data.vocabulary import Unknown
 from charlm.infer.artifact import Model
-from charlm.infer.lacking import of_text
-from charlm.infer.score import Score, Scorer
+from charlm.infer.score import Scorer
 from charlm.infer.score_batch import TEXT_ERRORS, WIDTHS, Text, score_many
+from charlm.infer.score_format import Found, fields, line
 from charlm.infer.score_progress import progress_of, read_file
+from charlm.infer.window import check_window
 
 if TYPE_CHECKING:  # one file as it stands is the common case, and starts without this
-    from charlm.infer.score_segments import SegmentedScore, SegmentScorer
+    from charlm.infer.score_segments import SegmentScorer
+    from charlm.infer.score_window import WindowScorer
 
-Found: TypeAlias = "Score | SegmentedScore"
 # A text's place, and its score or why it has none.
 Outcome: TypeAlias = "tuple[int, Found | CharlmError]"
 
@@ -39,6 +40,7 @@ class Job:
         segments: how many side by side; None: as many as are fast.
         warm_up: characters that each segment reads before its own; None: as measured.
         as_json: write one JSON object instead of lines.
+        window: judge each character after exactly so many; None: after all before it.
     """
 
     files: Sequence[Path]
@@ -50,16 +52,22 @@ class Job:
     segments: int | None
     warm_up: int | None
     as_json: bool
+    window: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("--segments", self.segments), ("--warm-up", self.warm_up)):
             if value is not None and not self.parallel:
                 raise SettingsError(f"{name} is for texts that are cut up: give --parallel, too")
+        check_window(self.window)
+        if self.window is not None and self.parallel:
+            raise SettingsError(
+                "--window scores side by side as it is, exactly: leave --parallel out"
+            )
 
     @property
     def alone(self) -> bool:
         """Whether a single text is read from its beginning to its end."""
-        return len(self.files) == 1 and not self.parallel
+        return len(self.files) == 1 and not self.parallel and self.window is None
 
 
 def run(out: IO[str], model: Model, job: Job) -> int:
@@ -102,14 +110,14 @@ class _LineWriter:
             self.failures += 1
             return
         self._found.append(result)
-        self._out.write(_line(name, result) + "\n")
+        self._out.write(line(name, result) + "\n")
         self._out.flush()
 
     def end(self, *, whole: bool) -> None:
         """Write the total, if nothing is missing from it that is not on stderr."""
         if whole and len(self._found) > 1:
             name = f"total of {len(self._found)} files" if self.failures else "total"
-            self._out.write(_line(name, reduce(add, self._found)) + "\n")
+            self._out.write(line(name, reduce(add, self._found)) + "\n")
 
 
 class _JsonWriter:
@@ -128,12 +136,12 @@ class _JsonWriter:
             self._listed.append({"file": name, "error": str(result)})
             return
         self._found.append(result)
-        self._listed.append({"file": name, **_fields(result)})
+        self._listed.append({"file": name, **fields(result)})
 
     def end(self, *, whole: bool) -> None:
         """Write the object, if there is anything in it; the total is of what was found."""
         if whole or self._listed:
-            total = _fields(reduce(add, self._found)) if self._found else None
+            total = fields(reduce(add, self._found)) if self._found else None
             self._out.write(json.dumps({"files": self._listed, "total": total}) + "\n")
             self._out.flush()
 
@@ -150,6 +158,11 @@ def _outcomes(model: Model, texts: Sequence[Text], job: Job) -> Iterator[Outcome
             workers=workers, segments=job.segments, warm_up=warm_up,
         )  # fmt: skip
         return _one_by_one(segments, texts)
+    if job.window is not None:
+        from charlm.infer.score_window import WindowScorer
+
+        windows = WindowScorer(model, job.window, job.unknown, job.precision, workers=workers)
+        return _one_by_one(windows, texts)
     if job.alone:
         return _one_by_one(Scorer(model, job.unknown, job.precision, model.threads), texts)
     workers = min(workers, len(texts))
@@ -160,7 +173,9 @@ def _outcomes(model: Model, texts: Sequence[Text], job: Job) -> Iterator[Outcome
     return ((scored.index, scored.result) for scored in many)
 
 
-def _one_by_one(scorer: "Scorer | SegmentScorer", texts: Iterable[Text]) -> Iterator[Outcome]:
+def _one_by_one(
+    scorer: "Scorer | SegmentScorer | WindowScorer", texts: Iterable[Text]
+) -> Iterator[Outcome]:
     for index, text in enumerate(texts):
         try:
             yield index, scorer.score(text.chunks, text.name)
@@ -181,47 +196,3 @@ def _in_order(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
     except (Exception, KeyboardInterrupt):
         yield from sorted(waiting.items())
         raise
-
-
-def _line(name: str, found: Found) -> str:
-    score = found if isinstance(found, Score) else found.score
-    line = (
-        f"{name}: {score.bits_per_character:.4f} bits/char, "
-        f"perplexity {score.perplexity:.3f}, {score.characters:,} characters{of_text(score)}"
-    )
-    if not isinstance(found, Score):
-        line += f"; {_described(found)}"
-    return line
-
-
-def _described(found: "SegmentedScore") -> str:
-    """What cutting the text up has done to its score."""
-    if found.borders == 0:
-        return "too short to be cut, exact"
-    error = f" ± {found.difference_error:.1g}" if found.difference_error else ""
-    return (
-        f"{found.segments} segments, warmed up on {found.warm_up} characters: "
-        f"{found.difference:+.2g}{error} bits/char from the exact figure, "
-        f"measured at {len(found.excess)} of {found.borders} borders"
-    )
-
-
-def _fields(found: Found) -> dict[str, float | int | bool]:
-    if not isinstance(found, Score):
-        return {
-            **_fields(found.score),
-            "parallel": True,
-            "segments": found.segments,
-            "warm_up": found.warm_up,
-            "difference_from_exact": found.difference,
-            "difference_error": found.difference_error,
-            "borders_measured": len(found.excess),
-        }
-    return {
-        "bits_per_character": found.bits_per_character,
-        "perplexity": found.perplexity,
-        "characters": found.characters,
-        "bits": found.bits,
-        "replaced": found.replaced,
-        "dropped": found.dropped,
-    }

@@ -6,6 +6,7 @@ from charlm.data.errors import SettingsError
 from charlm.data.vocabulary import Unknown
 from charlm.infer import sampler
 from charlm.infer.sampler import Filters
+from charlm.infer.window import check_window
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,14 @@ class Settings:
     seed: int = 0
     unknown: Unknown | None = None  # what the model lacks in a prompt; None: as with its corpus
     stop: str | tuple[str, ...] = ()  # the text ends before the first of them
+    window: int | None = None  # each follows from so many before it alone; None: from all of them
 
     def __post_init__(self) -> None:
         if self.length < 0:
             raise SettingsError(f"--length is 0 (without end) or more, not {self.length}")
         sampler.check_seed(self.seed)
         sampler.inverse_temperature(self.temperature)
+        check_window(self.window)
         _ = self.filters
 
     @property

@@ -14,6 +14,7 @@ from charlm.infer.choose import STEP, WORTH_SEQUENCE, Plan
 from charlm.infer.sampler import Sampler, Sampling, UniformStream
 from charlm.infer.session import Stepper, check_finite
 from charlm.infer.settings import Settings
+from charlm.infer.window_stepper import WindowStepper
 
 Array = npt.NDArray[np.float32]
 Tokens = npt.NDArray[Any]
@@ -61,7 +62,12 @@ def _after(first: list[str], drawn: Iterator[str]) -> Iterator[str]:
 def _by_steps(
     model: Model, plan: Plan, prompt: Tokens, settings: Settings, uniforms: UniformStream, left: int
 ) -> Iterator[str]:
-    stepper = Stepper(model, batch=1)
+    stepper: Stepper | WindowStepper
+    if plan.window is None:
+        stepper = Stepper(model, batch=1)
+    else:
+        stepper = WindowStepper(model, 1, plan.window, plan.precision)
+        prompt = prompt[-plan.window :]
     token, step, known = stepper.token, stepper.step, model.metadata.vocabulary.characters
     if len(prompt) < WORTH_SEQUENCE or SEQUENCE not in model.siblings:
         for read in prompt.tolist():

@@ -15,40 +15,51 @@ LOGIT_ROWS = 6  # logits, and what sampling makes of them
 STREAM_BYTES = 4096  # a stream's own objects
 
 
-def checked_width(width: int | None, model: Model, threads: int = 1) -> int:
+def checked_width(
+    width: int | None, model: Model, threads: int = 1, window: int | None = None
+) -> int:
     """The number of streams to run side by side; None chooses what fits.
+
+    Args:
+        width: as asked for.
+        model: an open model.
+        threads: that draw at once, each with its share of the streams.
+        window: as of `WindowStepper`: so many states for each stream.
 
     Raises:
         SettingsError: given, and out of range or more than this machine's memory holds.
     """
     if width is None:
-        return default_width(model, threads)
-    if not 1 <= width <= MAX_WIDTH:
-        raise SettingsError(f"--width is from 1 to {MAX_WIDTH}, not {width}")
-    needed, there = width * stream_bytes(model), memory_bytes()
+        return default_width(model, threads, window)
+    most, beside = MAX_WIDTH // (window or 1), f" with --window {window}" if window else ""
+    if not 1 <= width <= most:
+        raise SettingsError(f"--width is from 1 to {most}{beside}, not {width}")
+    each = stream_bytes(model, window)
+    needed, there = width * each, memory_bytes()
     if there is not None and needed > there:
         raise SettingsError(
             f"--width {width} needs about {needed / 1e9:.1f} GB of memory of {there / 1e9:.1f} GB: "
-            f"this machine holds {there // stream_bytes(model)} streams of this model at most"
+            f"this machine holds {there // each} streams of this model{beside} at most"
         )
     return width
 
 
-def default_width(model: Model, threads: int = 1) -> int:
+def default_width(model: Model, threads: int = 1, window: int | None = None) -> int:
     """As many streams as fill the device, or as memory holds, if that is fewer."""
     wanted = DEFAULT_WIDTHS[model.device]
     if model.device == "cpu":  # each thread has its share; a GPU is one
         wanted *= threads
     there = memory_bytes()
-    held = MAX_WIDTH if there is None else there // stream_bytes(model)
-    return max(1, min(wanted, held, MAX_WIDTH))
+    held = MAX_WIDTH if there is None else there // stream_bytes(model, window)
+    return max(1, min(wanted // (window or 1), held, MAX_WIDTH))
 
 
-def stream_bytes(model: Model) -> int:
+def stream_bytes(model: Model, window: int | None = None) -> int:
     """About how much memory one more stream takes."""
     metadata = model.metadata
     units = metadata.layers * metadata.hidden * 2 * STATE_COPIES + metadata.hidden * GATE_ROWS
-    return 4 * (units + len(metadata.vocabulary) * LOGIT_ROWS) + STREAM_BYTES
+    state = 4 * (units + len(metadata.vocabulary) * LOGIT_ROWS)
+    return state * (window or 1) + STREAM_BYTES
 
 
 def memory_bytes() -> int | None:

@@ -19,11 +19,13 @@ class Work:
         streams: texts in all; None: any number, as from a file of prompts.
         length: characters of each; 0: without end.
         filters: top-k, top-p or min-p is set for all of them.
+        window: characters that each is drawn from, of all texts; None: all before it.
     """
 
     streams: int | None = 1
     length: int = 200
     filters: bool = False
+    window: int | None = None
 
     @property
     def characters(self) -> float:

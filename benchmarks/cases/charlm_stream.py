@@ -1,5 +1,9 @@
-"""charlm: `Generator.stream`, as any user of the library calls it."""
+"""charlm: `Generator.stream`, as any user of the library calls it.
 
+Paths: `step`, whichever charlm chooses with the state carried; `window`, the notebook's way.
+"""
+
+from charlm.benchmarks.artifacts import LENGTH
 from charlm.benchmarks.cases.charlm_open import generator_of
 from charlm.benchmarks.cases.common import run_of
 from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
@@ -14,5 +18,6 @@ def prepare(settings: CaseSettings) -> Run:
             temperature=settings.temperature,
             seed=settings.seed,
             unknown="drop",
+            window=LENGTH if settings.path == "window" else None,
         )
     )

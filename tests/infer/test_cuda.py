@@ -12,6 +12,7 @@ from charlm.infer import cli, providers, sampler, shipped
 from charlm.infer.generator import Generator
 from charlm.infer.requests import Request
 from charlm.infer.session import Stepper
+from charlm.infer.window_stepper import WindowStepper
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("needs_cuda")]
 
@@ -126,3 +127,22 @@ def test_a_batch_equals_that_of_the_cpu_at_first(on_cpu: Generator, on_cuda: Gen
     requests = [Request(PROMPT[:n], length=5 + 3 * n, stream=n, seed=2) for n in range(12)]
     ours, theirs = (list(each.batch(requests, width=4)) for each in (on_cuda, on_cpu))
     assert ours == theirs
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("fp16", 0.2)])
+def test_windows_equal_those_of_the_cpu(
+    on_cpu: Generator, on_cuda: Generator, precision: str, tolerance: float
+) -> None:
+    """Whose states move on through the batch without leaving the device."""
+    cpu, cuda = WindowStepper(on_cpu.model, 3, 40), WindowStepper(on_cuda.model, 3, 40, precision)
+    for column in np.random.RandomState(0).randint(0, 62, (100, 3)):
+        for stepper in (cpu, cuda):
+            stepper.token[:] = column
+            stepper.step()
+        assert difference(cuda.logits, cpu.logits) <= tolerance
+    moved = WindowStepper(on_cuda.model, 2, 40, precision)
+    moved.set_state(*(each[[2, 0]] for each in cuda.state()))
+    for stepper in (moved, cuda):
+        stepper.token[:] = 7
+        stepper.step()
+    assert difference(moved.logits, cuda.logits[[2, 0]]) <= tolerance
