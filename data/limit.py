@@ -39,20 +39,16 @@ def limit(
         CorpusError: something is rare, and `wanted` has that as an error; or all but one is.
     """
     present = np.flatnonzero(counts)
-    few = len(present) <= ALPHABETS
-    least = (0 if few else MIN_COUNT) if wanted.min_count is None else wanted.min_count
-    most = MAX_VOCABULARY if wanted.max_vocabulary is None else wanted.max_vocabulary
-    learnt = count_learnt() if least or 0 < most < len(present) else counts
+    least, most = _settled(wanted, len(present))
+    learnt = count_learnt() if least or 0 < most <= len(present) else counts
     kept = _frequent(present, learnt, least, most or len(present))
     plain = Rare(min_count=least, max_vocabulary=most)
     if wanted.rare in (None, "error"):
         if len(kept) == len(present):
             return Limited(Vocabulary(map(chr, present)), plain)
         if wanted.rare == "error":
-            rare = np.setdiff1d(present, kept)
-            raise CorpusError(
-                f"{where}: {_listed(rare, counts)} rare ({rule(least, most, len(kept))}); {FIX}"
-            )
+            listed = _listed(np.setdiff1d(present, kept), counts)
+            raise CorpusError(f"{where}: {listed} rare ({rule(least, most, len(kept))}); {FIX}")
     replacement = wanted.replacement
     if replacement is not None:  # it takes a place of its own, however rare it is itself
         others = present[present != ord(replacement)]
@@ -72,6 +68,14 @@ def limit(
         held_out_share=_share(counts - learnt, rare),
     )
     return Limited(Vocabulary(map(chr, kept)), found)
+
+
+def _settled(wanted: Wanted, characters: int) -> tuple[int, int]:
+    """The least count and the largest vocabulary for a text of so many distinct characters."""
+    least, most = wanted.min_count, wanted.max_vocabulary
+    if least is None:
+        least = MIN_COUNT if characters > ALPHABETS else 0
+    return least, MAX_VOCABULARY if most is None else most
 
 
 def _frequent(present: Counts, learnt: Counts, least: int, most: int) -> Counts:
