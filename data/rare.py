@@ -18,7 +18,11 @@ if TYPE_CHECKING:  # the commands' help shows the defaults below without waiting
 POLICIES = ("error", "drop", "replace")
 REPLACEMENT = "\ufffd"  # what Unicode has for characters that can't be shown
 ALPHABETS = 512  # distinct characters up to which nothing is rare: any alphabet with all its signs
-MIN_COUNT = 5  # of a text with more
+# Of a text with more. In a million characters of Chinese prose and verse, one that was seen twice
+# cost 18.5 bits where its bare frequency says 18.8: nothing was learnt of it. Those seen three or
+# four times, and kept, came to cost 16.6 where theirs says 18.0. Of 6,174 characters 4,044 remain,
+# and with them 99.7 % of the text; a larger vocabulary takes its time in every step.
+MIN_COUNT = 3
 MAX_VOCABULARY = 8192  # the 8,105 of China's general table, and little more
 
 

@@ -77,7 +77,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Command:
 
 def test_a_model_knows_what_was_done_to_its_corpus(replacing: Path, dropping: Path) -> None:
     metadata = Generator.open(replacing, "cpu").metadata
-    assert (metadata.rare.policy, metadata.rare.min_count) == ("replace", 5)
+    assert (metadata.rare.policy, metadata.rare.min_count) == ("replace", 3)
     assert REPLACEMENT in metadata.vocabulary.characters
     assert 500 < len(metadata.vocabulary) < 1000 < metadata.rare.characters
     sidecar = json.loads(replacing.with_suffix(".json").read_text(encoding="utf-8"))

@@ -53,7 +53,7 @@ def test_what_was_limited_is_said_and_recorded(chinese: Path, tmp_path: Path, tr
     code, lines = train(chinese, "--out", tmp_path / "run", *FAST)
     assert code == 0
     said = (
-        "104 characters are rare (fewer than 5 in the part that is learnt from), 2.01% of that "
+        "104 characters are rare (fewer than 3 in the part that is learnt from), 2.01% of that "
         "part and 1.92% of the rest: each becomes '\ufffd' (U+FFFD)"
     )
     assert lines[1] == f"{tmp_path / 'run'}: {said}"
@@ -98,7 +98,7 @@ def test_a_resumed_run_is_an_unbroken_one_bit_for_bit(
     assert train(chinese, "--out", tmp_path / "whole", *FAST)[0] == 0
     monkeypatch.setattr("charlm.data.limit.MIN_COUNT", 1)
     monkeypatch.setattr("charlm.data.limit.MAX_VOCABULARY", 100)
-    options = ["--rare", "replace", "--min-count", 5, "--max-vocabulary", 8192]
+    options = ["--rare", "replace", "--min-count", 3, "--max-vocabulary", 8192]
     assert train("--resume", "--out", stopped, *options)[0] == 0
     for name in (run_folder.WEIGHTS,):
         assert (stopped / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -110,7 +110,7 @@ def test_a_resumed_run_is_an_unbroken_one_bit_for_bit(
     [
         (["--rare", "drop"], "--rare \ufffd, not drop"),
         (["--rare", "?"], "--rare \ufffd, not ?"),
-        (["--min-count", "3", "--max-vocabulary", "0"], "--min-count 5, not 3; --max-vocabulary"),
+        (["--min-count", "2", "--max-vocabulary", "0"], "--min-count 3, not 2; --max-vocabulary"),
     ],
 )
 def test_a_resumed_run_keeps_what_was_begun_with(
