@@ -5,6 +5,7 @@ import shlex
 from rich.console import Console
 
 from charlm.train import run_folder
+from charlm.train.allocator import keep_freed_memory
 from charlm.train.loop import Trainer
 from charlm.train.progress import Display
 from charlm.train.signals import StopSignals
@@ -19,6 +20,7 @@ def train_and_report(request: Request) -> int:
     """
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     started = start(request)
+    keep_freed_memory()
     folder = shlex.quote(str(started.folder))
     _introduce(console, started)
     if started.progress is not None and started.progress.finished:
