@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from charlm.data.errors import CorpusError
 from charlm.data.files import os_errors_as
+from charlm.data.limit import limit
 from charlm.data.normalise import Normalisation
-from charlm.data.vocabulary import Vocabulary, code_points
+from charlm.data.rare import NOTHING_RARE, NOTHING_SAID, Rare, Wanted, check_replacement
+from charlm.data.vocabulary import Unknown, Vocabulary, code_points
 
 CHUNK_BYTES = 1 << 20
 SAMPLE = Path(__file__).with_name("sample.txt")
@@ -28,15 +30,17 @@ class Corpus:
 
     Attributes:
         ids: token ids, shape [characters], in the vocabulary's smallest integer type.
-        vocabulary: the distinct characters of the text.
+        vocabulary: the distinct characters of the text, but for rare ones.
         normalisation: what was done to the text.
         sha256: of the files' bytes, one after another.
+        rare: which characters were rare, and what became of them.
     """
 
     ids: npt.NDArray[Any]
     vocabulary: Vocabulary
     normalisation: Normalisation
     sha256: str
+    rare: Rare = NOTHING_RARE
 
 
 class Splits(NamedTuple):
@@ -57,26 +61,46 @@ def read_corpus(
     paths: Sequence[Path],
     normalisation: Normalisation,
     encoding: str = "utf-8",
+    wanted: Wanted = NOTHING_SAID,
+    learnt: int = 90,
 ) -> Corpus:
     """Read files one after another as one corpus.
 
     The files are read twice in chunks, once for their characters and once for their ids, so
-    that memory holds the ids and little else.
+    that memory holds the ids and little else; and once more where characters may be rare.
+
+    Args:
+        paths: the files.
+        normalisation: what is done to the text first.
+        encoding: of the files.
+        wanted: which characters are rare, and what becomes of them.
+        learnt: percent of the normalised text, from its beginning, in which they are counted.
 
     Raises:
         CorpusError: a file can't be read, is a pipe, is binary, is not in `encoding`, or
-            changed between the two readings; the text has fewer than two distinct characters.
+            changed between the readings; the text has fewer than two distinct characters, or
+            rare ones that `wanted` has as an error.
+        SettingsError: the replacement would not stay as it is when it is normalised.
     """
+    check_replacement(wanted, normalisation)
     where = _named(paths)
     _refuse_pipes(paths)
     first, second = hashlib.sha256(), hashlib.sha256()
     counts = _count(normalisation.stream(read_files(paths, encoding, first)))
-    vocabulary = _vocabulary_of(counts, where)
+    _check_counts(counts, where)
+
+    def count_learnt() -> npt.NDArray[np.int64]:
+        chunks = normalisation.stream(read_files(paths, encoding))
+        return _count(_beginning(chunks, int(counts.sum()) * learnt // 100))
+
+    vocabulary, rare = limit(counts, count_learnt, wanted, where)
+    kept = [ord(character) for character in vocabulary.characters]
+    length = int(counts[kept].sum() if rare.policy == "drop" else counts.sum())
     chunks = normalisation.stream(read_files(paths, encoding, second))
-    ids = _encode(chunks, vocabulary, int(counts.sum()))
+    ids = _encode(chunks, vocabulary, length, rare.replacement or "drop")
     if first.digest() != second.digest():
         raise CorpusError(f"{where}: changed while it was read; try again")
-    return Corpus(ids, vocabulary, normalisation, first.hexdigest())
+    return Corpus(ids, vocabulary, normalisation, first.hexdigest(), rare)
 
 
 def _named(paths: Sequence[Path]) -> str:
@@ -104,7 +128,16 @@ def _count(chunks: Iterable[str]) -> npt.NDArray[np.int64]:
     return counts
 
 
-def _vocabulary_of(counts: npt.NDArray[np.int64], where: str) -> Vocabulary:
+def _beginning(chunks: Iterable[str], length: int) -> Iterator[str]:
+    """The first `length` characters of a text."""
+    for chunk in chunks:
+        yield chunk[:length]
+        length -= len(chunk)
+        if length <= 0:
+            return
+
+
+def _check_counts(counts: npt.NDArray[np.int64], where: str) -> None:
     present = np.flatnonzero(counts)
     if len(present) == 0:
         raise CorpusError(f"{where}: the text is empty; give a file with text in it")
@@ -113,17 +146,18 @@ def _vocabulary_of(counts: npt.NDArray[np.int64], where: str) -> Vocabulary:
             f"{where}: the text has one distinct character, {chr(present[0])!r}; "
             "there is nothing to predict"
         )
-    return Vocabulary(map(chr, present))
 
 
-def _encode(chunks: Iterable[str], vocabulary: Vocabulary, length: int) -> npt.NDArray[Any]:
+def _encode(
+    chunks: Iterable[str], vocabulary: Vocabulary, length: int, unknown: Unknown
+) -> npt.NDArray[Any]:
     """Ids, shape [length]. What is new in a file that changed since its characters were
-    counted is left out: the digests tell.
+    counted goes as rare characters do: the digests tell.
     """
     ids = np.zeros(length, dtype=vocabulary.dtype)
     filled = 0
     for chunk in chunks:
-        part = vocabulary.encode(chunk, unknown="drop")[: length - filled]
+        part = vocabulary.encode(chunk, unknown)[: length - filled]
         ids[filled : filled + len(part)] = part
         filled += len(part)
     return ids

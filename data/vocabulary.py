@@ -72,6 +72,11 @@ class Vocabulary:
                 ids[missing] = self.id_of(unknown)
         return ids.astype(self.dtype)
 
+    def lacks(self, text: str) -> int:
+        """How many characters of `text` are outside the vocabulary."""
+        beyond = len(self._lookup) - 1
+        return int((self._lookup[np.minimum(code_points(text), beyond)] < 0).sum())
+
     def decode(self, ids: npt.ArrayLike) -> str:
         """The text of token ids, shape [characters], any integer type, each below `len(self)`."""
         return self._code_points[np.asarray(ids, dtype=np.intp)].tobytes().decode("utf-32-le")

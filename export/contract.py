@@ -25,7 +25,8 @@ from typing import Any
 from charlm.data.errors import CharlmError, ModelFileError
 from charlm.data.files import os_errors_as
 from charlm.data.normalise import Normalisation
-from charlm.data.vocabulary import Vocabulary
+from charlm.data.rare import NOTHING_RARE, Rare
+from charlm.data.vocabulary import Unknown, Vocabulary
 
 FORMAT = 1
 SAMPLING = 1
@@ -63,6 +64,8 @@ class Metadata:
         initial: relative frequency of each character, for the first one after an empty prompt.
         weights_sha256: identity of the weights; siblings of one model share it.
         summary: JSON object on training and quality, for people.
+        rare: what became of the corpus's rare characters, and becomes of any that the model lacks.
+            Readers that don't know of it refuse such characters.
     """
 
     hidden: int
@@ -72,6 +75,18 @@ class Metadata:
     initial: tuple[float, ...]
     weights_sha256: str
     summary: dict[str, Any] = field(default_factory=dict)
+    rare: Rare = NOTHING_RARE
+
+    def unknown(self, asked: Unknown | None) -> Unknown:
+        """What becomes of characters that the model lacks: as asked, or as with the corpus.
+
+        Raises:
+            VocabularyError: the model lacks the character that is asked for, too.
+        """
+        chosen = self.rare.unknown if asked is None else asked
+        if chosen not in ("error", "drop"):
+            self.vocabulary.id_of(chosen)
+        return chosen
 
     def to_properties(self) -> dict[str, str]:
         """The `metadata_props` of the ONNX file."""
@@ -80,6 +95,7 @@ class Metadata:
             "layers": self.layers,
             "vocabulary": len(self.vocabulary),
             "normalisation": self.normalisation.as_dict(),
+            **({} if self.rare == NOTHING_RARE else {"rare": self.rare.as_dict()}),
         }
         config = {**sizes, **self.summary, **sizes}  # sizes first, and nothing in their place
         return {
@@ -118,7 +134,7 @@ class Metadata:
                 raise ValueError(
                     f"{len(vocabulary)} characters where {KEY_CONFIG} has another size"
                 )
-            known = {"hidden", "layers", "vocabulary", "normalisation"}
+            known = {"hidden", "layers", "vocabulary", "normalisation", "rare"}
             metadata = cls(
                 hidden=_size("hidden", config["hidden"], MAX_HIDDEN),
                 layers=_size("layers", config["layers"], MAX_LAYERS),
@@ -127,7 +143,9 @@ class Metadata:
                 initial=_initial(json.loads(properties[KEY_INITIAL]), len(vocabulary)),
                 weights_sha256=_sha256(properties[KEY_WEIGHTS]),
                 summary={key: value for key, value in config.items() if key not in known},
+                rare=Rare.from_dict(config.get("rare", {})),
             )
+            metadata.unknown(None)  # the replacement, if there is one, is in the vocabulary
         except KeyError as problem:
             raise ModelFileError(
                 f"{where}: its metadata lacks {problem}: not a model that charlm-export wrote"

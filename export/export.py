@@ -82,6 +82,7 @@ def export_run(
         initial=trained.initial,
         weights_sha256=weights.sha256(laid_out),
         summary=trained.summary,
+        rare=trained.rare,
     )
     content = step_graph.build(laid_out, metadata)
     proof = prove(content, trained.model, str(model))

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from charlm.data.corpus import read_files
 from charlm.data.errors import CorpusError, ExportError, VocabularyError
-from charlm.data.vocabulary import Vocabulary
 from charlm.export import contract, generate_graph
 from charlm.export import contract_siblings as siblings
 from charlm.export.cell import FloatProducts
@@ -150,7 +149,7 @@ def read_sample(path: Path, metadata: Metadata) -> Sample:
     """
     most, parts, found = PIECE * MOST_PIECES, [], 0
     for text in metadata.normalisation.stream(read_files([path])):
-        parts.append(_encoded(text, metadata.vocabulary, path, found))
+        parts.append(_encoded(text, metadata, path, found))
         found += len(parts[-1])
         if found > most:
             break
@@ -163,9 +162,10 @@ def read_sample(path: Path, metadata: Metadata) -> Sample:
     return Sample(ids, f"{first}{ids.size:,} characters of {path.name}")
 
 
-def _encoded(text: str, vocabulary: Vocabulary, path: Path, before: int) -> Ids:
+def _encoded(text: str, metadata: Metadata, path: Path, before: int) -> Ids:
+    vocabulary = metadata.vocabulary
     try:
-        return vocabulary.encode(text).astype(np.int64)
+        return vocabulary.encode(text, metadata.unknown(None)).astype(np.int64)
     except VocabularyError as problem:
         known = set(vocabulary.characters)
         place, character = next(each for each in enumerate(text) if each[1] not in known)

@@ -20,6 +20,7 @@ from charlm.infer import stops
 from charlm.infer.batch_progress import watched
 from charlm.infer.filters import NO_FILTERS
 from charlm.infer.generator import MANY, Generator
+from charlm.infer.lacking import of_prompts
 from charlm.infer.requests import BadLine, Request, is_json_lines, read_requests
 from charlm.infer.results import Failure, Outcome, Result
 from charlm.infer.work import Work
@@ -87,6 +88,11 @@ def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
         delivery = _Delivery(out, writer, f"charlm-gen: {job.prompts}")
         with watched(outcomes, total, out) as seen:
             delivery.deliver(seen, outcomes)
+    # Samples share one prompt; the prompts of a file are known once they have been read.
+    lacking = generator.lacks(job.request.prompt) if job.prompts is None else delivery.lacking
+    whose = "the prompt's" if job.prompts is None else "the prompts'"
+    if line := of_prompts(lacking, generator.metadata, job.request.unknown, whose):
+        console.say(f"charlm-gen: {line}")
     return delivery.failures
 
 
@@ -117,12 +123,13 @@ class _Delivery:
 
     Attributes:
         failures: how many have failed so far.
+        lacking: how many characters of the prompts so far the model lacks.
     """
 
     def __init__(self, out: IO[str], writer: "_TextWriter | _JsonWriter", name: str) -> None:
         self._out, self._writer, self._name = out, writer, name
         self._in_hand: Outcome | None = None  # was taken, and nothing of it is written yet
-        self.failures = 0
+        self.failures = self.lacking = 0
 
     def deliver(self, seen: Iterator[Outcome], outcomes: Iterator[Outcome]) -> None:
         """Write what `seen` gives, which passes on what `outcomes`, the batch itself, gives."""
@@ -141,6 +148,8 @@ class _Delivery:
         if isinstance(outcome, Failure):
             self.failures += 1
             console.say(f"{self._name}: {_described(outcome)}")
+        else:
+            self.lacking += outcome.lacking
         text = self._writer.taken(outcome)
         self._in_hand = None
         self._out.write(text)  # in one call: Ctrl-C falls between texts, not into one
@@ -217,7 +226,8 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
     """What JSON Lines say of an outcome.
 
     The prompt is the one that was given; with `seed`, `stream` and `temperature` (and filters,
-    where there are some) it can be handed in again. `stop` is the stop string that ended the text.
+    where there are some) it can be handed in again. `stop` is the stop string that ended the text,
+    `lacking` how many characters of the prompt the model lacks, where it does.
     """
     if isinstance(outcome, Failure):
         return {"index": outcome.index, "line": outcome.line, "error": _one_line(outcome)}
@@ -235,6 +245,7 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
         "finish": outcome.finish,
         **({"stop": outcome.stop} if outcome.stop is not None else {}),
         "characters": outcome.characters,
+        **({"lacking": outcome.lacking} if outcome.lacking else {}),
     }
 
 

@@ -32,11 +32,11 @@ class BatchStream:
     def __init__(self, index: int, request: Request, metadata: Metadata) -> None:
         self.index, self.request = index, request
         self._vocabulary = vocabulary = metadata.vocabulary
-        if request.unknown not in ("error", "drop"):
-            vocabulary.id_of(request.unknown)
+        unknown = metadata.unknown(request.unknown)
         text = metadata.normalisation(request.prompt)
-        self.prompt: Tokens = vocabulary.encode(text, request.unknown)
+        self.prompt: Tokens = vocabulary.encode(text, unknown)
         self.shown_prompt = vocabulary.decode(self.prompt)
+        self._lacking = vocabulary.lacks(text)
         self._stops = stops.normalised(request.stop, metadata)
         self._before = max((len(stop) for stop in self._stops), default=1) - 1
         self._type = np.dtype(vocabulary.dtype)
@@ -72,12 +72,15 @@ class BatchStream:
         """The text, once nothing remains."""
         if self._end is None:
             text = self._text(0)
-            return Result(self.index, self.request, self.shown_prompt, text, "length")
+            return Result(
+                self.index, self.request, self.shown_prompt, text, "length", lacking=self._lacking
+            )
         end, found = self._end
         given = stops.several(self.request.stop)[self._stops.index(found)]
         return Result(
-            self.index, self.request, self.shown_prompt, self._text(0, end), "stop", given
-        )
+            self.index, self.request, self.shown_prompt, self._text(0, end), "stop", given,
+            self._lacking,
+        )  # fmt: skip
 
     def _text(self, start: int, end: int | None = None) -> str:
         return self._vocabulary.decode(np.frombuffer(self._drawn, dtype=self._type)[start:end])

@@ -76,7 +76,7 @@ def generate(
         typer.Option(help="Texts drawn side by side.", show_default="256 a thread, on CUDA 4096"),
     ] = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the text.")] = True,
-    unknown: options.Unknown = "error",
+    unknown: options.Unknown = None,
     provider: options.Provider = "auto",
     threads: options.Threads = None,
     tf32: options.Tf32 = False,
@@ -95,6 +95,7 @@ def generate(
     from charlm.infer import output, sampler, shipped
     from charlm.infer import window as windows
     from charlm.infer.generator import Generator
+    from charlm.infer.lacking import of_prompts
     from charlm.infer.work import Work, count_prompts, provider_for
 
     windows.check_window(window)
@@ -125,6 +126,9 @@ def generate(
             text = generator.stream(prompt, **drawn)
             out.write(generator.normalised(prompt, unknown) if echo else "")
             console.say(about)
+            lacking = generator.lacks(prompt)
+            if line := of_prompts(lacking, generator.metadata, unknown, "the prompt's"):
+                console.say(f"charlm-gen: {line}")
             output.write_live(out, text)
             return
         from charlm.infer import batch_output

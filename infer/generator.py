@@ -120,23 +120,26 @@ class Generator:
         """The characters that the model knows."""
         return self.model.metadata.vocabulary
 
-    def encode(self, prompt: str, unknown: Unknown = "error") -> Tokens:
+    def encode(self, prompt: str, unknown: Unknown | None = None) -> Tokens:
         """Token ids of a prompt, normalised as the corpus was.
 
         Raises:
             VocabularyError: a character that the model does not know, also as `unknown`.
         """
-        if unknown not in ("error", "drop"):
-            self.vocabulary.id_of(unknown)
-        return self.vocabulary.encode(self.metadata.normalisation(prompt), unknown)
+        chosen = self.metadata.unknown(unknown)
+        return self.vocabulary.encode(self.metadata.normalisation(prompt), chosen)
 
-    def normalised(self, prompt: str, unknown: Unknown = "error") -> str:
+    def normalised(self, prompt: str, unknown: Unknown | None = None) -> str:
         """A prompt as the model reads it.
 
         Raises:
             VocabularyError: a character that the model does not know.
         """
         return self.vocabulary.decode(self.encode(prompt, unknown))
+
+    def lacks(self, prompt: str) -> int:
+        """How many characters of a prompt the model does not know."""
+        return self.vocabulary.lacks(self.metadata.normalisation(prompt))
 
     def text(self, prompt: str = "", *, stream: int = 0, **settings: Any) -> str:
         """The text that `stream` yields, whole.

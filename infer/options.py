@@ -15,7 +15,11 @@ Threads = Annotated[
     typer.Option(help="CPU threads.", show_default="one a core for many texts, else one"),
 ]
 Unknown = Annotated[
-    str, typer.Option(help="Characters the model lacks: error, drop, or one to put there.")
+    str | None,
+    typer.Option(
+        help="Characters the model lacks: error, drop, or one to put there.",
+        show_default="as with rare ones of its corpus, else error",
+    ),
 ]
 Precision = Annotated[
     str, typer.Option(help="float32; int8 on the CPU or fp16 on CUDA: faster, other texts.")

@@ -34,7 +34,7 @@ class Request:
     top_p: float = 1.0  # share of the probability that the likeliest must reach; 1: all of it
     min_p: float = 0.0  # of the likeliest character's probability; 0: however little
     stop: str | tuple[str, ...] = ()  # the text ends before the first of them
-    unknown: Unknown = "error"  # what becomes of a prompt's characters that the model lacks
+    unknown: Unknown | None = None  # what the model lacks in a prompt; None: as with its corpus
     window: int | None = None  # each follows from so many before it alone; None: from all of them
     line: int | None = None  # of the file that it stands in, from 1
 

@@ -19,6 +19,8 @@ class Result:
         text: the characters after the prompt, without the stop string.
         finish: `"length"`, or `"stop"` where a stop string ended it.
         stop: the stop string that ended it, as the request has it, or None.
+        lacking: how many characters of the prompt the model lacks, which it reads as another or
+            not at all.
     """
 
     index: int
@@ -27,6 +29,7 @@ class Result:
     text: str
     finish: Literal["length", "stop"]
     stop: str | None = None
+    lacking: int = 0
 
     @property
     def characters(self) -> int:

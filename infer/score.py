@@ -7,7 +7,7 @@ and `score_window` a text judged by windows, with no state carried.
 import math
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,14 @@ class Score:
     Attributes:
         characters: how many were predicted: all but a text's first.
         bits: the sum of -log2 p(character | all before it).
+        replaced: how many of the text's characters the model lacks and read as another.
+        dropped: how many it lacks that were left out.
     """
 
     characters: int
     bits: float
+    replaced: int = 0
+    dropped: int = 0
 
     @property
     def bits_per_character(self) -> float:
@@ -43,7 +47,16 @@ class Score:
         return float(2**bits) if bits < sys.float_info.max_exp else math.inf
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(self.characters + other.characters, self.bits + other.bits)
+        return Score(
+            self.characters + other.characters,
+            self.bits + other.bits,
+            self.replaced + other.replaced,
+            self.dropped + other.dropped,
+        )
+
+    def of(self, text: TokenText) -> "Score":
+        """The same score, once `text` has been read, with what the model lacks of it."""
+        return replace(self, replaced=text.replaced, dropped=text.dropped)
 
 
 @dataclass(frozen=True)
@@ -90,7 +103,7 @@ class Scorer:
 
     Args:
         model: an open model.
-        unknown: what becomes of characters that the model does not know (see `Vocabulary`).
+        unknown: what becomes of characters that the model does not know (see `TokenText`).
         precision: of the graph that reads the text.
         threads: CPU threads of one text; more than one helps models far beyond a core's cache.
 
@@ -103,7 +116,7 @@ class Scorer:
     def __init__(
         self,
         model: Model,
-        unknown: Unknown = "error",
+        unknown: Unknown | None = None,
         precision: str = "float32",
         threads: int = 1,
     ) -> None:
@@ -133,4 +146,4 @@ class Scorer:
             read = self._sequence.run(ids[:, :-1], ids[:, 1:], h, c)
             h, c = read.h, read.c
             found += Score(count, float(bits(read.log_probability).sum()))
-        return checked(found, where)
+        return checked(found.of(text), where)

@@ -55,7 +55,7 @@ def score_many(
     model: Model,
     texts: Iterable[Text],
     *,
-    unknown: Unknown = "error",
+    unknown: Unknown | None = None,
     precision: str = "float32",
     workers: int = 1,
     width: int = WIDTH,
@@ -70,7 +70,7 @@ def score_many(
     Args:
         model: an open model.
         texts: any number; they are taken as there is room for them.
-        unknown: what becomes of characters that the model does not know (see `Vocabulary`).
+        unknown: what becomes of characters that the model does not know (see `TokenText`).
         precision: of the graph.
         workers: how many threads, at least 1.
         width: how many texts each has side by side, at least 1.
@@ -122,7 +122,8 @@ class _Row:
         if self._error:
             return Scored(self.index, self._error)
         try:
-            return Scored(self.index, checked(Score(self.characters, self.bits), self.text.where))
+            found = Score(self.characters, self.bits).of(self.text)
+            return Scored(self.index, checked(found, self.text.where))
         except CorpusError as problem:
             return Scored(self.index, problem)
 
@@ -134,7 +135,7 @@ class _Batch:
         self,
         sequence: Sequence,
         metadata: Metadata,
-        unknown: Unknown,
+        unknown: Unknown | None,
         width: int,
         pending: _Shared,
     ) -> None:

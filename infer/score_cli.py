@@ -42,7 +42,7 @@ def score(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8",
-    unknown: options.Unknown = "error",
+    unknown: options.Unknown = None,
     precision: options.Precision = "float32",
     provider: options.Provider = "auto",
     threads: Annotated[

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from charlm.infer.lacking import of_text
 from charlm.infer.score import Score, WindowScore
 
 if TYPE_CHECKING:  # one file as it stands is the common case, and starts without this
@@ -15,7 +16,7 @@ def line(name: str, found: Found) -> str:
     score = found if isinstance(found, Score) else found.score
     said = (
         f"{name}: {score.bits_per_character:.4f} bits/char, "
-        f"perplexity {score.perplexity:.3f}, {score.characters:,} characters"
+        f"perplexity {score.perplexity:.3f}, {score.characters:,} characters{of_text(score)}"
     )
     if isinstance(found, Score):
         return said
@@ -64,4 +65,6 @@ def fields(found: Found) -> dict[str, Any]:
         "perplexity": found.perplexity,
         "characters": found.characters,
         "bits": found.bits,
+        "replaced": found.replaced,
+        "dropped": found.dropped,
     }

@@ -33,7 +33,7 @@ class Job:
     Attributes:
         files: at least one; `-` is standard input.
         encoding: of the files.
-        unknown: what becomes of characters that the model does not know.
+        unknown: what becomes of characters that the model does not know; None: as with its corpus.
         precision: of the graph that reads them.
         threads: how many may run side by side.
         parallel: cut each text into segments.
@@ -45,7 +45,7 @@ class Job:
 
     files: Sequence[Path]
     encoding: str
-    unknown: Unknown
+    unknown: Unknown | None
     precision: str
     threads: int
     parallel: bool

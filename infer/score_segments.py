@@ -8,7 +8,7 @@ before has warmed up for all of its own length, and reads on there.
 import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import numpy as np
@@ -125,7 +125,7 @@ class SegmentScorer:
 
     Args:
         model: an open model.
-        unknown: what becomes of characters that the model does not know (see `Vocabulary`).
+        unknown: what becomes of characters that the model does not know (see `TokenText`).
         precision: of the graph that reads the text.
         workers: threads that run one session side by side, each with its share of the segments.
         segments: side by side; None: `SEGMENTS` for each worker.
@@ -140,7 +140,7 @@ class SegmentScorer:
     def __init__(
         self,
         model: Model,
-        unknown: Unknown = "error",
+        unknown: Unknown | None = None,
         precision: str = "float32",
         *,
         workers: int = 1,
@@ -172,8 +172,7 @@ class SegmentScorer:
                 piece = self._piece(text.take(count), h, c, pool)
                 h, c = piece.h, piece.c
                 found += piece.found
-        checked(found.score, where)
-        return found
+        return replace(found, score=checked(found.score.of(text), where))
 
     def _piece(self, ids: Tokens, h: Array, c: Array, pool: ThreadPoolExecutor) -> _Piece:
         """Score a piece [characters + 1] from the state before it, float32 [1, layers, hidden]."""

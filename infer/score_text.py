@@ -23,14 +23,17 @@ class TokenText:
         chunks: the text, as `data.corpus.read_text` yields it.
         where: its name, for messages.
         metadata: of the model.
-        unknown: what becomes of characters that the model does not know (see `Vocabulary`).
+        unknown: what becomes of characters that the model does not know (see `Vocabulary`); None:
+            what became of rare ones of its corpus.
     """
 
     def __init__(
-        self, chunks: Iterable[str], where: str, metadata: Metadata, unknown: Unknown = "error"
+        self, chunks: Iterable[str], where: str, metadata: Metadata, unknown: Unknown | None = None
     ) -> None:
         self.where = where
-        self._arriving = _encoded(chunks, where, metadata, unknown)
+        self._unknown = metadata.unknown(unknown)
+        self._lacking = 0  # characters that the model does not know
+        self._arriving = self._encoded(chunks, metadata)
         self._ids: Tokens = np.zeros(0, dtype=metadata.vocabulary.dtype)
         self._place = 0
 
@@ -63,32 +66,40 @@ class TokenText:
         self._place += count
         return self._ids[first : self._place + 1]
 
+    @property
+    def dropped(self) -> int:
+        """How many characters were left out so far."""
+        return self._lacking if self._unknown == "drop" else 0
 
-def check_unknown(metadata: Metadata, unknown: Unknown) -> None:
+    @property
+    def replaced(self) -> int:
+        """How many characters became another so far."""
+        return self._lacking - self.dropped
+
+    def _encoded(self, chunks: Iterable[str], metadata: Metadata) -> Iterator[Tokens]:
+        """Token ids of the normalised text, in chunks."""
+        vocabulary, before = metadata.vocabulary, 0
+        for text in metadata.normalisation.stream(chunks):
+            try:
+                ids = vocabulary.encode(text, self._unknown)
+            except VocabularyError as problem:
+                known = set(vocabulary.characters)
+                index = next(place for place, c in enumerate(text) if c not in known)
+                raise VocabularyError(
+                    f"{self.where}: character {text[index]!r} (U+{ord(text[index]):04X}) at "
+                    f"position {before + index} is not one of the "
+                    f"model's {len(vocabulary)} characters; --unknown drop leaves it out"
+                ) from problem
+            before += len(text)
+            if self._unknown != "error":
+                self._lacking += vocabulary.lacks(text)
+            yield ids
+
+
+def check_unknown(metadata: Metadata, unknown: Unknown | None) -> None:
     """What stands for unknown characters must be known.
 
     Raises:
         VocabularyError: it is not.
     """
-    if unknown not in ("error", "drop"):
-        metadata.vocabulary.id_of(unknown)
-
-
-def _encoded(
-    chunks: Iterable[str], where: str, metadata: Metadata, unknown: Unknown
-) -> Iterator[Tokens]:
-    """Token ids of the normalised text, in chunks."""
-    vocabulary, before = metadata.vocabulary, 0
-    for text in metadata.normalisation.stream(chunks):
-        try:
-            ids = vocabulary.encode(text, unknown)
-        except VocabularyError as problem:
-            known = set(vocabulary.characters)
-            index = next(place for place, c in enumerate(text) if c not in known)
-            raise VocabularyError(
-                f"{where}: character {text[index]!r} (U+{ord(text[index]):04X}) at position "
-                f"{before + index} is not one of the "
-                f"model's {len(vocabulary)} characters; --unknown drop leaves it out"
-            ) from problem
-        before += len(text)
-        yield ids
+    metadata.unknown(unknown)

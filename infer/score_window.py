@@ -34,7 +34,7 @@ class WindowScorer:
     Args:
         model: an open model.
         window: characters.
-        unknown: what becomes of characters that the model does not know (see `Vocabulary`).
+        unknown: what becomes of characters that the model does not know (see `TokenText`).
         precision: of the graph that reads the text.
         workers: threads that run one session side by side, each with its share of the windows.
 
@@ -48,7 +48,7 @@ class WindowScorer:
         self,
         model: Model,
         window: int,
-        unknown: Unknown = "error",
+        unknown: Unknown | None = None,
         precision: str = "float32",
         *,
         workers: int = 1,
@@ -79,9 +79,11 @@ class WindowScorer:
                 own = Score(count, first + float(costs.sum()))
                 found += WindowScore(own, self.window, Score(count, float(carried.sum())))
                 before = known[-self.window :]
-        checked(found.score, where)
-        checked(found.carried, where)
-        return found
+        return WindowScore(
+            checked(found.score.of(text), where),
+            self.window,
+            checked(found.carried.of(text), where),
+        )
 
     def _carried(self, ids: Tokens, h: Array, c: Array) -> tuple[Costs, Array, Array]:
         """The cost of each of ids[1:], and the state after ids[:-1]."""

@@ -19,7 +19,7 @@ class Settings:
     top_p: float = 1.0  # share of the probability that the likeliest must reach; 1: all of it
     min_p: float = 0.0  # of the likeliest character's probability; 0: however little
     seed: int = 0
-    unknown: Unknown = "error"  # what becomes of a prompt's characters that the model lacks
+    unknown: Unknown | None = None  # what the model lacks in a prompt; None: as with its corpus
     stop: str | tuple[str, ...] = ()  # the text ends before the first of them
     window: int | None = None  # each follows from so many before it alone; None: from all of them
 

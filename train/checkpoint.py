@@ -11,10 +11,12 @@ from torch import Tensor
 from charlm.data.errors import RunError
 from charlm.data.files import os_errors_as, write_bytes
 from charlm.data.normalise import Normalisation
+from charlm.data.rare import NOTHING_RARE, Rare
 from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.format import check_format
 
 FILE = "training_state.pt"
-FORMAT = 2  # 1, of a version never released, knew one optimiser
+FORMAT = 2  # 1, of a version never released, knew one optimiser and no rare characters
 Tensors = dict[str, Tensor]
 
 
@@ -30,6 +32,7 @@ class Setup:
     sha256: str
     vocabulary: tuple[str, ...]
     initial: tuple[int, ...]  # occurrences of each character in the training part
+    rare: Rare = NOTHING_RARE
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, as `torch.load(weights_only=True)` allows."""
@@ -47,6 +50,7 @@ class Setup:
             sha256=values["sha256"],
             vocabulary=tuple(values["vocabulary"]),
             initial=tuple(values["initial"]),
+            rare=Rare.from_dict(values["rare"]),
         )
 
 
@@ -111,8 +115,7 @@ class Checkpoint:
             saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             if not isinstance(saved, dict):
                 raise TypeError
-            if saved["format"] != FORMAT:
-                raise RunError(f"{path}: format {saved['format']}; this charlm reads {FORMAT}")
+            check_format(path, saved["format"], FORMAT)
             return cls(Setup.from_dict(saved["setup"]), Progress(**saved["progress"]))
         except RunError:
             raise

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from charlm.data import console
+from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
 from charlm.train.config import TrainingConfig
 
 DEFAULTS = TrainingConfig()
@@ -98,6 +99,28 @@ def train(
     nfc: Annotated[
         bool | None, typer.Option(help="Compose accents (Unicode NFC).", show_default="nfc")
     ] = None,
+    rare: Annotated[
+        str | None,
+        typer.Option(
+            help="What becomes of rare characters, here and in prompts: replace (by U+FFFD), drop, "
+            "error, or the character to put there.",
+            show_default="replace, where there are some",
+        ),
+    ] = None,
+    min_count: Annotated[
+        int | None,
+        typer.Option(
+            help="A character is rare that occurs less often in the part that is learnt from.",
+            show_default=f"{MIN_COUNT} where over {ALPHABETS} are distinct, else 0",
+        ),
+    ] = None,
+    max_vocabulary: Annotated[
+        int | None,
+        typer.Option(
+            help="Characters beyond so many most frequent ones are rare, too; 0: no limit.",
+            show_default=str(MAX_VOCABULARY),
+        ),
+    ] = None,
     encoding: Annotated[
         str | None, typer.Option(help="Of the text files.", show_default="utf-8")
     ] = None,
@@ -136,6 +159,7 @@ def train(
             case=case,
             newlines=newlines,
             nfc=nfc,
+            rare=Wanted(rare, min_count, max_vocabulary),
             options=options,
         )
         return train_and_report(request)

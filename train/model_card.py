@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from charlm.data.rare import Rare
+
 
 def render(name: str, config: dict[str, Any]) -> str:
     """Markdown for the content of `config.json` (see `run_folder.describe`)."""
@@ -10,6 +12,7 @@ def render(name: str, config: dict[str, Any]) -> str:
     normalisation = config["normalisation"]
     vocabulary = "".join(config["vocabulary"]).replace("\n", "⏎").replace("`", "ˋ")
     state = "finished" if results["finished"] else "not finished; resume with charlm-train --resume"
+    rare = Rare.from_dict(config["rare"])
     return f"""# {name}
 
 A character-level LSTM language model, trained with charlm {config["versions"]["charlm"]}.
@@ -20,6 +23,7 @@ A character-level LSTM language model, trained with charlm {config["versions"]["
 | corpus | {", ".join(corpus["files"])} (sha256 {corpus["sha256"]}) |
 | normalisation | case: {normalisation["case"]}, newlines: {normalisation["newlines"]}, \
 NFC: {"yes" if normalisation["nfc"] else "no"} |
+| rare characters | {rare.described(model["vocabulary"]) or "none"} |
 | recipe | {training["recipe"]}, {results["steps"]} steps, {results["epochs"]} epochs, \
 batch {training["batch_size"]}, window {training["seq_len"]}, learning rate {training["lr"]}, \
 seed {training["seed"]} |
@@ -27,7 +31,8 @@ seed {training["seed"]} |
 {results["seconds"] / 60:.1f} minutes on {training["device"]}, \
 Torch {config["versions"]["torch"]} |
 | validation | {_bits(results["validation_bits_per_character"])} (epoch {results["best_epoch"]}) |
-| test | {_bits(results["test_bits_per_character"])} on the last 5 %, scored once, state carried |
+| test | {_bits(results["test_bits_per_character"])} on the last 5 %, scored once, \
+state carried{rare.counted()} |
 | run | {state} |
 
 Characters: `{vocabulary}`

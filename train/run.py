@@ -38,7 +38,8 @@ def train_and_report(request: Request) -> int:
         )
         return 128 + (signals.received or 0)
     console.print(
-        f"{started.folder}: test {progress.test_bits:.3f} bits/char "
+        f"{started.folder}: test {progress.test_bits:.3f} bits/char"
+        f"{started.setup.rare.counted()} "
         f"(epoch {progress.best_epoch} of {progress.epoch}, {progress.seconds / 60:.1f} minutes)",
     )
     console.print(f"next: charlm-export model.onnx --run {folder}")
@@ -54,3 +55,5 @@ def _introduce(console: Console, started: Started) -> None:
         f"{model.layers} x LSTM({model.hidden}), recipe {training.recipe}, "
         f"{training.device}, {training.threads} threads{again}",
     )
+    if limited := setup.rare.described(model.vocabulary):
+        console.print(f"{started.folder}: {limited}")

@@ -15,11 +15,13 @@ from safetensors.torch import load_file, save
 from charlm.data.errors import CharlmError, RunError
 from charlm.data.files import os_errors_as, write_bytes, write_text
 from charlm.data.normalise import Normalisation
+from charlm.data.rare import NOTHING_RARE, Rare
 from charlm.data.version import version
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import curve, model_card
 from charlm.train.checkpoint import Checkpoint
 from charlm.train.config import ModelConfig, as_dict
+from charlm.train.format import check_format
 from charlm.train.model import CharLSTM
 
 FORMAT = 1
@@ -39,6 +41,7 @@ class Run:
         model: in evaluation mode, on the CPU.
         initial: relative frequency of each character in the training part.
         summary: JSON object on how it was trained and how good it is.
+        rare: what became of characters outside the vocabulary.
     """
 
     model: CharLSTM
@@ -46,6 +49,7 @@ class Run:
     normalisation: Normalisation
     initial: tuple[float, ...]
     summary: dict[str, Any]
+    rare: Rare = NOTHING_RARE
 
 
 def write(folder: Path, checkpoint: Checkpoint, *, with_curve: bool = True) -> None:
@@ -80,6 +84,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "format": FORMAT,
         "model": as_dict(setup.model),
         "normalisation": setup.normalisation.as_dict(),
+        "rare": setup.rare.as_dict(),
         "vocabulary": list(setup.vocabulary),
         "initial": list(setup.initial),
         "training": as_dict(setup.training),
@@ -123,6 +128,9 @@ def load(folder: Path) -> Run:
             raise ValueError("initial holds no frequencies")
         model = CharLSTM(ModelConfig(**config["model"]))
         normalisation = Normalisation.from_dict(config["normalisation"])
+        rare = Rare.from_dict(config.get("rare", {}))
+        if rare.replacement is not None:
+            vocabulary.id_of(rare.replacement)
         summary = {key: config[key] for key in ("training", "corpus", "results", "versions")}
     except (KeyError, TypeError, ValueError, RuntimeError, CharlmError) as problem:
         reason = f"{problem} is missing" if isinstance(problem, KeyError) else problem
@@ -141,7 +149,7 @@ def load(folder: Path) -> Run:
         reason = str(problem).splitlines()[0]
         raise RunError(f"{path}: damaged, or of another model than {CONFIG}: {reason}") from problem
     initial = tuple((counts / counts.sum()).tolist())
-    return Run(model.eval(), vocabulary, normalisation, initial, summary)
+    return Run(model.eval(), vocabulary, normalisation, initial, summary, rare)
 
 
 def newest(root: Path = Path("runs"), holding: str = CONFIG) -> Path:
@@ -172,8 +180,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
             config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as problem:
         raise RunError(f"{path}: damaged: {problem}") from problem
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise RunError(f"{path}: not a run's configuration of format {FORMAT}")
+    if not isinstance(config, dict) or "format" not in config:
+        raise RunError(f"{path}: not a run's configuration")
+    check_format(path, config["format"], FORMAT)
     return config
 
 

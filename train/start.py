@@ -13,6 +13,7 @@ from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus, split
 from charlm.data.errors import CorpusError, RunError, SettingsError
 from charlm.data.files import os_errors_as, remove_leftovers
 from charlm.data.normalise import Normalisation
+from charlm.data.rare import NOTHING_SAID, Wanted
 from charlm.train import checkpoint, run_folder
 from charlm.train.batches import make_batches
 from charlm.train.checkpoint import Progress, Setup
@@ -37,6 +38,7 @@ class Request:
         out: run folder; None for `runs/<name of the first text>`.
         resume: go on with the run in `out` if there is one.
         overwrite: throw away the run in `out` if there is one.
+        rare: which characters are rare, and what becomes of them.
         options: fields of `ModelConfig` and `TrainingConfig` by name.
     """
 
@@ -48,6 +50,7 @@ class Request:
     case: str | None = None
     newlines: str | None = None
     nfc: bool | None = None
+    rare: Wanted = NOTHING_SAID
     options: dict[str, Any] | None = None
 
 
@@ -91,8 +94,9 @@ def start(request: Request) -> Started:
 def _begin(folder: Path, request: Request) -> Started:
     texts = request.texts or (SAMPLE,)
     normalisation = _normalisation(request, Normalisation())
-    corpus = read_corpus(texts, normalisation, request.encoding or "utf-8")
     config = training_config(request.options or {}, TrainingConfig())
+    encoding = request.encoding or "utf-8"
+    corpus = read_corpus(texts, normalisation, encoding, request.rare, _learnt(config))
     setup = _setup(corpus, texts, request, config)
     splits = _splits(corpus, config)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
@@ -105,7 +109,8 @@ def _resume(folder: Path, request: Request) -> Started:
     setup = saved.setup
     config = training_config(request.options or {}, setup.training, begun=True)
     changed = difference(setup.training, config)
-    if changed := "; ".join(filter(None, (changed, _model_difference(setup, request)))):
+    others = _model_difference(setup, request), request.rare.difference(setup.rare)
+    if changed := "; ".join(filter(None, (changed, *others))):
         raise RunError(f"{folder} was begun with {changed}: leave that out to go on with it")
     _check_still_possible(folder, setup, request)
     texts = request.texts or tuple(Path(name) for name in setup.files)
@@ -115,7 +120,8 @@ def _resume(folder: Path, request: Request) -> Started:
             f"{folder} was begun with {setup.normalisation}: leave --case, "
             "--newlines and --nfc out to go on with it"
         )
-    corpus = read_corpus(texts, normalisation, setup.encoding)
+    again = Wanted.again(setup.rare)
+    corpus = read_corpus(texts, normalisation, setup.encoding, again, _learnt(config))
     if corpus.sha256 != setup.sha256:
         raise RunError(
             f"{', '.join(map(str, texts))}: not the text that {folder} was begun with "
@@ -192,7 +198,13 @@ def _setup(
         sha256=corpus.sha256,
         vocabulary=corpus.vocabulary.characters,
         initial=tuple(counts.tolist()),
+        rare=corpus.rare,
     )
+
+
+def _learnt(config: TrainingConfig) -> int:
+    """Percent of a text, from its beginning, that is learnt from."""
+    return 95 if config.final else 90
 
 
 def _splits(corpus: Corpus, config: TrainingConfig) -> Splits:

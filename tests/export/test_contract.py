@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data.errors import ModelFileError
+from charlm.data.errors import ModelFileError, VocabularyError
 from charlm.data.normalise import CASES, NEWLINES, NOTEBOOK, Normalisation
+from charlm.data.rare import NOTHING_RARE, Rare
 from charlm.data.vocabulary import Vocabulary
 from charlm.export import contract
 from charlm.export.contract import Metadata
@@ -35,6 +36,8 @@ def metadata(draw: st.DrawFn) -> Metadata:
     characters = draw(st.sets(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
     counts = [draw(st.integers(0, 10**9)) for _ in characters]
     counts[0] += 1
+    replacement = draw(st.sampled_from(sorted(characters)))
+    records = NOTHING_RARE, Rare("drop", None, 3, 9, 5, 0.25), Rare("replace", replacement, 5)
     return Metadata(
         hidden=draw(st.integers(1, contract.MAX_HIDDEN)),
         layers=draw(st.integers(1, contract.MAX_LAYERS)),
@@ -47,6 +50,7 @@ def metadata(draw: st.DrawFn) -> Metadata:
         initial=tuple(count / sum(counts) for count in counts),
         weights_sha256=DIGEST,
         summary=draw(st.dictionaries(st.sampled_from(["training", "é", "results"]), json_values)),
+        rare=draw(st.sampled_from(records)),
     )
 
 
@@ -66,7 +70,15 @@ def read(properties: dict[str, str]) -> Metadata:
 def test_properties_read_back_as_they_were_written(written: Metadata) -> None:
     found = read(written.to_properties())
     assert found.initial == pytest.approx(written.initial, rel=1e-8, abs=0)
-    for field in ("hidden", "layers", "vocabulary", "normalisation", "weights_sha256", "summary"):
+    for field in (
+        "hidden",
+        "layers",
+        "vocabulary",
+        "normalisation",
+        "weights_sha256",
+        "summary",
+        "rare",
+    ):
         assert getattr(found, field) == getattr(written, field)
 
 
@@ -104,6 +116,23 @@ def test_unknown_keys_are_ignored() -> None:
     assert found.summary == PLAIN.summary | {"colour": "red"}
 
 
+def test_a_model_of_before_there_were_rare_characters_is_read_and_written_as_it_was() -> None:
+    assert "rare" not in json.loads(PLAIN.to_properties()[contract.KEY_CONFIG])
+    assert read(PLAIN.to_properties()).rare == NOTHING_RARE
+    assert read(changed(rare={"policy": "drop", "of a later version": 1})).rare == Rare("drop")
+
+
+def test_what_becomes_of_unknown_characters_is_what_became_of_rare_ones_unless_asked() -> None:
+    assert PLAIN.unknown(None) == "error"
+    assert read(changed(rare={"policy": "drop"})).unknown(None) == "drop"
+    replacing = read(changed(rare={"policy": "replace", "replacement": "b"}))
+    assert [replacing.unknown(asked) for asked in (None, "error", "drop", "c")] == [
+        "b", "error", "drop", "c",
+    ]  # fmt: skip
+    with pytest.raises(VocabularyError, match="'z' is not one of the model's 3"):
+        replacing.unknown("z")
+
+
 @pytest.mark.parametrize("key", PLAIN.to_properties())
 def test_a_missing_key_is_named(key: str) -> None:
     properties = PLAIN.to_properties()
@@ -133,6 +162,11 @@ def test_a_missing_size_is_named(key: str) -> None:
         ({"normalisation": {"nfc": "no"}}, "nfc is true or false"),
         ({"normalisation": {"nfd": True}}, "normalisation"),
         ({"normalisation": ["lower"]}, "get"),
+        ({"rare": {"policy": "guess"}}, "rare: policy is one of error, drop, replace"),
+        ({"rare": {"policy": "replace", "replacement": "ab"}}, "a replacement is one character"),
+        ({"rare": {"policy": "replace", "replacement": "z"}}, "'z' is not one of the model's 3"),
+        ({"rare": ["drop"]}, "items"),
+        ({"rare": "drop"}, "items"),
     ],
 )
 def test_a_malformed_configuration_is_refused(config: dict[str, Any], reason: str) -> None:

@@ -80,6 +80,8 @@ def test_json(run: Run, small: Generator) -> None:
         "perplexity": wanted.perplexity,
         "characters": 299,
         "bits": wanted.bits,
+        "replaced": 0,
+        "dropped": 0,
     }
     assert code == 0
     assert json.loads(out) == {"files": [{"file": "a.txt", **fields}], "total": fields}

@@ -1,0 +1,150 @@
+"""Corpora with rare characters: what a run records of them, and resuming it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from charlm.data.rare import MIN_COUNT, NOTHING_RARE, REPLACEMENT
+from charlm.train import loop, run_folder
+from charlm.train.checkpoint import Checkpoint
+from charlm.train.evaluate import bits_per_character
+
+Train = Callable[..., tuple[int, list[str]]]
+FAST = [
+    "--hidden", "4", "--epochs", "2", "--batch-size", "2", "--seq-len", "256", "--threads", "1",
+    "--device", "cpu",
+]  # fmt: skip
+COMMON = 520  # characters that every part of the text has
+
+
+@pytest.fixture(scope="module")
+def chinese(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """520 ideographs ten times over; every 50th character is one that is seen once."""
+    text = [chr(0x4E00 + place) for place in range(COMMON)] * 10
+    text[::50] = [chr(0x6E00 + place) for place in range(len(text[::50]))]
+    path = tmp_path_factory.mktemp("chinese") / "zh.txt"
+    path.write_text("".join(text), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def stopped(chinese: Path, tmp_path: Path, train: Train) -> Path:
+    """A run with one of two epochs behind it."""
+
+    def interrupted(*arguments: object) -> float:
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return bits_per_character(*arguments)  # type: ignore[arg-type]
+
+    calls: list[int] = []
+    folder = tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "bits_per_character", interrupted)
+        assert train(chinese, "--out", folder, *FAST)[0] == 130
+    assert Checkpoint.load(folder).progress.epoch == 1
+    return folder
+
+
+def test_what_was_limited_is_said_and_recorded(chinese: Path, tmp_path: Path, train: Train) -> None:
+    code, lines = train(chinese, "--out", tmp_path / "run", *FAST)
+    assert code == 0
+    said = (
+        "104 characters are rare (fewer than 3 in the part that is learnt from), 2.01% of that "
+        "part and 1.92% of the rest: each becomes '\ufffd' (U+FFFD)"
+    )
+    assert lines[1] == f"{tmp_path / 'run'}: {said}"
+    assert "bits/char, rare characters counted as '\ufffd' (U+FFFD) (epoch" in lines[-2]
+    config = json.loads((tmp_path / "run" / run_folder.CONFIG).read_text(encoding="utf-8"))
+    assert config["rare"] == {
+        "policy": "replace", "replacement": REPLACEMENT, "min_count": MIN_COUNT,
+        "max_vocabulary": 8192, "characters": 104, "share": 0.020085, "held_out_share": 0.019231,
+    }  # fmt: skip
+    found = run_folder.load(tmp_path / "run")
+    assert found.rare == Checkpoint.load(tmp_path / "run").setup.rare
+    assert len(found.vocabulary) == COMMON + 1
+    share = found.initial[found.vocabulary.id_of(REPLACEMENT)]
+    assert share == pytest.approx(0.020085, abs=1e-6), "it is learnt from as the others are"
+    card = (tmp_path / "run" / run_folder.CARD).read_text(encoding="utf-8")
+    assert f"| rare characters | {said} |" in card
+    assert "state carried, rare characters counted as '\ufffd' (U+FFFD) |" in card
+
+
+def test_rare_characters_are_left_out_where_asked(
+    chinese: Path, tmp_path: Path, train: Train
+) -> None:
+    code, lines = train(chinese, "--out", tmp_path / "run", *FAST, "--rare", "drop")
+    assert code == 0
+    assert f"{COMMON * 10 - 104:,} characters, {COMMON} distinct" in lines[0]
+    assert lines[1].endswith("each is left out")
+    assert "bits/char, rare characters left out (epoch" in lines[-2]
+    assert run_folder.load(tmp_path / "run").rare.unknown == "drop"
+
+
+def test_a_plain_text_is_as_ever(tiny_run: Path) -> None:
+    setup = Checkpoint.load(tiny_run).setup
+    assert (setup.rare.policy, setup.rare.characters) == ("error", 0)
+    assert "| rare characters | none |" in (tiny_run / run_folder.CARD).read_text(encoding="utf-8")
+
+
+def test_a_resumed_run_is_an_unbroken_one_bit_for_bit(
+    chinese: Path, stopped: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the defaults have become others since."""
+    assert train(chinese, "--out", tmp_path / "whole", *FAST)[0] == 0
+    monkeypatch.setattr("charlm.data.limit.MIN_COUNT", 1)
+    monkeypatch.setattr("charlm.data.limit.MAX_VOCABULARY", 100)
+    options = ["--rare", "replace", "--min-count", 3, "--max-vocabulary", 8192]
+    assert train("--resume", "--out", stopped, *options)[0] == 0
+    for name in (run_folder.WEIGHTS,):
+        assert (stopped / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert Checkpoint.load(stopped).setup == Checkpoint.load(tmp_path / "whole").setup
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rare", "drop"], "--rare \ufffd, not drop"),
+        (["--rare", "?"], "--rare \ufffd, not ?"),
+        (["--min-count", "2", "--max-vocabulary", "0"], "--min-count 3, not 2; --max-vocabulary"),
+    ],
+)
+def test_a_resumed_run_keeps_what_was_begun_with(
+    options: list[str], words: str, stopped: Path, train: Train
+) -> None:
+    code, lines = train("--resume", "--out", stopped, *options)
+    assert (code, len(lines)) == (2, 1)
+    assert f"{stopped} was begun with {words}" in lines[0]
+
+
+def test_a_run_folder_of_before_there_were_rare_characters_loads(
+    tmp_path: Path, tiny_run: Path
+) -> None:
+    config = json.loads((tiny_run / run_folder.CONFIG).read_text(encoding="utf-8"))
+    del config["rare"]
+    (tmp_path / run_folder.CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / run_folder.WEIGHTS).write_bytes((tiny_run / run_folder.WEIGHTS).read_bytes())
+    assert run_folder.load(tmp_path).rare == NOTHING_RARE
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rare", "guess"], "--rare is error, drop, replace, or the one character"),
+        (["--rare", "\n", "--newlines", "drop"], "choose another"),
+        (["--min-count", "-1"], "--min-count is at least 0"),
+        (["--max-vocabulary", "1"], "--max-vocabulary is at least 2"),
+        (["--rare", "error"], "'\u6e00' (U+6E00), '\u6e01' (U+6E01)"),
+        (["--min-count", "11"], "all characters are rare"),
+        (["--rare", "drop", "--max-vocabulary", "4"], "characters after normalisation"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_leaves_no_run(
+    options: list[str], words: str, chinese: Path, tmp_path: Path, train: Train
+) -> None:
+    code, lines = train(chinese, "--out", tmp_path / "run", *FAST, *options)
+    assert (code, len(lines)) == (2, 1)
+    assert words in lines[0]
+    assert not (tmp_path / "run").exists()
