@@ -1,6 +1,5 @@
 """Beginning a run, or going on with one: which folder, which settings, which text."""
 
-import errno
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus, split
 from charlm.data.errors import CorpusError, RunError, SettingsError
-from charlm.data.files import os_errors_as, remove_leftovers
+from charlm.data.files import remove_leftovers
 from charlm.data.normalise import Normalisation
 from charlm.train import checkpoint, run_folder
 from charlm.train.batches import make_batches
@@ -24,6 +23,7 @@ from charlm.train.config import (
     TrainingConfig,
     difference,
 )
+from charlm.train.make_folder import make_folder, refuse_imported
 
 MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
 
@@ -81,6 +81,7 @@ def start(request: Request) -> Started:
                 "throw it away with --overwrite, or name another folder with --out"
             )
     elif request.resume and not request.texts:
+        refuse_imported(folder, overwrite=False)
         raise RunError(
             f"nothing to resume: {folder} holds no training state; "
             "name the run with --out, or the text to start with"
@@ -96,7 +97,7 @@ def _begin(folder: Path, request: Request) -> Started:
     setup = _setup(corpus, texts, request, config)
     splits = _splits(corpus, config)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
-    _make_folder(folder, request.overwrite)
+    make_folder(folder, request.overwrite)
     return Started(folder, setup, splits, None)
 
 
@@ -210,37 +211,6 @@ def _folder(request: Request) -> Path:
         return run_folder.newest(holding=checkpoint.FILE)
     text = request.texts[0] if request.texts else SAMPLE
     return Path("runs") / text.stem
-
-
-def _make_folder(folder: Path, overwrite: bool) -> None:
-    with os_errors_as(RunError, f"can't make the run folder {folder}"):
-        if folder.exists() and not folder.is_dir():
-            raise OSError(errno.ENOTDIR, "a file of this name is in the way")
-        if overwrite and checkpoint.exists(folder):
-            _throw_away(folder)
-        elif overwrite and folder.is_dir() and any(map(_is_visible, folder.iterdir())):
-            raise RunError(
-                f"{folder} is not a run folder: --overwrite throws away only runs; "
-                "name another folder with --out"
-            )
-        in_the_way = [name for name in run_folder.DERIVED if (folder / name).exists()]
-        if in_the_way:
-            raise RunError(
-                f"{folder} holds {', '.join(in_the_way)} but no training state: "
-                "move that away, or name another folder with --out"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-
-
-def _throw_away(folder: Path) -> None:
-    """Remove a run's own files and nothing that a user keeps beside them, the state last."""
-    for name in (*run_folder.DERIVED, checkpoint.FILE):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith(".")
 
 
 def _normalisation(request: Request, base: Normalisation) -> Normalisation:
