@@ -17,7 +17,7 @@ from charlm.train.import_vocabulary import Known, Texts, check_covers, of_corpus
 from charlm.train.imported_run import Figures, ImportedRun, measure
 from charlm.train.keras_file import KerasModel, read_keras
 from charlm.train.keras_reference import WINDOWS, prove_equal
-from charlm.train.make_folder import make_folder
+from charlm.train.make_folder import check_folder, make_folder
 from charlm.train.model import CharLSTM
 from charlm.train.remap import re_encode
 
@@ -83,13 +83,14 @@ def import_keras(request: ImportRequest) -> Imported:
             "which character is which? give the text that the model was trained on with --corpus, "
             "or the list of its characters with --vocabulary"
         )
+    folder = request.out or Path("runs") / request.model.stem
+    check_folder(folder, request.overwrite)  # before a minute of reading, not after
     keras = read_keras(request.model)
     known, corpus, ids = _characters(request, keras.architecture.vocabulary)
     model = to_torch(keras, known.order)
     windows = _windows(ids, keras.architecture.window or WINDOW, len(known.vocabulary))
     error = prove_equal(keras, model, windows, known.order)
     figures = None if ids is None else measure(model, ids, keras.architecture.window)
-    folder = request.out or Path("runs") / request.model.stem
     run = ImportedRun(
         model=model,
         vocabulary=known.vocabulary,

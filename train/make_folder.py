@@ -9,34 +9,49 @@ from charlm.data.files import os_errors_as, remove_leftovers
 from charlm.train import checkpoint, run_folder
 
 
-def make_folder(folder: Path, overwrite: bool) -> None:
-    """Make a run folder, or empty one of its run.
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Whether a run folder could be made, or emptied of its run; changes nothing.
 
     Args:
         folder: where the run is to be.
         overwrite: throw away the run that is there.
 
     Raises:
-        RunError: the folder can't be made, or something is there that is no run, or that nobody
-            said to throw away.
+        RunError: something is there that is no run, or that nobody said to throw away.
     """
     with os_errors_as(RunError, f"can't make the run folder {folder}"):
         if folder.exists() and not folder.is_dir():
             raise OSError(errno.ENOTDIR, "a file of this name is in the way")
         refuse_imported(folder, overwrite)
-        if overwrite and (checkpoint.exists(folder) or is_imported(folder)):
-            _throw_away(folder)
-        elif overwrite and folder.is_dir() and any(map(_is_visible, folder.iterdir())):
+        holds_a_run = checkpoint.exists(folder) or is_imported(folder)
+        if holds_a_run and not overwrite:
+            raise RunError(
+                f"{folder} holds a run already: throw it away with --overwrite, "
+                "or name another folder with --out"
+            )
+        if overwrite and not holds_a_run and folder.is_dir() and any(_visible(folder)):
             raise RunError(
                 f"{folder} is not a run folder: --overwrite throws away only runs; "
                 "name another folder with --out"
             )
         in_the_way = [name for name in run_folder.DERIVED if (folder / name).exists()]
-        if in_the_way:
+        if in_the_way and not holds_a_run:
             raise RunError(
                 f"{folder} holds {', '.join(in_the_way)} but no training state: "
                 "move that away, or name another folder with --out"
             )
+
+
+def make_folder(folder: Path, overwrite: bool) -> None:
+    """Make a run folder, or empty one of its run.
+
+    Raises:
+        RunError: the folder can't be made, or see `check_folder`.
+    """
+    check_folder(folder, overwrite)
+    with os_errors_as(RunError, f"can't make the run folder {folder}"):
+        if folder.is_dir():
+            _throw_away(folder)
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
 
@@ -72,5 +87,5 @@ def _throw_away(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith(".")
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]

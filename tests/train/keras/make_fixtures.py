@@ -14,9 +14,9 @@ from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tf_keras  # noqa: E402
+import keras
+import numpy as np
+import tf_keras
 
 HERE = Path(__file__).parent
 TEXT = HERE.parents[2] / "data" / "sample.txt"
@@ -86,6 +86,7 @@ def main() -> None:
             model = build(k, len(characters))
             train(k, model, windows, targets)
             predicted = model.predict(windows[:WINDOWS], verbose=0)
+            k.backend.clear_session()  # or the names go on counting
             plain = build(k, len(characters))  # without the optimiser's arrays: small files
             plain.set_weights(model.get_weights())
             for suffix in ("keras", "h5"):
