@@ -30,6 +30,7 @@ class Setup:
     sha256: str
     vocabulary: tuple[str, ...]
     initial: tuple[int, ...]  # occurrences of each character in the training part
+    initialised_from: dict[str, str] | None = None  # name and sha256 of the weights of step 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, as `torch.load(weights_only=True)` allows."""
@@ -47,6 +48,7 @@ class Setup:
             sha256=values["sha256"],
             vocabulary=tuple(values["vocabulary"]),
             initial=tuple(values["initial"]),
+            initialised_from=values.get("initialised_from"),
         )
 
 

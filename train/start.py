@@ -12,9 +12,10 @@ from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus, split
 from charlm.data.errors import CorpusError, RunError, SettingsError
 from charlm.data.files import remove_leftovers
 from charlm.data.normalise import Normalisation
-from charlm.train import checkpoint, run_folder
+from charlm.data.vocabulary import Vocabulary
+from charlm.train import checkpoint, fine_tune, run_folder
 from charlm.train.batches import make_batches
-from charlm.train.checkpoint import Progress, Setup
+from charlm.train.checkpoint import Progress, Setup, Tensors
 from charlm.train.config import (
     DEVICES,
     NOTEBOOK_DEFAULTS,
@@ -24,6 +25,7 @@ from charlm.train.config import (
     difference,
 )
 from charlm.train.make_folder import make_folder, refuse_imported
+from charlm.train.source import Source, read_source
 
 MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
 
@@ -37,6 +39,7 @@ class Request:
         out: run folder; None for `runs/<name of the first text>`.
         resume: go on with the run in `out` if there is one.
         overwrite: throw away the run in `out` if there is one.
+        init_from: a run folder or model file whose weights the run begins with.
         options: fields of `ModelConfig` and `TrainingConfig` by name.
     """
 
@@ -44,6 +47,7 @@ class Request:
     out: Path | None = None
     resume: bool = False
     overwrite: bool = False
+    init_from: Path | None = None
     encoding: str | None = None
     case: str | None = None
     newlines: str | None = None
@@ -59,6 +63,7 @@ class Started:
     setup: Setup
     splits: Splits
     progress: Progress | None  # None at the very beginning
+    weights: Tensors | None = None  # of the very beginning, where they are not drawn
 
 
 def start(request: Request) -> Started:
@@ -91,14 +96,21 @@ def start(request: Request) -> Started:
 
 def _begin(folder: Path, request: Request) -> Started:
     texts = request.texts or (SAMPLE,)
-    normalisation = _normalisation(request, Normalisation())
+    source = None
+    if request.init_from is not None:
+        fine_tune.check_apart(request.init_from, folder)
+        source = read_source(request.init_from)
+    normalisation = _normalisation(request, source.normalisation if source else Normalisation())
     corpus = read_corpus(texts, normalisation, request.encoding or "utf-8")
+    if source is not None:
+        corpus = fine_tune.in_vocabulary(corpus, fine_tune.extended_vocabulary(source, corpus))
     config = training_config(request.options or {}, TrainingConfig())
-    setup = _setup(corpus, texts, request, config)
+    setup = _setup(corpus, texts, request, config, source)
     splits = _splits(corpus, config)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
+    weights = fine_tune.initial_weights(source, setup) if source else None
     make_folder(folder, request.overwrite)
-    return Started(folder, setup, splits, None)
+    return Started(folder, setup, splits, None, weights)
 
 
 def _resume(folder: Path, request: Request) -> Started:
@@ -109,6 +121,8 @@ def _resume(folder: Path, request: Request) -> Started:
     if changed := "; ".join(filter(None, (changed, _model_difference(setup, request)))):
         raise RunError(f"{folder} was begun with {changed}: leave that out to go on with it")
     _check_still_possible(folder, setup, request)
+    if request.init_from is not None:
+        fine_tune.check_same_source(setup, request.init_from, folder)
     texts = request.texts or tuple(Path(name) for name in setup.files)
     normalisation = _normalisation(request, setup.normalisation)
     if normalisation != setup.normalisation:
@@ -123,6 +137,7 @@ def _resume(folder: Path, request: Request) -> Started:
             f"(sha256 {corpus.sha256[:12]}…, not {setup.sha256[:12]}…); "
             "bring that text back, or train into another folder with --out"
         )
+    corpus = fine_tune.in_vocabulary(corpus, Vocabulary(setup.vocabulary))
     remove_leftovers(folder)
     run_folder.write(folder, saved)
     return Started(folder, setup, _splits(corpus, setup.training), saved.progress)
@@ -175,7 +190,11 @@ def training_config(
 
 
 def _setup(
-    corpus: Corpus, texts: tuple[Path, ...], request: Request, config: TrainingConfig
+    corpus: Corpus,
+    texts: tuple[Path, ...],
+    request: Request,
+    config: TrainingConfig,
+    source: Source | None,
 ) -> Setup:
     characters = len(corpus.ids)
     if characters < MINIMUM_CHARACTERS:
@@ -184,8 +203,14 @@ def _setup(
             f"model needs {MINIMUM_CHARACTERS} at the least (a hundred thousand to be worth while)"
         )
     counts = np.bincount(_splits(corpus, config).train, minlength=len(corpus.vocabulary))
+    size = len(corpus.vocabulary)
+    model = (
+        ModelConfig(vocabulary=size, **_sizes(request))
+        if source is None
+        else fine_tune.model_config(source, size, request.options or {})
+    )
     return Setup(
-        model=ModelConfig(vocabulary=len(corpus.vocabulary), **_sizes(request)),
+        model=model,
         training=config,
         normalisation=corpus.normalisation,
         encoding=request.encoding or "utf-8",
@@ -193,6 +218,7 @@ def _setup(
         sha256=corpus.sha256,
         vocabulary=corpus.vocabulary.characters,
         initial=tuple(counts.tolist()),
+        initialised_from=fine_tune.recorded(source) if source else None,
     )
 
 
