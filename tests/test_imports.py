@@ -80,6 +80,19 @@ def test_charlm_gen_loads_neither_torch_nor_onnx_nor_numpys_random_numbers() -> 
     assert "numpy.random" not in modules
 
 
+def test_charlm_import_needs_neither_tensorflow_nor_keras(tmp_path: Path) -> None:
+    folder = ROOT / "tests" / "train" / "keras"
+    given = [
+        str(folder / "notebook-3.keras"), "--corpus", str(folder / "corpus.txt"),
+        "--out", str(tmp_path),
+    ]  # fmt: skip
+    loaded = loaded_after(
+        "from charlm.data import console; from charlm.train.import_cli import app; "
+        f"code = console.exit_code(app, 'charlm-import', {given!r}); assert code == 0"
+    )
+    assert not loaded & {"tensorflow", "keras", "tf_keras", "onnx", "onnxruntime"}
+
+
 def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("the lamp in the cellar", encoding="utf-8")
@@ -97,6 +110,7 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
     [
         ("charlm.data.cli", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
         ("charlm.train.cli", {"torch", "onnx", "onnxruntime", "matplotlib"}),
+        ("charlm.train.import_cli", {"torch", "numpy", "h5py", "rich"}),
         ("charlm.export.cli", {"torch", "onnx", "onnxruntime"}),
         ("charlm.infer.cli", {"torch", "onnx", "onnxruntime", "numpy"}),
         ("charlm.infer.score_cli", {"torch", "onnx", "onnxruntime", "numpy"}),

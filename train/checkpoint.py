@@ -33,6 +33,7 @@ class Setup:
     vocabulary: tuple[str, ...]
     initial: tuple[int, ...]  # occurrences of each character in the training part
     rare: Rare = NOTHING_RARE
+    initialised_from: dict[str, str] | None = None  # name and sha256 of the weights of step 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, as `torch.load(weights_only=True)` allows."""
@@ -51,6 +52,7 @@ class Setup:
             vocabulary=tuple(values["vocabulary"]),
             initial=tuple(values["initial"]),
             rare=Rare.from_dict(values["rare"]),
+            initialised_from=values.get("initialised_from"),
         )
 
 

@@ -124,6 +124,14 @@ def train(
     encoding: Annotated[
         str | None, typer.Option(help="Of the text files.", show_default="utf-8")
     ] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN|MODEL.onnx",
+            help="Begin with the weights of a run folder or of an exported model, whose sizes, "
+            "characters and normalisation are kept; new characters are added.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Throw away the run in the folder.")
@@ -155,6 +163,7 @@ def train(
             out=out,
             resume=resume,
             overwrite=overwrite,
+            init_from=init_from,
             encoding=encoding,
             case=case,
             newlines=newlines,

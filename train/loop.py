@@ -35,9 +35,16 @@ class Trainer:
         setup: the settings.
         splits: token ids; with `setup.training.final`, validation is learnt from too.
         progress: where to go on; None to begin.
+        weights: what to begin with; None to draw them.
     """
 
-    def __init__(self, setup: Setup, splits: Splits, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        splits: Splits,
+        progress: Progress | None,
+        weights: Tensors | None = None,
+    ) -> None:
         config = setup.training
         torch.set_num_threads(config.threads)
         allow_tf32(config.tf32)
@@ -48,7 +55,10 @@ class Trainer:
         self.model = CharLSTM(setup.model)
         if progress is None:
             torch.manual_seed(config.seed)
-            self.model.initialise(torch.Generator().manual_seed(config.seed))
+            if weights is None:
+                self.model.initialise(torch.Generator().manual_seed(config.seed))
+            else:
+                self.model.load_state_dict(weights)
         else:
             self.model.load_state_dict(progress.weights)
         self.model.to(config.device)

@@ -27,6 +27,7 @@ NFC: {"yes" if normalisation["nfc"] else "no"} |
 | recipe | {training["recipe"]}, {results["steps"]} steps, {results["epochs"]} epochs, \
 batch {training["batch_size"]}, window {training["seq_len"]}, learning rate {training["lr"]}, \
 seed {training["seed"]} |
+| begun from | {_begun(training.get("initialised_from"))} |
 | trained on | {"the first 95 %" if training["final"] else "the first 90 %"} of the corpus, \
 {results["seconds"] / 60:.1f} minutes on {training["device"]}, \
 Torch {config["versions"]["torch"]} |
@@ -41,6 +42,10 @@ Characters: `{vocabulary}`
 The model has seen one corpus and repeats its views, its errors and its prejudices. It knows
 characters, not facts: whatever it says about the world is chance. It can quote its corpus.
 """
+
+
+def _begun(source: dict[str, str] | None) -> str:
+    return f"{source['name']} (sha256 {source['sha256']})" if source else "random weights"
 
 
 def _bits(value: float | None) -> str:

@@ -4,7 +4,7 @@ import shlex
 
 from rich.console import Console
 
-from charlm.train import run_folder
+from charlm.train import fine_tune, run_folder
 from charlm.train.allocator import keep_freed_memory
 from charlm.train.loop import Trainer
 from charlm.train.progress import Display
@@ -27,7 +27,8 @@ def train_and_report(request: Request) -> int:
         console.print(f"{started.folder} is finished already; its files were written anew")
         return 0
     with StopSignals() as signals, Display(console, started.folder, signals) as display:
-        finished = Trainer(started.setup, started.splits, started.progress).run(display)
+        trainer = Trainer(started.setup, started.splits, started.progress, started.weights)
+        finished = trainer.run(display)
     assert display.last is not None  # the first step of a run is to save it
     progress = display.last.progress
     if not finished:
@@ -57,3 +58,7 @@ def _introduce(console: Console, started: Started) -> None:
     )
     if limited := setup.rare.described(model.vocabulary):
         console.print(f"{started.folder}: {limited}")
+    if started.weights is not None:
+        console.print(
+            f"{started.folder}: {fine_tune.described(setup, started.weights, splits.validation)}"
+        )

@@ -19,7 +19,7 @@ from charlm.data.rare import NOTHING_RARE, Rare
 from charlm.data.version import version
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import curve, model_card
-from charlm.train.checkpoint import Checkpoint
+from charlm.train.checkpoint import Checkpoint, Setup
 from charlm.train.config import ModelConfig, as_dict
 from charlm.train.format import check_format
 from charlm.train.model import CharLSTM
@@ -87,7 +87,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "rare": setup.rare.as_dict(),
         "vocabulary": list(setup.vocabulary),
         "initial": list(setup.initial),
-        "training": as_dict(setup.training),
+        "training": as_dict(setup.training) | _begun(setup),
         "corpus": {
             "files": [Path(name).name for name in setup.files],
             "encoding": setup.encoding,
@@ -110,6 +110,10 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             "numpy": np.__version__,
         },
     }
+
+
+def _begun(setup: Setup) -> dict[str, Any]:
+    return {"initialised_from": setup.initialised_from} if setup.initialised_from else {}
 
 
 def load(folder: Path) -> Run:

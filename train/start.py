@@ -1,6 +1,5 @@
 """Beginning a run, or going on with one: which folder, which settings, which text."""
 
-import errno
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +10,13 @@ import torch
 
 from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus, split
 from charlm.data.errors import CorpusError, RunError, SettingsError
-from charlm.data.files import os_errors_as, remove_leftovers
+from charlm.data.files import remove_leftovers
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import NOTHING_SAID, Wanted
-from charlm.train import checkpoint, run_folder
+from charlm.data.vocabulary import Vocabulary
+from charlm.train import checkpoint, fine_tune, run_folder
 from charlm.train.batches import make_batches
-from charlm.train.checkpoint import Progress, Setup
+from charlm.train.checkpoint import Progress, Setup, Tensors
 from charlm.train.config import (
     DEVICES,
     NOTEBOOK_DEFAULTS,
@@ -25,6 +25,8 @@ from charlm.train.config import (
     TrainingConfig,
     difference,
 )
+from charlm.train.make_folder import make_folder, refuse_imported
+from charlm.train.source import Source, read_source
 
 MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
 
@@ -39,6 +41,7 @@ class Request:
         resume: go on with the run in `out` if there is one.
         overwrite: throw away the run in `out` if there is one.
         rare: which characters are rare, and what becomes of them.
+        init_from: a run folder or model file whose weights the run begins with.
         options: fields of `ModelConfig` and `TrainingConfig` by name.
     """
 
@@ -46,6 +49,7 @@ class Request:
     out: Path | None = None
     resume: bool = False
     overwrite: bool = False
+    init_from: Path | None = None
     encoding: str | None = None
     case: str | None = None
     newlines: str | None = None
@@ -62,6 +66,7 @@ class Started:
     setup: Setup
     splits: Splits
     progress: Progress | None  # None at the very beginning
+    weights: Tensors | None = None  # of the very beginning, where they are not drawn
 
 
 def start(request: Request) -> Started:
@@ -84,6 +89,7 @@ def start(request: Request) -> Started:
                 "throw it away with --overwrite, or name another folder with --out"
             )
     elif request.resume and not request.texts:
+        refuse_imported(folder, overwrite=False)
         raise RunError(
             f"nothing to resume: {folder} holds no training state; "
             "name the run with --out, or the text to start with"
@@ -93,15 +99,23 @@ def start(request: Request) -> Started:
 
 def _begin(folder: Path, request: Request) -> Started:
     texts = request.texts or (SAMPLE,)
-    normalisation = _normalisation(request, Normalisation())
+    source, wanted = None, request.rare
+    if request.init_from is not None:
+        fine_tune.check_apart(request.init_from, folder)
+        source = read_source(request.init_from)
+        wanted = fine_tune.inherited(wanted, source)
+    normalisation = _normalisation(request, source.normalisation if source else Normalisation())
     config = training_config(request.options or {}, TrainingConfig())
     encoding = request.encoding or "utf-8"
-    corpus = read_corpus(texts, normalisation, encoding, request.rare, _learnt(config))
-    setup = _setup(corpus, texts, request, config)
+    corpus = read_corpus(texts, normalisation, encoding, wanted, _learnt(config))
+    if source is not None:
+        corpus = fine_tune.in_vocabulary(corpus, fine_tune.extended_vocabulary(source, corpus))
+    setup = _setup(corpus, texts, request, config, source)
     splits = _splits(corpus, config)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
-    _make_folder(folder, request.overwrite)
-    return Started(folder, setup, splits, None)
+    weights = fine_tune.initial_weights(source, setup) if source else None
+    make_folder(folder, request.overwrite)
+    return Started(folder, setup, splits, None, weights)
 
 
 def _resume(folder: Path, request: Request) -> Started:
@@ -113,6 +127,8 @@ def _resume(folder: Path, request: Request) -> Started:
     if changed := "; ".join(filter(None, (changed, *others))):
         raise RunError(f"{folder} was begun with {changed}: leave that out to go on with it")
     _check_still_possible(folder, setup, request)
+    if request.init_from is not None:
+        fine_tune.check_same_source(setup, request.init_from, folder)
     texts = request.texts or tuple(Path(name) for name in setup.files)
     normalisation = _normalisation(request, setup.normalisation)
     if normalisation != setup.normalisation:
@@ -128,6 +144,7 @@ def _resume(folder: Path, request: Request) -> Started:
             f"(sha256 {corpus.sha256[:12]}…, not {setup.sha256[:12]}…); "
             "bring that text back, or train into another folder with --out"
         )
+    corpus = fine_tune.in_vocabulary(corpus, Vocabulary(setup.vocabulary))
     remove_leftovers(folder)
     run_folder.write(folder, saved)
     return Started(folder, setup, _splits(corpus, setup.training), saved.progress)
@@ -180,7 +197,11 @@ def training_config(
 
 
 def _setup(
-    corpus: Corpus, texts: tuple[Path, ...], request: Request, config: TrainingConfig
+    corpus: Corpus,
+    texts: tuple[Path, ...],
+    request: Request,
+    config: TrainingConfig,
+    source: Source | None,
 ) -> Setup:
     characters = len(corpus.ids)
     if characters < MINIMUM_CHARACTERS:
@@ -189,8 +210,14 @@ def _setup(
             f"model needs {MINIMUM_CHARACTERS} at the least (a hundred thousand to be worth while)"
         )
     counts = np.bincount(_splits(corpus, config).train, minlength=len(corpus.vocabulary))
+    size = len(corpus.vocabulary)
+    model = (
+        ModelConfig(vocabulary=size, **_sizes(request))
+        if source is None
+        else fine_tune.model_config(source, size, request.options or {})
+    )
     return Setup(
-        model=ModelConfig(vocabulary=len(corpus.vocabulary), **_sizes(request)),
+        model=model,
         training=config,
         normalisation=corpus.normalisation,
         encoding=request.encoding or "utf-8",
@@ -199,6 +226,7 @@ def _setup(
         vocabulary=corpus.vocabulary.characters,
         initial=tuple(counts.tolist()),
         rare=corpus.rare,
+        initialised_from=fine_tune.recorded(source) if source else None,
     )
 
 
@@ -222,37 +250,6 @@ def _folder(request: Request) -> Path:
         return run_folder.newest(holding=checkpoint.FILE)
     text = request.texts[0] if request.texts else SAMPLE
     return Path("runs") / text.stem
-
-
-def _make_folder(folder: Path, overwrite: bool) -> None:
-    with os_errors_as(RunError, f"can't make the run folder {folder}"):
-        if folder.exists() and not folder.is_dir():
-            raise OSError(errno.ENOTDIR, "a file of this name is in the way")
-        if overwrite and checkpoint.exists(folder):
-            _throw_away(folder)
-        elif overwrite and folder.is_dir() and any(map(_is_visible, folder.iterdir())):
-            raise RunError(
-                f"{folder} is not a run folder: --overwrite throws away only runs; "
-                "name another folder with --out"
-            )
-        in_the_way = [name for name in run_folder.DERIVED if (folder / name).exists()]
-        if in_the_way:
-            raise RunError(
-                f"{folder} holds {', '.join(in_the_way)} but no training state: "
-                "move that away, or name another folder with --out"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-
-
-def _throw_away(folder: Path) -> None:
-    """Remove a run's own files and nothing that a user keeps beside them, the state last."""
-    for name in (*run_folder.DERIVED, checkpoint.FILE):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith(".")
 
 
 def _normalisation(request: Request, base: Normalisation) -> Normalisation:

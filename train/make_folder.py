@@ -1,0 +1,91 @@
+"""Making a run folder, and what must not be lost by it."""
+
+import errno
+import json
+from pathlib import Path
+
+from charlm.data.errors import RunError
+from charlm.data.files import os_errors_as, remove_leftovers
+from charlm.train import checkpoint, run_folder
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Whether a run folder could be made, or emptied of its run; changes nothing.
+
+    Args:
+        folder: where the run is to be.
+        overwrite: throw away the run that is there.
+
+    Raises:
+        RunError: something is there that is no run, or that nobody said to throw away.
+    """
+    with os_errors_as(RunError, f"can't make the run folder {folder}"):
+        if folder.exists() and not folder.is_dir():
+            raise OSError(errno.ENOTDIR, "a file of this name is in the way")
+        refuse_imported(folder, overwrite)
+        holds_a_run = checkpoint.exists(folder) or is_imported(folder)
+        if holds_a_run and not overwrite:
+            raise RunError(
+                f"{folder} holds a run already: throw it away with --overwrite, "
+                "or name another folder with --out"
+            )
+        if overwrite and not holds_a_run and folder.is_dir() and any(_visible(folder)):
+            raise RunError(
+                f"{folder} is not a run folder: --overwrite throws away only runs; "
+                "name another folder with --out"
+            )
+        in_the_way = [name for name in run_folder.DERIVED if (folder / name).exists()]
+        if in_the_way and not holds_a_run:
+            raise RunError(
+                f"{folder} holds {', '.join(in_the_way)} but no training state: "
+                "move that away, or name another folder with --out"
+            )
+
+
+def make_folder(folder: Path, overwrite: bool) -> None:
+    """Make a run folder, or empty one of its run.
+
+    Raises:
+        RunError: the folder can't be made, or see `check_folder`.
+    """
+    check_folder(folder, overwrite)
+    with os_errors_as(RunError, f"can't make the run folder {folder}"):
+        if folder.is_dir():
+            _throw_away(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+
+
+def refuse_imported(folder: Path, overwrite: bool) -> None:
+    """A model that was imported has no training state that could be gone on with.
+
+    Raises:
+        RunError: `folder` holds one, and it is not to be overwritten.
+    """
+    if is_imported(folder) and not overwrite:
+        raise RunError(
+            f"{folder} holds an imported model, which has no training state to resume: fine-tune "
+            f"it with charlm-train TEXT --init-from {folder} --out ANOTHER, throw it away with "
+            "--overwrite, or name another folder with --out"
+        )
+
+
+def is_imported(folder: Path) -> bool:
+    """Whether `folder` holds a run that `charlm-import` wrote, and no training since."""
+    if checkpoint.exists(folder):
+        return False
+    try:
+        config = json.loads((folder / run_folder.CONFIG).read_text(encoding="utf-8"))
+        return bool(config["training"]["source"] == "keras")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _throw_away(folder: Path) -> None:
+    """Remove a run's own files and nothing that a user keeps beside them, the state last."""
+    for name in (*run_folder.DERIVED, checkpoint.FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]

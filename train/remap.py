@@ -1,0 +1,32 @@
+"""From one vocabulary's token ids to another's, character by character."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.vocabulary import Vocabulary
+
+
+def places(old: Vocabulary, new: Vocabulary) -> npt.NDArray[np.intp]:
+    """The id in `new` of each character of `old`, shape [len(old)]; -1 where `new` lacks it."""
+    ids = {character: index for index, character in enumerate(new.characters)}
+    return np.array([ids.get(character, -1) for character in old.characters], dtype=np.intp)
+
+
+def re_encode(ids: npt.NDArray[Any], old: Vocabulary, new: Vocabulary) -> npt.NDArray[Any]:
+    """Token ids of the same text by another vocabulary.
+
+    Args:
+        ids: by `old`, shape [characters].
+        old: whose ids they are.
+        new: has all characters of `old`.
+
+    Returns:
+        Ids by `new`, shape [characters], of its smallest type; `ids` itself where the vocabularies
+        are the same.
+    """
+    if old == new:
+        return ids
+    table = places(old, new).astype(new.dtype)
+    return np.asarray(table[ids])
