@@ -1,0 +1,71 @@
+"""The notebook's training as it stands, in Keras: windows of 40, one-hot, Adam, batch 192."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from charlm.benchmarks import machine
+from charlm.benchmarks.study.record import Record, append, judge
+from charlm.data.corpus import Corpus, split
+from charlm.data.extras import require
+from charlm.train.config import STRIDE, WINDOW, ModelConfig
+from charlm.train.model import CharLSTM
+
+SIDE = "notebook, Keras"
+BATCH = 192
+
+
+def train(corpus: Corpus, epochs: int, hidden: int, threads: int, seed: int, to: Path) -> None:
+    """Train on the first 95 % and judge the last 5 % after every epoch."""
+    tensorflow, keras = require("tensorflow", "bench"), require("keras", "bench")
+    tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
+    keras.utils.set_random_seed(seed)
+    parts = split(corpus.ids)
+    ids = corpus.ids[: len(parts.train) + len(parts.validation)]
+    size = len(corpus.vocabulary)
+    layers = [keras.layers.LSTM(hidden), keras.layers.Dense(size, activation="softmax")]
+    model = keras.Sequential([keras.Input((WINDOW, size)), *layers])
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    windows = _windows(tensorflow, ids, size, seed)
+    spent = 0.0
+    for epoch in range(1, epochs + 1):
+        began = time.process_time()
+        history = model.fit(windows, epochs=1, verbose=0)
+        spent += time.process_time() - began
+        bits = float(history.history["loss"][0]) / math.log(2)
+        window, carried = judge(_in_torch(model.get_weights(), size, hidden), parts.test)
+        cpu = machine.describe("cpu").cpu
+        append(to, Record(SIDE, epoch, spent, bits, window, carried, cpu))
+
+
+def _windows(tensorflow: Any, ids: Any, size: int, seed: int) -> Any:
+    """Shuffled batches of (one-hot windows, targets); one-hot is made as it is read."""
+    cut = np.lib.stride_tricks.sliding_window_view(ids, WINDOW + 1)[::STRIDE].astype(np.int32)
+
+    def one_hot(rows: Any) -> Any:
+        return tensorflow.one_hot(rows[:, :-1], size), rows[:, -1]
+
+    rows = tensorflow.data.Dataset.from_tensor_slices(cut)
+    return rows.shuffle(len(cut), seed=seed).batch(BATCH).map(one_hot)
+
+
+def _in_torch(weights: list[Any], size: int, hidden: int) -> CharLSTM:
+    """Keras's kernels, gates in the order i, f, c, o as in Torch, transposed."""
+    kernel, recurrent, bias, head, head_bias = map(torch.from_numpy, weights)
+    model = CharLSTM(ModelConfig(size, hidden))
+    model.load_state_dict(
+        {
+            "lstm.weight_ih_l0": kernel.T,
+            "lstm.weight_hh_l0": recurrent.T,
+            "lstm.bias_ih_l0": bias,
+            "lstm.bias_hh_l0": torch.zeros_like(bias),
+            "head.weight": head.T,
+            "head.bias": head_bias,
+        }
+    )
+    return model.eval()

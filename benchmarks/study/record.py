@@ -1,0 +1,76 @@
+"""What the study writes down after each epoch, and the held-out text judged in both ways."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from charlm.train.config import WINDOW
+from charlm.train.evaluate import bits_per_character
+from charlm.train.model import CharLSTM
+
+WINDOWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Record:
+    """One side after one epoch.
+
+    Attributes:
+        side: which training.
+        epoch: epochs behind it.
+        cpu_seconds: of training alone, all threads, evaluation left out.
+        training_bits: mean over the epoch's targets, bits per character.
+        window_bits: on the test text, each character from the last 40 and a zero state.
+        carried_bits: on the same characters, the state carried from the first to the last.
+        machine: the processor's name.
+    """
+
+    side: str
+    epoch: int
+    cpu_seconds: float
+    training_bits: float
+    window_bits: float
+    carried_bits: float
+    machine: str
+
+
+def append(path: Path, record: Record) -> None:
+    """Add a line to `path`."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(record)) + "\n")
+
+
+def read(path: Path) -> list[Record]:
+    """Every line of `path`."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [Record(**json.loads(line)) for line in lines]
+
+
+def judge(model: CharLSTM, ids: npt.NDArray[Any]) -> tuple[float, float]:
+    """Bits per character by windows, and with the state carried.
+
+    Args:
+        model: any.
+        ids: token ids of the held-out text, shape [characters].
+    """
+    return window_bits(model, ids), bits_per_character(model, ids)
+
+
+@torch.no_grad()
+def window_bits(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
+    """Mean of -log2 p of every character that 40 others precede, each from a zero state."""
+    windows = np.lib.stride_tricks.sliding_window_view(ids, WINDOW + 1)
+    nats = 0.0
+    for start in range(0, len(windows), WINDOWS_AT_ONCE):
+        rows = torch.from_numpy(windows[start : start + WINDOWS_AT_ONCE].T.astype(np.int64))
+        hidden, _ = model(rows[:-1], model.zero_state(rows.shape[1]))
+        logits = model.head(hidden[-1])
+        nats += functional.cross_entropy(logits, rows[-1], reduction="sum").item()
+    return nats / len(windows) / math.log(2)
