@@ -1,0 +1,96 @@
+"""The study's table and picture, from its records."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from charlm.benchmarks.markdown import lay_out
+from charlm.benchmarks.study.plot import draw
+from charlm.benchmarks.study.record import Record
+from charlm.benchmarks.tables import OURS, PLAIN, Row, Table, table
+from charlm.data.errors import SettingsError
+from charlm.data.files import os_errors_as, write_bytes, write_text
+
+STATEFUL = "stateful"
+
+ABOUT = """\
+The first 95 % of the text are learnt from and the last 5 % judged, after every epoch and in both
+ways: **window**, each character from the 40 before it and a zero state, as the notebook generates;
+and **carried**, the state passed on from the first character to the last, as `charlm-gen` does.
+CPU time is that of all threads while training, with evaluation left out."""
+
+
+def write(records: list[Record], folder: Path) -> None:
+    """Write `study.md` and `study.svg`.
+
+    Raises:
+        SettingsError: nothing was recorded, or the folder can't be written.
+    """
+    if not records:
+        raise SettingsError("no records: run a side first, with the command run")
+    with os_errors_as(SettingsError, f"can't write to {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "study.md", render(records))
+        write_bytes(folder / "study.svg", draw(by_side(records)))
+
+
+def by_side(records: list[Record]) -> dict[str, list[Record]]:
+    """Each side's records, in the order of their epochs."""
+    sides: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: record.epoch):
+        sides[record.side].append(record)
+    return dict(sides)
+
+
+def render(records: list[Record]) -> str:
+    """The study as Markdown."""
+    sides = by_side(records)
+    machines = ", ".join(sorted({record.machine for record in records}))
+    sections = [
+        "# The notebook's training against stateful training",
+        ABOUT,
+        "![Held-out bits per character against CPU time](study.svg)",
+        *(line for line in (_in_a_sentence(sides),) if line),
+        f"CPU: {machines}.",
+    ]
+    for side, own in sides.items():
+        sections += [f"## {side}", lay_out(_table(side, own))]
+    return "\n\n".join(sections) + "\n"
+
+
+def _in_a_sentence(sides: dict[str, list[Record]]) -> str:
+    """When ours passed what each notebook's side reached at its end."""
+    sentences = []
+    for side, own in sides.items():
+        if side == STATEFUL or STATEFUL not in sides:
+            continue
+        last = own[-1]
+        passed = [r for r in sides[STATEFUL] if r.carried_bits <= last.window_bits]
+        if passed:
+            ratio = last.cpu_seconds / passed[0].cpu_seconds
+            sentences.append(
+                f"**{side}** reaches {last.window_bits:.3f} bits per character (window) in "
+                f"{last.epoch} epochs and {last.cpu_seconds / 60:.1f} minutes of CPU time; "
+                f"stateful "
+                f"training has {passed[0].carried_bits:.3f} (carried) after "
+                f"{passed[0].cpu_seconds / 60:.1f} minutes, 1/{ratio:.0f} of that."
+            )
+    return " ".join(sentences)
+
+
+def _table(side: str, records: list[Record]) -> Table:
+    heading = ("epoch", "CPU time", "training", "held out, window", "held out, carried")
+    kind = OURS if side == STATEFUL else PLAIN
+    rows = [
+        Row(
+            (
+                str(record.epoch),
+                f"{record.cpu_seconds:,.0f} s",
+                f"{record.training_bits:.3f}",
+                f"{record.window_bits:.4f}",
+                f"{record.carried_bits:.4f}",
+            ),
+            kind,
+        )
+        for record in records
+    ]
+    return table(heading, rows)

@@ -1,0 +1,96 @@
+"""The notebook study: held-out text judged both ways, records, table and picture."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from charlm.benchmarks.study import __main__ as command
+from charlm.benchmarks.study import page
+from charlm.benchmarks.study.keras_side import _in_torch
+from charlm.benchmarks.study.record import Record, append, judge, read, window_bits
+from charlm.data import console
+from charlm.data.errors import SettingsError
+from charlm.train.config import WINDOW, ModelConfig
+from charlm.train.model import CharLSTM
+
+SIDES = {"notebook, Torch": ((900.0, 2.3), (1800.0, 2.16)), "stateful": ((30.0, 2.2), (60.0, 2.1))}
+
+
+@pytest.fixture(scope="module")
+def model() -> CharLSTM:
+    model = CharLSTM(ModelConfig(7, 5))
+    model.initialise(torch.Generator().manual_seed(0))
+    return model.eval()
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[Record]:
+    path = tmp_path / "records.jsonl"
+    for side, epochs in SIDES.items():
+        for epoch, (seconds, bits) in enumerate(epochs, 1):
+            append(path, Record(side, epoch, seconds, bits, bits, bits - 0.01, "a processor"))
+    return read(path)
+
+
+def test_windows_begin_from_a_zero_state(model: CharLSTM) -> None:
+    ids = np.random.default_rng(0).integers(7, size=WINDOW + 30)
+    nats = []
+    for end in range(WINDOW, len(ids)):
+        state = model.zero_state(1)
+        for token in ids[end - WINDOW : end]:
+            logits, state = model.step(torch.tensor([token]), state)
+        nats.append(-logits.log_softmax(1)[0, ids[end]].item())
+    assert window_bits(model, ids) == pytest.approx(np.mean(nats) / math.log(2), abs=1e-5)
+    assert judge(model, ids)[0] != judge(model, ids)[1]
+
+
+def test_keras_weights_are_the_same_model(model: CharLSTM) -> None:
+    state = {name: weights.numpy() for name, weights in model.state_dict().items()}
+    both = state["lstm.bias_ih_l0"] + state["lstm.bias_hh_l0"]
+    weights = [
+        state["lstm.weight_ih_l0"].T, state["lstm.weight_hh_l0"].T, both,
+        state["head.weight"].T, state["head.bias"],
+    ]  # fmt: skip
+    tokens = torch.arange(7)[:, None]
+    with torch.no_grad():
+        expected = model(tokens, model.zero_state(1))[0]
+        found = _in_torch(weights, 7, 5)(tokens, model.zero_state(1))[0]
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_path: Path) -> None:
+    page.write(records, tmp_path / "study")
+    text = (tmp_path / "study" / "study.md").read_text(encoding="utf-8")
+    assert "2.160 bits per character (window) in 2 epochs and 30.0 minutes" in text
+    assert "2.090 (carried) after 1.0 minutes, 1/30 of that" in text
+    assert "| **2** | 60 s | 2.100 | 2.1000 | 2.0900 |" in text
+    picture = (tmp_path / "study" / "study.svg").read_bytes()
+    assert picture == page.draw(page.by_side(records)), "the same records, other bytes"
+
+
+def test_nothing_recorded(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no records"):
+        page.write([], tmp_path)
+
+
+def test_both_of_torchs_sides_run(tiny_text: Path, tmp_path: Path) -> None:
+    to = tmp_path / "records.jsonl"
+    for side in ("notebook-torch", "stateful"):
+        given = [
+            "run",
+            side,
+            str(tiny_text),
+            "--records",
+            str(to),
+            "--epochs",
+            "1",
+            "--hidden",
+            "8",
+        ]
+        assert console.exit_code(command.app, "study", given) == 0
+    sides = page.by_side(read(to))
+    assert list(sides) == ["notebook, Torch", "stateful"]
+    assert all(0 < own[0].carried_bits < 8 and own[0].cpu_seconds > 0 for own in sides.values())
