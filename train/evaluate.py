@@ -23,10 +23,10 @@ def bits_per_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
         model: left in the mode (training or evaluation) that it was in.
         ids: token ids of any integer type, shape [characters], at least two.
     """
-    device = model.head.weight.device
     was_training = model.training
     model.eval()
     state = model.zero_state(batch=1)
+    device = state[0].device
     nats = 0.0
     for start in range(0, len(ids) - 1, CHUNK):
         part = ids[start : start + CHUNK + 1].astype("int64")

@@ -42,9 +42,12 @@ class Muon(Optimizer):
     def _move(self, matrix: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
         momentum.lerp_(gradient, 1 - MOMENTUM)
-        gates = gradient.lerp(momentum, MOMENTUM).view(GATES, -1, matrix.shape[1])
+        update = gradient.lerp(momentum, MOMENTUM)
         matrix.mul_(1 - group["lr"] * group["weight_decay"])
-        matrix.add_(orthogonalise(gates).flatten(0, 1), alpha=-group["lr"])
+        matrix.add_(self._direction(update), alpha=-group["lr"])
+
+    def _direction(self, update: Tensor) -> Tensor:
+        return orthogonalise(update.view(GATES, -1, update.shape[1])).flatten(0, 1)
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
