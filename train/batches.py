@@ -1,20 +1,48 @@
-"""Which batches a recipe reads."""
+"""Which batches a recipe reads, and how several processes share them."""
 
 from typing import Any
 
 import numpy.typing as npt
 
+from charlm.data.errors import SettingsError
 from charlm.train.config import TrainingConfig
-from charlm.train.streams import Streams
+from charlm.train.streams import EVERYTHING, Streams
 from charlm.train.windows import Windows
 
 
-def make_batches(config: TrainingConfig, ids: npt.NDArray[Any]) -> Streams | Windows:
+def make_batches(
+    config: TrainingConfig, ids: npt.NDArray[Any], share: slice = EVERYTHING
+) -> Streams | Windows:
     """The batches of a recipe.
+
+    Args:
+        config: the settings.
+        ids: token ids, shape [characters].
+        share: the streams that are wanted (see `check_shares`); windows are not shared out.
 
     Raises:
         CorpusError: `ids` are too few for them.
     """
     if config.recipe == "notebook":
         return Windows(ids, config.batch_size, config.seed)
-    return Streams(ids, config.batch_size, config.seq_len)
+    return Streams(ids, config.batch_size, config.seq_len, share)
+
+
+def check_shares(config: TrainingConfig, processes: int) -> None:
+    """Whether so many processes can share the batches of a recipe equally.
+
+    Raises:
+        SettingsError: they can't.
+    """
+    if processes > 1 and config.recipe == "notebook":
+        raise SettingsError(
+            f"--recipe notebook is for one process, and torchrun started {processes}: "
+            "leave torchrun out, or the recipe"
+        )
+    if config.batch_size % processes:
+        below = config.batch_size - config.batch_size % processes
+        near = f"{below} or {below + processes}" if below else f"{processes}"
+        raise SettingsError(
+            f"--batch-size {config.batch_size} is the streams of all {processes} processes, which "
+            f"can't share them equally: make it {near}, or start another number of processes"
+        )

@@ -5,7 +5,6 @@ import time
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from charlm.data.corpus import Splits
 from charlm.data.errors import TrainingError
@@ -13,12 +12,14 @@ from charlm.data.vocabulary import Vocabulary
 from charlm.train.batches import make_batches
 from charlm.train.budget import WarmUp, steps_for
 from charlm.train.checkpoint import Checkpoint, Progress, Setup, Tensors
+from charlm.train.distributed import ALONE, Group
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM, State
+from charlm.train.objective import Objective
 from charlm.train.observer import Observer
 from charlm.train.optimise import clip_gradients, make_optimiser
-from charlm.train.precision import allow_tf32, autocast
-from charlm.train.randomness import random_state, set_random_state
+from charlm.train.precision import allow_tf32
+from charlm.train.randomness import begin_random_state, random_state, set_random_state
 from charlm.train.sample import sample_tokens
 from charlm.train.schedule import OneCycle
 
@@ -36,6 +37,8 @@ class Trainer:
         splits: token ids; with `setup.training.final`, validation is learnt from too.
         progress: where to go on; None to begin.
         weights: what to begin with; None to draw them.
+        group: the processes that train it, each on its share of the streams. All of them but
+            the first need only the training part of the splits.
     """
 
     def __init__(
@@ -44,17 +47,18 @@ class Trainer:
         splits: Splits,
         progress: Progress | None,
         weights: Tensors | None = None,
+        group: Group = ALONE,
     ) -> None:
         config = setup.training
         torch.set_num_threads(config.threads)
         allow_tf32(config.tf32)
-        self.setup, self.config = setup, config
+        self.setup, self.config, self.group = setup, config, group
         self.validation, self.test = splits.validation, splits.test
         self.probe = splits.train[:PROBE_CHARACTERS]
-        self.batches = make_batches(config, splits.train)
+        self.batches = make_batches(config, splits.train, group.share(config.batch_size))
         self.model = CharLSTM(setup.model)
         if progress is None:
-            torch.manual_seed(config.seed)
+            begin_random_state(config.seed, group.rank)
             if weights is None:
                 self.model.initialise(torch.Generator().manual_seed(config.seed))
             else:
@@ -62,15 +66,16 @@ class Trainer:
         else:
             self.model.load_state_dict(progress.weights)
         self.model.to(config.device)
+        self.objective = group.replicate(Objective(self.model, config))
         self.optimiser = make_optimiser(self.model, config)
         self.schedule: OneCycle | None = None
         self.progress = progress or Progress(
             self._weights(), self.optimiser.state_dict(), random_state(config.device)
         )
-        self.carried = self._restore() if progress else self.model.zero_state(config.batch_size)
-        self.loss_sum = torch.tensor(
-            self.progress.loss_sum, dtype=torch.float64, device=config.device
-        )
+        self.carried = self._restore() if progress else self._zero_state()
+        # Of this process: what was summed up before a save is counted by the first.
+        before = self.progress.loss_sum if group.first else 0.0
+        self.loss_sum = torch.tensor(before, dtype=torch.float64, device=config.device)
         self.since_save = self.clock = self.step_began = time.perf_counter()
 
     def run(self, observer: Observer) -> bool:
@@ -81,6 +86,7 @@ class Trainer:
 
         Raises:
             TrainingError: the loss is no longer finite.
+            CharlmError: what the observer raised on saving.
         """
         progress = self.progress
         if progress.total_steps is None and self.config.minutes is None:
@@ -94,7 +100,7 @@ class Trainer:
                 self._step(tokens, targets)
                 if progress.total_steps is None:
                     self._warm_up(warm_up, observer)
-                if observer.must_stop():
+                if self._must_stop(observer):
                     self._save(observer, epoch_ended=False)
                     return False
                 if progress.step % CHECK_EVERY == 0:
@@ -113,10 +119,7 @@ class Trainer:
         tokens, targets = tokens.to(config.device), targets.to(config.device)
         stateful = config.recipe == "stateful"
         state = self.carried if stateful else self.model.zero_state(tokens.shape[1])
-        with autocast(config):
-            hidden, state = self.model(tokens, state)
-            logits = self.model.head(hidden if stateful else hidden[-1])
-        loss = functional.cross_entropy(logits.float().flatten(0, -2), targets.flatten())
+        loss, state = self.objective(tokens, targets, state)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         clip_gradients(self.model, self.config)
@@ -127,15 +130,23 @@ class Trainer:
             self.carried = (state[0].detach().float(), state[1].detach().float())
         progress = self.progress
         self.loss_sum += loss.detach() * targets.numel()
-        progress.loss_characters += targets.numel()
+        progress.loss_characters += self.batches.characters(progress.step_in_epoch)
         progress.step += 1
         progress.step_in_epoch += 1
+
+    def _must_stop(self, observer: Observer) -> bool:
+        """Whether an observer asks for it: a process alone is heard at once, several in turn."""
+        wanted = observer.must_stop()
+        if self.group.size == 1:
+            return wanted
+        return self.progress.step % CHECK_EVERY == 0 and self.group.any(wanted)
 
     def _look(self, observer: Observer) -> None:
         bits = self._training_bits()
         speed = self.progress.loss_characters / max(self._tick(), 1e-9)
         observer.stepped(self.progress, bits, speed)
-        if time.perf_counter() - self.since_save > SAVE_SECONDS:
+        due = self.group.first and time.perf_counter() - self.since_save > SAVE_SECONDS
+        if self.group.any(due):
             self._save(observer, epoch_ended=False)
 
     def _check_weights(self) -> None:
@@ -154,7 +165,7 @@ class Trainer:
     def _training_bits(self) -> float:
         """Mean training loss of this epoch so far; an error if it is not finite."""
         progress = self.progress
-        progress.loss_sum = self.loss_sum.item()
+        progress.loss_sum = self.group.total(self.loss_sum.item())
         if not math.isfinite(progress.loss_sum):
             raise TrainingError(
                 f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1}): "
@@ -169,7 +180,7 @@ class Trainer:
         self._check_weights()
         bits = None
         if not self.config.final:
-            bits = bits_per_character(self.model, self.validation)
+            bits = self.group.from_first(lambda: bits_per_character(self.model, self.validation))
             if not math.isfinite(bits):
                 raise TrainingError(
                     f"the validation loss is not finite after step {progress.step}: "
@@ -189,8 +200,9 @@ class Trainer:
         progress.step_in_epoch = progress.loss_characters = 0
         progress.loss_sum = 0.0
         self.loss_sum.zero_()
-        self.carried = self.model.zero_state(self.config.batch_size)
-        observer.evaluated(record, self._sample())
+        self.carried = self._zero_state()
+        if self.group.first:
+            observer.evaluated(record, self._sample())
         self._tick()
         progress.epoch_seconds = 0.0
         self._save(observer, epoch_ended=True)
@@ -216,7 +228,8 @@ class Trainer:
         best = self.progress.best_weights
         assert best is not None  # an epoch has ended, or there would be nothing to score
         self.model.load_state_dict(best)
-        self.progress.test_bits = round(bits_per_character(self.model, self.test), 5)
+        bits = self.group.from_first(lambda: bits_per_character(self.model, self.test))
+        self.progress.test_bits = round(bits, 5)
         self.model.load_state_dict(self.progress.weights)
 
     def _sample(self) -> str:
@@ -233,15 +246,15 @@ class Trainer:
     def _warm_up(self, warm_up: WarmUp, observer: Observer) -> None:
         """Time the step just taken; once that is enough, fix the number of steps and save it."""
         self._training_bits()  # waits for the GPU
-        seconds = time.perf_counter() - self.step_began
+        seconds = self.group.from_first(lambda: time.perf_counter() - self.step_began)
         if self.progress.step == self._epochs_in_steps():  # both were named, and this is shorter
             self.progress.total_steps = self.progress.step
         elif (seconds_a_step := warm_up.add(seconds)) is not None:
-            self._fix_budget(seconds_a_step)
+            self._fix_steps(self.group.from_first(lambda: self._budget(seconds_a_step)))
             self._save(observer, epoch_ended=False)
 
-    def _fix_budget(self, seconds_a_step: float) -> None:
-        """Fix the number of steps from the time a step and an evaluation take."""
+    def _budget(self, seconds_a_step: float) -> int:
+        """The number of steps of the whole run, from the time a step and an evaluation take."""
         assert self.config.minutes is not None
         began = time.perf_counter()
         bits_per_character(self.model, self.probe)
@@ -257,7 +270,7 @@ class Trainer:
         total = self.progress.step + steps
         if self.config.epochs is not None:
             total = min(total, self._epochs_in_steps())
-        self._fix_steps(total)
+        return total
 
     def _fix_steps(self, total: int) -> None:
         self.progress.total_steps = total
@@ -273,11 +286,15 @@ class Trainer:
             steps = int(progress.schedule["total_steps"])
             self.schedule = OneCycle(self.optimiser, steps)
             self.schedule.load_state_dict(progress.schedule)
-        set_random_state(config.device, progress.rng)
+        set_random_state(config.device, progress.rng, config.seed, self.group.rank, progress.step)
         if progress.carried is None:
-            return self.model.zero_state(config.batch_size)
-        h, c = progress.carried
-        return h.to(config.device), c.to(config.device)
+            return self._zero_state()
+        share = self.group.share(config.batch_size)
+        h, c = (part[:, share].to(config.device) for part in progress.carried)
+        return h, c
+
+    def _zero_state(self) -> State:
+        return self.model.zero_state(self.config.batch_size // self.group.size)
 
     def _save(self, observer: Observer, epoch_ended: bool) -> None:
         self._training_bits()  # a state that is not finite is never saved
@@ -287,10 +304,15 @@ class Trainer:
         progress.weights = self._weights()
         progress.optimiser = self.optimiser.state_dict()
         progress.schedule = self.schedule.state_dict() if self.schedule is not None else None
-        progress.rng = random_state(self.config.device)
-        progress.carried = (self.carried[0].cpu(), self.carried[1].cpu())
-        observer.save(Checkpoint(self.setup, progress), epoch_ended)
+        progress.rng = self._random_states()
+        h, c = (self.group.joined(part, dim=1) for part in self.carried)
+        progress.carried = h, c
+        self.group.from_first(lambda: observer.save(Checkpoint(self.setup, progress), epoch_ended))
         self.since_save = time.perf_counter()
+
+    def _random_states(self) -> Tensor:
+        state = random_state(self.config.device)
+        return state if self.group.size == 1 else self.group.joined(state[None], dim=0)
 
     def _weights(self) -> Tensors:
         return {name: t.detach().cpu().clone() for name, t in self.model.state_dict().items()}

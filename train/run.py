@@ -4,31 +4,50 @@ import shlex
 
 from rich.console import Console
 
+from charlm.data.console import USER_ERROR
+from charlm.data.errors import CharlmError
 from charlm.train import fine_tune, run_folder
 from charlm.train.allocator import keep_freed_memory
+from charlm.train.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop import Trainer
+from charlm.train.observer import Observer, Silent
 from charlm.train.progress import Display
 from charlm.train.signals import StopSignals
-from charlm.train.start import Request, Started, start
+from charlm.train.start import Request, Started
+from charlm.train.start_together import start_together
 
 
 def train_and_report(request: Request) -> int:
     """Start or resume a run, train it to its end or until a signal, and say what came of it.
 
+    Under torchrun this is one of several processes, of which the first does the talking.
+
     Returns:
         The exit code: 0, or 128 + the signal that stopped it.
     """
+    with joined_group() as group:
+        try:
+            with losses_explained(group, lambda: "before training began: start all of them again"):
+                started = start_together(request, group)
+                keep_freed_memory()
+                return _train(started, group) if group.first else _help_train(started, group)
+        except LostRankError:
+            raise
+        except CharlmError:
+            if group.first:
+                raise
+            return USER_ERROR
+
+
+def _train(started: Started, group: Group) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    started = start(request)
-    keep_freed_memory()
     folder = shlex.quote(str(started.folder))
-    _introduce(console, started)
+    _introduce(console, started, group)
     if started.progress is not None and started.progress.finished:
         console.print(f"{started.folder} is finished already; its files were written anew")
         return 0
     with StopSignals() as signals, Display(console, started.folder, signals) as display:
-        trainer = Trainer(started.setup, started.splits, started.progress, started.weights)
-        finished = trainer.run(display)
+        finished = _run(started, group, display)
     assert display.last is not None  # the first step of a run is to save it
     progress = display.last.progress
     if not finished:
@@ -37,7 +56,7 @@ def train_and_report(request: Request) -> int:
             f"stopped and saved at step {progress.step}; "
             f"go on with: charlm-train --resume --out {folder}",
         )
-        return 128 + (signals.received or 0)
+        return 128 + group.highest(signals.received or 0)
     console.print(
         f"{started.folder}: test {progress.test_bits:.3f} bits/char"
         f"{started.setup.rare.counted()} "
@@ -47,14 +66,36 @@ def train_and_report(request: Request) -> int:
     return 0
 
 
-def _introduce(console: Console, started: Started) -> None:
+def _help_train(started: Started, group: Group) -> int:
+    """What a rank above 0 does: its share of each step, in silence."""
+    if started.progress is not None and started.progress.finished:
+        return 0
+    with StopSignals() as signals:
+        finished = _run(started, group, Silent(signals))
+    return 0 if finished else 128 + group.highest(signals.received or 0)
+
+
+def _run(started: Started, group: Group, observer: Observer) -> bool:
+    folder = shlex.quote(str(started.folder))
+    trainer = Trainer(started.setup, started.splits, started.progress, started.weights, group)
+
+    def where() -> str:
+        step = trainer.progress.step
+        return f"at step {step}: go on from the last save with --resume --out {folder}"
+
+    with losses_explained(group, where):
+        return trainer.run(observer)
+
+
+def _introduce(console: Console, started: Started, group: Group) -> None:
     setup, splits = started.setup, started.splits
     training, model = setup.training, setup.model
     again = "" if started.progress is None else f", resumed at step {started.progress.step}"
+    together = "" if group.size == 1 else f" in each of {group.size} processes"
     console.print(
         f"{started.folder}: {sum(map(len, splits)):,} characters, {model.vocabulary} distinct; "
         f"{model.layers} x LSTM({model.hidden}), recipe {training.recipe}, "
-        f"{training.device}, {training.threads} threads{again}",
+        f"{training.device}, {training.threads} threads{together}{again}",
     )
     if limited := setup.rare.described(model.vocabulary):
         console.print(f"{started.folder}: {limited}")

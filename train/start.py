@@ -15,7 +15,7 @@ from charlm.data.normalise import Normalisation
 from charlm.data.rare import NOTHING_SAID, Wanted
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import checkpoint, fine_tune, run_folder
-from charlm.train.batches import make_batches
+from charlm.train.batches import check_shares, make_batches
 from charlm.train.checkpoint import Progress, Setup, Tensors
 from charlm.train.config import (
     DEVICES,
@@ -43,6 +43,7 @@ class Request:
         rare: which characters are rare, and what becomes of them.
         init_from: a run folder or model file whose weights the run begins with.
         options: fields of `ModelConfig` and `TrainingConfig` by name.
+        processes: how many train together.
     """
 
     texts: tuple[Path, ...] = ()
@@ -56,6 +57,7 @@ class Request:
     nfc: bool | None = None
     rare: Wanted = NOTHING_SAID
     options: dict[str, Any] | None = None
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def _begin(folder: Path, request: Request) -> Started:
         corpus = fine_tune.in_vocabulary(corpus, fine_tune.extended_vocabulary(source, corpus))
     setup = _setup(corpus, texts, request, config, source)
     splits = _splits(corpus, config)
+    check_shares(config, request.processes)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
     weights = fine_tune.initial_weights(source, setup) if source else None
     make_folder(folder, request.overwrite)
@@ -127,6 +130,7 @@ def _resume(folder: Path, request: Request) -> Started:
     if changed := "; ".join(filter(None, (changed, *others))):
         raise RunError(f"{folder} was begun with {changed}: leave that out to go on with it")
     _check_still_possible(folder, setup, request)
+    check_shares(setup.training, request.processes)
     if request.init_from is not None:
         fine_tune.check_same_source(setup, request.init_from, folder)
     texts = request.texts or tuple(Path(name) for name in setup.files)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from charlm.data.errors import CorpusError
 
+EVERYTHING = slice(None)
+
 
 class Streams:
     """A text cut into `batch_size` contiguous streams, each read from its start to its end.
@@ -21,34 +23,41 @@ class Streams:
         ids: token ids, shape [characters].
         batch_size: number of streams.
         seq_len: characters in a window; the last window of an epoch may be shorter.
+        share: the streams that are read here; others read the rest.
 
     Raises:
         CorpusError: the text is too short for even one window in each stream.
     """
 
-    def __init__(self, ids: npt.NDArray[Any], batch_size: int, seq_len: int) -> None:
-        self.seq_len = seq_len
+    def __init__(
+        self,
+        ids: npt.NDArray[Any],
+        batch_size: int,
+        seq_len: int,
+        share: slice = EVERYTHING,
+    ) -> None:
+        self.batch_size, self.seq_len = batch_size, seq_len
         self.length = (len(ids) - 1) // batch_size  # targets in a stream
         if self.length < seq_len:
             raise CorpusError(
                 f"the text's training part has {len(ids)} characters, too few for {batch_size} "
                 f"streams of {seq_len}: use a longer text, or a smaller --batch-size or --seq-len"
             )
-        starts = np.arange(batch_size) * self.length
+        starts = np.arange(batch_size)[share] * self.length
         rows = [ids[start : start + self.length + 1] for start in starts]
-        self.rows = torch.from_numpy(np.stack(rows, axis=1))  # [length + 1, batch]
+        self.rows = torch.from_numpy(np.stack(rows, axis=1))  # [length + 1, share of the batch]
 
     def __len__(self) -> int:
         """Steps in an epoch."""
         return -(-self.length // self.seq_len)
 
     def characters(self, step: int) -> int:
-        """Targets in step `step` of an epoch, over all streams."""
+        """Targets in step `step` of an epoch, over all streams, wherever they are read."""
         begin = step * self.seq_len
-        return int(min(self.seq_len, self.length - begin)) * self.rows.shape[1]
+        return int(min(self.seq_len, self.length - begin)) * self.batch_size
 
     def epoch(self, number: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and targets, int64 of shape [time, batch], from step `start` to the end.
+        """Inputs and targets, int64 of shape [time, share], from step `start` to the end.
 
         Every epoch reads the same windows in the same order; `number` is not used.
         """

@@ -16,7 +16,7 @@ from torch import Tensor
 from charlm.data.corpus import Splits, split
 from charlm.data.errors import TrainingError
 from charlm.data.normalise import Normalisation
-from charlm.train import loop
+from charlm.train import loop, objective
 from charlm.train.budget import WarmUp, steps_for
 from charlm.train.checkpoint import Checkpoint, Progress, Setup
 from charlm.train.config import NOTEBOOK_DEFAULTS, ModelConfig, TrainingConfig
@@ -158,7 +158,7 @@ def poison_loss(monkeypatch: pytest.MonkeyPatch, from_call: int) -> None:
         loss = torch.nn.functional.cross_entropy(logits, targets)
         return loss * (math.nan if next(calls) >= from_call else 1.0)
 
-    monkeypatch.setattr(loop, "functional", SimpleNamespace(cross_entropy=cross_entropy))
+    monkeypatch.setattr(objective, "functional", SimpleNamespace(cross_entropy=cross_entropy))
 
 
 def test_a_loss_that_is_not_finite_ends_training_and_is_never_saved(
