@@ -31,7 +31,7 @@ def set_random_state(device: str, states: Tensor, seed: int, rank: int = 0, step
         rank: whose state is wanted. One that was not there before is seeded anew.
         step: where training goes on.
     """
-    known = states.reshape(-1, states.shape[-1])
+    known = [row.clone() for row in states.reshape(-1, states.shape[-1])]
     if rank >= len(known):
         begin_random_state(seed, rank, step)
     elif device == "cuda":

@@ -1,0 +1,269 @@
+"""Training in several processes: real ones, that talk through gloo, and really die.
+
+They end where one process does within rounding, and where they themselves do bit for bit.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from charlm.data import console
+from charlm.data.errors import SettingsError
+from charlm.train import cli, run_folder
+from charlm.train.batches import check_shares
+from charlm.train.checkpoint import FILE, Checkpoint
+from charlm.train.config import TrainingConfig
+from charlm.train.distributed import (
+    ALONE,
+    Group,
+    LostRankError,
+    joined_group,
+    losses_explained,
+    named_group,
+)
+from charlm.train.randomness import begin_random_state, random_state, set_random_state
+from charlm.train.start import Request
+from charlm.train.start_together import start_together
+from charlm.train.streams import Streams
+
+posix = pytest.mark.skipif(os.name == "nt", reason="fork and SIGKILL are POSIX's")
+
+DRIVER = Path(__file__).with_name("rank_driver.py")
+SETTINGS = [
+    "--layers", "2", "--hidden", "12", "--batch-size", "4", "--seq-len", "60", "--epochs", "2",
+    "--lr", "0.02", "--seed", "11", "--device", "cpu",
+]  # fmt: skip
+DROPOUT = ["--dropout", "0.3"]  # draws from a random state of each process
+EPOCH = 23  # steps: a stream has 1,349 targets
+
+
+def fork(processes: int, moment: str, *arguments: object) -> tuple[list[int], list[str]]:
+    """Exit codes by rank, and what all of them wrote to stderr, in lines."""
+    command = [sys.executable, "-W", "error", str(DRIVER), str(processes), moment]
+    ended = subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=True
+    )
+    return json.loads(ended.stdout), ended.stderr.splitlines()
+
+
+def alone(*arguments: object) -> None:
+    assert console.exit_code(cli.app, "charlm-train", list(map(str, arguments))) == 0
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two processes that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("pair") / "run"
+    codes, lines = fork(2, "-", tiny_text, "--out", folder, *SETTINGS, *DROPOUT)
+    assert codes == [0, 0], lines
+    assert lines[0].endswith("cpu, 1 threads in each of 2 processes")
+    assert [line.split(":")[0] for line in lines[1:6:2]] == ["epoch 1", "epoch 2", str(folder)]
+    assert len(lines) == 7, "only rank 0 speaks"
+    return folder
+
+
+@posix
+def test_a_rank_is_killed_and_torchrun_starts_the_group_again(
+    pair: Path, tiny_text: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "--max-restarts", "1", str(DRIVER), "0", f"SIGKILL:1:{EPOCH + 8}",
+        str(tiny_text), "--resume", "--out", str(folder), *SETTINGS, *DROPOUT,
+    ]  # fmt: skip
+    environment = os.environ | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, check=False, env=environment
+    )
+    assert ended.returncode == 0, ended.stderr
+    ours = [line for line in ended.stderr.splitlines() if line.startswith("charlm-train: ")]
+    assert ours == [
+        f"charlm-train: rank 1 died, or the connection to it was lost, at step {EPOCH + 8}: "
+        f"go on from the last save with --resume --out {folder}"
+    ]
+    assert f"resumed at step {EPOCH + 7}" in ended.stderr
+    weights = (folder / run_folder.WEIGHTS).read_bytes()
+    assert weights == (pair / run_folder.WEIGHTS).read_bytes()
+    again, before = Checkpoint.load(folder).progress, Checkpoint.load(pair).progress
+    assert again.carried is not None
+    assert before.carried is not None
+    assert torch.equal(again.rng, before.rng)
+    assert len(again.rng) == 2
+    assert torch.equal(again.carried[1], before.carried[1])
+    assert again.test_bits == before.test_bits
+
+
+@posix
+def test_two_processes_are_stopped_and_one_goes_on_as_if_it_had_always_been_alone(
+    tiny_text: Path, tmp_path: Path
+) -> None:
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    alone(tiny_text, "--out", whole, *SETTINGS)
+    codes, lines = fork(2, f"SIGINT:1:{EPOCH + 8}", tiny_text, "--out", folder, *SETTINGS)
+    assert codes == [128 + signal.SIGINT] * 2
+    assert lines[-1] == (  # the processes agree every fifth step
+        f"stopped and saved at step {EPOCH + 12}; go on with: charlm-train --resume --out {folder}"
+    )
+    stopped = Checkpoint.load(folder).progress
+    assert stopped.step == EPOCH + 12
+    assert stopped.loss_characters == 4 * 60 * 12
+    assert stopped.carried is not None
+    assert stopped.carried[0].shape == (2, 4, 12)
+    alone("--resume", "--out", folder)
+    assert_close(folder, whole)
+
+
+def assert_close(folder: Path, other: Path) -> None:
+    one, two = Checkpoint.load(folder).progress, Checkpoint.load(other).progress
+    assert one.finished
+    for name, weights in one.weights.items():
+        torch.testing.assert_close(weights, two.weights[name], rtol=1e-4, atol=1e-5)
+    for left, right in zip(one.metrics, two.metrics, strict=True):
+        assert (left["step"], left["epoch"], left["lr"]) == (
+            right["step"],
+            right["epoch"],
+            right["lr"],
+        )
+        for key in ("train_bits", "validation_bits"):
+            assert left[key] == pytest.approx(right[key], abs=1e-4)
+    assert one.test_bits == pytest.approx(two.test_bits, abs=1e-4)
+
+
+@posix
+def test_a_mistake_is_one_line_however_many_processes(tiny_text: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    codes, lines = fork(3, "-", tiny_text, "--out", folder, *SETTINGS)
+    assert codes == [2, 2, 2]
+    assert lines == [
+        "charlm-train: --batch-size 4 is the streams of all 3 processes, which can't share them "
+        "equally: make it 3 or 6, or start another number of processes"
+    ]
+    assert not folder.exists()
+
+
+def test_streams_are_shared_without_gap_or_overlap() -> None:
+    ids = np.arange(200, dtype=np.uint8)
+    whole = list(Streams(ids, 6, 10).epoch(0, 0))
+    parts = [Streams(ids, 6, 10, Group(rank, 3).share(6)) for rank in range(3)]
+    for step, (tokens, targets) in enumerate(whole):
+        shares = [next(iter(part.epoch(0, step))) for part in parts]
+        assert torch.equal(torch.cat([share[0] for share in shares], dim=1), tokens)
+        assert torch.equal(torch.cat([share[1] for share in shares], dim=1), targets)
+        assert {part.characters(step) for part in parts} == {targets.numel()}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"batch_size": 16}, "make it 15 or 18"),
+        ({"batch_size": 2}, "make it 3, or start another number"),
+        ({"recipe": "notebook"}, "--recipe notebook is for one process, and torchrun started 3"),
+    ],
+)
+def test_what_three_processes_cannot_share(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        check_shares(TrainingConfig(**settings), 3)
+    check_shares(TrainingConfig(**settings), 1)
+
+
+NAMES = {"MASTER_ADDR": "localhost", "MASTER_PORT": "1", "WORLD_SIZE": "4"}
+
+
+def test_who_a_process_is() -> None:
+    assert named_group({}) == named_group({"RANK": "1", "WORLD_SIZE": "4"}) == ALONE
+    assert named_group(NAMES | {"RANK": "3"}) == Group(3, 4, 3, 4)
+    local = {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    assert named_group(NAMES | local | {"RANK": "3"}) == Group(3, 4, 1, 2)
+
+
+@pytest.mark.parametrize(("rank", "words"), [("4", "RANK 4 .* not below"), ("x", "is no number")])
+def test_an_environment_that_names_no_process(rank: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        named_group(NAMES | {"RANK": rank})
+
+
+def test_a_group_that_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (NAMES | {"RANK": "0", "MASTER_PORT": "not-a-port"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LostRankError, match="rank 0 can't reach the others at localhost:"):
+        joined_group().__enter__()
+
+
+def test_only_a_lost_connection_is_called_one() -> None:
+    def fail(message: str, group: Group) -> None:
+        with losses_explained(group, lambda: "at step 3: go on"):
+            raise RuntimeError(message)
+
+    lost = "[/gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:2"
+    with pytest.raises(LostRankError, match=r"another rank died.*at step 3: go on"):
+        fail(lost, Group(1, 3))
+    with pytest.raises(RuntimeError, match=r"pair\.cc"):
+        fail(lost, ALONE)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        fail("mat1 and mat2 shapes cannot be multiplied", Group(1, 3))
+
+
+def test_each_process_has_its_own_random_state_and_a_new_one_a_fresh_one() -> None:
+    def drawn() -> Tensor:
+        return torch.rand(4)
+
+    begin_random_state(7, rank=0)
+    first = random_state("cpu")
+    zeroth = drawn()
+    begin_random_state(7, rank=1)
+    states = torch.stack([first, random_state("cpu")])
+    other = drawn()
+    assert not torch.equal(zeroth, other)
+    set_random_state("cpu", states, seed=7, rank=1, step=5)
+    assert torch.equal(drawn(), other)
+    set_random_state("cpu", states, seed=7, rank=0, step=5)
+    assert torch.equal(drawn(), zeroth)
+    set_random_state("cpu", first, seed=7, rank=0, step=5)
+    assert torch.equal(drawn(), zeroth), "as a process alone saves it"
+    fresh = []
+    for step in (5, 5, 6):
+        set_random_state("cpu", states, seed=7, rank=2, step=step)
+        fresh.append(drawn())
+    assert torch.equal(fresh[0], fresh[1])
+    assert not torch.equal(fresh[1], fresh[2])
+    torch.manual_seed(7)
+    assert torch.equal(drawn(), zeroth), "a process alone draws as it always did"
+
+
+class Pretended(Group):
+    """Rank 0 of a group whose other processes agree with it."""
+
+    def from_first(self, function: Any) -> Any:
+        return function()
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+
+@pytest.mark.parametrize("device", [None, "auto", "cuda"])
+def test_more_processes_than_gpus(
+    device: str | None, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    request = Request((tiny_text,), tmp_path / "run", options={"device": device})
+    with pytest.raises(SettingsError, match=r"rank 0's: 1 and 2.*--device cpu"):
+        start_together(request, Pretended(0, 2, 0, 2))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_state_in_the_folder_is_that_of_one_process(pair: Path) -> None:
+    progress = Checkpoint.load(pair).progress
+    assert (pair / FILE).is_file()
+    assert progress.step == 2 * EPOCH
+    assert all("." in name and "module" not in name for name in progress.weights)
