@@ -40,7 +40,9 @@ def train(
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Streams or windows a step.", show_default="16, notebook 192"),
+        typer.Option(
+            help="Streams or windows a step, of all processes.", show_default="16, notebook 192"
+        ),
     ] = None,
     seq_len: Annotated[
         int | None,
@@ -86,11 +88,20 @@ def train(
     autocast: Annotated[
         str | None, typer.Option(help="bf16 on a GPU, or none.", show_default="none")
     ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            help="How a step is run: eager, compiled (torch.compile), or as a CUDA graph.",
+            metavar="eager|compiled|graph",
+            show_default=DEFAULTS.step,
+        ),
+    ] = None,
     tf32: Annotated[
         bool | None, typer.Option("--tf32", help="TF32 products on a GPU.", show_default="off")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads.", show_default=str(DEFAULTS.threads))
+        int | None,
+        typer.Option(help="CPU threads of each process.", show_default=str(DEFAULTS.threads)),
     ] = None,
     case: Annotated[str | None, typer.Option(help="keep, or lower.", show_default="keep")] = None,
     newlines: Annotated[
@@ -152,7 +163,7 @@ def train(
         "layers": layers, "dropout": dropout, "batch_size": batch_size, "seq_len": seq_len,
         "optimiser": optimiser, "lr": lr, "muon_lr": muon_lr, "clip": clip,
         "patience": patience, "final": final, "seed": seed, "device": device, "threads": threads,
-        "autocast": autocast, "tf32": tf32,
+        "autocast": autocast, "step": step, "tf32": tf32,
     }  # fmt: skip
     try:
         from charlm.train.run import train_and_report

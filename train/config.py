@@ -8,6 +8,7 @@ from charlm.data.errors import SettingsError
 RECIPES = ("stateful", "notebook")
 OPTIMISERS = ("muon", "adam")
 AUTOCASTS = ("none", "bf16")
+STEPS = ("eager", "compiled", "graph")
 DEVICES = ("auto", "cpu", "cuda")
 WINDOW = 40  # characters before each target of the notebook
 SEEDS = 2**63  # what every generator takes, with room for an epoch's number on top
@@ -52,6 +53,7 @@ class TrainingConfig:
     seed: int = 0
     device: Literal["cpu", "cuda"] = "cpu"
     autocast: Literal["none", "bf16"] = "none"  # bf16: a GPU's fastest products
+    step: Literal["eager", "compiled", "graph"] = "eager"  # until another measures better on a GPU
     tf32: bool = False  # products of a GPU with ten bits of mantissa
     threads: int = 1  # at this size a second is worth a fifth, and costs much beside other work
 
@@ -59,6 +61,11 @@ class TrainingConfig:
         _one_of("recipe", self.recipe, RECIPES)
         _one_of("optimiser", self.optimiser, OPTIMISERS)
         _one_of("autocast", self.autocast, AUTOCASTS)
+        _one_of("step", self.step, STEPS)
+        if self.device == "cpu" and self.step == "graph":
+            raise SettingsError(
+                "--step graph is for a GPU, and this run is on the CPU: leave it out"
+            )
         if self.device == "cpu" and (self.autocast != "none" or self.tf32):
             named = "--tf32" if self.autocast == "none" else f"--autocast {self.autocast}"
             raise SettingsError(f"{named} is for a GPU, and this run is on the CPU: leave it out")

@@ -97,7 +97,11 @@ class Group:
 
     def highest(self, number: int) -> int:
         """The highest of all processes' numbers."""
-        return int(self._reduced(torch.tensor(number), dist.ReduceOp.MAX).item())
+        if self.size == 1:
+            return number
+        highest = torch.tensor(number)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        return int(highest)
 
     def any(self, flag: bool) -> bool:
         """Whether one process at least says so."""
@@ -105,7 +109,11 @@ class Group:
 
     def total(self, number: float) -> float:
         """The sum of all processes' numbers, in float64."""
-        return self._reduced(torch.tensor(number, dtype=torch.float64), dist.ReduceOp.SUM).item()
+        if self.size == 1:
+            return number
+        summed = torch.tensor(number, dtype=torch.float64)
+        dist.all_reduce(summed)
+        return summed.item()
 
     def joined(self, tensor: Tensor, dim: int) -> Tensor:
         """All processes' tensors, of one shape, on the CPU, one after another along `dim`."""
@@ -121,11 +129,6 @@ class Group:
         if self.size == 1:
             return module
         return DistributedDataParallel(module)
-
-    def _reduced(self, tensor: Tensor, how: Any) -> Tensor:
-        if self.size > 1:
-            dist.all_reduce(tensor, how)
-        return tensor
 
 
 ALONE = Group()

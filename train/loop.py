@@ -9,7 +9,7 @@ from torch import Tensor
 from charlm.data.corpus import Splits
 from charlm.data.errors import TrainingError
 from charlm.data.vocabulary import Vocabulary
-from charlm.train.batches import make_batches
+from charlm.train.batches import keep_on, make_batches, sent
 from charlm.train.budget import WarmUp, steps_for
 from charlm.train.checkpoint import Checkpoint, Progress, Setup, Tensors
 from charlm.train.distributed import ALONE, Group
@@ -17,11 +17,12 @@ from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM, State
 from charlm.train.objective import Objective
 from charlm.train.observer import Observer
-from charlm.train.optimise import clip_gradients, make_optimiser
+from charlm.train.optimise import make_optimiser
 from charlm.train.precision import allow_tf32
 from charlm.train.randomness import begin_random_state, random_state, set_random_state
 from charlm.train.sample import sample_tokens
 from charlm.train.schedule import OneCycle
+from charlm.train.step import make_step
 
 SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU
@@ -56,6 +57,7 @@ class Trainer:
         self.validation, self.test = splits.validation, splits.test
         self.probe = splits.train[:PROBE_CHARACTERS]
         self.batches = make_batches(config, splits.train, group.share(config.batch_size))
+        keep_on(config.device, self.batches)
         self.model = CharLSTM(setup.model)
         if progress is None:
             begin_random_state(config.seed, group.rank)
@@ -66,13 +68,15 @@ class Trainer:
         else:
             self.model.load_state_dict(progress.weights)
         self.model.to(config.device)
-        self.objective = group.replicate(Objective(self.model, config))
         self.optimiser = make_optimiser(self.model, config)
         self.schedule: OneCycle | None = None
         self.progress = progress or Progress(
             self._weights(), self.optimiser.state_dict(), random_state(config.device)
         )
-        self.carried = self._restore() if progress else self._zero_state()
+        carried = self._restore() if progress else self._zero_state()
+        self.carried: State = carried
+        objective = group.replicate(Objective(self.model, config))
+        self.step = make_step(objective, self.model, self.optimiser, config)
         # Of this process: what was summed up before a save is counted by the first.
         before = self.progress.loss_sum if group.first else 0.0
         self.loss_sum = torch.tensor(before, dtype=torch.float64, device=config.device)
@@ -115,21 +119,16 @@ class Trainer:
     def _step(self, tokens: Tensor, targets: Tensor) -> None:
         """One optimiser step on tokens [time, batch]; targets [time, batch] or [batch]."""
         self.step_began = time.perf_counter()
-        config = self.config
-        tokens, targets = tokens.to(config.device), targets.to(config.device)
-        stateful = config.recipe == "stateful"
+        tokens, targets = sent(tokens, self.config.device), sent(targets, self.config.device)
+        stateful = self.config.recipe == "stateful"
         state = self.carried if stateful else self.model.zero_state(tokens.shape[1])
-        loss, state = self.objective(tokens, targets, state)
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        clip_gradients(self.model, self.config)
-        self.optimiser.step()
+        loss, state = self.step(tokens, targets, state)
         if self.schedule is not None:
             self.schedule.step()
         if stateful:
-            self.carried = (state[0].detach().float(), state[1].detach().float())
+            self.carried = state
         progress = self.progress
-        self.loss_sum += loss.detach() * targets.numel()
+        self.loss_sum += loss * targets.numel()
         progress.loss_characters += self.batches.characters(progress.step_in_epoch)
         progress.step += 1
         progress.step_in_epoch += 1
@@ -192,7 +191,7 @@ class Trainer:
             "train_bits": round(train_bits, 5),
             "validation_bits": None if bits is None else round(bits, 5),
             "characters_per_second": round(progress.loss_characters / max(seconds, 1e-9)),
-            "lr": self.optimiser.param_groups[0]["lr"],
+            "lr": float(self.optimiser.param_groups[0]["lr"]),
         }
         progress.metrics.append(record)
         progress.epoch += 1

@@ -43,8 +43,12 @@ class Muon(Optimizer):
         momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
         momentum.lerp_(gradient, 1 - MOMENTUM)
         update = gradient.lerp(momentum, MOMENTUM)
-        matrix.mul_(1 - group["lr"] * group["weight_decay"])
-        matrix.add_(self._direction(update), alpha=-group["lr"])
+        rate = group["lr"]
+        matrix.mul_(1 - rate * group["weight_decay"])
+        if isinstance(rate, Tensor):  # read on the GPU, when the step is run
+            matrix.sub_(self._direction(update) * rate)
+        else:
+            matrix.add_(self._direction(update), alpha=-rate)
 
     def _direction(self, update: Tensor) -> Tensor:
         return orthogonalise(update.view(GATES, -1, update.shape[1])).flatten(0, 1)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from charlm.train.config import TrainingConfig
@@ -28,6 +29,20 @@ class Optimisers:
         """The groups of every part."""
         return [group for part in self.parts for group in part.param_groups]
 
+    def set_rate(self, group: dict[str, Any], rate: float) -> None:
+        """Set the rate of one of the groups, wherever it is kept."""
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+    def rates_on(self, device: str) -> None:
+        """Keep the rates there, as float32: a CUDA graph repeats numbers and reads tensors anew."""
+        for group in self.param_groups:
+            group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
+            if "capturable" in group:
+                group["capturable"] = device == "cuda"
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
         for part in self.parts:
@@ -39,11 +54,15 @@ class Optimisers:
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """What going on needs."""
-        return {"parts": [part.state_dict() for part in self.parts]}
+        """What going on needs, with rates as numbers."""
+        parts = [part.state_dict() for part in self.parts]
+        for part in parts:
+            for group in part["param_groups"]:
+                group["lr"] = float(group["lr"])
+        return {"parts": parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave; before `rates_on`."""
         for part, saved in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(saved)
 

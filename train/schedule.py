@@ -38,7 +38,7 @@ class OneCycle:
     def _set(self) -> None:
         share = share_of_peak(self.taken, self.total_steps)
         for group in self.optimisers.param_groups:
-            group["lr"] = group["peak"] * share
+            self.optimisers.set_rate(group, group["peak"] * share)
 
 
 def share_of_peak(taken: int, total: int) -> float:

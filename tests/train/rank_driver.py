@@ -16,9 +16,13 @@ import sys
 from itertools import count
 from typing import Any
 
-from charlm.train import cli, loop, run  # noqa: F401 - imported once, before the fork
+import torch._dynamo
+
+from charlm.train import cli, curve, loop, run
 from charlm.train.observer import Silent
 from charlm.train.progress import Display
+
+ONCE = (torch._dynamo, curve, run)  # imported before the fork, to save every rank the time
 
 
 def strike(number: signal.Signals, rank: int, step: int) -> None:

@@ -51,6 +51,8 @@ FAST = [
         (["--recipe", "notebook"], "notebook reads windows of 40: leave --seq-len out"),
         (["--autocast", "bf16"], "--autocast bf16 is for a GPU"),
         (["--autocast", "fp8"], "--autocast is one of none, bf16, not 'fp8'"),
+        (["--step", "graph"], "--step graph is for a GPU"),
+        (["--step", "lazy"], "--step is one of eager, compiled, graph, not 'lazy'"),
         (["--tf32"], "--tf32 is for a GPU"),
         (["--optimiser", "sgd"], "--optimiser is one of muon, adam, not 'sgd'"),
         (["--device", "abacus"], "--device is one of auto, cpu, cuda, not 'abacus'"),

@@ -16,7 +16,7 @@ from torch import Tensor
 from charlm.data.corpus import Splits, split
 from charlm.data.errors import TrainingError
 from charlm.data.normalise import Normalisation
-from charlm.train import loop, objective
+from charlm.train import loop, objective, step
 from charlm.train.budget import WarmUp, steps_for
 from charlm.train.checkpoint import Checkpoint, Progress, Setup
 from charlm.train.config import NOTEBOOK_DEFAULTS, ModelConfig, TrainingConfig
@@ -182,7 +182,7 @@ def test_weights_that_are_not_finite_are_never_saved(
         if trainer.progress.step == 17:
             model.head.bias.grad = torch.full((4,), math.nan)
 
-    monkeypatch.setattr(loop, "clip_gradients", spoil)
+    monkeypatch.setattr(step, "clip_gradients", spoil)
     watcher, trainer = Watcher(), make(replace(BASE, final=final))
     with pytest.raises(TrainingError, match="weights are not finite after step 18"):
         trainer.run(watcher)
@@ -193,7 +193,7 @@ def test_a_stop_while_weights_are_not_finite_saves_nothing(monkeypatch: pytest.M
     def spoil(model: CharLSTM, config: TrainingConfig) -> None:
         model.head.bias.grad = torch.full((4,), math.nan)
 
-    monkeypatch.setattr(loop, "clip_gradients", spoil)
+    monkeypatch.setattr(step, "clip_gradients", spoil)
     watcher = Watcher(stop_when=lambda: True)
     with pytest.raises(TrainingError, match="after step 1:"):
         make().run(watcher)

@@ -1,0 +1,162 @@
+"""The forms of a training step: they learn the same, and none makes the GPU wait."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from charlm.data.corpus import split
+from charlm.data.normalise import Normalisation
+from charlm.train.checkpoint import Checkpoint, Progress, Setup
+from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.loop import Trainer
+
+IDS = np.random.default_rng(5).integers(0, 4, 1200).astype(np.uint8)
+BASE = TrainingConfig(epochs=2, batch_size=4, seq_len=32, lr=0.03)
+LAYERS = 2  # a matrix between layers is Muon's, too
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+class Watcher:
+    """An observer that keeps the last state saved."""
+
+    saved: Checkpoint
+
+    def stepped(self, progress: Progress, bits: float, characters_per_second: float) -> None: ...
+
+    def evaluated(self, record: dict[str, Any], text: str) -> None: ...
+
+    def must_stop(self) -> bool:
+        return False
+
+    def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
+        self.saved = checkpoint
+
+
+def make(config: TrainingConfig = BASE) -> Trainer:
+    setup = Setup(
+        model=ModelConfig(vocabulary=4, hidden=8, layers=LAYERS),
+        training=config,
+        normalisation=Normalisation(),
+        encoding="utf-8",
+        files=(),
+        sha256="",
+        vocabulary=tuple("abcd"),
+        initial=(270, 270, 270, 270),
+    )
+    return Trainer(setup, split(IDS), None)
+
+
+def learnt(trainer: Trainer) -> Checkpoint:
+    watcher = Watcher()
+    assert trainer.run(watcher)
+    return watcher.saved
+
+
+def assert_learnt_the_same(one: Checkpoint, other: Checkpoint, tolerance: float) -> None:
+    for name, weights in one.progress.weights.items():
+        torch.testing.assert_close(
+            weights, other.progress.weights[name], rtol=tolerance, atol=tolerance
+        )
+    for left, right in zip(one.progress.metrics, other.progress.metrics, strict=True):
+        assert left["train_bits"] == pytest.approx(right["train_bits"], abs=10 * tolerance)
+        assert left["lr"] == pytest.approx(right["lr"], rel=1e-6)
+
+
+def test_rates_kept_as_tensors_move_the_weights_as_numbers_do() -> None:
+    plain = learnt(make())
+    trainer = make()
+    trainer.optimiser.rates_on("cpu")
+    saved = learnt(trainer)
+    assert all(isinstance(group["lr"], torch.Tensor) for group in trainer.optimiser.param_groups)
+    assert_learnt_the_same(saved, plain, 1e-5)
+    for part in saved.progress.optimiser["parts"]:
+        assert [type(group["lr"]) for group in part["param_groups"]] == [float]
+    assert all(isinstance(group["lr"], torch.Tensor) for group in trainer.optimiser.param_groups)
+
+
+def test_a_compiled_step_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+
+    def spy(module: Any) -> Any:
+        compiled.append(module)
+        return module
+
+    monkeypatch.setattr(torch, "compile", spy)
+    found = learnt(make(replace(BASE, step="compiled")))
+    assert len(compiled) == 1
+    assert_learnt_the_same(found, learnt(make()), 0.0)
+
+
+class Reads(TorchDispatchMode):
+    """Counts what makes the host wait for a GPU: a tensor's value that Python asks for."""
+
+    found = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        waits = (
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+            torch.ops.aten.is_nonzero.default,
+        )
+        self.found += func in waits
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("tensors", [False, True], ids=["numbers", "tensors"])
+@pytest.mark.parametrize(
+    "how", [{"optimiser": "muon"}, {"optimiser": "adam"}, {"recipe": "notebook", "seq_len": 40}]
+)
+def test_a_step_reads_no_value_from_the_device(how: dict[str, Any], tensors: bool) -> None:
+    trainer = make(replace(BASE, **how))
+    trainer._fix_steps(20)
+    if tensors:
+        trainer.optimiser.rates_on("cpu")
+    with Reads() as reads:
+        for tokens, targets in list(trainer.batches.epoch(0, 0))[:3]:
+            trainer._step(tokens, targets)
+        assert reads.found == 0
+        trainer._training_bits()
+        assert reads.found == 1, "a look does, so it would have been seen"
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.cuda
+@cuda
+@pytest.mark.parametrize("form", ["eager", "graph"])
+@pytest.mark.parametrize("autocast", ["none", "bf16"])
+def test_nothing_waits_for_the_gpu(form: Any, autocast: Any) -> None:
+    trainer = make(replace(BASE, device="cuda", step=form, autocast=autocast))
+    assert trainer.batches.rows.device.type == "cuda"  # type: ignore[union-attr]
+    trainer._fix_steps(40)
+    batches = list(trainer.batches.epoch(0, 0))[:-1]
+    for tokens, targets in batches[:4]:  # the recording itself may wait
+        trainer._step(tokens, targets)
+    with no_waiting():
+        for tokens, targets in batches[4:]:
+            trainer._step(tokens, targets)
+
+
+@pytest.mark.cuda
+@cuda
+@pytest.mark.parametrize("form", ["graph", "compiled"])
+def test_forms_learn_the_same_on_a_gpu(form: Any) -> None:
+    eager = learnt(make(replace(BASE, device="cuda")))
+    other = learnt(make(replace(BASE, device="cuda", step=form)))
+    assert_learnt_the_same(other, eager, 1e-3)
