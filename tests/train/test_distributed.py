@@ -140,6 +140,15 @@ def assert_close(folder: Path, other: Path) -> None:
 
 
 @posix
+def test_a_budget_of_time_is_one_number_of_steps_for_all(tiny_text: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    given = [*SETTINGS[:-10], "--minutes", "0.0001", "--device", "cpu"]
+    codes, lines = fork(2, "-", tiny_text, "--out", folder, *given)
+    assert codes == [0, 0], lines
+    assert Checkpoint.load(folder).progress.step == 3 + 10 + 1  # untimed, timed, and one at least
+
+
+@posix
 def test_a_mistake_is_one_line_however_many_processes(tiny_text: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     codes, lines = fork(3, "-", tiny_text, "--out", folder, *SETTINGS)

@@ -1,7 +1,7 @@
 """The forms of a training step: they learn the same, and none makes the GPU wait."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from charlm.data.corpus import split
 from charlm.data.normalise import Normalisation
 from charlm.train.checkpoint import Checkpoint, Progress, Setup
 from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.graph import Graphed
 from charlm.train.loop import Trainer
 
 IDS = np.random.default_rng(5).integers(0, 4, 1200).astype(np.uint8)
@@ -92,6 +93,46 @@ def test_a_compiled_step_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     found = learnt(make(replace(BASE, step="compiled")))
     assert len(compiled) == 1
     assert_learnt_the_same(found, learnt(make()), 0.0)
+
+
+class Replayed:
+    """A recording on the CPU: a replay works through the step, and writes where a graph would."""
+
+    def __init__(self, graphed: Graphed) -> None:
+        self.graphed = graphed
+        graphed.loss = torch.zeros(())
+
+    def replay(self) -> None:
+        graphed = self.graphed
+        tokens, targets, h, c = graphed.inputs
+        loss, (h_next, c_next) = graphed.step(tokens, targets, (h, c))
+        for kept, new in ((graphed.loss, loss), (h, h_next), (c, c_next)):
+            kept.copy_(new)
+
+
+def test_a_recorded_step_learns_the_same_up_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[Replayed] = []
+
+    def record(graphed: Graphed, given: tuple[torch.Tensor, ...]) -> Replayed:
+        graphed.inputs = tuple(torch.zeros_like(tensor) for tensor in given)
+        recorded.append(Replayed(graphed))
+        return recorded[-1]
+
+    class Stream:
+        def wait_stream(self, other: object) -> None: ...
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(Graphed, "_record", record)
+    trainer = make()
+    trainer.optimiser.rates_on("cpu")
+    trainer.step = Graphed(trainer.step)
+    found = learnt(trainer)
+    assert len(recorded) == 1
+    steps = len(trainer.batches)
+    assert trainer.batches.characters(steps - 1) < trainer.batches.characters(0)  # run as it comes
+    assert_learnt_the_same(found, learnt(make()), 1e-5)
 
 
 class Reads(TorchDispatchMode):

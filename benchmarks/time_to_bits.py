@@ -1,0 +1,259 @@
+"""How soon a training run reaches a quality: whole `charlm-train` processes, by the clock.
+
+First every way of running a step is timed on the same short run, and the fastest is chosen; then
+runs of several sizes and lengths are made with it. Nothing is left out of a time: the process's
+start, the text, training, and the scoring of the held-out last 5 %.
+
+    python -m charlm.benchmarks.time_to_bits lovecraft.txt --device cuda --out DIR
+"""
+
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charlm.benchmarks import machine
+from charlm.benchmarks.machine import Machine
+from charlm.data import console
+from charlm.data.errors import SettingsError
+from charlm.data.files import os_errors_as, write_text
+
+app = console.make_app()
+
+AS_THE_NOTEBOOK = ("--case", "lower", "--newlines", "drop")
+TOO_LONG = 1800.0  # seconds of one run
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a step is run."""
+
+    step: str = "eager"
+    precision: str = "float32"
+
+    def options(self) -> list[str]:
+        """Those of `charlm-train`."""
+        precision = {"float32": [], "tf32": ["--tf32"], "bf16": ["--autocast", "bf16"]}
+        return ["--step", self.step, *precision[self.precision]]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is trained, and for how long."""
+
+    hidden: int
+    batch_size: int
+    epochs: int
+    seq_len: int = 96
+    lr: float = 8e-3
+
+    def options(self) -> list[str]:
+        """Those of `charlm-train`."""
+        return [
+            "--hidden", str(self.hidden), "--batch-size", str(self.batch_size),
+            "--epochs", str(self.epochs), "--seq-len", str(self.seq_len), "--lr", str(self.lr),
+        ]  # fmt: skip
+
+
+WAYS = {
+    "cuda": tuple(
+        itertools.starmap(
+            Way, itertools.product(("eager", "compiled", "graph"), ("float32", "tf32", "bf16"))
+        )
+    ),
+    "cpu": (Way(), Way("compiled")),
+}
+SHORT = Size(hidden=512, batch_size=64, epochs=3)  # the first epoch compiles, records and warms up
+SIZES = {
+    "cuda": (
+        Size(192, 64, 8), Size(192, 64, 16), Size(192, 128, 24),
+        Size(512, 64, 3, lr=4e-3), Size(512, 64, 6, lr=4e-3), Size(512, 128, 8, lr=4e-3),
+        Size(1024, 64, 3, lr=2e-3), Size(1024, 128, 5, lr=2e-3),
+    ),
+    "cpu": (Size(192, 16, 7), Size(192, 16, 20)),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run, and what came of it.
+
+    Attributes:
+        wall_seconds: from the start of the process to its end.
+        training_seconds: of those, what the run counts as its own.
+        characters_per_second: in its last epoch.
+        bits: per character of the last 5 % of the text, the state carried throughout.
+        failed: why there is none of these.
+    """
+
+    way: Way
+    size: Size
+    wall_seconds: float | None = None
+    training_seconds: float | None = None
+    characters_per_second: float | None = None
+    bits: float | None = None
+    failed: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All trials, and where they ran."""
+
+    text: str
+    device: str
+    target: float
+    machine: Machine
+    ways: list[Trial] = field(default_factory=list)
+    sizes: list[Trial] = field(default_factory=list)
+
+
+def measure(
+    text: Path,
+    device: str,
+    target: float,
+    ways: Sequence[Way],
+    sizes: Sequence[Size],
+    keep: Callable[[Report], None],
+    short: Size = SHORT,
+) -> Report:
+    """Time `ways` on `short`, then `sizes` in the fastest of them.
+
+    Args:
+        text: what is learnt from; normalised as the notebook does.
+        device: cpu or cuda.
+        target: bits per character, to say who reaches it.
+        ways: the ways to run a step; of one alone nothing is timed.
+        sizes: the runs.
+        keep: given the report after every trial, so that nothing is lost where time runs out.
+        short: the run that ways are timed on.
+
+    Raises:
+        SettingsError: no way works here.
+    """
+    report = Report(text.name, device, target, machine.describe(device))
+    for way in ways if len(ways) > 1 else ():
+        report.ways.append(_trial(text, device, way, short))
+        keep(report)
+    chosen = _fastest(report.ways) if report.ways else ways[0]
+    for size in sizes:
+        report.sizes.append(_trial(text, device, chosen, size))
+        keep(report)
+    return report
+
+
+def render(report: Report) -> str:
+    """The report as Markdown."""
+    reached = [t for t in report.sizes if t.bits is not None and t.bits <= report.target]
+    best = min(reached, key=lambda trial: trial.wall_seconds or 0.0, default=None)
+    said = (
+        f"{report.target:g} bits per character were not reached."
+        if best is None
+        else f"{report.target:g} bits per character were reached in {best.wall_seconds:.1f} s."
+    )
+    where = report.machine.gpu or report.machine.cpu
+    parts = [
+        f"# Time to {report.target:g} bits per character\n\n{said}\n",
+        f"Text: {report.text}, its last 5 % held out. Times are of whole `charlm-train` processes.",
+        f"{report.device}: {where}, Torch {report.machine.versions.get('torch', '?')}.\n",
+    ]
+    if report.ways:
+        parts += [f"## Ways to run a step: {SHORT.hidden} units\n", *_table(report.ways)]
+    parts += ["\n## Runs\n", *_table(report.sizes)]
+    return "\n".join(parts) + "\n"
+
+
+def _fastest(trials: Iterable[Trial]) -> Way:
+    worked = [trial for trial in trials if trial.characters_per_second is not None]
+    if not worked:
+        raise SettingsError(f"no way of running a step works here: {next(iter(trials)).failed}")
+    return max(worked, key=lambda trial: trial.characters_per_second or 0.0).way
+
+
+def _trial(text: Path, device: str, way: Way, size: Size) -> Trial:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [
+            sys.executable, "-m", "charlm.train", str(text), "--out", str(run), "--final",
+            "--device", device, *AS_THE_NOTEBOOK, *way.options(), *size.options(),
+        ]  # fmt: skip
+        began = time.perf_counter()
+        try:
+            ended = subprocess.run(
+                command, capture_output=True, text=True, timeout=TOO_LONG, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return Trial(way, size, failed=f"took more than {TOO_LONG:.0f} s")
+        seconds = time.perf_counter() - began
+        if ended.returncode != 0:
+            lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+            return Trial(way, size, failed=machine.without_paths(lines[-1]))
+        return _read(way, size, seconds, run)
+
+
+def _read(way: Way, size: Size, seconds: float, run: Path) -> Trial:
+    results: dict[str, Any] = json.loads((run / "config.json").read_text("utf-8"))["results"]
+    last = json.loads((run / "metrics.jsonl").read_text("utf-8").splitlines()[-1])
+    return Trial(
+        way,
+        size,
+        wall_seconds=round(seconds, 2),
+        training_seconds=results["seconds"],
+        characters_per_second=last["characters_per_second"],
+        bits=results["test_bits_per_character"],
+    )
+
+
+def _table(trials: Iterable[Trial]) -> list[str]:
+    lines = [
+        "| step | precision | units | batch | epochs | chars/s | training, s | whole, s | bits |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for trial in trials:
+        way, size = trial.way, trial.size
+        found = (
+            [trial.failed.replace("|", "/"), "", "", ""]
+            if trial.failed is not None
+            else [
+                f"{trial.characters_per_second:,.0f}",
+                f"{trial.training_seconds:.1f}",
+                f"{trial.wall_seconds:.1f}",
+                f"{trial.bits:.3f}",
+            ]
+        )
+        named = [way.step, way.precision, size.hidden, size.batch_size, size.epochs]
+        lines.append("| " + " | ".join(map(str, [*named, *found])) + " |")
+    return lines
+
+
+@app.command()
+def main_command(
+    text: Annotated[Path, typer.Argument(help="What to learn from.")],
+    out: Annotated[Path, typer.Option(help="Folder for time-to-bits.json and .md.")],
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cuda",
+    target: Annotated[float, typer.Option(help="Bits per character.")] = 2.1,
+) -> None:
+    """Measure how soon a run reaches a quality, and write the report."""
+    if device not in WAYS:
+        raise SettingsError(f"--device is one of {', '.join(WAYS)}, not {device!r}")
+    with os_errors_as(SettingsError, f"can't make the folder {out}"):
+        out.mkdir(parents=True, exist_ok=True)
+
+    def keep(report: Report) -> None:
+        console.say(_table((report.sizes or report.ways)[-1:])[-1])
+        with os_errors_as(SettingsError, f"can't write into {out}"):
+            write_text(out / "time-to-bits.json", json.dumps(asdict(report), indent=1) + "\n")
+            write_text(out / "time-to-bits.md", render(report))
+
+    print(render(measure(text, device, target, WAYS[device], SIZES[device], keep)), end="")
+
+
+if __name__ == "__main__":
+    console.run(app, "time-to-bits")
