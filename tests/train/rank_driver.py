@@ -1,13 +1,15 @@
-"""Runs `charlm-train` as several processes, and strikes one of them at a chosen step.
+"""Runs `charlm-train` as one of several processes, and strikes one of them at a chosen step.
 
-Usage: rank_driver.py PROCESSES MOMENT ARGUMENT…
+    rank_driver.py MOMENT ARGUMENT…   in a process that torchrun has started
+    rank_driver.py                    forks such processes itself, for each job on stdin
 
-PROCESSES: how many to fork here, with what torchrun would say in their environment; 0 where
-torchrun has started this one. Their exit codes are printed as a list in JSON.
-MOMENT: `SIGKILL:1:13`: rank 1 gets SIGKILL after its step 13, unless torchrun has started the
-group anew; `-` for none. Saves are as frequent as can be: one every five steps.
+MOMENT is `SIGKILL:1:13`, rank 1 gets SIGKILL after its step 13, unless torchrun has started the
+group anew; or `-` for none. A job is a line of JSON, `[processes, file for stderr, moment,
+[argument, …]]`, and is answered by a line: the list of exit codes, by rank. Forking saves each
+process from importing Torch. Saves are as frequent as can be: one every five steps.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -16,13 +18,9 @@ import sys
 from itertools import count
 from typing import Any
 
-import torch._dynamo
-
-from charlm.train import cli, curve, loop, run
+from charlm.train import cli, loop, run_folder
 from charlm.train.observer import Silent
 from charlm.train.progress import Display
-
-ONCE = (torch._dynamo, curve, run)  # imported before the fork, to save every rank the time
 
 
 def strike(number: signal.Signals, rank: int, step: int) -> None:
@@ -49,7 +47,7 @@ def train(moment: str, arguments: list[str]) -> None:
     cli.main()
 
 
-def fork(processes: int, moment: str, arguments: list[str]) -> list[int]:
+def fork(processes: int, errors: str, moment: str, arguments: list[str]) -> list[int]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -61,16 +59,22 @@ def fork(processes: int, moment: str, arguments: list[str]) -> list[int]:
             children.append(child)
             continue
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.stderr.fileno())
         train(moment, arguments)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-def main(processes: str, moment: str, *arguments: str) -> None:
-    if int(processes) == 0:
-        train(moment, list(arguments))
-    else:
-        print(json.dumps(fork(int(processes), moment, list(arguments))))
+def serve() -> None:
+    for module in ("torch._dynamo", "charlm.train.run"):  # every process needs them, after the fork
+        importlib.import_module(module)
+    run_folder.curve.draw([{"epoch": 1, "train_bits": 2.0, "validation_bits": 2.0}])
+    for job in sys.stdin:
+        processes, errors, moment, arguments = json.loads(job)
+        print(json.dumps(fork(processes, errors, moment, arguments)), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:]:
+        train(sys.argv[1], sys.argv[2:])
+    else:
+        serve()
