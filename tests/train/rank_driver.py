@@ -60,7 +60,10 @@ def fork(processes: int, errors: str, moment: str, arguments: list[str]) -> list
             continue
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.stderr.fileno())
-        train(moment, arguments)
+        try:
+            train(moment, arguments)
+        except SystemExit as end:
+            os._exit(int(end.code or 0))  # at once: taking the interpreter apart takes a second
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
