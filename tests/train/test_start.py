@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from charlm.train import loop, run_folder, start
+from charlm.train import loop, objective, run_folder, start
 from charlm.train.checkpoint import FILE, FORMAT, Checkpoint
 from charlm.train.evaluate import bits_per_character
 
@@ -159,7 +159,7 @@ def test_a_diverging_loss_keeps_what_was_saved_before(
     def nan(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(logits, targets) * float("nan")
 
-    monkeypatch.setattr(loop, "functional", SimpleNamespace(cross_entropy=nan))
+    monkeypatch.setattr(objective, "functional", SimpleNamespace(cross_entropy=nan))
     before = Checkpoint.load(stopped).progress
     derived = {name: (stopped / name).read_bytes() for name in run_folder.DERIVED[:1]}
     code, lines = train("--resume", "--out", stopped)
