@@ -1,5 +1,6 @@
 """Trains one variant on a text's first 90 % and judges it on the next 5 %."""
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from charlm.benchmarks import machine
 from charlm.benchmarks.search.network import Network
@@ -42,11 +42,11 @@ def run(corpus: Corpus, variant: Variant, threads: int, *, test: bool) -> Result
     parts = split(corpus.ids)
     network = Network(variant, len(corpus.vocabulary))
     network.initialise(torch.Generator().manual_seed(variant.seed))
-    averaged = _averaged(network, variant)
+    averaged = copy.deepcopy(network) if variant.average else None
     began = time.process_time()
     train_bits = _train(network, averaged, parts.train, variant)
     seconds = time.process_time() - began
-    judged = averaged.module if averaged else network
+    judged = averaged or network
     return Result(
         variant=variant,
         train_bits=round(train_bits, 4),
@@ -59,7 +59,7 @@ def run(corpus: Corpus, variant: Variant, threads: int, *, test: bool) -> Result
 
 
 def _train(
-    network: Network, averaged: AveragedModel | None, ids: npt.NDArray[np.integer], variant: Variant
+    network: Network, averaged: Network | None, ids: npt.NDArray[np.integer], variant: Variant
 ) -> float:
     """Mean bits per character of the last epoch, as learnt from."""
     streams = Streams(ids, variant.batch, variant.window)
@@ -83,7 +83,7 @@ def _train(
             for optimiser in optimisers:
                 optimiser.step()
             if averaged:
-                averaged.update_parameters(network)
+                _average(averaged, network, variant.average)
             state = _reset(state, variant)
             nats += float(loss.detach()) * targets.numel()
             characters += targets.numel()
@@ -149,7 +149,7 @@ class _WholeMuon(Muon):
         return orthogonalise(update.unsqueeze(0))[0]
 
 
-def _averaged(network: Network, variant: Variant) -> AveragedModel | None:
-    if not variant.average:
-        return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(variant.average))
+@torch.no_grad()
+def _average(averaged: Network, network: Network, decay: float) -> None:
+    for mean, weights in zip(averaged.parameters(), network.parameters(), strict=True):
+        mean.lerp_(weights, 1 - decay)
