@@ -20,7 +20,7 @@ from charlm.train.optimise import clip_gradients, make_optimiser
 from charlm.train.precision import allow_tf32, autocast
 from charlm.train.randomness import random_state, set_random_state
 from charlm.train.sample import sample_tokens
-from charlm.train.schedule import OneCycle
+from charlm.train.schedule import Schedule, hold_at_start
 
 SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU
@@ -63,7 +63,7 @@ class Trainer:
             self.model.load_state_dict(progress.weights)
         self.model.to(config.device)
         self.optimiser = make_optimiser(self.model, config)
-        self.schedule: OneCycle | None = None
+        self.schedule: Schedule | None = None
         self.progress = progress or Progress(
             self._weights(), self.optimiser.state_dict(), random_state(config.device)
         )
@@ -85,6 +85,8 @@ class Trainer:
         progress = self.progress
         if progress.total_steps is None and self.config.minutes is None:
             self._fix_steps(self._epochs_in_steps())
+        elif self.schedule is None and self.config.recipe == "stateful":
+            hold_at_start(self.optimiser)
         self._save(observer, epoch_ended=False)
         warm_up = WarmUp(self.config.minutes or 0.0)
         while not self._ended():
@@ -263,7 +265,7 @@ class Trainer:
         self.progress.total_steps = total
         steps = total - self.progress.step
         if self.config.recipe == "stateful":  # the notebook's rate is constant
-            self.schedule = OneCycle(self.optimiser, steps)
+            self.schedule = Schedule(self.optimiser, steps)
 
     def _restore(self) -> State:
         """Bring optimiser, schedule and random state to where the progress says."""
@@ -271,7 +273,7 @@ class Trainer:
         self.optimiser.load_state_dict(progress.optimiser)
         if progress.schedule is not None:
             steps = int(progress.schedule["total_steps"])
-            self.schedule = OneCycle(self.optimiser, steps)
+            self.schedule = Schedule(self.optimiser, steps)
             self.schedule.load_state_dict(progress.schedule)
         set_random_state(config.device, progress.rng)
         if progress.carried is None:

@@ -20,7 +20,6 @@ from charlm.train.allocator import keep_freed_memory
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import State
 from charlm.train.muon import Muon, orthogonalise
-from charlm.train.schedule import share_of_peak
 from charlm.train.streams import Streams
 
 RANDOM_RESETS = 0.02  # of the streams, at each window, where a variant asks for them
@@ -113,12 +112,11 @@ def _reset(state: State, variant: Variant) -> State:
 
 
 def _share(step: int, total: int, variant: Variant) -> float:
-    """The rate as a share of its peak."""
-    if variant.schedule == "one-cycle" and variant.warm_up == Variant.warm_up:
-        return share_of_peak(step, total)
+    """The rate as a share of its peak; `one-cycle` goes by cosines (Smith, 2018)."""
     rising = variant.warm_up * total
     if step < rising:
-        return (step + 1) / (rising + 1)
+        way = (step + 1) / (rising + 1)
+        return (1 - math.cos(math.pi * way)) / 2 if variant.schedule == "one-cycle" else way
     if variant.schedule == "one-cycle":
         return (1 + math.cos(math.pi * (step - rising) / (total - rising))) / 2
     falls_from = HELD * total if variant.schedule == "hold" else rising
