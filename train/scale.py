@@ -12,7 +12,7 @@ from charlm.train.config import ModelConfig, TrainingConfig
 
 READ = 24_000_000  # characters to be read in all, as far as `MOST` allows
 MOST = 20  # passes; what a small text has to teach is then learnt
-DROPOUT = 0.5  # where there is a weight for each character, or more
+DROPOUT = 0.35  # where there is a weight for each character, or more
 NEGLIGIBLE = 0.05  # dropout below this is not worth its time
 
 
