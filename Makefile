@@ -71,8 +71,7 @@ cuda-check:
 	$(CUDA_PYTHON) -m charlm.benchmarks.cli --provider cuda --out "$(CUDA_OUT)" && exit $$tests
 
 TEXT ?= data/sample.txt
-LARGE ?= --hidden 1024 --layers 2 --dropout 0.3 --batch-size 64 --seq-len 128 --lr 2e-3 \
-	--autocast bf16
+LARGE ?= --hidden 1024 --layers 2 --batch-size 64 --seq-len 128 --autocast bf16
 cuda-train:
 	$(CUDA_PYTHON) -m pytest -m cuda -p no:cacheprovider tests/train; tests=$$?; \
 	$(CUDA_PYTHON) -m charlm.benchmarks.time_to_bits "$(TEXT)" --device cuda --out "$(CUDA_OUT)" && \

@@ -53,13 +53,12 @@ class Size:
     batch_size: int
     epochs: int
     seq_len: int = 96
-    lr: float = 8e-3
 
     def options(self) -> list[str]:
         """Those of `charlm-train`."""
         return [
             "--hidden", str(self.hidden), "--batch-size", str(self.batch_size),
-            "--epochs", str(self.epochs), "--seq-len", str(self.seq_len), "--lr", str(self.lr),
+            "--epochs", str(self.epochs), "--seq-len", str(self.seq_len),
         ]  # fmt: skip
 
 
@@ -75,8 +74,8 @@ SHORT = Size(hidden=512, batch_size=64, epochs=3)  # the first epoch compiles, r
 SIZES = {
     "cuda": (
         Size(192, 64, 8), Size(192, 64, 16), Size(192, 128, 24),
-        Size(512, 64, 3, lr=4e-3), Size(512, 64, 6, lr=4e-3), Size(512, 128, 8, lr=4e-3),
-        Size(1024, 64, 3, lr=2e-3), Size(1024, 128, 5, lr=2e-3),
+        Size(512, 64, 3), Size(512, 64, 6), Size(512, 128, 8),
+        Size(1024, 64, 3), Size(1024, 128, 5),
     ),
     "cpu": (Size(192, 16, 7), Size(192, 16, 20)),
 }  # fmt: skip

@@ -8,7 +8,8 @@ import typer
 
 from charlm.data import console
 from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
-from charlm.train.config import TrainingConfig
+from charlm.train.config import ADAM_LR, TrainingConfig
+from charlm.train.scale import DROPOUT, MOST, READ
 
 DEFAULTS = TrainingConfig()
 app = console.make_app()
@@ -28,7 +29,11 @@ def train(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the text.", show_default=f"{DEFAULTS.epochs}, notebook 10"),
+        typer.Option(
+            help="Passes over the text.",
+            show_default=f"{READ // 10**6} million characters in all, at most {MOST} passes; "
+            "notebook 10",
+        ),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="A budget of time, instead of a number of epochs.")
@@ -36,7 +41,12 @@ def train(
     hidden: Annotated[int | None, typer.Option(help="Hidden units.", show_default="192")] = None,
     layers: Annotated[int | None, typer.Option(help="LSTM layers.", show_default="1")] = None,
     dropout: Annotated[
-        float | None, typer.Option(help="Dropout between layers.", show_default="0")
+        float | None,
+        typer.Option(
+            help="Dropout of the weights between hidden units.",
+            show_default=f"{DROPOUT} where there is a recurrent weight for each character, "
+            "in proportion less, notebook 0",
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -58,7 +68,8 @@ def train(
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Peak learning rate of Adam.", show_default=f"{DEFAULTS.lr:g}, notebook 0.001"
+            help="Peak learning rate of Adam.",
+            show_default=f"{DEFAULTS.lr:g}, with adam alone {ADAM_LR:g}, notebook 0.001",
         ),
     ] = None,
     muon_lr: Annotated[

@@ -24,7 +24,7 @@ class ModelConfig:
     vocabulary: int
     hidden: int = 192  # the notebook's; the step's weights then stay in a core's cache
     layers: int = 1  # a second layer costs twice the time of a step
-    dropout: float = 0.0  # between layers, so nothing with one layer
+    dropout: float = 0.0  # of the weights between units; a run has it by its corpus (`scale`)
 
     def __post_init__(self) -> None:
         _within("hidden", self.hidden, MAX_HIDDEN)
@@ -38,15 +38,13 @@ class TrainingConfig:
     """How a model is trained. Together with the corpus it fixes the result bit for bit on CPU."""
 
     recipe: Literal["stateful", "notebook"] = "stateful"
-    epochs: int | None = (
-        20  # None with minutes: as many as fit; 2.03 bits per character on three million characters
-    )
+    epochs: int | None = None  # as many as fit into minutes, or else as `scale` has for the corpus
     minutes: float | None = None  # a budget; the number of steps is fixed from it once
     batch_size: int = 16  # many small steps beat few large ones at this model's size
     seq_len: int = 96  # gradients reach this far back; the state reaches further
     optimiser: Literal["muon", "adam"] = "muon"  # for half the epochs, at a tenth more a step
-    lr: float = 8e-3  # Adam's, at the peak of the one-cycle schedule
-    muon_lr: float = 0.02  # Muon's
+    lr: float = 0.064  # Adam's, at the peak of the schedule; `ADAM_LR` without Muon
+    muon_lr: float = 0.05  # Muon's
     clip: float = 1.0  # the gradient's norm; recurrent gradients have rare, huge spikes
     patience: int = 5  # epochs without a better validation before stopping; 0: never stop
     final: bool = False  # train on the first 95 %, nothing held out to choose by
@@ -71,8 +69,6 @@ class TrainingConfig:
             raise SettingsError(f"{named} is for a GPU, and this run is on the CPU: leave it out")
         if self.epochs is not None:
             _at_least("epochs", self.epochs, 1)
-        elif self.minutes is None:
-            raise SettingsError("a run needs --epochs or --minutes")
         _at_least("batch-size", self.batch_size, 1)
         _at_least("seq-len", self.seq_len, 1)
         _at_least("patience", self.patience, 0)
@@ -86,6 +82,8 @@ class TrainingConfig:
         if self.minutes is not None:
             _above_zero("minutes", self.minutes)
 
+
+ADAM_LR = 8e-3  # of a stateful run that Adam alone trains; Muon allows the rest higher rates
 
 NOTEBOOK_DEFAULTS: dict[str, Any] = {
     "epochs": 10,

@@ -19,9 +19,9 @@ from charlm.train.objective import Objective
 from charlm.train.observer import Observer
 from charlm.train.optimise import make_optimiser
 from charlm.train.precision import allow_tf32
-from charlm.train.randomness import begin_random_state, random_state, set_random_state
+from charlm.train.randomness import random_state, set_random_state
 from charlm.train.sample import sample_tokens
-from charlm.train.schedule import OneCycle
+from charlm.train.schedule import Schedule, hold_at_start
 from charlm.train.step import make_step
 
 SAMPLE_LENGTH = 160
@@ -60,7 +60,7 @@ class Trainer:
         keep_on(config.device, self.batches)
         self.model = CharLSTM(setup.model)
         if progress is None:
-            begin_random_state(config.seed, group.rank)
+            torch.manual_seed(config.seed)  # all processes drop the same weights
             if weights is None:
                 self.model.initialise(torch.Generator().manual_seed(config.seed))
             else:
@@ -69,7 +69,7 @@ class Trainer:
             self.model.load_state_dict(progress.weights)
         self.model.to(config.device)
         self.optimiser = make_optimiser(self.model, config)
-        self.schedule: OneCycle | None = None
+        self.schedule: Schedule | None = None
         self.progress = progress or Progress(
             self._weights(), self.optimiser.state_dict(), random_state(config.device)
         )
@@ -95,6 +95,8 @@ class Trainer:
         progress = self.progress
         if progress.total_steps is None and self.config.minutes is None:
             self._fix_steps(self._epochs_in_steps())
+        elif self.schedule is None and self.config.recipe == "stateful":
+            hold_at_start(self.optimiser)
         self._save(observer, epoch_ended=False)
         warm_up = WarmUp(self.config.minutes or 0.0)
         while not self._ended():
@@ -275,7 +277,7 @@ class Trainer:
         self.progress.total_steps = total
         steps = total - self.progress.step
         if self.config.recipe == "stateful":  # the notebook's rate is constant
-            self.schedule = OneCycle(self.optimiser, steps)
+            self.schedule = Schedule(self.optimiser, steps)
 
     def _restore(self) -> State:
         """Bring optimiser, schedule and random state to where the progress says."""
@@ -283,9 +285,9 @@ class Trainer:
         self.optimiser.load_state_dict(progress.optimiser)
         if progress.schedule is not None:
             steps = int(progress.schedule["total_steps"])
-            self.schedule = OneCycle(self.optimiser, steps)
+            self.schedule = Schedule(self.optimiser, steps)
             self.schedule.load_state_dict(progress.schedule)
-        set_random_state(config.device, progress.rng, config.seed, self.group.rank, progress.step)
+        set_random_state(config.device, progress.rng)
         if progress.carried is None:
             return self._zero_state()
         share = self.group.share(config.batch_size)
@@ -303,15 +305,11 @@ class Trainer:
         progress.weights = self._weights()
         progress.optimiser = self.optimiser.state_dict()
         progress.schedule = self.schedule.state_dict() if self.schedule is not None else None
-        progress.rng = self._random_states()
+        progress.rng = random_state(self.config.device)
         h, c = (self.group.joined(part, dim=1) for part in self.carried)
         progress.carried = h, c
         self.group.from_first(lambda: observer.save(Checkpoint(self.setup, progress), epoch_ended))
         self.since_save = time.perf_counter()
-
-    def _random_states(self) -> Tensor:
-        state = random_state(self.config.device)
-        return state if self.group.size == 1 else self.group.joined(state[None], dim=0)
 
     def _weights(self) -> Tensors:
         return {name: t.detach().cpu().clone() for name, t in self.model.state_dict().items()}

@@ -20,12 +20,7 @@ class CharLSTM(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.lstm = nn.LSTM(
-            config.vocabulary,
-            config.hidden,
-            config.layers,
-            dropout=config.dropout if config.layers > 1 else 0.0,
-        )
+        self.lstm = nn.LSTM(config.vocabulary, config.hidden, config.layers)
         self.head = nn.Linear(config.hidden, config.vocabulary)
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -47,10 +42,7 @@ class CharLSTM(nn.Module):
 
     def hidden_to_hidden(self) -> list[nn.Parameter]:
         """The matrices from hidden units to gates: all recurrent ones, and between layers."""
-        inner = ["weight_hh_l0"]
-        for layer in range(1, self.config.layers):
-            inner += [f"weight_ih_l{layer}", f"weight_hh_l{layer}"]
-        return [self.lstm.get_parameter(name) for name in inner]
+        return [self.lstm.get_parameter(name) for name in self._between_units()]
 
     def zero_state(self, batch: int) -> State:
         """The state that starts a text: zeros, each [layers, batch, hidden]."""
@@ -60,6 +52,9 @@ class CharLSTM(nn.Module):
 
     def forward(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Run over windows of text.
+
+        In training, `dropout` of the weights between hidden units are zero, others at each call
+        (Wan et al., 2013; of an LSTM, Merity et al., 2017).
 
         Args:
             tokens: ids, int64 of shape [time, batch].
@@ -76,7 +71,7 @@ class CharLSTM(nn.Module):
         shape = (*tokens.shape, self.config.vocabulary)
         one_hot = self.head.weight.new_zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
         hidden: Tensor
-        hidden, state = self.lstm(one_hot, state)
+        hidden, state = torch.func.functional_call(self.lstm, self._dropped(), (one_hot, state))
         return hidden, state
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
@@ -106,6 +101,19 @@ class CharLSTM(nn.Module):
             h_next.append(o.sigmoid() * c_next[-1].tanh())
         logits: Tensor = self.head(h_next[-1])
         return logits, (torch.stack(h_next), torch.stack(c_next))
+
+    def _between_units(self) -> list[str]:
+        names = ["weight_hh_l0"]
+        for layer in range(1, self.config.layers):
+            names += [f"weight_ih_l{layer}", f"weight_hh_l{layer}"]
+        return names
+
+    def _dropped(self) -> dict[str, Tensor]:
+        rate = self.config.dropout
+        if not self.training or rate == 0:
+            return {}
+        names = self._between_units()
+        return {name: functional.dropout(self.lstm.get_parameter(name), rate) for name in names}
 
     def _of(self, kind: str, layer: int) -> Tensor:
         parameter = getattr(self.lstm, f"{kind}_l{layer}")

@@ -14,10 +14,11 @@ from charlm.data.files import remove_leftovers
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import NOTHING_SAID, Wanted
 from charlm.data.vocabulary import Vocabulary
-from charlm.train import checkpoint, fine_tune, run_folder
+from charlm.train import checkpoint, fine_tune, run_folder, scale
 from charlm.train.batches import check_shares, make_batches
 from charlm.train.checkpoint import Progress, Setup, Tensors
 from charlm.train.config import (
+    ADAM_LR,
     DEVICES,
     NOTEBOOK_DEFAULTS,
     WINDOW,
@@ -192,6 +193,8 @@ def training_config(
     if not begun:
         if said.get("recipe") == "notebook":
             defaults |= NOTEBOOK_DEFAULTS
+        elif said.get("optimiser") == "adam":
+            defaults["lr"] = ADAM_LR
         if "minutes" in said:
             defaults["epochs"] = None
     config = replace(base, **(defaults | said))
@@ -213,13 +216,16 @@ def _setup(
             f"{', '.join(map(str, texts))}: {characters} characters after normalisation, and a "
             f"model needs {MINIMUM_CHARACTERS} at the least (a hundred thousand to be worth while)"
         )
-    counts = np.bincount(_splits(corpus, config).train, minlength=len(corpus.vocabulary))
+    learnt = _splits(corpus, config).train
+    counts = np.bincount(learnt, minlength=len(corpus.vocabulary))
     size = len(corpus.vocabulary)
     model = (
         ModelConfig(vocabulary=size, **_sizes(request))
         if source is None
         else fine_tune.model_config(source, size, request.options or {})
     )
+    dropout_said = "dropout" in _sizes(request)
+    model, config = scale.settle(model, config, len(learnt), dropout_said=dropout_said)
     return Setup(
         model=model,
         training=config,

@@ -16,19 +16,22 @@ app = console.make_app()
 
 @app.command()
 def run(
-    text: Annotated[Path, typer.Argument(help="Corpus; normalised as the notebook does.")],
+    text: Annotated[Path, typer.Argument(help="Corpus.")],
     trials: Annotated[list[str], typer.Argument(help="`name=value,name=value`, or `defaults`.")],
     records: Annotated[Path, typer.Option(help="File that a line a trial is added to.")],
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
     test: Annotated[bool, typer.Option(help="Judge the test split too: final rows.")] = False,
+    keep: Annotated[
+        bool, typer.Option(help="Keep case and newlines, where the notebook does not.")
+    ] = False,
 ) -> None:
     """Train variants, one after another, on 90 % of a text, and judge each on the next 5 %."""
     from charlm.benchmarks.search import trial, variant
     from charlm.data.corpus import read_corpus
-    from charlm.data.normalise import NOTEBOOK
+    from charlm.data.normalise import NOTEBOOK, Normalisation
 
     variants = [variant.parse(each) for each in trials]
-    corpus = read_corpus([text], NOTEBOOK)
+    corpus = read_corpus([text], Normalisation() if keep else NOTEBOOK)
     for each in variants:
         result = trial.run(corpus, each, threads, test=test)
         variant.append(records, result)

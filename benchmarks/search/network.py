@@ -12,6 +12,10 @@ from charlm.train.model import CharLSTM, State
 class Network(CharLSTM):
     """`CharLSTM` with what a variant adds to it; judged by the same code."""
 
+    lstm: nn.LSTM
+    gate_norm: nn.LayerNorm
+    cell_norm: nn.LayerNorm
+
     def __init__(self, variant: Variant, vocabulary: int) -> None:
         super().__init__(ModelConfig(vocabulary, variant.hidden, variant.layers))
         self.variant = variant
@@ -45,7 +49,7 @@ class Network(CharLSTM):
 
     def zero_state(self, batch: int) -> State:
         """Zeros, each [layers, batch, hidden]."""
-        weight = self.lstm.weight_hh_l0
+        weight = self._of("weight_hh", 0)
         shape = (self.variant.layers, batch, self.variant.hidden)
         return weight.new_zeros(shape), weight.new_zeros(shape)
 
@@ -63,7 +67,9 @@ class Network(CharLSTM):
             features = self.embedding[tokens]
         else:
             shape = (*tokens.shape, self.config.vocabulary)
-            features = self.lstm.weight_hh_l0.new_zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
+            features = (
+                self._of("weight_hh", 0).new_zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
+            )
         rate = self.variant.drop_input
         if self.training and rate:
             features = features * functional.dropout(torch.ones(*tokens.shape, 1), rate)
@@ -92,9 +98,8 @@ class Network(CharLSTM):
 
     def _normed(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """Ba et al., 2016: norms of the gates' inputs and of the cell, one layer, step by step."""
-        lstm = self.lstm
-        inputs = functional.linear(features, lstm.weight_ih_l0, lstm.bias_ih_l0)
-        recurrent, bias = lstm.weight_hh_l0.t(), lstm.bias_hh_l0
+        inputs = functional.linear(features, self._of("weight_ih", 0), self._of("bias_ih", 0))
+        recurrent, bias = self._of("weight_hh", 0).t(), self._of("bias_hh", 0)
         h, c = state[0][0], state[1][0]
         outputs = []
         for step in inputs:

@@ -1,5 +1,6 @@
 """Trains one variant on a text's first 90 % and judges it on the next 5 %."""
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from charlm.benchmarks import machine
 from charlm.benchmarks.search.network import Network
@@ -20,7 +20,6 @@ from charlm.train.allocator import keep_freed_memory
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import State
 from charlm.train.muon import Muon, orthogonalise
-from charlm.train.schedule import share_of_peak
 from charlm.train.streams import Streams
 
 RANDOM_RESETS = 0.02  # of the streams, at each window, where a variant asks for them
@@ -42,11 +41,11 @@ def run(corpus: Corpus, variant: Variant, threads: int, *, test: bool) -> Result
     parts = split(corpus.ids)
     network = Network(variant, len(corpus.vocabulary))
     network.initialise(torch.Generator().manual_seed(variant.seed))
-    averaged = _averaged(network, variant)
+    averaged = copy.deepcopy(network) if variant.average else None
     began = time.process_time()
     train_bits = _train(network, averaged, parts.train, variant)
     seconds = time.process_time() - began
-    judged = averaged.module if averaged else network
+    judged = averaged or network
     return Result(
         variant=variant,
         train_bits=round(train_bits, 4),
@@ -59,7 +58,7 @@ def run(corpus: Corpus, variant: Variant, threads: int, *, test: bool) -> Result
 
 
 def _train(
-    network: Network, averaged: AveragedModel | None, ids: npt.NDArray[np.integer], variant: Variant
+    network: Network, averaged: Network | None, ids: npt.NDArray[np.integer], variant: Variant
 ) -> float:
     """Mean bits per character of the last epoch, as learnt from."""
     streams = Streams(ids, variant.batch, variant.window)
@@ -83,7 +82,7 @@ def _train(
             for optimiser in optimisers:
                 optimiser.step()
             if averaged:
-                averaged.update_parameters(network)
+                _average(averaged, network, variant.average)
             state = _reset(state, variant)
             nats += float(loss.detach()) * targets.numel()
             characters += targets.numel()
@@ -113,12 +112,11 @@ def _reset(state: State, variant: Variant) -> State:
 
 
 def _share(step: int, total: int, variant: Variant) -> float:
-    """The rate as a share of its peak."""
-    if variant.schedule == "one-cycle" and variant.warm_up == Variant.warm_up:
-        return share_of_peak(step, total)
+    """The rate as a share of its peak; `one-cycle` goes by cosines (Smith, 2018)."""
     rising = variant.warm_up * total
     if step < rising:
-        return (step + 1) / (rising + 1)
+        way = (step + 1) / (rising + 1)
+        return (1 - math.cos(math.pi * way)) / 2 if variant.schedule == "one-cycle" else way
     if variant.schedule == "one-cycle":
         return (1 + math.cos(math.pi * (step - rising) / (total - rising))) / 2
     falls_from = HELD * total if variant.schedule == "hold" else rising
@@ -149,7 +147,7 @@ class _WholeMuon(Muon):
         return orthogonalise(update.unsqueeze(0))[0]
 
 
-def _averaged(network: Network, variant: Variant) -> AveragedModel | None:
-    if not variant.average:
-        return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(variant.average))
+@torch.no_grad()
+def _average(averaged: Network, network: Network, decay: float) -> None:
+    for mean, weights in zip(averaged.parameters(), network.parameters(), strict=True):
+        mean.lerp_(weights, 1 - decay)

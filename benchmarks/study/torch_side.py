@@ -8,6 +8,7 @@ from typing import Any
 from charlm.benchmarks import machine
 from charlm.benchmarks.study.record import Record, append, judge
 from charlm.data.corpus import Corpus, Splits, split
+from charlm.train import scale
 from charlm.train.allocator import keep_freed_memory
 from charlm.train.checkpoint import Checkpoint, Progress, Setup
 from charlm.train.config import ModelConfig, TrainingConfig
@@ -44,14 +45,15 @@ def train(
     parts = split(corpus.ids)
     learnt = len(parts.train) + len(parts.validation)
     splits = Splits(corpus.ids[:learnt], corpus.ids[learnt:learnt], parts.test)
-    setup = _setup(corpus, config, hidden)
+    setup = _setup(corpus, config, hidden, learnt)
     Trainer(setup, splits, None).run(_Judge(SIDES[recipe], parts.test, to))
 
 
-def _setup(corpus: Corpus, config: TrainingConfig, hidden: int) -> Setup:
+def _setup(corpus: Corpus, config: TrainingConfig, hidden: int, learnt: int) -> Setup:
     size = len(corpus.vocabulary)
+    model, config = scale.settle(ModelConfig(size, hidden), config, learnt, dropout_said=False)
     return Setup(
-        model=ModelConfig(size, hidden),
+        model=model,
         training=config,
         normalisation=corpus.normalisation,
         encoding="utf-8",

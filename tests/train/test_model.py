@@ -72,21 +72,32 @@ def test_step_leaves_its_arguments_alone() -> None:
 
 
 @torch.no_grad()
-def test_dropout_acts_between_layers_only() -> None:
-    tokens, state = random_start(1)
-    alone = make(1, dropout=0.5)
-    in_evaluation = alone(tokens, state)[0]
-    alone.train()
-    torch.testing.assert_close(alone(tokens, state)[0], in_evaluation)
-
-    tokens, state = random_start(2)
-    stacked = make(2, dropout=0.5)
-    calm, calm_after = stacked(tokens, state)
-    stacked.train()
+@pytest.mark.parametrize("layers", [1, 2])
+def test_dropout_acts_on_the_weights_between_units_in_training(layers: int) -> None:
+    tokens, state = random_start(layers)
+    model = make(layers, dropout=0.5)
+    calm = model(tokens, state)[0]
+    torch.testing.assert_close(model(tokens, state)[0], calm)
+    model.train()
     torch.manual_seed(0)
-    noisy, noisy_after = stacked(tokens, state)
-    torch.testing.assert_close(noisy_after[0][0], calm_after[0][0])  # below it: the first layer
+    noisy, again = model(tokens, state)[0], model(tokens, state)[0]
     assert not torch.allclose(noisy, calm)
+    assert not torch.allclose(noisy, again), "the same weights were dropped"
+
+    twin = make(layers)
+    torch.manual_seed(0)
+    for matrix in twin.hidden_to_hidden():
+        matrix.copy_(nn.functional.dropout(matrix, 0.5))
+    torch.testing.assert_close(twin(tokens, state)[0], noisy)
+
+
+def test_dropped_weights_have_no_gradient() -> None:
+    tokens, state = random_start(1)
+    model = make(1, dropout=0.5).train()
+    torch.autograd.backward(model(tokens, state)[0].sum())
+    (matrix,) = model.hidden_to_hidden()
+    assert matrix.grad is not None
+    assert 0.4 < (matrix.grad == 0).float().mean() < 0.6
 
 
 @torch.no_grad()

@@ -274,7 +274,7 @@ def test_resume_and_overwrite_contradict_each_other(train: Train, finished: Path
     ("other", "words"),
     [
         (["--hidden", "9"], "--hidden 8, not 9"),
-        (["--lr", "0.5"], "--lr 0.008, not 0.5"),
+        (["--lr", "0.5"], "--lr 0.064, not 0.5"),
         (["--epochs", "4", "--seed", "5"], "--epochs 3, not 4; --seed 0, not 5"),
         (["--recipe", "notebook"], "--recipe stateful, not notebook"),
         (["--final"], "--final False, not True"),
