@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus, split
+from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus
 from charlm.data.errors import CorpusError, RunError, SettingsError
 from charlm.data.files import remove_leftovers
 from charlm.data.normalise import Normalisation
@@ -26,6 +26,7 @@ from charlm.train.config import (
     difference,
 )
 from charlm.train.make_folder import make_folder, refuse_imported
+from charlm.train.parts import learnt_percent, parts
 from charlm.train.source import Source, read_source
 
 MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
@@ -107,11 +108,11 @@ def _begin(folder: Path, request: Request) -> Started:
     normalisation = _normalisation(request, source.normalisation if source else Normalisation())
     config = training_config(request.options or {}, TrainingConfig())
     encoding = request.encoding or "utf-8"
-    corpus = read_corpus(texts, normalisation, encoding, wanted, _learnt(config))
+    corpus = read_corpus(texts, normalisation, encoding, wanted, learnt_percent(config.final))
     if source is not None:
         corpus = fine_tune.in_vocabulary(corpus, fine_tune.extended_vocabulary(source, corpus))
     setup = _setup(corpus, texts, request, config, source)
-    splits = _splits(corpus, config)
+    splits = parts(corpus.ids, config.final)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
     weights = fine_tune.initial_weights(source, setup) if source else None
     make_folder(folder, request.overwrite)
@@ -137,7 +138,7 @@ def _resume(folder: Path, request: Request) -> Started:
             "--newlines and --nfc out to go on with it"
         )
     again = Wanted.again(setup.rare)
-    corpus = read_corpus(texts, normalisation, setup.encoding, again, _learnt(config))
+    corpus = read_corpus(texts, normalisation, setup.encoding, again, learnt_percent(config.final))
     if corpus.sha256 != setup.sha256:
         raise RunError(
             f"{', '.join(map(str, texts))}: not the text that {folder} was begun with "
@@ -147,7 +148,7 @@ def _resume(folder: Path, request: Request) -> Started:
     corpus = fine_tune.in_vocabulary(corpus, Vocabulary(setup.vocabulary))
     remove_leftovers(folder)
     run_folder.write(folder, saved)
-    return Started(folder, setup, _splits(corpus, setup.training), saved.progress)
+    return Started(folder, setup, parts(corpus.ids, setup.training.final), saved.progress)
 
 
 def _check_still_possible(folder: Path, setup: Setup, request: Request) -> None:
@@ -209,7 +210,7 @@ def _setup(
             f"{', '.join(map(str, texts))}: {characters} characters after normalisation, and a "
             f"model needs {MINIMUM_CHARACTERS} at the least (a hundred thousand to be worth while)"
         )
-    counts = np.bincount(_splits(corpus, config).train, minlength=len(corpus.vocabulary))
+    counts = np.bincount(parts(corpus.ids, config.final).train, minlength=len(corpus.vocabulary))
     size = len(corpus.vocabulary)
     model = (
         ModelConfig(vocabulary=size, **_sizes(request))
@@ -228,19 +229,6 @@ def _setup(
         rare=corpus.rare,
         initialised_from=fine_tune.recorded(source) if source else None,
     )
-
-
-def _learnt(config: TrainingConfig) -> int:
-    """Percent of a text, from its beginning, that is learnt from."""
-    return 95 if config.final else 90
-
-
-def _splits(corpus: Corpus, config: TrainingConfig) -> Splits:
-    parts = split(corpus.ids)
-    if not config.final:
-        return parts
-    learnt = len(parts.train) + len(parts.validation)
-    return Splits(corpus.ids[:learnt], corpus.ids[learnt:learnt], parts.test)
 
 
 def _folder(request: Request) -> Path:

@@ -1,0 +1,164 @@
+"""What to try next: rules of thumb, each with the figure that speaks for it and a line to run."""
+
+import shlex
+from collections.abc import Iterator
+
+from charlm.train.report.evidence import Advice, Evidence
+from charlm.train.report.subject import Subject
+
+FALLING = 0.004  # of the bits, from the last epoch but one to the last
+WIDE_GAP, NARROW_GAP = 0.25, 0.08  # bits that held-out text costs more than learnt text
+WORSE = 0.01  # bits per character that are worth a word
+QUOTED = 3.0  # times as many copies of 40 characters as another text of the same author
+SHORT_TEXT = 1_000_000
+DRIFTED = 0.02
+
+
+def advise(subject: Subject, evidence: Evidence) -> tuple[Advice, ...]:
+    """Suggestions, the most promising first; each names a new folder and leaves the run alone."""
+    rules = (_falling, _overfitted, _too_small, _beaten, _short, _by_windows, _quotes, _cooler)
+    return tuple(each for rule in rules for each in rule(subject, evidence))
+
+
+def _falling(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
+    if len(evidence.curve) == 1:
+        yield Advice(
+            "train longer",
+            f"it saw its text {evidence.curve[0].epoch:g} times, and most texts repay ten or more",
+            _again(subject, epochs=10),
+        )
+    elif len(curve) > 1 and curve[-1] == min(curve) and curve[-2] - curve[-1] > FALLING * curve[-1]:
+        yield Advice(
+            "more epochs",
+            f"validation was still falling at the end, by {curve[-2] - curve[-1]:.3f} bits in the "
+            f"last epoch, to {curve[-1]:.3f}",
+            _again(subject, epochs=2 * max(1, round(evidence.curve[-1].epoch))),
+        )
+
+
+def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    learnt, held = evidence.gap
+    if not evidence.held_out or held - learnt < WIDE_GAP:
+        return
+    because = f"it reads what it learnt at {learnt:.3f} bits and the rest at {held:.3f}"
+    curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
+    best = curve.index(min(curve)) if curve else 0
+    if curve and best < len(curve) - 1:
+        because += f"; validation was best after epoch {evidence.curve[best].epoch:g}"
+    model = subject.run.model.config
+    yield Advice(
+        "more text, or dropout between two layers",
+        because,
+        _again(subject, layers=max(2, model.layers), dropout=max(0.3, model.dropout)),
+    )
+
+
+def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    learnt, held = evidence.gap
+    enough = not evidence.curve or evidence.curve[-1].epoch >= 5
+    if evidence.held_out and enough and held - learnt < NARROW_GAP:
+        yield Advice(
+            "a larger model",
+            f"held-out text costs only {held - learnt:.3f} bits more than learnt text: it has not "
+            "used up what there is to learn",
+            _again(subject, hidden=2 * subject.run.model.config.hidden),
+        )
+
+
+def _beaten(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    del subject
+    if not evidence.ngrams:
+        return
+    best = min(evidence.ngrams)
+    if best < evidence.bits:
+        order = evidence.ngrams.index(best) + 1
+        yield Advice(
+            "don't be content yet",
+            f"counting {order}-grams does better: {best:.3f} bits per character, where the model "
+            f"needs {evidence.bits:.3f}; more epochs or hidden units should pass it",
+            "",
+        )
+
+
+def _short(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    size = sum(map(len, subject.splits))
+    if evidence.held_out and size < SHORT_TEXT:
+        yield Advice(
+            "more text, or begin from a model of a larger one",
+            f"the text has {size:,} characters, and what it lacks no setting makes up for",
+            _again(subject, init_from="OTHER_RUN"),
+        )
+
+
+def _by_windows(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    never = evidence.context[-1].bits
+    best = min(evidence.context, key=lambda point: point.bits)
+    first, last = evidence.drift.first_and_last()
+    if best.length is not None and best.bits < never - WORSE:
+        yield Advice(
+            "generate by windows",
+            f"with the state reset every {best.length} characters it needs {best.bits:.3f} bits, "
+            f"and {never:.3f} carried",
+            f"charlm-gen --window {best.length}",
+        )
+    elif last - first > DRIFTED:
+        yield Advice(
+            "reset the state in long texts",
+            f"on the same text it went from {first:.3f} to {last:.3f} bits in "
+            f"{evidence.drift.characters:,} characters read on",
+            "",
+        )
+    del subject
+
+
+def _quotes(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    sample, held = evidence.copies[0], evidence.copies[-1]
+    own, other = sample.shares.get(40, 0.0), held.shares.get(40, 0.0)
+    if own > 0.002 and own > QUOTED * other:
+        yield Advice(
+            "stop earlier, or give it more text: it quotes",
+            f"{own:.1%} of its substrings of 40 characters are in the training text, and of the "
+            f"held-out text's {other:.1%}",
+            _again(subject, epochs=max(1, round(evidence.curve[-1].epoch / 2)))
+            if evidence.curve
+            else "",
+        )
+
+
+def _cooler(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    """The temperature whose characters in threes come closest to the held-out text's."""
+    near = {each.name: each.values.get("3 characters") for each in evidence.distances}
+    found = {name: value for name, value in near.items()
+             if value is not None and name.startswith("temperature ")}  # fmt: skip
+    if not found:
+        return
+    best = min(found, key=lambda name: found[name])
+    temperature = best.removeprefix("temperature ")
+    if temperature != "1":
+        yield Advice(
+            f"generate at temperature {temperature}",
+            f"its trigrams are then {found[best]:.3f} bits from the held-out text's, and "
+            f"{found['temperature 1']:.3f} at 1",
+            f"charlm-gen --temperature {temperature} --model MODEL.onnx",
+        )
+    del subject
+
+
+def _again(subject: Subject, **options: object) -> str:
+    """A command that trains on the same text with other options, into another folder."""
+    given = dict(options)
+    training, model = subject.training, subject.run.model.config
+    kept = {"hidden": (model.hidden, 192), "layers": (model.layers, 1)}
+    for name, (own, default) in kept.items():
+        if own != default and "init_from" not in given:
+            given.setdefault(name, own)
+    if training.get("epochs") and "init_from" not in given:
+        given.setdefault("epochs", training["epochs"])
+    if training.get("recipe") == "notebook":
+        given.setdefault("recipe", "stateful")
+    words = ["charlm-train", *map(shlex.quote, subject.texts)]
+    for name, value in given.items():
+        words += [f"--{name.replace('_', '-')}", shlex.quote(str(value))]
+    folder = subject.folder.resolve().name
+    return " ".join([*words, "--out", shlex.quote(f"runs/{folder}-2")])
