@@ -34,7 +34,7 @@ Options = dict[str, Any]
 def reference(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is never killed, and never saves but at the ends of epochs."""
     folder = tmp_path_factory.mktemp("reference") / "run"
-    arguments = [str(tiny_text), "--out", str(folder), *SETTINGS]
+    arguments = [str(tiny_text), "--out", str(folder), *SETTINGS, "--no-report"]
     assert console.exit_code(cli.app, "charlm-train", arguments) == 0
     assert Checkpoint.load(folder).progress.step == 3 * EPOCH
     return folder
@@ -51,7 +51,7 @@ def kill(moment: str, *arguments: object) -> None:
 
 
 def resume(folder: Path, *arguments: object) -> None:
-    given = [*arguments, "--resume", "--out", folder]
+    given = [*arguments, "--resume", "--out", folder, "--no-report"]
     assert console.exit_code(cli.app, "charlm-train", list(map(str, given))) == 0
 
 

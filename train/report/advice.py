@@ -1,8 +1,10 @@
 """What to try next: rules of thumb, each with the figure that speaks for it and a line to run."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from charlm.data.corpus import SAMPLE
 from charlm.train.report.evidence import Advice, Evidence
 from charlm.train.report.subject import Subject
 
@@ -12,6 +14,8 @@ WORSE = 0.01  # bits per character that are worth a word
 QUOTED = 3.0  # times as many copies of 40 characters as another text of the same author
 SHORT_TEXT = 1_000_000
 DRIFTED = 0.02
+LONGEST_WINDOW = 100  # each character costs so many rows of a product
+BETTER = 0.9  # of the distance at temperature 1, for another to be worth a word
 
 
 def advise(subject: Subject, evidence: Evidence) -> tuple[Advice, ...]:
@@ -22,10 +26,10 @@ def advise(subject: Subject, evidence: Evidence) -> tuple[Advice, ...]:
 
 def _falling(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
-    if len(evidence.curve) == 1:
+    if len(evidence.curve) == 1 and not subject.training.get("initialised_from"):
         yield Advice(
             "train longer",
-            f"it saw its text {evidence.curve[0].epoch:g} times, and most texts repay ten or more",
+            f"it read its text {evidence.curve[0].epoch:.2g} times, and most repay ten or more",
             _again(subject, epochs=10),
         )
     elif len(curve) > 1 and curve[-1] == min(curve) and curve[-2] - curve[-1] > FALLING * curve[-1]:
@@ -57,7 +61,8 @@ def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
 def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     learnt, held = evidence.gap
     enough = not evidence.curve or evidence.curve[-1].epoch >= 5
-    if evidence.held_out and enough and held - learnt < NARROW_GAP:
+    beaten = evidence.bits > min(evidence.ngrams, default=evidence.bits)  # says the same
+    if evidence.held_out and enough and held - learnt < NARROW_GAP and not beaten:
         yield Advice(
             "a larger model",
             f"held-out text costs only {held - learnt:.3f} bits more than learnt text: it has not "
@@ -67,17 +72,14 @@ def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
 
 
 def _beaten(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
-    del subject
-    if not evidence.ngrams:
-        return
-    best = min(evidence.ngrams)
-    if best < evidence.bits:
+    best = min(evidence.ngrams, default=evidence.bits)
+    if best < evidence.bits and len(evidence.curve) != 1:
         order = evidence.ngrams.index(best) + 1
         yield Advice(
-            "don't be content yet",
+            "more hidden units",
             f"counting {order}-grams does better: {best:.3f} bits per character, where the model "
-            f"needs {evidence.bits:.3f}; more epochs or hidden units should pass it",
-            "",
+            f"needs {evidence.bits:.3f}",
+            _again(subject, hidden=2 * subject.run.model.config.hidden),
         )
 
 
@@ -100,14 +102,14 @@ def _by_windows(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
             "generate by windows",
             f"with the state reset every {best.length} characters it needs {best.bits:.3f} bits, "
             f"and {never:.3f} carried",
-            f"charlm-gen --window {best.length}",
+            f"charlm-gen --window {best.length} --model MODEL.onnx",
         )
     elif last - first > DRIFTED:
         yield Advice(
             "reset the state in long texts",
             f"on the same text it went from {first:.3f} to {last:.3f} bits in "
             f"{evidence.drift.characters:,} characters read on",
-            "",
+            f"charlm-gen --window {LONGEST_WINDOW} --model MODEL.onnx",
         )
     del subject
 
@@ -135,7 +137,7 @@ def _cooler(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
         return
     best = min(found, key=lambda name: found[name])
     temperature = best.removeprefix("temperature ")
-    if temperature != "1":
+    if found[best] < BETTER * found.get("temperature 1", 0.0):
         yield Advice(
             f"generate at temperature {temperature}",
             f"its trigrams are then {found[best]:.3f} bits from the held-out text's, and "
@@ -155,10 +157,21 @@ def _again(subject: Subject, **options: object) -> str:
             given.setdefault(name, own)
     if training.get("epochs") and "init_from" not in given:
         given.setdefault("epochs", training["epochs"])
+    if begun := training.get("initialised_from"):
+        given.setdefault("init_from", begun["name"])
     if training.get("recipe") == "notebook":
         given.setdefault("recipe", "stateful")
-    words = ["charlm-train", *map(shlex.quote, subject.texts)]
+    words = ["charlm-train", *map(shlex.quote, _named(subject.files))]
     for name, value in given.items():
         words += [f"--{name.replace('_', '-')}", shlex.quote(str(value))]
     folder = subject.folder.resolve().name
     return " ".join([*words, "--out", shlex.quote(f"runs/{folder}-2")])
+
+
+def _named(texts: Sequence[Path]) -> list[str]:
+    """How a command names them: from where the user is, and not at all what ships."""
+    if [path.resolve() for path in texts] == [SAMPLE.resolve()]:
+        return []
+    here = Path.cwd()
+    found = [path.resolve() for path in texts]
+    return [str(p.relative_to(here)) if p.is_relative_to(here) else p.name for p in found]

@@ -27,7 +27,7 @@ def distances(
         vocabulary: how many characters there are.
     """
     found = {
-        f"{n} characters": characters(ids, others, n, vocabulary)
+        f"{n} character{'s' if n > 1 else ''}": characters(ids, others, n, vocabulary)
         for n in CHARACTERS
         if min(len(ids), len(others)) >= n
     }

@@ -10,6 +10,7 @@ from charlm.train.run_folder import Run
 from charlm.train.sample import sample_tokens
 
 STREAMS = 128  # side by side; more gain little, and make each stream shorter
+SHORTEST = 500  # characters of a stream, where there is more than one
 
 
 def draw(run: Run, length: int, temperature: float, seed: int) -> list[npt.NDArray[Any]]:
@@ -26,7 +27,7 @@ def draw(run: Run, length: int, temperature: float, seed: int) -> list[npt.NDArr
     Returns:
         Token ids of each text.
     """
-    streams = max(1, min(STREAMS, length // 200))
+    streams = max(1, min(STREAMS, length // SHORTEST))
     each = -(-length // streams)
     random = np.random.default_rng(seed)
     first = random.choice(len(run.initial), size=streams, p=run.initial)

@@ -8,7 +8,7 @@ LEAST_SECONDS, MOST_SECONDS = 10.0, 60.0
 SHARE = 0.1  # of the time that training took
 # Characters a second of one core, as a rough rule: a model of a million multiplications a
 # character reads so many where the texts lie side by side, and half of them where there is one.
-SIDE_BY_SIDE = 15e9
+SIDE_BY_SIDE = 16e9
 LONG = 1_000_000  # characters read without a reset
 SAMPLE = 100_000
 LAPS = 4  # at the least in what is read without a reset
@@ -63,7 +63,7 @@ def choose(
     rate = SIDE_BY_SIDE / _multiplications(model)
     long = int(max(1000, min(LONG, 0.4 * seconds * rate / 2)))
     lap = min(held_out, max(2, long // LAPS))
-    resets = min(lap, max(1000, int(0.25 * seconds * rate / 12)))
+    resets = min(lap, max(1000, int(0.33 * seconds * rate / 12)))
     drawn = min(SAMPLE, max(1000, int(0.15 * seconds * rate / 3)))
     compared = min(learnt, COMPARED, max(1_500_000, int(50_000 * seconds)))
     return Extent(max(long, lap), lap, resets, sample or drawn, compared, seconds)

@@ -114,7 +114,7 @@ def _ngrams(learnt: Ids, held: Ids, vocabulary: int) -> tuple[float, ...]:
 
 def _drift(carried: context.Carried, lap: int) -> Drift:
     read = len(carried.bits)
-    window = max(1, min(WINDOW, read // POINTS))
+    window = _round(min(WINDOW, read // POINTS))
     whole = read // window
     laps = read // lap
     return Drift(
@@ -127,6 +127,12 @@ def _drift(carried: context.Carried, lap: int) -> Drift:
         tuple(carried.hidden.tolist()),
         tuple(carried.cell.tolist()),
     )
+
+
+def _round(number: int) -> int:
+    """The next lower number of one digit and noughts; at least 1."""
+    size = int(10 ** (len(str(max(1, number))) - 1))
+    return max(1, number // size * size)
 
 
 def _hardest(subject: Subject, ids: Ids, bits: npt.NDArray[np.float64]) -> tuple[Character, ...]:

@@ -60,7 +60,7 @@ class NgramModels:
         self.vocabulary = vocabulary
         self.orders: list[Order] = []
         numbers = np.zeros(len(ids) + 1, dtype=np.int64)  # the empty context, before each character
-        keys, counts, contexts = np.zeros(1, np.int64), np.zeros(0), 1
+        keys, counts, contexts = np.zeros(1, np.int64), np.zeros(0, np.int64), 1
         for length in range(1, order + 1):
             every = numbers[:-1] * vocabulary + ids[length - 1 :]
             found, first, ranks, occurrences = np.unique(
@@ -111,11 +111,11 @@ def _find(keys: Integers, contexts: Integers, characters: Ids, vocabulary: int) 
 
 
 def _smoothed(counts: Ids, after: Integers, contexts: int) -> Smoothed:
-    discounts = np.minimum(_discounts(counts)[np.minimum(counts, 3)], counts)
+    discounts: Floats = np.minimum(_discounts(counts)[np.minimum(counts, 3)], counts)
     return Smoothed(
         counts - discounts,
-        np.bincount(after, counts, contexts),
-        np.bincount(after, discounts, contexts),
+        np.bincount(after, counts, contexts).astype(np.float64),
+        np.bincount(after, discounts, contexts).astype(np.float64),
     )
 
 

@@ -122,7 +122,8 @@ def _drift(figure: Any, evidence: Evidence) -> bool:
     dress(right, "characters read without a reset", "norm of the state")
     right.plot(drift.places, drift.cell, color=OTHER, label="cell c")
     right.plot(drift.places, drift.hidden, color=OURS, label="hidden h")
-    right.set_ylim(bottom=0)
+    right.set_yscale("log")
+    right.yaxis.set_major_formatter(lambda value, _: short(value))
     right.legend(frameon=False, labelcolor=INK)
     for axes in (left, right):
         _count_in_thousands(axes.xaxis)

@@ -78,7 +78,7 @@ def _answer(evidence: Evidence) -> Section:
         Row((each.name, f"{each.after:.4f}", f"{each.alone:.4f}"), PLAIN)
         for each in evidence.compressed
     ]
-    heading = ("", "bits per character", "without the training text")
+    heading = ("", "bits per character", "by itself")
     return Section(
         "How good",
         (
@@ -137,7 +137,7 @@ def _context(evidence: Evidence) -> Section:
         )
         for point in evidence.context
     ]
-    says = (
+    says: tuple[str, ...] = (
         f"The held-out text ({evidence.extent.resets:,} characters of it) in segments, each read "
         "from a zero state: a character is predicted from at most so many before it, and from half "
         "as many on average.",
@@ -172,9 +172,10 @@ def _drift(evidence: Evidence) -> Section:
     says = (
         f"{how}: first {ends} {first:.4f}, last {last:.4f} bits per character "
         f"({last - first:+.4f}).",
-        f"The cell’s norm was at most {max(drift.cell):,.1f} in the first half and "
-        f"{max(drift.cell[len(drift.cell) // 2 :]):,.1f} in the second; the hidden state’s "
-        f"{max(drift.hidden):,.2f} in all.",
+        f"The cell’s norm was {drift.cell[0]:,.1f} after {drift.places[0]:,} characters, "
+        f"{drift.cell[len(drift.cell) // 2]:,.1f} half-way and {drift.cell[-1]:,.1f} at the end; "
+        f"the hidden state’s, {drift.hidden[0]:.2f}, {drift.hidden[len(drift.hidden) // 2]:.2f} "
+        f"and {drift.hidden[-1]:.2f}.",
     )
     return Section(
         "Does it drift?", says, ("drift", "Bits per character and norms of the state, read on")

@@ -31,15 +31,20 @@ class Subject:
         folder: of the run.
         run: its model, and what it says of itself.
         splits: the text in the model's token ids.
-        texts: the names of its files, without their paths.
+        files: of the text.
         metrics: a record for each evaluation; none where nobody trained it here.
     """
 
     folder: Path
     run: run_folder.Run
     splits: Splits
-    texts: tuple[str, ...]
+    files: tuple[Path, ...]
     metrics: tuple[dict[str, Any], ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The names of the text's files, without their folders, which are nobody's business."""
+        return tuple(path.name for path in self.files)
 
     @property
     def trained_here(self) -> bool:
@@ -105,8 +110,7 @@ def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
             f"{files[0]}: {len(read.ids)} characters, too few to judge a model by; "
             f"name a text of {20 * LEAST} at the least"
         )
-    names = tuple(path.name for path in files)
-    return Subject(folder, run, splits, names, _metrics(folder))
+    return Subject(folder, run, splits, files, _metrics(folder))
 
 
 def _recorded(folder: Path) -> tuple[Path, ...]:
