@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from charlm.data.corpus import SAMPLE
+from charlm.train.config import TrainingConfig
 from charlm.train.report.evidence import Advice, Evidence
 from charlm.train.report.subject import Subject
 
+ENOUGH = 10  # epochs that most texts repay
 FALLING = 0.004  # of the bits, from the last epoch but one to the last
 WIDE_GAP, NARROW_GAP = 0.25, 0.08  # bits that held-out text costs more than learnt text
 WORSE = 0.01  # bits per character that are worth a word
@@ -20,25 +22,30 @@ BETTER = 0.9  # of the distance at temperature 1, for another to be worth a word
 
 def advise(subject: Subject, evidence: Evidence) -> tuple[Advice, ...]:
     """Suggestions, the most promising first; each names a new folder and leaves the run alone."""
-    rules = (_falling, _overfitted, _too_small, _beaten, _short, _by_windows, _quotes, _cooler)
+    rules = (_longer, _overfitted, _too_small, _short, _by_windows, _quotes, _cooler)
     return tuple(each for rule in rules for each in rule(subject, evidence))
 
 
-def _falling(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    if not evidence.curve:
+        return
     curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
-    if len(evidence.curve) == 1 and not subject.training.get("initialised_from"):
-        yield Advice(
-            "train longer",
-            f"it read its text {evidence.curve[0].epoch:.2g} times, and most repay ten or more",
-            _again(subject, epochs=10),
-        )
-    elif len(curve) > 1 and curve[-1] == min(curve) and curve[-2] - curve[-1] > FALLING * curve[-1]:
-        yield Advice(
-            "more epochs",
+    epochs = evidence.curve[-1].epoch
+    beaten = evidence.bits > _best_ngram(evidence)
+    if len(curve) > 1 and curve[-1] == min(curve) and curve[-2] - curve[-1] > FALLING * curve[-1]:
+        because = (
             f"validation was still falling at the end, by {curve[-2] - curve[-1]:.3f} bits in the "
-            f"last epoch, to {curve[-1]:.3f}",
-            _again(subject, epochs=2 * max(1, round(evidence.curve[-1].epoch))),
+            f"last epoch, to {curve[-1]:.3f}"
         )
+    elif epochs < ENOUGH and beaten and not subject.training.get("initialised_from"):
+        because = (
+            f"it read its text {epochs:.2g} times, and does worse than counting n-grams: "
+            f"{evidence.bits:.3f} bits per character, and they {_best_ngram(evidence):.3f}"
+        )
+    else:
+        return
+    more = max(TrainingConfig.epochs or 0, 2 * round(epochs))
+    yield Advice("train longer", because, _again(subject, epochs=more))
 
 
 def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
@@ -60,27 +67,28 @@ def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
 
 def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     learnt, held = evidence.gap
-    enough = not evidence.curve or evidence.curve[-1].epoch >= 5
-    beaten = evidence.bits > min(evidence.ngrams, default=evidence.bits)  # says the same
-    if evidence.held_out and enough and held - learnt < NARROW_GAP and not beaten:
-        yield Advice(
-            "a larger model",
+    trained = not evidence.curve or evidence.curve[-1].epoch >= ENOUGH
+    if not trained or not evidence.held_out or held - learnt >= WIDE_GAP:
+        return
+    best = _best_ngram(evidence)
+    if best < evidence.bits:
+        because = (
+            f"counting {evidence.ngrams.index(best) + 1}-grams does better: {best:.3f} bits per "
+            f"character, where the model needs {evidence.bits:.3f}"
+        )
+    elif held - learnt < NARROW_GAP:
+        because = (
             f"held-out text costs only {held - learnt:.3f} bits more than learnt text: it has not "
-            "used up what there is to learn",
-            _again(subject, hidden=2 * subject.run.model.config.hidden),
+            "used up what there is to learn"
         )
+    else:
+        return
+    hidden = 2 * subject.run.model.config.hidden
+    yield Advice("more hidden units", because, _again(subject, hidden=hidden))
 
 
-def _beaten(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
-    best = min(evidence.ngrams, default=evidence.bits)
-    if best < evidence.bits and len(evidence.curve) != 1:
-        order = evidence.ngrams.index(best) + 1
-        yield Advice(
-            "more hidden units",
-            f"counting {order}-grams does better: {best:.3f} bits per character, where the model "
-            f"needs {evidence.bits:.3f}",
-            _again(subject, hidden=2 * subject.run.model.config.hidden),
-        )
+def _best_ngram(evidence: Evidence) -> float:
+    return min(evidence.ngrams, default=evidence.bits)
 
 
 def _short(subject: Subject, evidence: Evidence) -> Iterator[Advice]:

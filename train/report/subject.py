@@ -1,5 +1,6 @@
 """What a report is about: a trained model, its text in splits, and how it came about."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.corpus import Splits, read_corpus
+from charlm.data.corpus import CHUNK_BYTES, Splits, read_corpus
 from charlm.data.errors import CorpusError, RunError
 from charlm.data.files import os_errors_as
 from charlm.data.rare import Wanted
@@ -91,6 +92,7 @@ def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
     files = tuple(texts) or _recorded(folder)
     corpus = run.summary["corpus"]
     final = bool(run.summary["training"].get("final", False))
+    _check_same(folder, files, corpus.get("sha256"))
     read = read_corpus(
         files,
         run.normalisation,
@@ -98,7 +100,6 @@ def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
         Wanted.again(run.rare),
         learnt_percent(final),
     )
-    _check_same(folder, files, read.sha256, corpus.get("sha256"))
     if (places(read.vocabulary, run.vocabulary) < 0).any():
         raise CorpusError(
             f"{files[0]}: has characters that the model does not know; name the text that it "
@@ -127,8 +128,16 @@ def _recorded(folder: Path) -> tuple[Path, ...]:
     return files
 
 
-def _check_same(folder: Path, files: Sequence[Path], found: str, recorded: str | None) -> None:
-    if recorded is not None and found != recorded:
+def _check_same(folder: Path, files: Sequence[Path], recorded: str | None) -> None:
+    """Before anything is read of them: another text may have other characters, or none."""
+    if recorded is None:
+        return
+    digest = hashlib.sha256()
+    for path in files:
+        with os_errors_as(RunError, f"can't read {path}"), path.open("rb") as file:
+            while block := file.read(CHUNK_BYTES):
+                digest.update(block)
+    if (found := digest.hexdigest()) != recorded:
         raise RunError(
             f"{', '.join(map(str, files))}: not the text that {folder} was trained on (sha256 "
             f"{found[:12]}…, not {recorded[:12]}…): bring that text back, or name it with --corpus"
