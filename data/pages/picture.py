@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +15,15 @@ LETTERS = 10
 
 @contextlib.contextmanager
 def plain_svg() -> Iterator[None]:
-    """matplotlib so that the same figures give the same bytes, and letters stay letters."""
+    """matplotlib so that the same figures give the same bytes, and letters stay letters.
+
+    So a letter that matplotlib's own font lacks is the viewer's to find.
+    """
     from matplotlib import rc_context
 
     settings: Any = {"svg.hashsalt": "charlm", "svg.fonttype": "none", "font.size": LETTERS}
-    with rc_context(settings):
+    with rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         yield
 
 

@@ -27,7 +27,7 @@ BROAD = ("training", "drift")
 
 def render(evidence: Evidence, pictures: Mapping[str, bytes]) -> str:
     """The page; the same evidence gives the same bytes."""
-    title = f"charlm report: {evidence.name}"
+    title = _visible(f"charlm report: {evidence.name}")
     head = (
         f"<header><h1>{html.escape(title)}</h1>\n"
         f"<p class=verdict>{html.escape(verdict(evidence))}</p>\n"
