@@ -33,7 +33,7 @@ def report(
         float | None,
         typer.Option(
             help="What measuring may take, roughly: more reads more.",
-            show_default="a tenth of the training, 10 to 60",
+            show_default="a tenth of the training, 5 to 60",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,

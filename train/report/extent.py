@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from charlm.train.config import ModelConfig
 
-LEAST_SECONDS, MOST_SECONDS = 10.0, 60.0
+LEAST_SECONDS, MOST_SECONDS = 5.0, 60.0
 SHARE = 0.1  # of the time that training took
 # Characters a second of one core, as a rough rule: a model of a million multiplications a
 # character reads so many where the texts lie side by side, and half of them where there is one.

@@ -15,6 +15,7 @@ from charlm.data.pages.picture import (
 from charlm.train.report.evidence import Evidence
 from charlm.train.report.files import PICTURES
 
+NARROWEST = 0.1  # bits from bottom to top, lest noise look like drift
 OURS, OTHER, LEARNT = COLOURS[0], COLOURS[1], COLOURS[2]
 
 
@@ -99,7 +100,7 @@ def _context(figure: Any, evidence: Evidence) -> bool:
     axes.plot(*zip(*points, strict=True), color=OURS, marker="o", ms=4, label="state reset")
     axes.axhline(evidence.context[-1].bits, color=OTHER, linestyle="--", label="never reset")
     axes.set_xscale("log")
-    axes.set_xticks([x for x, _ in points], [short(x) for x, _ in points])
+    axes.set_xticks([x for x, _ in points], [f"{x:,}" for x, _ in points])
     axes.xaxis.set_minor_locator(_nothing())
     axes.legend(frameon=False, labelcolor=INK)
     return True
@@ -117,13 +118,14 @@ def _drift(figure: Any, evidence: Evidence) -> bool:
         ends = [(n + 0.5) * drift.lap for n in range(len(drift.laps))]
         left.plot(ends, drift.laps, color=OTHER, marker=MARKERS[1], ms=4, linestyle="none",
                   label="each lap, always the same text")  # fmt: skip
-    left.margins(y=0.5)
+    _at_least(left, NARROWEST)
     left.legend(frameon=False, labelcolor=INK, fontsize=9)
     dress(right, "characters read without a reset", "norm of the state")
     right.plot(drift.places, drift.cell, color=OTHER, label="cell c")
     right.plot(drift.places, drift.hidden, color=OURS, label="hidden h")
     right.set_yscale("log")
     right.yaxis.set_major_formatter(lambda value, _: short(value))
+    right.yaxis.set_minor_formatter(_plain_figures())
     right.legend(frameon=False, labelcolor=INK)
     for axes in (left, right):
         _count_in_thousands(axes.xaxis)
@@ -201,6 +203,20 @@ def _count_in_thousands(axis: Any) -> None:
 
     axis.set_major_locator(MaxNLocator(5))
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def _at_least(axes: Any, height: float) -> None:
+    """Room above and below, and no less of it than so much in all."""
+    axes.margins(y=0.4)
+    low, high = axes.get_ylim()
+    missing = max(0.0, height - (high - low)) / 2
+    axes.set_ylim(low - missing, high + missing)
+
+
+def _plain_figures() -> Any:
+    from matplotlib.ticker import LogFormatter
+
+    return LogFormatter()
 
 
 def _nothing() -> Any:
