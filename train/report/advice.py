@@ -159,14 +159,16 @@ def _again(subject: Subject, **options: object) -> str:
     """A command that trains on the same text with other options, into another folder."""
     given = dict(options)
     training, model = subject.training, subject.run.model.config
+    if (begun := training.get("initialised_from")) and not {"hidden", "layers"} & given.keys():
+        given.setdefault("init_from", begun["name"])  # whose sizes are not to be changed
     kept = {"hidden": (model.hidden, 192), "layers": (model.layers, 1)}
     for name, (own, default) in kept.items():
         if own != default and "init_from" not in given:
             given.setdefault(name, own)
-    if training.get("epochs") and "init_from" not in given:
-        given.setdefault("epochs", training["epochs"])
-    if begun := training.get("initialised_from"):
-        given.setdefault("init_from", begun["name"])
+    if "init_from" not in given:
+        given |= _of_the_text(subject)
+        if training.get("epochs"):
+            given.setdefault("epochs", training["epochs"])
     if training.get("recipe") == "notebook":
         given.setdefault("recipe", "stateful")
     words = ["charlm-train", *map(shlex.quote, _named(subject.files))]
@@ -174,6 +176,15 @@ def _again(subject: Subject, **options: object) -> str:
         words += [f"--{name.replace('_', '-')}", shlex.quote(str(value))]
     folder = subject.folder.resolve().name
     return " ".join([*words, "--out", shlex.quote(f"runs/{folder}-2")])
+
+
+def _of_the_text(subject: Subject) -> dict[str, object]:
+    """How the text was read, where that is not the default."""
+    normalisation = subject.run.normalisation
+    read = {"case": normalisation.case, "newlines": normalisation.newlines}
+    found: dict[str, object] = {name: said for name, said in read.items() if said != "keep"}
+    encoding = subject.run.summary["corpus"].get("encoding") or "utf-8"
+    return found if encoding == "utf-8" else found | {"encoding": encoding}
 
 
 def _named(texts: Sequence[Path]) -> list[str]:

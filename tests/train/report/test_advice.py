@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from charlm.data.normalise import Normalisation
 from charlm.train.report.advice import advise
 from charlm.train.report.evidence import ContextPoint, Distances, Evidence, Point
 from charlm.train.report.subject import Subject
@@ -113,3 +114,24 @@ def test_commands_name_texts_from_where_the_user_is(
     monkeypatch.chdir(file.parent.parent)
     inside = str(Path(file.parent.name) / file.name)
     assert f"charlm-train {inside} " in advise(subject, content)[0].command
+
+
+def test_where_a_run_began_is_kept_unless_the_sizes_change(
+    subject: Subject, content: Evidence
+) -> None:
+    begun = {"initialised_from": {"name": "old.onnx", "sha256": "0"}}
+    summary = subject.run.summary | {"training": subject.training | begun}
+    tuned = replace(subject, run=replace(subject.run, summary=summary))
+    falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
+    longer = advise(tuned, replace(content, curve=falling))[0].command
+    assert "--init-from old.onnx" in longer
+    assert "--hidden" not in longer
+    larger = advise(tuned, replace(content, ngrams=(2.0,)))[0].command
+    assert "--hidden 32 --layers 2" in larger
+    assert "--init-from" not in larger
+
+
+def test_the_text_is_read_as_before(subject: Subject, content: Evidence) -> None:
+    run = replace(subject.run, normalisation=Normalisation(case="lower", newlines="drop"))
+    command = advise(replace(subject, run=run), replace(content, ngrams=(2.0,)))[0].command
+    assert "--case lower --newlines drop" in command
