@@ -12,7 +12,7 @@ from charlm.benchmarks import answers, figures
 from charlm.benchmarks.report import Report
 from charlm.benchmarks.results import NOTEBOOK, CaseResult
 from charlm.benchmarks.spread import Spread
-from charlm.benchmarks.sweep_plot import short
+from charlm.data.pages.picture import short
 
 WIDTH = 1000  # of a bar's coordinates; it is stretched to the page
 

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from charlm.benchmarks import prose, tables
 from charlm.benchmarks.report import Report
-from charlm.benchmarks.tables import Row, Table
-
-MARKS = {tables.PLAIN: "", tables.OURS: "**", tables.LIMIT: "*", tables.CODE: "`"}
+from charlm.data.pages.markdown import lay_out
+from charlm.data.pages.table import Table
 
 
 def render(report: Report, pictures: Sequence[str] = ()) -> str:
@@ -43,19 +42,6 @@ def render(report: Report, pictures: Sequence[str] = ()) -> str:
 def speed_table(report: Report) -> str:
     """The procedures as a Markdown table."""
     return lay_out(tables.speed_table(report))
-
-
-def lay_out(table: Table) -> str:
-    """A table in Markdown."""
-    places = range(1, len(table.heading))
-    rule = ["---", *("---" if place in table.words else "--:" for place in places)]
-    lines = [table.heading, rule, *map(_cells, table.rows)]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-
-
-def _cells(row: Row) -> list[str]:
-    mark = MARKS[row.kind]
-    return [f"{mark}{row.cells[0]}{mark}", *row.cells[1:]]
 
 
 def _section(title: str, table: Table, *others: str) -> list[str]:

@@ -1,17 +1,12 @@
 """A sweep as a picture: a line for each procedure, and the machine's limits dashed."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from charlm.benchmarks.results import SweepPoint, SweepResult, SweepSeries
 from charlm.benchmarks.spread import Spread
+from charlm.data.pages.picture import COLOURS, INK, MARKERS, SIZE, dress, plain_svg, short, svg
 
-INK, FAINT = "#24292e", "#c9ced3"
-COLOURS = ("#1b5e8c", "#a34a00", "#2f6f3e", "#7a3e9d", "#8a6d00", "#6b4f3f")
-MARKERS = ("o", "s", "^", "D", "v", "P")
-SIZE = (6.0, 3.9)  # inches; small, so that its letters stay readable on a phone
-LETTERS = 10
 APART = 13  # points between two names at the right
 Drawn = list[tuple[SweepPoint, float, Spread]]
 
@@ -21,16 +16,12 @@ def draw(sweep: SweepResult) -> bytes | None:
     lines = [(series, _measured(series)) for series in sweep.series]
     if not any(points for series, points in lines if not series.is_limit):
         return None
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    # A fixed salt and no date: the same report gives the same bytes. Letters stay letters.
-    settings: Any = {"svg.hashsalt": "charlm", "svg.fonttype": "none", "font.size": LETTERS}
-    with rc_context(settings):
+    with plain_svg():
         figure = Figure(figsize=SIZE, layout="constrained")
-        figure.patch.set_alpha(0)
         axes = figure.subplots()
-        _dress(axes, sweep)
+        dress(axes, sweep.label, "characters/s")
         ends = [
             _line(axes, series, points, number, sweep.logarithmic)
             for number, (series, points) in enumerate(lines)
@@ -41,25 +32,12 @@ def draw(sweep: SweepResult) -> bytes | None:
             _name_lines(axes, ends)
         else:
             axes.legend(frameon=False, labelcolor=INK, loc="best")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+        return svg(figure)
 
 
 def _measured(series: SweepSeries) -> Drawn:
     found = [(point, point.x, Spread.of(point.rates)) for point in series.points]
     return [(point, x, spread) for point, x, spread in found if x is not None and spread]
-
-
-def _dress(axes: Any, sweep: SweepResult) -> None:
-    axes.set_facecolor("none")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(colors=INK, which="both")
-    axes.grid(True, which="major", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(sweep.label, color=INK)
-    axes.set_ylabel("characters/s", color=INK)
 
 
 def _line(
@@ -122,11 +100,3 @@ def _name_lines(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> Non
             title, (x, y), (10, height - middle - own), textcoords="offset points", color=colour,
             va="center", annotation_clip=False,
         )  # fmt: skip
-
-
-def short(value: float) -> str:
-    """A round figure for an axis: 20k, 1.5M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"

@@ -1,8 +1,5 @@
 """The report's tables as plain cells, for Markdown and HTML to lay out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from charlm.benchmarks import answers, figures, goals
 from charlm.benchmarks.report import Report
 from charlm.benchmarks.results import (
@@ -14,31 +11,9 @@ from charlm.benchmarks.results import (
     SweepResult,
 )
 from charlm.benchmarks.spread import Spread
+from charlm.data.pages.table import CODE, LIMIT, OURS, PLAIN, Row, Table, table
 
 HEADINGS = {VECTOR_LIMIT: "one stream", PRODUCT_LIMIT: "many streams"}
-PLAIN, OURS, LIMIT, CODE = "plain", "ours", "limit", "code"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table; `kind` says how its first cell stands out."""
-
-    cells: tuple[str, ...]
-    kind: str = PLAIN
-
-
-@dataclass(frozen=True)
-class Table:
-    """Heading and lines; every column but the first is of figures, unless named in `words`."""
-
-    heading: tuple[str, ...]
-    rows: tuple[Row, ...]
-    words: tuple[int, ...] = ()
-
-
-def table(heading: Sequence[str], rows: Sequence[Row], words: Sequence[int] = ()) -> Table:
-    """A table of rows in any sequence."""
-    return Table(tuple(heading), tuple(rows), tuple(words))
 
 
 def answer_table(report: Report) -> Table:

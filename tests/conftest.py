@@ -38,7 +38,7 @@ def tiny_run(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = [
         str(tiny_text), "--out", str(folder), "--hidden", "16", "--layers", "2", "--dropout", "0",
         "--epochs", "2", "--batch-size", "4", "--seq-len", "32", "--lr", "0.02",
-        "--muon-lr", "0.02", "--threads", "1", "--device", "cpu",
+        "--muon-lr", "0.02", "--threads", "1", "--device", "cpu", "--no-report",
     ]  # fmt: skip
     assert console.exit_code(cli.app, "charlm-train", arguments) == 0
     return folder
@@ -49,13 +49,19 @@ Train = Callable[..., tuple[int, list[str]]]
 
 @pytest.fixture
 def train(capsys: pytest.CaptureFixture[str]) -> Train:
-    """Runs `charlm-train` in this process: its exit code, and its lines on stderr."""
+    """Runs `charlm-train` in this process: its exit code, and its lines on stderr.
+
+    Without a report, which takes a second, unless that is asked for.
+    """
     pytest.importorskip("torch")
     from charlm.train import cli
 
     def run(*arguments: object) -> tuple[int, list[str]]:
         capsys.readouterr()
-        code = console.exit_code(cli.app, "charlm-train", [str(given) for given in arguments])
+        given = [str(argument) for argument in arguments]
+        if "--report" not in given:
+            given.insert(0, "--no-report")
+        code = console.exit_code(cli.app, "charlm-train", given)
         shown = capsys.readouterr()
         assert shown.out == "", "stdout is for text"
         return code, shown.err.splitlines()

@@ -111,6 +111,7 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
         ("charlm.data.cli", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
         ("charlm.train.cli", {"torch", "onnx", "onnxruntime", "matplotlib"}),
         ("charlm.train.import_cli", {"torch", "numpy", "h5py", "rich"}),
+        ("charlm.train.report.cli", {"torch", "numpy", "matplotlib", "rich"}),
         ("charlm.export.cli", {"torch", "onnx", "onnxruntime"}),
         ("charlm.infer.cli", {"torch", "onnx", "onnxruntime", "numpy"}),
         ("charlm.infer.score_cli", {"torch", "onnx", "onnxruntime", "numpy"}),

@@ -113,8 +113,8 @@ def test_commands_are_declared(wheel: Path) -> None:
     (entry_points,) = (n for n in archive.namelist() if n.endswith("entry_points.txt"))
     commands = set(re.findall(r"^(charlm-\w+) =", archive.read(entry_points).decode(), re.M))
     assert commands == {
-        "charlm-data", "charlm-train", "charlm-import", "charlm-export", "charlm-gen",
-        "charlm-score", "charlm-bench",
+        "charlm-data", "charlm-train", "charlm-import", "charlm-report", "charlm-export",
+        "charlm-gen", "charlm-score", "charlm-bench",
     }  # fmt: skip
 
 

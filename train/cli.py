@@ -158,6 +158,9 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Throw away the run in the folder.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option(help="At the end, report how good it is, and what to try next.")
+    ] = True,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> int:
@@ -193,7 +196,7 @@ def train(
             rare=Wanted(rare, min_count, max_vocabulary),
             options=options,
         )
-        return train_and_report(request)
+        return train_and_report(request, report=report)
     except KeyboardInterrupt:  # before training began, or a second time
         console.say("charlm-train: interrupted; what was saved before is still there")
         return console.INTERRUPTED

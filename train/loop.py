@@ -192,6 +192,7 @@ class Trainer:
             "epoch": round(progress.epoch + progress.step_in_epoch / len(self.batches), 4),
             "train_bits": round(train_bits, 5),
             "validation_bits": None if bits is None else round(bits, 5),
+            "seconds": round(progress.seconds, 1),
             "characters_per_second": round(progress.loss_characters / max(seconds, 1e-9)),
             "lr": float(self.optimiser.param_groups[0]["lr"]),
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 from charlm.data.errors import RunError
 from charlm.data.files import os_errors_as, remove_leftovers
 from charlm.train import checkpoint, run_folder
+from charlm.train.report import files
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -83,7 +84,7 @@ def is_imported(folder: Path) -> bool:
 
 def _throw_away(folder: Path) -> None:
     """Remove a run's own files and nothing that a user keeps beside them, the state last."""
-    for name in (*run_folder.DERIVED, checkpoint.FILE):
+    for name in (*files.ALL, *run_folder.DERIVED, checkpoint.FILE):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -1,6 +1,8 @@
 """One training run from request to report, shown on stderr."""
 
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -17,30 +19,43 @@ from charlm.train.start import Request, Started
 from charlm.train.start_together import start_together
 
 
-def train_and_report(request: Request) -> int:
+def train_and_report(request: Request, *, report: bool = True) -> int:
     """Start or resume a run, train it to its end or until a signal, and say what came of it.
 
     Under torchrun this is one of several processes, of which the first does the talking.
 
+    Args:
+        request: what to train.
+        report: make the report of a run that was trained to its end (see `charlm.train.report`).
+
     Returns:
         The exit code: 0, or 128 + the signal that stopped it.
     """
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with joined_group() as group:
         try:
             with losses_explained(group, lambda: "before training began: start all of them again"):
                 started = start_together(request, group)
                 keep_freed_memory()
-                return _train(started, group) if group.first else _help_train(started, group)
+                if not group.first:
+                    return _help_train(started, group)
+                code = _train(console, started, group)
         except LostRankError:
             raise
         except CharlmError:
             if group.first:
                 raise
             return USER_ERROR
+    if code is not None:
+        return code
+    if report:  # now that no other process waits for this one
+        _report(console, started, request.texts)
+    console.print(f"next: charlm-export model.onnx --run {shlex.quote(str(started.folder))}")
+    return 0
 
 
-def _train(started: Started, group: Group) -> int:
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+def _train(console: Console, started: Started, group: Group) -> int | None:
+    """The exit code, or None of a run that was trained to its end just now."""
     folder = shlex.quote(str(started.folder))
     _introduce(console, started, group)
     if started.progress is not None and started.progress.finished:
@@ -62,8 +77,7 @@ def _train(started: Started, group: Group) -> int:
         f"{started.setup.rare.counted()} "
         f"(epoch {progress.best_epoch} of {progress.epoch}, {progress.seconds / 60:.1f} minutes)",
     )
-    console.print(f"next: charlm-export model.onnx --run {folder}")
-    return 0
+    return None
 
 
 def _help_train(started: Started, group: Group) -> int:
@@ -85,6 +99,30 @@ def _run(started: Started, group: Group, observer: Observer) -> bool:
 
     with losses_explained(group, where):
         return trainer.run(observer)
+
+
+def _report(console: Console, started: Started, named: Sequence[Path]) -> None:
+    """Make the run's report. The run is finished and saved: nothing that happens here is its."""
+    folder = started.folder
+    again = f"make it with: charlm-report {shlex.quote(str(folder))}"
+    try:
+        from charlm.train.report.output import Request as ReportRequest
+        from charlm.train.report.output import make_report
+        from charlm.train.report.sections import verdict
+
+        console.print(f"{folder}: making the report (Ctrl-C leaves it out)")
+        texts = named or [Path(name) for name in started.setup.files]
+        wanted = ReportRequest(folder, texts, threads=started.setup.training.threads)
+        with console.status("") as status:
+            done = make_report(wanted, status.update)
+        console.print(f"{done.page}: {verdict(done.evidence)}")
+        for advice in done.evidence.advice[:1]:
+            console.print(f"try next: {advice.what} ({advice.because})")
+    except KeyboardInterrupt:
+        console.print(f"{folder}: the report was left out; {again}")
+    except Exception as problem:  # whatever it is, it must not cost the run
+        reason = " ".join(str(problem).split()) or type(problem).__name__
+        console.print(f"{folder}: no report: {reason}; {again}")
 
 
 def _introduce(console: Console, started: Started, group: Group) -> None:

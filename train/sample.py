@@ -7,8 +7,10 @@ from charlm.train.model import CharLSTM
 
 
 @torch.no_grad()
-def sample_tokens(model: CharLSTM, first: Tensor, length: int, seed: int) -> Tensor:
-    """Draw `length` tokens at temperature 1, from a zero state and a given first token.
+def sample_tokens(
+    model: CharLSTM, first: Tensor, length: int, seed: int, temperature: float = 1.0
+) -> Tensor:
+    """Draw `length` tokens, from a zero state and a given first token.
 
     This is for looking and for proofs: sampling as users see it is defined once, in
     `charlm.infer.sampler`.
@@ -18,6 +20,7 @@ def sample_tokens(model: CharLSTM, first: Tensor, length: int, seed: int) -> Ten
         first: ids, int64 of shape [batch].
         length: tokens to draw after the first.
         seed: of the draws, which touch no other random state.
+        temperature: above 0.
 
     Returns:
         Ids, int64 of shape [length + 1, batch], the first token included.
@@ -28,7 +31,7 @@ def sample_tokens(model: CharLSTM, first: Tensor, length: int, seed: int) -> Ten
     tokens = [first]
     for _ in range(length):
         logits, state = model.step(token, state)
-        probabilities = logits.softmax(dim=1).cpu()
+        probabilities = (logits / temperature).softmax(dim=1).cpu()
         token = torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(first.device)
         tokens.append(token)
     return torch.stack(tokens)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus, split
+from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus
 from charlm.data.errors import CorpusError, RunError, SettingsError
 from charlm.data.files import remove_leftovers
 from charlm.data.normalise import Normalisation
@@ -27,6 +27,7 @@ from charlm.train.config import (
     difference,
 )
 from charlm.train.make_folder import make_folder, refuse_imported
+from charlm.train.parts import learnt_percent, parts
 from charlm.train.source import Source, read_source
 
 MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
@@ -110,11 +111,11 @@ def _begin(folder: Path, request: Request) -> Started:
     normalisation = _normalisation(request, source.normalisation if source else Normalisation())
     config = training_config(request.options or {}, TrainingConfig())
     encoding = request.encoding or "utf-8"
-    corpus = read_corpus(texts, normalisation, encoding, wanted, _learnt(config))
+    corpus = read_corpus(texts, normalisation, encoding, wanted, learnt_percent(config.final))
     if source is not None:
         corpus = fine_tune.in_vocabulary(corpus, fine_tune.extended_vocabulary(source, corpus))
     setup = _setup(corpus, texts, request, config, source)
-    splits = _splits(corpus, config)
+    splits = parts(corpus.ids, config.final)
     check_shares(config, request.processes)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
     weights = fine_tune.initial_weights(source, setup) if source else None
@@ -142,7 +143,7 @@ def _resume(folder: Path, request: Request) -> Started:
             "--newlines and --nfc out to go on with it"
         )
     again = Wanted.again(setup.rare)
-    corpus = read_corpus(texts, normalisation, setup.encoding, again, _learnt(config))
+    corpus = read_corpus(texts, normalisation, setup.encoding, again, learnt_percent(config.final))
     if corpus.sha256 != setup.sha256:
         raise RunError(
             f"{', '.join(map(str, texts))}: not the text that {folder} was begun with "
@@ -152,7 +153,7 @@ def _resume(folder: Path, request: Request) -> Started:
     corpus = fine_tune.in_vocabulary(corpus, Vocabulary(setup.vocabulary))
     remove_leftovers(folder)
     run_folder.write(folder, saved)
-    return Started(folder, setup, _splits(corpus, setup.training), saved.progress)
+    return Started(folder, setup, parts(corpus.ids, setup.training.final), saved.progress)
 
 
 def _check_still_possible(folder: Path, setup: Setup, request: Request) -> None:
@@ -216,7 +217,7 @@ def _setup(
             f"{', '.join(map(str, texts))}: {characters} characters after normalisation, and a "
             f"model needs {MINIMUM_CHARACTERS} at the least (a hundred thousand to be worth while)"
         )
-    learnt = _splits(corpus, config).train
+    learnt = parts(corpus.ids, config.final).train
     counts = np.bincount(learnt, minlength=len(corpus.vocabulary))
     size = len(corpus.vocabulary)
     model = (
@@ -238,19 +239,6 @@ def _setup(
         rare=corpus.rare,
         initialised_from=fine_tune.recorded(source) if source else None,
     )
-
-
-def _learnt(config: TrainingConfig) -> int:
-    """Percent of a text, from its beginning, that is learnt from."""
-    return 95 if config.final else 90
-
-
-def _splits(corpus: Corpus, config: TrainingConfig) -> Splits:
-    parts = split(corpus.ids)
-    if not config.final:
-        return parts
-    learnt = len(parts.train) + len(parts.validation)
-    return Splits(corpus.ids[:learnt], corpus.ids[learnt:learnt], parts.test)
 
 
 def _folder(request: Request) -> Path:

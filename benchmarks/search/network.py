@@ -60,7 +60,7 @@ class Network(CharLSTM):
             hidden, state = self._normed(features, state)
         else:
             hidden, state = self._lstm(features, state)
-        return self._dropped(hidden), state
+        return self._drop_outputs(hidden), state
 
     def _features(self, tokens: Tensor) -> Tensor:
         if self.variant.embedding:
@@ -88,7 +88,7 @@ class Network(CharLSTM):
         hidden, state = torch.func.functional_call(self.lstm, weights, (features, state))
         return hidden, state
 
-    def _dropped(self, hidden: Tensor) -> Tensor:
+    def _drop_outputs(self, hidden: Tensor) -> Tensor:
         if self.training and self.variant.drop_output:
             hidden = functional.dropout(hidden, self.variant.drop_output)
         if self.training and self.variant.drop_locked:

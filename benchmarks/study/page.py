@@ -3,12 +3,12 @@
 from collections import defaultdict
 from pathlib import Path
 
-from charlm.benchmarks.markdown import lay_out
 from charlm.benchmarks.study.plot import draw
 from charlm.benchmarks.study.record import Record
-from charlm.benchmarks.tables import OURS, PLAIN, Row, Table, table
 from charlm.data.errors import SettingsError
 from charlm.data.files import os_errors_as, write_bytes, write_text
+from charlm.data.pages.markdown import lay_out
+from charlm.data.pages.table import OURS, PLAIN, Row, Table, table
 
 STATEFUL = "stateful"
 

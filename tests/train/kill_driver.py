@@ -89,7 +89,7 @@ def main() -> None:
             at_step(int(step), signal.Signals[number])
         case _:
             sys.exit(__doc__)
-    sys.argv = ["charlm-train", *sys.argv[2:]]
+    sys.argv = ["charlm-train", "--no-report", *sys.argv[2:]]
     cli.main()
 
 

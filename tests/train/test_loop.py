@@ -311,7 +311,8 @@ def test_metrics_are_plain_json(tmp_path: Path) -> None:
     make(replace(BASE, epochs=1)).run(watcher)
     assert json.loads(json.dumps(watcher.records)) == watcher.records
     assert set(watcher.records[0]) == {
-        "step", "epoch", "train_bits", "validation_bits", "characters_per_second", "lr",
+        "step", "epoch", "train_bits", "validation_bits", "seconds", "characters_per_second",
+        "lr",
     }  # fmt: skip
 
 

@@ -2,12 +2,12 @@
 
 import re
 
-from charlm.benchmarks import sweep_plot
+from charlm.data.pages.picture import COLOURS, FAINT, INK
 
 THEME = {
-    sweep_plot.INK: "var(--ink)",
-    sweep_plot.FAINT: "var(--rule)",
-    **{colour: f"var(--line-{n})" for n, colour in enumerate(sweep_plot.COLOURS)},
+    INK: "var(--ink)",
+    FAINT: "var(--rule)",
+    **{colour: f"var(--line-{n})" for n, colour in enumerate(COLOURS)},
 }
 
 

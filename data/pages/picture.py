@@ -1,0 +1,55 @@
+"""How every picture looks, and making a file of it."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+INK, FAINT = "#24292e", "#c9ced3"
+COLOURS = ("#1b5e8c", "#a34a00", "#2f6f3e", "#7a3e9d", "#8a6d00", "#6b4f3f")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+SIZE = (6.0, 3.9)  # inches; small, so that its letters stay readable on a phone
+LETTERS = 10
+
+
+@contextlib.contextmanager
+def plain_svg() -> Iterator[None]:
+    """matplotlib so that the same figures give the same bytes, and letters stay letters.
+
+    So a letter that matplotlib's own font lacks is the viewer's to find.
+    """
+    from matplotlib import rc_context
+
+    settings: Any = {"svg.hashsalt": "charlm", "svg.fonttype": "none", "font.size": LETTERS}
+    with rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
+
+
+def dress(axes: Any, label: str, height: str) -> None:
+    """Axes without a box, on whatever lies behind them, with a faint grid."""
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(colors=INK, which="both")
+    axes.grid(True, which="major", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(label, color=INK)
+    axes.set_ylabel(height, color=INK)
+
+
+def svg(figure: Any) -> bytes:
+    """The file of a figure, without a date and with nothing behind it."""
+    figure.patch.set_alpha(0)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def short(value: float) -> str:
+    """A round figure for an axis: 20k, 1.5M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

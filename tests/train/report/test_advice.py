@@ -1,0 +1,137 @@
+"""What to try next: each rule where its figure is there, and not where it isn't."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from charlm.data.normalise import Normalisation
+from charlm.train.report.advice import advise
+from charlm.train.report.evidence import ContextPoint, Distances, Evidence, Point
+from charlm.train.report.subject import Subject
+
+
+@pytest.fixture
+def content(evidence: Evidence) -> Evidence:
+    """Evidence of a long, good training that no rule but the one on short texts minds."""
+    curve = tuple(Point(n, n * 5400, float(n), 2.0, 2.1) for n in range(1, 21))
+    return replace(
+        evidence,
+        curve=curve,
+        bits=2.1,
+        gap=(2.0, 2.1),
+        ngrams=(4.0, 2.5),
+        context=(ContextPoint(10, 2.9), ContextPoint(None, 2.1)),
+        drift=replace(evidence.drift, laps=(2.1, 2.1)),
+        copies=tuple(replace(each, shares={40: 0.001}) for each in evidence.copies),
+        distances=(
+            Distances("temperature 0.7", {"3 characters": 0.2}),
+            Distances("temperature 1", {"3 characters": 0.2}),
+        ),
+    )
+
+
+def given(subject: Subject, evidence: Evidence) -> list[str]:
+    return [each.what for each in advise(subject, evidence)]
+
+
+SHORT = "more text, or begin from a model of a larger one"
+
+
+def test_nothing_but_that_the_text_is_short(subject: Subject, content: Evidence) -> None:
+    assert given(subject, content) == [SHORT]
+
+
+def test_still_falling(subject: Subject, content: Evidence) -> None:
+    falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
+    (first, *_) = advise(subject, replace(content, curve=falling))
+    assert first.what == "train longer"
+    assert "by 0.100 bits in the last epoch, to 2.000" in first.because
+    assert "--epochs 40" in first.command
+
+
+def test_few_epochs_and_worse_than_ngrams(subject: Subject, content: Evidence) -> None:
+    short = replace(content, curve=content.curve[:3], ngrams=(2.0,))
+    (first, *_) = advise(subject, short)
+    assert first.what == "train longer"
+    assert "read its text 3 times" in first.because
+    assert "--epochs 20" in first.command
+
+
+def test_many_epochs_and_worse_than_ngrams(subject: Subject, content: Evidence) -> None:
+    (first, *_) = advise(subject, replace(content, ngrams=(3.0, 2.0)))
+    assert first.what == "more hidden units"
+    assert "counting 2-grams does better: 2.000" in first.because
+    assert "--hidden 32 --layers 2 --epochs 2" in first.command
+
+
+def test_a_gap_between_learnt_and_held_out(subject: Subject, content: Evidence) -> None:
+    rising = tuple(
+        replace(point, validation_bits=2.1 if n == 7 else 2.2)
+        for n, point in enumerate(content.curve)
+    )
+    (first, *_) = advise(subject, replace(content, gap=(1.5, 2.1), curve=rising))
+    assert first.what.startswith("more text, or dropout")
+    assert "1.500 bits and the rest at 2.100; validation was best after epoch 8" in first.because
+    assert "--layers 2 --dropout 0.3" in first.command
+
+
+def test_no_gap_at_all(subject: Subject, content: Evidence) -> None:
+    assert given(subject, replace(content, gap=(2.09, 2.1))) == ["more hidden units", SHORT]
+
+
+def test_a_model_that_wants_windows(subject: Subject, content: Evidence) -> None:
+    context = (ContextPoint(40, 2.0), ContextPoint(None, 2.1))
+    last = advise(subject, replace(content, context=context))[-1]
+    assert last.command == "charlm-gen --window 40 --model MODEL.onnx"
+
+
+def test_drift(subject: Subject, content: Evidence) -> None:
+    drifting = replace(content, drift=replace(content.drift, laps=(2.1, 2.3)))
+    last = advise(subject, drifting)[-1]
+    assert "from 2.100 to 2.300 bits" in last.because
+
+
+def test_quotes(subject: Subject, content: Evidence) -> None:
+    first, *others = content.copies
+    quoting = replace(content, copies=(replace(first, shares={40: 0.3}), *others))
+    last = advise(subject, quoting)[-1]
+    assert "30.0% of its substrings of 40 characters" in last.because
+    assert "--epochs 10" in last.command
+
+
+def test_a_better_temperature(subject: Subject, content: Evidence) -> None:
+    cooler = (Distances("temperature 0.7", {"3 characters": 0.1}), content.distances[1])
+    last = advise(subject, replace(content, distances=cooler))[-1]
+    assert last.command == "charlm-gen --temperature 0.7 --model MODEL.onnx"
+
+
+def test_commands_name_texts_from_where_the_user_is(
+    subject: Subject, content: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = subject.files
+    assert f"charlm-train {file.name} " in advise(subject, content)[0].command
+    monkeypatch.chdir(file.parent.parent)
+    inside = str(Path(file.parent.name) / file.name)
+    assert f"charlm-train {inside} " in advise(subject, content)[0].command
+
+
+def test_where_a_run_began_is_kept_unless_the_sizes_change(
+    subject: Subject, content: Evidence
+) -> None:
+    begun = {"initialised_from": {"name": "old.onnx", "sha256": "0"}}
+    summary = subject.run.summary | {"training": subject.training | begun}
+    tuned = replace(subject, run=replace(subject.run, summary=summary))
+    falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
+    longer = advise(tuned, replace(content, curve=falling))[0].command
+    assert "--init-from old.onnx" in longer
+    assert "--hidden" not in longer
+    larger = advise(tuned, replace(content, ngrams=(2.0,)))[0].command
+    assert "--hidden 32 --layers 2" in larger
+    assert "--init-from" not in larger
+
+
+def test_the_text_is_read_as_before(subject: Subject, content: Evidence) -> None:
+    run = replace(subject.run, normalisation=Normalisation(case="lower", newlines="drop"))
+    command = advise(replace(subject, run=run), replace(content, ngrams=(2.0,)))[0].command
+    assert "--case lower --newlines drop" in command

@@ -1,0 +1,142 @@
+"""A report from a run folder: its files, and what they say."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from charlm.train.report import files, markdown, page, pictures
+from charlm.train.report.evidence import Drift, Evidence, Sample
+from charlm.train.report.output import Request, make_report
+from charlm.train.report.page import CSS
+
+VOID = {"meta", "br", "path", "use", "link"}
+
+
+class Outline(HTMLParser):
+    """Checks that what is opened is closed, and keeps ids and links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.ids: Counter[str] = Counter()
+        self.links: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        for name, value in attrs:
+            if name == "id":
+                self.ids[str(value)] += 1
+            if name.endswith(("href", "src")):
+                self.links.add(str(value))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_files(reported: Path) -> None:
+    assert {path.name for path in reported.iterdir()} == set(files.ALL)
+    for name in files.PICTURES:
+        assert ET.parse(reported / files.picture(name)).getroot().tag.endswith("svg")
+
+
+def test_the_page_is_whole_and_needs_nothing_but_itself(reported: Path) -> None:
+    text = (reported / "report.html").read_text(encoding="utf-8")
+    outline = Outline(text)
+    assert outline.open == []
+    assert max(outline.ids.values()) == 1
+    assert outline.tags["script"] == outline.tags["link"] == outline.tags["img"] == 0
+    assert {link.removeprefix("#") for link in outline.links} <= outline.ids.keys()
+    assert set(re.findall(r"https?://[\w./]+", text)) <= {
+        "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink",
+    }  # fmt: skip
+    drawn = re.findall(r"<svg role=\"img\" aria-label=.*?</svg>", text, re.DOTALL)
+    assert len(drawn) == len(files.PICTURES)
+    used = set(re.findall(r"var\((--[\w-]+)\)", text))
+    assert all(f"{name}:" in CSS for name in used)
+    assert not re.search(r"(fill|stroke): #(?!fff)[0-9a-f]{6}", "".join(drawn)), "no theme"
+
+
+def test_the_markdown_shows_each_picture(reported: Path) -> None:
+    text = (reported / "report.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert sorted(shown) == sorted(map(files.picture, files.PICTURES))
+
+
+def test_no_path_of_this_machine(reported: Path, tiny_text: Path) -> None:
+    for name in (files.PAGE, files.TEXT, files.FIGURES):
+        assert str(tiny_text.parent) not in (reported / name).read_text(encoding="utf-8")
+
+
+def test_the_same_run_gives_the_same_bytes(reported: Path, tiny_run: Path, tmp_path: Path) -> None:
+    make_report(Request(tiny_run, out=tmp_path, seconds=0.1, sample=2000), lambda _: None)
+    for name in files.ALL:
+        assert (tmp_path / name).read_bytes() == (reported / name).read_bytes()
+
+
+def test_bits_are_those_of_the_training(evidence: Evidence, tiny_run: Path) -> None:
+    results = json.loads((tiny_run / "config.json").read_text(encoding="utf-8"))["results"]
+    assert evidence.bits == pytest.approx(results["test_bits_per_character"], abs=1e-4)
+    assert evidence.context[-1].length is None
+    assert evidence.context[-1].bits == pytest.approx(evidence.bits, abs=1e-6)
+    last = evidence.curve[-1]
+    assert last.validation_bits == pytest.approx(results["validation_bits_per_character"], abs=1e-5)
+    assert last.characters == 2 * (len_learnt(evidence) - 1)
+    assert last.seconds is not None
+
+
+def len_learnt(evidence: Evidence) -> int:
+    return int(evidence.about["text"].split(": ")[1].split(", ")[1].split()[0].replace(",", ""))
+
+
+def test_one_text_gives_figures_that_agree(evidence: Evidence) -> None:
+    assert len(evidence.ngrams) == 6
+    assert evidence.drift.lap == evidence.extent.held_out == 300
+    assert evidence.drift.characters == evidence.extent.long
+    assert all(len(each.text) == min(each.longest, 400) for each in evidence.copies)
+    assert sum(each.share for each in evidence.hardest) <= 1
+    assert [each.temperature for each in evidence.samples] == [0.5, 0.7, 1.0, 1.2]
+    floor = evidence.distances[-1]
+    assert floor.name == "training text"
+    assert all(floor.values[name] < 1 for name in floor.values)
+
+
+def test_text_of_the_model_is_escaped(evidence: Evidence) -> None:
+    evil = "<script>alert(1)</script> ``` | \x07"
+    changed = replace(evidence, name=evil, samples=(Sample(1.0, evil),))
+    text = page.render(changed, {})
+    assert Outline(text).tags["script"] == 0
+    assert "\x07" not in text
+    assert "````text" in markdown.render(changed, ())
+
+
+def test_drift_compares_laps_or_tenths() -> None:
+    laps = Drift(30, 10, (2.0, 2.5, 3.0), 10, (2.0, 2.5, 3.0), (30,), (1.0,), (1.0,))
+    assert laps.first_and_last() == (2.0, 3.0)
+    one = replace(laps, laps=(2.5,), windows=tuple(float(n) for n in range(20)))
+    assert one.first_and_last() == (0.5, 18.5)
+
+
+@pytest.mark.parametrize("character", ["$", "_", "\\", "\n", "\u200b", "漢"])
+def test_any_character_can_be_drawn(evidence: Evidence, character: str) -> None:
+    hardest = tuple(replace(each, character=character) for each in evidence.hardest[:2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "PICTURES", ("characters",))
+        drawn = pictures.draw_all(replace(evidence, hardest=hardest))
+    root = ET.fromstring(drawn["characters"])
+    assert pictures.shown(character) in "".join(root.itertext())

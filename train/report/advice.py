@@ -1,0 +1,196 @@
+"""What to try next: rules of thumb, each with the figure that speaks for it and a line to run."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from charlm.data.corpus import SAMPLE
+from charlm.train.config import TrainingConfig
+from charlm.train.report.evidence import Advice, Evidence
+from charlm.train.report.subject import Subject
+
+ENOUGH = 10  # epochs that most texts repay
+FALLING = 0.004  # of the bits, from the last epoch but one to the last
+WIDE_GAP, NARROW_GAP = 0.25, 0.08  # bits that held-out text costs more than learnt text
+WORSE = 0.01  # bits per character that are worth a word
+QUOTED = 3.0  # times as many copies of 40 characters as another text of the same author
+SHORT_TEXT = 1_000_000
+DRIFTED = 0.02
+LONGEST_WINDOW = 100  # each character costs so many rows of a product
+BETTER = 0.9  # of the distance at temperature 1, for another to be worth a word
+
+
+def advise(subject: Subject, evidence: Evidence) -> tuple[Advice, ...]:
+    """Suggestions, the most promising first; each names a new folder and leaves the run alone."""
+    rules = (_longer, _overfitted, _too_small, _short, _by_windows, _quotes, _cooler)
+    return tuple(each for rule in rules for each in rule(subject, evidence))
+
+
+def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    if not evidence.curve:
+        return
+    curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
+    epochs = evidence.curve[-1].epoch
+    beaten = evidence.bits > _best_ngram(evidence)
+    if len(curve) > 1 and curve[-1] == min(curve) and curve[-2] - curve[-1] > FALLING * curve[-1]:
+        because = (
+            f"validation was still falling at the end, by {curve[-2] - curve[-1]:.3f} bits in the "
+            f"last epoch, to {curve[-1]:.3f}"
+        )
+    elif epochs < ENOUGH and beaten and not subject.training.get("initialised_from"):
+        because = (
+            f"it read its text {epochs:.2g} times, and does worse than counting n-grams: "
+            f"{evidence.bits:.3f} bits per character, and they {_best_ngram(evidence):.3f}"
+        )
+    else:
+        return
+    more = max(TrainingConfig.epochs or 0, 2 * round(epochs))
+    yield Advice("train longer", because, _again(subject, epochs=more))
+
+
+def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    learnt, held = evidence.gap
+    if not evidence.held_out or held - learnt < WIDE_GAP:
+        return
+    because = f"it reads what it learnt at {learnt:.3f} bits and the rest at {held:.3f}"
+    curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
+    best = curve.index(min(curve)) if curve else 0
+    if curve and best < len(curve) - 1:
+        because += f"; validation was best after epoch {evidence.curve[best].epoch:g}"
+    model = subject.run.model.config
+    yield Advice(
+        "more text, or dropout between two layers",
+        because,
+        _again(subject, layers=max(2, model.layers), dropout=max(0.3, model.dropout)),
+    )
+
+
+def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    learnt, held = evidence.gap
+    trained = not evidence.curve or evidence.curve[-1].epoch >= ENOUGH
+    if not trained or not evidence.held_out or held - learnt >= WIDE_GAP:
+        return
+    best = _best_ngram(evidence)
+    if best < evidence.bits:
+        because = (
+            f"counting {evidence.ngrams.index(best) + 1}-grams does better: {best:.3f} bits per "
+            f"character, where the model needs {evidence.bits:.3f}"
+        )
+    elif held - learnt < NARROW_GAP:
+        because = (
+            f"held-out text costs only {held - learnt:.3f} bits more than learnt text: it has not "
+            "used up what there is to learn"
+        )
+    else:
+        return
+    hidden = 2 * subject.run.model.config.hidden
+    yield Advice("more hidden units", because, _again(subject, hidden=hidden))
+
+
+def _best_ngram(evidence: Evidence) -> float:
+    return min(evidence.ngrams, default=evidence.bits)
+
+
+def _short(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    size = sum(map(len, subject.splits))
+    if evidence.held_out and size < SHORT_TEXT:
+        yield Advice(
+            "more text, or begin from a model of a larger one",
+            f"the text has {size:,} characters, and what it lacks no setting makes up for",
+            _again(subject, init_from="OTHER_RUN"),
+        )
+
+
+def _by_windows(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    never = evidence.context[-1].bits
+    best = min(evidence.context, key=lambda point: point.bits)
+    first, last = evidence.drift.first_and_last()
+    if best.length is not None and best.bits < never - WORSE:
+        yield Advice(
+            "generate by windows",
+            f"with the state reset every {best.length} characters it needs {best.bits:.3f} bits, "
+            f"and {never:.3f} carried",
+            f"charlm-gen --window {best.length} --model MODEL.onnx",
+        )
+    elif last - first > DRIFTED:
+        yield Advice(
+            "reset the state in long texts",
+            f"on the same text it went from {first:.3f} to {last:.3f} bits in "
+            f"{evidence.drift.characters:,} characters read on",
+            f"charlm-gen --window {LONGEST_WINDOW} --model MODEL.onnx",
+        )
+    del subject
+
+
+def _quotes(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    sample, held = evidence.copies[0], evidence.copies[-1]
+    own, other = sample.shares.get(40, 0.0), held.shares.get(40, 0.0)
+    if own > 0.002 and own > QUOTED * other:
+        yield Advice(
+            "stop earlier, or give it more text: it quotes",
+            f"{own:.1%} of its substrings of 40 characters are in the training text, and of the "
+            f"held-out text's {other:.1%}",
+            _again(subject, epochs=max(1, round(evidence.curve[-1].epoch / 2)))
+            if evidence.curve
+            else "",
+        )
+
+
+def _cooler(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
+    """The temperature whose characters in threes come closest to the held-out text's."""
+    near = {each.name: each.values.get("3 characters") for each in evidence.distances}
+    found = {name: value for name, value in near.items()
+             if value is not None and name.startswith("temperature ")}  # fmt: skip
+    if not found:
+        return
+    best = min(found, key=lambda name: found[name])
+    temperature = best.removeprefix("temperature ")
+    if found[best] < BETTER * found.get("temperature 1", 0.0):
+        yield Advice(
+            f"generate at temperature {temperature}",
+            f"its trigrams are then {found[best]:.3f} bits from the held-out text's, and "
+            f"{found['temperature 1']:.3f} at 1",
+            f"charlm-gen --temperature {temperature} --model MODEL.onnx",
+        )
+    del subject
+
+
+def _again(subject: Subject, **options: object) -> str:
+    """A command that trains on the same text with other options, into another folder."""
+    given = dict(options)
+    training, model = subject.training, subject.run.model.config
+    if (begun := training.get("initialised_from")) and not {"hidden", "layers"} & given.keys():
+        given.setdefault("init_from", begun["name"])  # whose sizes are not to be changed
+    kept = {"hidden": (model.hidden, 192), "layers": (model.layers, 1)}
+    for name, (own, default) in kept.items():
+        if own != default and "init_from" not in given:
+            given.setdefault(name, own)
+    if "init_from" not in given:
+        given |= _of_the_text(subject)
+        if training.get("epochs"):
+            given.setdefault("epochs", training["epochs"])
+    if training.get("recipe") == "notebook":
+        given.setdefault("recipe", "stateful")
+    words = ["charlm-train", *map(shlex.quote, _named(subject.files))]
+    for name, value in given.items():
+        words += [f"--{name.replace('_', '-')}", shlex.quote(str(value))]
+    folder = subject.folder.resolve().name
+    return " ".join([*words, "--out", shlex.quote(f"runs/{folder}-2")])
+
+
+def _of_the_text(subject: Subject) -> dict[str, object]:
+    """How the text was read, where that is not the default."""
+    normalisation = subject.run.normalisation
+    read = {"case": normalisation.case, "newlines": normalisation.newlines}
+    found: dict[str, object] = {name: said for name, said in read.items() if said != "keep"}
+    encoding = subject.run.summary["corpus"].get("encoding") or "utf-8"
+    return found if encoding == "utf-8" else found | {"encoding": encoding}
+
+
+def _named(texts: Sequence[Path]) -> list[str]:
+    """How a command names them: from where the user is, and not at all what ships."""
+    if [path.resolve() for path in texts] == [SAMPLE.resolve()]:
+        return []
+    here = Path.cwd()
+    found = [path.resolve() for path in texts]
+    return [str(p.relative_to(here)) if p.is_relative_to(here) else p.name for p in found]

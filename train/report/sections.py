@@ -1,0 +1,299 @@
+"""The report in order: what each section says, shows and tabulates, for HTML and Markdown alike."""
+
+from dataclasses import dataclass, field
+
+from charlm.data.pages.table import CODE, LIMIT, OURS, PLAIN, Row, Table, table
+from charlm.train.report.evidence import Evidence
+from charlm.train.report.pictures import shown
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A text of the model, with what it is."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Parts in the order in which they are shown; what is empty is left out.
+
+    Attributes:
+        title: heading.
+        says: paragraphs of plain text.
+        picture: its name in `files.PICTURES`, and what it shows in words.
+        table: the figures.
+        folded: the table is for who asks for it.
+        quotes: texts.
+        advice: what, because, and a command or nothing.
+    """
+
+    title: str
+    says: tuple[str, ...] = ()
+    picture: tuple[str, str] | None = None
+    table: Table | None = None
+    folded: bool = True
+    quotes: tuple[Quote, ...] = ()
+    advice: tuple[tuple[str, str, str], ...] = field(default=())
+
+
+def sections(evidence: Evidence) -> list[Section]:
+    """The whole report."""
+    return [
+        _answer(evidence),
+        _next(evidence),
+        _training(evidence),
+        _context(evidence),
+        _drift(evidence),
+        _copies(evidence),
+        _distance(evidence),
+        _hardest(evidence),
+        _samples(evidence),
+        _about(evidence),
+    ]
+
+
+def verdict(evidence: Evidence) -> str:
+    """The report in a sentence or two."""
+    bits = f"{evidence.bits:.3f} bits per character"
+    parts = [f"{bits} of {'held-out' if evidence.held_out else 'the last'} text, state carried"]
+    if evidence.ngrams:
+        best = min(evidence.ngrams)
+        order = evidence.ngrams.index(best) + 1
+        than = "less than" if evidence.bits < best else "more than"
+        parts.append(
+            f"{abs(evidence.bits - best):.3f} {than} the best n-gram model (order {order})"
+        )
+    return "; ".join(parts) + "."
+
+
+def _answer(evidence: Evidence) -> Section:
+    rows = [Row(("this model", f"{evidence.bits:.4f}", ""), OURS)]
+    rows += [
+        Row((f"{n}-gram, modified Kneser-Ney", f"{bits:.4f}", ""))
+        for n, bits in enumerate(evidence.ngrams, start=1)
+    ]
+    rows += [
+        Row((each.name, f"{each.after:.4f}", f"{each.alone:.4f}"), PLAIN)
+        for each in evidence.compressed
+    ]
+    heading = ("", "bits per character", "by itself")
+    return Section(
+        "How good",
+        (
+            f"All on the same {evidence.extent.held_out:,} characters"
+            f"{', which were not learnt from' if evidence.held_out else ''}. The n-gram models "
+            "count the training text; a compressor’s figure is what the held-out text adds to "
+            "the compressed training text, of which gzip sees the last 32 KB and bz2 a block of "
+            "900 KB. Lower is better.",
+        ),
+        ("baselines", "Bits per character of the model, of n-grams and of compressors"),
+        table(heading, rows),
+        folded=False,
+    )
+
+
+def _training(evidence: Evidence) -> Section:
+    rows = [
+        Row(
+            (
+                f"{point.epoch:g}",
+                "" if point.seconds is None else f"{point.seconds / 60:.1f}",
+                f"{point.characters:,}",
+                f"{point.train_bits:.4f}",
+                "" if point.validation_bits is None else f"{point.validation_bits:.4f}",
+            )
+        )
+        for point in evidence.curve
+    ]
+    heading = ("epoch", "minutes", "characters seen", "training", "validation")
+    learnt, held = evidence.gap
+    gap = (
+        f"In segments of 1,280 characters it reads text that it learnt from, taken from all over "
+        f"it, at {learnt:.3f} bits per character and {'held-out' if evidence.held_out else 'the'} "
+        f"text at {held:.3f}: a gap of {held - learnt:.3f}."
+    )
+    if not evidence.curve:
+        return Section("Training", ("How the training went was not recorded.", gap))
+    return Section(
+        "Training",
+        (gap,),
+        ("training", "Bits per character against epochs, time and characters seen"),
+        table(heading, rows),
+    )
+
+
+def _context(evidence: Evidence) -> Section:
+    never = evidence.context[-1].bits
+    rows = [
+        Row(
+            (
+                "never" if point.length is None else f"{point.length:,}",
+                f"{point.bits:.4f}",
+                f"{point.bits - never:+.4f}",
+            ),
+            OURS if point.length is None else PLAIN,
+        )
+        for point in evidence.context
+    ]
+    says: tuple[str, ...] = (
+        f"The held-out text ({evidence.extent.resets:,} characters of it) in segments, each read "
+        "from a zero state: a character is predicted from at most so many before it, and from half "
+        "as many on average.",
+    )
+    found = {point.length: point.bits for point in evidence.context}
+    if 40 in found:
+        says += (
+            f"Carrying the state for ever instead of resetting it every 40 characters is worth "
+            f"{found[40] - never:.3f} bits per character.",
+        )
+    return Section(
+        "What carrying the state is worth",
+        says,
+        ("context", "Bits per character against characters between resets"),
+        table(("reset every", "bits per character", "over never"), rows),
+    )
+
+
+def _drift(evidence: Evidence) -> Section:
+    drift = evidence.drift
+    first, last = drift.first_and_last()
+    if len(drift.laps) > 1:
+        how = (
+            f"The {drift.lap:,} characters of held-out text, read round {len(drift.laps)} times "
+            f"without a reset, {drift.characters:,} characters in all. Each lap has the same text, "
+            "so that a difference between laps is drift and nothing else"
+        )
+        ends = "lap"
+    else:
+        how = f"{drift.characters:,} characters of held-out text read without a reset"
+        ends = "tenth"
+    says = (
+        f"{how}: first {ends} {first:.4f}, last {last:.4f} bits per character "
+        f"({last - first:+.4f}).",
+        f"The cell’s norm was {drift.cell[0]:,.1f} after {drift.places[0]:,} characters, "
+        f"{drift.cell[len(drift.cell) // 2]:,.1f} half-way and {drift.cell[-1]:,.1f} at the end; "
+        f"the hidden state’s, {drift.hidden[0]:.2f}, {drift.hidden[len(drift.hidden) // 2]:.2f} "
+        f"and {drift.hidden[-1]:.2f}.",
+    )
+    return Section(
+        "Does it drift?", says, ("drift", "Bits per character and norms of the state, read on")
+    )
+
+
+def _copies(evidence: Evidence) -> Section:
+    lengths = [20, 40, 80]
+    rows = [
+        Row(
+            (
+                each.name,
+                f"{each.characters:,}",
+                f"{each.longest:,}",
+                *(_percent(each.shares.get(n)) for n in lengths),
+            ),
+            LIMIT if each is evidence.copies[-1] else OURS,
+        )
+        for each in evidence.copies
+    ]
+    heading = ("text", "characters", "longest copy", *(f"{n} characters" for n in lengths))
+    return Section(
+        "What it remembers word for word",
+        (
+            "The longest passage that stands in the training text too, and the share of all "
+            "substrings of 20, 40 and 80 characters that do. Texts of one author share phrases: "
+            "the held-out text shows how many without a model.",
+        ),
+        ("copies", "Share of substrings found in the training text, by length"),
+        table(heading, rows),
+        folded=False,
+        quotes=tuple(
+            Quote(f"Longest copy, {each.name}: {each.longest} characters", each.text[:400])
+            for each in evidence.copies
+        ),
+    )
+
+
+def _distance(evidence: Evidence) -> Section:
+    names = list(dict.fromkeys(name for each in evidence.distances for name in each.values))
+    rows = [
+        Row(
+            (each.name, *(f"{each.values[n]:.4f}" if n in each.values else "" for n in names)),
+            LIMIT if each.name == "training text" else OURS,
+        )
+        for each in evidence.distances
+    ]
+    return Section(
+        "How like the text its samples are",
+        (
+            "Jensen-Shannon divergence of n-grams from those of the held-out text, in bits: 0 is "
+            "the same, 1 has nothing in common. All texts are equally long, since it grows with "
+            "shorter ones; the training text is the floor, what two pieces by one author differ.",
+        ),
+        ("distance", "Divergence of n-grams from the held-out text"),
+        table(("text", *names), rows),
+    )
+
+
+def _hardest(evidence: Evidence) -> Section:
+    rows = [
+        Row(
+            (
+                shown(each.character),
+                f"{each.count:,}",
+                f"{each.bits:.2f}",
+                f"{each.frequency_bits:.2f}",
+                f"{each.share:.1%}",
+            ),
+            CODE,
+        )
+        for each in evidence.hardest
+    ]
+    heading = ("character", "occurrences", "bits each", "by frequency alone", "of all bits")
+    return Section(
+        "The characters it finds hardest",
+        ("What the model needs for one, where it stands in the held-out text, beside what its bare "
+         "frequency in the training text would cost.",),
+        ("characters", "Bits of the hardest characters"),
+        table(heading, rows),
+    )  # fmt: skip
+
+
+def _samples(evidence: Evidence) -> Section:
+    return Section(
+        "Samples",
+        ("Each from a zero state; none was chosen.",),
+        quotes=tuple(
+            Quote(f"Temperature {sample.temperature:g}", sample.text) for sample in evidence.samples
+        ),
+    )
+
+
+def _next(evidence: Evidence) -> Section:
+    if not evidence.advice:
+        return Section("What to try next", ("None of the rules of thumb has anything to mend.",))
+    advice = tuple((each.what, each.because, each.command) for each in evidence.advice)
+    return Section("What to try next", advice=advice)
+
+
+def _about(evidence: Evidence) -> Section:
+    extent = evidence.extent
+    rows = [Row((name, value)) for name, value in evidence.about.items()]
+    rows.append(
+        Row(
+            (
+                "measured",
+                f"{extent.held_out:,} characters held out, {extent.resets:,} with resets, "
+                f"{extent.long:,} read on, samples of {extent.sample:,} (a quarter of it at "
+                f"other temperatures), seed {evidence.seed}; planned for {extent.seconds:.0f} s",
+            )
+        )
+    )
+    return Section(
+        "Model and measurement", evidence.notes, table=table(("", ""), rows, words=(1,)),
+        folded=False,
+    )  # fmt: skip
+
+
+def _percent(part: float | None) -> str:
+    return "" if part is None else f"{100 * part:.3g} %"

@@ -1,0 +1,167 @@
+"""What a report is about: a trained model, its text in splits, and how it came about."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.corpus import CHUNK_BYTES, Splits, read_corpus
+from charlm.data.errors import CorpusError, RunError
+from charlm.data.files import os_errors_as
+from charlm.data.rare import Wanted
+from charlm.train import checkpoint, run_folder
+from charlm.train.checkpoint import Checkpoint
+from charlm.train.config import STRIDE, WINDOW
+from charlm.train.parts import learnt_percent, parts
+from charlm.train.remap import places, re_encode
+
+LEAST = 8  # characters held out, for there to be anything to say
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run and its text.
+
+    Attributes:
+        folder: of the run.
+        run: its model, and what it says of itself.
+        splits: the text in the model's token ids.
+        files: of the text.
+        metrics: a record for each evaluation; none where nobody trained it here.
+    """
+
+    folder: Path
+    run: run_folder.Run
+    splits: Splits
+    files: tuple[Path, ...]
+    metrics: tuple[dict[str, Any], ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The names of the text's files, without their folders, which are nobody's business."""
+        return tuple(path.name for path in self.files)
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether charlm trained the model, so that what was held out is known."""
+        return bool(self.results.get("held_out", True))
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The settings of its training."""
+        found: dict[str, Any] = self.run.summary["training"]
+        return found
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What `config.json` says of how it ended."""
+        found: dict[str, Any] = self.run.summary["results"]
+        return found
+
+    def text(self, ids: npt.NDArray[Any]) -> str:
+        """Characters of token ids."""
+        return self.run.vocabulary.decode(ids)
+
+    @property
+    def predicted_in_an_epoch(self) -> int:
+        """How many characters of the text an epoch predicts."""
+        learnt = len(self.splits.train)
+        if self.training["recipe"] == "notebook":
+            return max(0, -(-(learnt - WINDOW) // STRIDE))
+        return learnt - 1
+
+
+def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
+    """Read a run folder and the text that it was trained on.
+
+    Args:
+        folder: of the run.
+        texts: where the text is now; without any, where it was when the run began.
+
+    Raises:
+        RunError: there is no run, it is damaged, or its text is gone or not the same.
+        CorpusError: the text can't be read, or is too short to be judged by.
+    """
+    run = run_folder.load(folder)
+    files = tuple(texts) or _recorded(folder)
+    corpus = run.summary["corpus"]
+    final = bool(run.summary["training"].get("final", False))
+    _check_same(folder, files, corpus.get("sha256"))
+    read = read_corpus(
+        files,
+        run.normalisation,
+        corpus.get("encoding") or "utf-8",
+        Wanted.again(run.rare),
+        learnt_percent(final),
+    )
+    if (places(read.vocabulary, run.vocabulary) < 0).any():
+        raise CorpusError(
+            f"{files[0]}: has characters that the model does not know; name the text that it "
+            "was trained on with --corpus"
+        )
+    splits = parts(re_encode(read.ids, read.vocabulary, run.vocabulary), final)
+    if len(splits.test) < LEAST:
+        raise CorpusError(
+            f"{files[0]}: {len(read.ids)} characters, too few to judge a model by; "
+            f"name a text of {20 * LEAST} at the least"
+        )
+    return Subject(folder, run, splits, files, _metrics(folder))
+
+
+def _recorded(folder: Path) -> tuple[Path, ...]:
+    """The text's files, as the run was begun with them."""
+    command = f"charlm-report {shlex.quote(str(folder))} --corpus TEXT"
+    if not checkpoint.exists(folder):
+        raise RunError(f"{folder} does not say where its text is: name it, with {command}")
+    files = tuple(Path(name) for name in Checkpoint.load(folder).setup.files)
+    if gone := [str(path) for path in files if not path.is_file()]:
+        raise RunError(
+            f"{folder} was trained on {', '.join(gone)}, which is no longer there: "
+            f"name the text where it is now, with {command}"
+        )
+    return files
+
+
+def _check_same(folder: Path, files: Sequence[Path], recorded: str | None) -> None:
+    """Before anything is read of them: another text may have other characters, or none."""
+    if recorded is None:
+        return
+    digest = hashlib.sha256()
+    for path in files:
+        with os_errors_as(RunError, f"can't read {path}"), path.open("rb") as file:
+            while block := file.read(CHUNK_BYTES):
+                digest.update(block)
+    if (found := digest.hexdigest()) != recorded:
+        raise RunError(
+            f"{', '.join(map(str, files))}: not the text that {folder} was trained on (sha256 "
+            f"{found[:12]}…, not {recorded[:12]}…): bring that text back, or name it with --corpus"
+        )
+
+
+def _metrics(folder: Path) -> tuple[dict[str, Any], ...]:
+    path = folder / run_folder.METRICS
+    if not path.is_file():
+        return ()
+    try:
+        with os_errors_as(RunError, f"can't read {path}"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+        records = tuple(json.loads(line) for line in lines)
+        for record in records:
+            float(record["epoch"]) + float(record["train_bits"])
+    except (ValueError, KeyError, TypeError) as problem:
+        raise RunError(
+            f"{path}: damaged: {problem}; charlm-train --resume --out "
+            f"{shlex.quote(str(folder))} writes it anew"
+        ) from problem
+    return records
+
+
+def counts(ids: npt.NDArray[Any], vocabulary: int) -> npt.NDArray[np.int64]:
+    """How often each token occurs, shape [vocabulary]."""
+    return np.bincount(ids, minlength=vocabulary)
