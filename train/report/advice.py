@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from charlm.data.corpus import SAMPLE
-from charlm.train.config import TrainingConfig
+from charlm.train import scale
 from charlm.train.report.evidence import Advice, Evidence
 from charlm.train.report.subject import Subject
 
@@ -32,7 +32,9 @@ def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
     epochs = evidence.curve[-1].epoch
     beaten = evidence.bits > _best_ngram(evidence)
-    if len(curve) > 1 and curve[-1] == min(curve) and curve[-2] - curve[-1] > FALLING * curve[-1]:
+    fell = len(curve) > 1 and curve[-1] == min(curve)
+    learnt, held = evidence.gap
+    if fell and curve[-2] - curve[-1] > FALLING * curve[-1] and held - learnt < WIDE_GAP:
         because = (
             f"validation was still falling at the end, by {curve[-2] - curve[-1]:.3f} bits in the "
             f"last epoch, to {curve[-1]:.3f}"
@@ -44,7 +46,7 @@ def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
         )
     else:
         return
-    more = max(TrainingConfig.epochs or 0, 2 * round(epochs))
+    more = max(scale.epochs(len(subject.splits.train)), 2 * round(epochs))
     yield Advice("train longer", because, _again(subject, epochs=more))
 
 
