@@ -5,7 +5,7 @@ import codecs
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,11 @@ from charlm.data.errors import CorpusError
 from charlm.data.files import os_errors_as
 from charlm.data.limit import limit
 from charlm.data.normalise import Normalisation
-from charlm.data.rare import NOTHING_RARE, NOTHING_SAID, Rare, Wanted, check_replacement
+from charlm.data.rare import NOTHING_RARE, NOTHING_SAID, Rare, Wanted, check_replacement, named
 from charlm.data.vocabulary import Unknown, Vocabulary, code_points
 
 CHUNK_BYTES = 1 << 20
+SHOWN = 5  # characters that a message names
 SAMPLE = Path(__file__).with_name("sample.txt")
 """The corpus that ships: stories written for this project."""
 
@@ -101,6 +102,65 @@ def read_corpus(
     if first.digest() != second.digest():
         raise CorpusError(f"{where}: changed while it was read; try again")
     return Corpus(ids, vocabulary, normalisation, first.hexdigest(), rare)
+
+
+def read_known(
+    paths: Sequence[Path],
+    normalisation: Normalisation,
+    vocabulary: Vocabulary,
+    rare: Rare,
+    encoding: str = "utf-8",
+) -> Corpus:
+    """Read files as a corpus for a model that has its vocabulary already.
+
+    Args:
+        paths: the files.
+        normalisation: what is done to the text first.
+        vocabulary: the model's.
+        rare: says what becomes of characters outside it; its figures are counted anew.
+        encoding: of the files.
+
+    Raises:
+        CorpusError: as `read_corpus`; or characters are outside the vocabulary, and the model
+            neither drops nor replaces such.
+    """
+    where = _named(paths)
+    _refuse_pipes(paths)
+    first, second = hashlib.sha256(), hashlib.sha256()
+    counts = _count(normalisation.stream(read_files(paths, encoding, first)))
+    _check_counts(counts, where)
+    known = [ord(character) for character in vocabulary.characters]
+    outside = np.setdiff1d(np.flatnonzero(counts), known)
+    if len(outside) and rare.policy == "error":
+        listed = " ".join(named(chr(code)) for code in outside[:SHOWN])
+        raise CorpusError(
+            f"{where}: {len(outside)} of its characters are outside the model's vocabulary "
+            f"({listed}{' …' if len(outside) > SHOWN else ''}): begin another run from this one, "
+            "with --init-from, which adds them"
+        )
+    length = int(counts[known].sum() if rare.policy == "drop" else counts.sum())
+    chunks = normalisation.stream(read_files(paths, encoding, second))
+    ids = _encode(chunks, vocabulary, length, rare.replacement or "drop")
+    if first.digest() != second.digest():
+        raise CorpusError(f"{where}: changed while it was read; try again")
+    share = round(int(counts[outside].sum()) / int(counts.sum()), 6)
+    counted = replace(rare, characters=len(outside), share=share, held_out_share=share)
+    return Corpus(ids, vocabulary, normalisation, first.hexdigest(), counted)
+
+
+def digest_files(paths: Sequence[Path]) -> str:
+    """What `Corpus.sha256` is: of the files' bytes, one after another.
+
+    Raises:
+        CorpusError: a file can't be read, or is a pipe.
+    """
+    _refuse_pipes(paths)
+    digest = hashlib.sha256()
+    for path in paths:
+        with os_errors_as(CorpusError, f"can't read {path}"), path.open("rb") as file:
+            while block := file.read(CHUNK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _named(paths: Sequence[Path]) -> str:

@@ -1,6 +1,7 @@
 """`charlm-train`: parse, start, train, report."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -136,6 +137,13 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Throw away the run in the folder.")
     ] = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes",
+            help="Go on with --resume though text, settings or versions differ, without asking.",
+        ),
+    ] = False,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> int:
@@ -155,6 +163,7 @@ def train(
         "autocast": autocast, "tf32": tf32,
     }  # fmt: skip
     try:
+        from charlm.train.lock import FolderLock
         from charlm.train.run import train_and_report
         from charlm.train.start import Request
 
@@ -163,6 +172,7 @@ def train(
             out=out,
             resume=resume,
             overwrite=overwrite,
+            accept_changes=accept_changes,
             init_from=init_from,
             encoding=encoding,
             case=case,
@@ -171,7 +181,8 @@ def train(
             rare=Wanted(rare, min_count, max_vocabulary),
             options=options,
         )
-        return train_and_report(request)
+        with FolderLock() as lock:
+            return train_and_report(replace(request, lock=lock))
     except KeyboardInterrupt:  # before training began, or a second time
         console.say("charlm-train: interrupted; what was saved before is still there")
         return console.INTERRUPTED

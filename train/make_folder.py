@@ -7,6 +7,7 @@ from pathlib import Path
 from charlm.data.errors import RunError
 from charlm.data.files import os_errors_as, remove_leftovers
 from charlm.train import checkpoint, run_folder
+from charlm.train.lock import FolderLock
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -40,6 +41,23 @@ def check_folder(folder: Path, overwrite: bool) -> None:
                 f"{folder} holds {', '.join(in_the_way)} but no training state: "
                 "move that away, or name another folder with --out"
             )
+
+
+def open_folder(folder: Path, overwrite: bool, lock: FolderLock | None) -> None:
+    """Make a run folder ready for a new run's first save, which replaces what is overwritten.
+
+    Until then an overwritten run stays as it is.
+
+    Raises:
+        RunError: the folder can't be made, another process trains there, or see `check_folder`.
+    """
+    check_folder(folder, overwrite)
+    with os_errors_as(RunError, f"can't make the run folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        if lock is not None:
+            lock.take(folder)
+            check_folder(folder, overwrite)  # until now another may have begun there
+        remove_leftovers(folder)
 
 
 def make_folder(folder: Path, overwrite: bool) -> None:

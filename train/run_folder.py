@@ -2,13 +2,11 @@
 
 import json
 import math
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -16,9 +14,8 @@ from charlm.data.errors import CharlmError, RunError
 from charlm.data.files import os_errors_as, write_bytes, write_text
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import NOTHING_RARE, Rare
-from charlm.data.version import version
 from charlm.data.vocabulary import Vocabulary
-from charlm.train import curve, model_card
+from charlm.train import curve, model_card, versions
 from charlm.train.checkpoint import Checkpoint, Setup
 from charlm.train.config import ModelConfig, as_dict
 from charlm.train.format import check_format
@@ -70,11 +67,24 @@ def write(folder: Path, checkpoint: Checkpoint, *, with_curve: bool = True) -> N
         weights = progress.best_weights
         if weights is not None:
             write_bytes(folder / WEIGHTS, save(weights))
+        remove_older(folder, checkpoint)
         write_text(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write_text(folder / METRICS, "".join(lines))
         write_text(folder / CARD, model_card.render(folder.resolve().name, config))
         if progress.metrics and with_curve:
             write_bytes(folder / CURVE, curve.draw(progress.metrics))
+
+
+def remove_older(folder: Path, checkpoint: Checkpoint) -> None:
+    """Remove what only a run that was overwritten can have left beside a state.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    progress = checkpoint.progress
+    if progress.best_weights is None:
+        for name in DERIVED:
+            (folder / name).unlink(missing_ok=True)
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -103,12 +113,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             "validation_bits_per_character": _finite(progress.best_bits),
             "test_bits_per_character": progress.test_bits,
         },
-        "versions": {
-            "charlm": version(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": setup.versions or versions.current(),
     }
 
 
