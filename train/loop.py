@@ -13,7 +13,7 @@ from charlm.data.vocabulary import Vocabulary
 from charlm.train.batches import make_batches
 from charlm.train.budget import WarmUp, steps_for
 from charlm.train.checkpoint import Checkpoint, Progress, Setup, Tensors
-from charlm.train.evaluate import bits_per_character
+from charlm.train.evaluate import bits_per_character, judged
 from charlm.train.model import CharLSTM, State
 from charlm.train.observer import Observer
 from charlm.train.optimise import clip_gradients, make_optimiser
@@ -49,7 +49,7 @@ class Trainer:
         torch.set_num_threads(config.threads)
         allow_tf32(config.tf32)
         self.setup, self.config = setup, config
-        self.validation, self.test = splits.validation, splits.test
+        self.validation, self.test = judged(splits.validation), judged(splits.test)
         self.probe = splits.train[:PROBE_CHARACTERS]
         self.batches = make_batches(config, splits.train)
         self.model = CharLSTM(setup.model)

@@ -60,6 +60,12 @@ def open_folder(folder: Path, overwrite: bool, lock: FolderLock | None) -> None:
         remove_leftovers(folder)
 
 
+def nearest_folder(folder: Path) -> Path:
+    """The run folder, or of those above it the nearest that exists: on the same disk."""
+    there = (each for each in (folder, *folder.absolute().parents) if each.is_dir())
+    return next(there, Path())
+
+
 def make_folder(folder: Path, overwrite: bool) -> None:
     """Make a run folder, or empty one of its run.
 

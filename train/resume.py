@@ -4,13 +4,14 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from charlm.data import console
-from charlm.data.corpus import Corpus, digest_files, read_corpus, read_known
+from charlm.data.corpus import Corpus, digest_files, read_corpus
 from charlm.data.errors import RunError
 from charlm.data.files import remove_leftovers
+from charlm.data.ids import count
+from charlm.data.known import Known
 from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import changes, fine_tune, run_folder, settle, versions
@@ -45,7 +46,7 @@ def resume(folder: Path, request: Request) -> Started:
         fine_tune.check_same_source(old, request.init_from, folder)
     found = _listed(saved, new, changed, texts)
     changes.agree(folder, found, _consequence(saved, new), request.accept_changes)
-    corpus = _read(texts, old, new)
+    corpus = _read(texts, old, new, folder)
     if new.sha256 != old.sha256:
         new = _of_another_text(new, texts, corpus)
     splits = settle.splits(corpus, new.training)
@@ -112,19 +113,20 @@ def _consequence(saved: Checkpoint, new: Setup) -> str:
     return ""
 
 
-def _read(texts: tuple[Path, ...], old: Setup, new: Setup) -> Corpus:
+def _read(texts: tuple[Path, ...], old: Setup, new: Setup, scratch: Path) -> Corpus:
     vocabulary = Vocabulary(old.vocabulary)
     if new.sha256 != old.sha256:
-        return read_known(texts, old.normalisation, vocabulary, old.rare, old.encoding)
+        known = Known(vocabulary, old.rare)
+        return read_corpus(texts, old.normalisation, old.encoding, known=known, scratch=scratch)
     again = Wanted.again(old.rare)
     learnt = settle.learnt(old.training)
-    corpus = read_corpus(texts, old.normalisation, old.encoding, again, learnt)
-    return fine_tune.in_vocabulary(corpus, vocabulary)
+    corpus = read_corpus(texts, old.normalisation, old.encoding, again, learnt, scratch=scratch)
+    return fine_tune.in_vocabulary(corpus, vocabulary, scratch)
 
 
 def _of_another_text(setup: Setup, texts: tuple[Path, ...], corpus: Corpus) -> Setup:
     learnt = settle.splits(corpus, setup.training).train
-    counts = np.bincount(learnt, minlength=len(setup.vocabulary))
+    counts = count(learnt, len(setup.vocabulary))
     return replace(
         setup,
         files=tuple(str(path.resolve()) for path in texts),

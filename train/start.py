@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from charlm.data.corpus import SAMPLE, Corpus, read_corpus
 from charlm.data.errors import CorpusError, RunError, SettingsError
+from charlm.data.ids import count
 from charlm.data.normalise import Normalisation
 from charlm.train import checkpoint, fine_tune, run_folder, settle, versions
 from charlm.train.batches import make_batches
 from charlm.train.checkpoint import Setup
 from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.make_folder import open_folder, refuse_imported
+from charlm.train.make_folder import nearest_folder, open_folder, refuse_imported
 from charlm.train.request import Request, Started
 from charlm.train.resume import resume
 from charlm.train.settle import training_config
@@ -63,9 +62,12 @@ def _begin(folder: Path, request: Request) -> Started:
     normalisation = settle.normalisation(request, base)
     config = training_config(request.options or {}, TrainingConfig())
     encoding = request.encoding or "utf-8"
-    corpus = read_corpus(texts, normalisation, encoding, wanted, settle.learnt(config))
+    scratch = nearest_folder(folder)
+    learnt = settle.learnt(config)
+    corpus = read_corpus(texts, normalisation, encoding, wanted, learnt, scratch=scratch)
     if source is not None:
-        corpus = fine_tune.in_vocabulary(corpus, fine_tune.extended_vocabulary(source, corpus))
+        extended = fine_tune.extended_vocabulary(source, corpus)
+        corpus = fine_tune.in_vocabulary(corpus, extended, scratch)
     setup = _setup(corpus, texts, request, config, source)
     splits = settle.splits(corpus, config)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
@@ -87,7 +89,7 @@ def _setup(
             f"{', '.join(map(str, texts))}: {characters} characters after normalisation, and a "
             f"model needs {MINIMUM_CHARACTERS} at the least (a hundred thousand to be worth while)"
         )
-    counts = np.bincount(settle.splits(corpus, config).train, minlength=len(corpus.vocabulary))
+    counts = count(settle.splits(corpus, config).train, len(corpus.vocabulary))
     size = len(corpus.vocabulary)
     model = (
         ModelConfig(vocabulary=size, **settle.sizes(request))

@@ -34,9 +34,8 @@ class Streams:
                 f"the text's training part has {len(ids)} characters, too few for {batch_size} "
                 f"streams of {seq_len}: use a longer text, or a smaller --batch-size or --seq-len"
             )
-        starts = np.arange(batch_size) * self.length
-        rows = [ids[start : start + self.length + 1] for start in starts]
-        self.rows = torch.from_numpy(np.stack(rows, axis=1))  # [length + 1, batch]
+        self.ids = ids  # perhaps mapped from a file: never more than a window of it is copied
+        self.starts = np.arange(batch_size) * self.length
 
     def __len__(self) -> int:
         """Steps in an epoch."""
@@ -45,7 +44,7 @@ class Streams:
     def characters(self, step: int) -> int:
         """Targets in step `step` of an epoch, over all streams."""
         begin = step * self.seq_len
-        return int(min(self.seq_len, self.length - begin)) * self.rows.shape[1]
+        return int(min(self.seq_len, self.length - begin)) * len(self.starts)
 
     def epoch(self, number: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets, int64 of shape [time, batch], from step `start` to the end.
@@ -56,5 +55,6 @@ class Streams:
         for step in range(start, len(self)):
             begin = step * self.seq_len
             end = min(begin + self.seq_len, self.length)
-            rows = self.rows[begin : end + 1].to(torch.int64)
+            places = self.starts + np.arange(begin, end + 1)[:, None]
+            rows = torch.from_numpy(self.ids[places].astype(np.int64))
             yield rows[:-1], rows[1:]
