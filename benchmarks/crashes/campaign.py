@@ -133,7 +133,8 @@ class _Arena:
 
     def _train(self, folder: Path, fault: Fault | None) -> Ended:
         arguments = [str(self.text), "--resume", "--out", str(folder), *SETTINGS]
-        return process.run(arguments, self.place, fault)
+        mapped = folder != self.reference and self.runs % 2 == 1
+        return process.run(arguments, self.place, fault, mapped=mapped)
 
     def _note(self, folder: Path, fault: Fault, ended: Ended) -> None:
         strike = Strike(

@@ -12,7 +12,8 @@ A tiny model is trained in a process that is killed (SIGKILL) at a random moment
 operation, or meets a full disk (ENOSPC) or a folder that can't be written (EACCES) from a random
 file operation on. After each strike every file of the run folder is read; then the run is resumed,
 perhaps struck again, and in the end compared with an unbroken run: weights, best weights,
-optimiser, schedule, random state, metrics.
+optimiser, schedule, random state, metrics. Every second run has its ids in a mapped file, as large
+corpora do.
 """
 
 

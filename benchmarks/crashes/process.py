@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charlm.benchmarks.crashes.fault import Fault, Operations
-from charlm.data import console
+from charlm.data import console, ids
 
 CRASHED = 99  # the exit code of an error that nobody turned into a line
 SAVE_EVERY = 5  # steps
@@ -42,20 +42,21 @@ class Ended:
         return [line for line in self.errors.splitlines() if line.startswith("charlm-train: ")]
 
 
-def run(arguments: list[str], scratch: Path, fault: Fault | None) -> Ended:
+def run(arguments: list[str], scratch: Path, fault: Fault | None, *, mapped: bool = False) -> Ended:
     """Run `charlm-train` in a process of its own, with a save every few steps.
 
     Args:
         arguments: of the command.
         scratch: folder for what the process says.
         fault: what strikes it; None to let it end.
+        mapped: keep the text's ids in a file, as those of a large corpus are.
     """
     log, counted = scratch / "stderr", scratch / "operations"
     counted.unlink(missing_ok=True)
     began = time.perf_counter()
     child = os.fork()
     if child == 0:
-        _train(arguments, log, counted, fault)
+        _train(arguments, log, counted, fault, mapped)
     if fault is not None and fault.kind == "kill":
         time.sleep(fault.seconds)
         os.kill(child, signal.SIGKILL)  # a child that has ended waits for us, so the number is its
@@ -68,7 +69,9 @@ def run(arguments: list[str], scratch: Path, fault: Fault | None) -> Ended:
     )
 
 
-def _train(arguments: list[str], log: Path, counted: Path, fault: Fault | None) -> None:
+def _train(
+    arguments: list[str], log: Path, counted: Path, fault: Fault | None, mapped: bool
+) -> None:
     """What the child does; it never returns."""
     code = CRASHED
     try:
@@ -78,6 +81,8 @@ def _train(arguments: list[str], log: Path, counted: Path, fault: Fault | None) 
         from charlm.train import cli, loop
 
         loop.SAVE_SECONDS, loop.CHECK_EVERY = 0.0, SAVE_EVERY
+        if mapped:
+            ids.IN_MEMORY = 0
         operations = Operations(fault)
         operations.install()
         code = console.exit_code(cli.app, "charlm-train", arguments)
