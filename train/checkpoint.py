@@ -113,6 +113,8 @@ class Checkpoint:
             RunError: the file is missing, damaged, or from a later version.
         """
         path = folder / FILE
+        if path.is_dir():
+            raise RunError(f"{path}: a folder is where a file should be: move it away")
         try:
             with os_errors_as(RunError, f"can't read {path}"):
                 content = path.read_bytes()
@@ -132,4 +134,4 @@ class Checkpoint:
 
 def exists(folder: Path) -> bool:
     """Whether `folder` holds a run that could be resumed."""
-    return (folder / FILE).is_file()
+    return (folder / FILE).exists()

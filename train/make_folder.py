@@ -23,6 +23,9 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     with os_errors_as(RunError, f"can't make the run folder {folder}"):
         if folder.exists() and not folder.is_dir():
             raise OSError(errno.ENOTDIR, "a file of this name is in the way")
+        for name in (checkpoint.FILE, *run_folder.DERIVED):
+            if (folder / name).is_dir():
+                raise RunError(f"{folder / name}: a folder is where a file should be: move it away")
         refuse_imported(folder, overwrite)
         holds_a_run = checkpoint.exists(folder) or is_imported(folder)
         if holds_a_run and not overwrite:
