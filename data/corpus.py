@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from charlm.data.errors import CorpusError
 from charlm.data.files import os_errors_as
+from charlm.data.ids import collect
+from charlm.data.known import Known
 from charlm.data.limit import limit
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import NOTHING_RARE, NOTHING_SAID, Rare, Wanted, check_replacement
-from charlm.data.vocabulary import Unknown, Vocabulary, code_points
+from charlm.data.vocabulary import Vocabulary, code_points
 
 CHUNK_BYTES = 1 << 20
 SAMPLE = Path(__file__).with_name("sample.txt")
@@ -63,11 +65,15 @@ def read_corpus(
     encoding: str = "utf-8",
     wanted: Wanted = NOTHING_SAID,
     learnt: int = 90,
+    *,
+    known: Known | None = None,
+    scratch: Path | None = None,
 ) -> Corpus:
     """Read files one after another as one corpus.
 
     The files are read twice in chunks, once for their characters and once for their ids, so
-    that memory holds the ids and little else; and once more where characters may be rare.
+    that memory holds the ids and little else, and not even those where they are many (see
+    `ids.collect`); and once more where characters may be rare.
 
     Args:
         paths: the files.
@@ -75,11 +81,14 @@ def read_corpus(
         encoding: of the files.
         wanted: which characters are rare, and what becomes of them.
         learnt: percent of the normalised text, from its beginning, in which they are counted.
+        known: the vocabulary to use, whatever is rare; None to find it.
+        scratch: where many ids are kept; None to keep them in memory.
 
     Raises:
         CorpusError: a file can't be read, is a pipe, is binary, is not in `encoding`, or
             changed between the readings; the text has fewer than two distinct characters, or
-            rare ones that `wanted` has as an error.
+            rare ones that `wanted` has as an error, or ones that `known` lacks; or there is no
+            room for the ids.
         SettingsError: the replacement would not stay as it is when it is normalised.
     """
     check_replacement(wanted, normalisation)
@@ -93,14 +102,35 @@ def read_corpus(
         chunks = normalisation.stream(read_files(paths, encoding))
         return _count(_beginning(chunks, int(counts.sum()) * learnt // 100))
 
-    vocabulary, rare = limit(counts, count_learnt, wanted, where)
+    vocabulary, rare = (
+        known.covering(counts, where) if known else limit(counts, count_learnt, wanted, where)
+    )
     kept = [ord(character) for character in vocabulary.characters]
     length = int(counts[kept].sum() if rare.policy == "drop" else counts.sum())
     chunks = normalisation.stream(read_files(paths, encoding, second))
-    ids = _encode(chunks, vocabulary, length, rare.replacement or "drop")
+    # What is new in a file that changed since its characters were counted goes as rare ones do:
+    # the digests tell.
+    unknown = rare.replacement or "drop"
+    parts = (vocabulary.encode(chunk, unknown) for chunk in chunks)
+    ids = collect(parts, length, vocabulary.dtype, scratch)
     if first.digest() != second.digest():
         raise CorpusError(f"{where}: changed while it was read; try again")
     return Corpus(ids, vocabulary, normalisation, first.hexdigest(), rare)
+
+
+def digest_files(paths: Sequence[Path]) -> str:
+    """What `Corpus.sha256` is: of the files' bytes, one after another.
+
+    Raises:
+        CorpusError: a file can't be read, or is a pipe.
+    """
+    _refuse_pipes(paths)
+    digest = hashlib.sha256()
+    for path in paths:
+        with os_errors_as(CorpusError, f"can't read {path}"), path.open("rb") as file:
+            while block := file.read(CHUNK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _named(paths: Sequence[Path]) -> str:
@@ -148,26 +178,11 @@ def _check_counts(counts: npt.NDArray[np.int64], where: str) -> None:
         )
 
 
-def _encode(
-    chunks: Iterable[str], vocabulary: Vocabulary, length: int, unknown: Unknown
-) -> npt.NDArray[Any]:
-    """Ids, shape [length]. What is new in a file that changed since its characters were
-    counted goes as rare characters do: the digests tell.
-    """
-    ids = np.zeros(length, dtype=vocabulary.dtype)
-    filled = 0
-    for chunk in chunks:
-        part = vocabulary.encode(chunk, unknown)[: length - filled]
-        ids[filled : filled + len(part)] = part
-        filled += len(part)
-    return ids
-
-
 def read_files(paths: Iterable[Path], encoding: str = "utf-8", digest: Any = None) -> Iterator[str]:
     """The text of `paths`, one after another, in chunks, line ends as LF (see `read_text`)."""
     for path in paths:
         with os_errors_as(CorpusError, f"can't read {path}"), path.open("rb") as file:
-            yield from read_text(file, encoding, str(path), digest)
+            yield from read_text(file, encoding, str(path), digest, CHUNK_BYTES)
 
 
 def read_text(

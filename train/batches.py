@@ -57,8 +57,8 @@ def keep_on(device: str, batches: Streams | Windows) -> None:
     """
     if device == "cuda" and isinstance(batches, Streams):
         free, _ = torch.cuda.mem_get_info()
-        if batches.rows.nbytes <= free // 4:
-            batches.rows = batches.rows.to(device)
+        if batches.nbytes() <= free // 4:
+            batches.keep(device)
 
 
 def sent(tensor: Tensor, device: str) -> Tensor:

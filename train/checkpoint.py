@@ -34,6 +34,7 @@ class Setup:
     initial: tuple[int, ...]  # occurrences of each character in the training part
     rare: Rare = NOTHING_RARE
     initialised_from: dict[str, str] | None = None  # name and sha256 of the weights of step 0
+    versions: dict[str, str] | None = None  # of what it was trained with; None: not recorded
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers, as `torch.load(weights_only=True)` allows."""
@@ -53,6 +54,7 @@ class Setup:
             initial=tuple(values["initial"]),
             rare=Rare.from_dict(values["rare"]),
             initialised_from=values.get("initialised_from"),
+            versions=values.get("versions"),
         )
 
 
@@ -111,6 +113,8 @@ class Checkpoint:
             RunError: the file is missing, damaged, or from a later version.
         """
         path = folder / FILE
+        if path.is_dir():
+            raise RunError(f"{path}: a folder is where a file should be: move it away")
         try:
             with os_errors_as(RunError, f"can't read {path}"):
                 content = path.read_bytes()
@@ -130,4 +134,4 @@ class Checkpoint:
 
 def exists(folder: Path) -> bool:
     """Whether `folder` holds a run that could be resumed."""
-    return (folder / FILE).is_file()
+    return (folder / FILE).exists()

@@ -1,6 +1,7 @@
 """`charlm-train`: parse, start, train, report."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -161,6 +162,13 @@ def train(
     report: Annotated[
         bool, typer.Option(help="At the end, report how good it is, and what to try next.")
     ] = True,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes",
+            help="Go on with --resume though text, settings or versions differ, without asking.",
+        ),
+    ] = False,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> int:
@@ -180,6 +188,7 @@ def train(
         "autocast": autocast, "step": step, "tf32": tf32,
     }  # fmt: skip
     try:
+        from charlm.train.lock import FolderLock
         from charlm.train.run import train_and_report
         from charlm.train.start import Request
 
@@ -188,6 +197,7 @@ def train(
             out=out,
             resume=resume,
             overwrite=overwrite,
+            accept_changes=accept_changes,
             init_from=init_from,
             encoding=encoding,
             case=case,
@@ -196,7 +206,8 @@ def train(
             rare=Wanted(rare, min_count, max_vocabulary),
             options=options,
         )
-        return train_and_report(request, report=report)
+        with FolderLock() as lock:
+            return train_and_report(replace(request, lock=lock), report=report)
     except KeyboardInterrupt:  # before training began, or a second time
         console.say("charlm-train: interrupted; what was saved before is still there")
         return console.INTERRUPTED

@@ -100,15 +100,16 @@ def as_dict(config: ModelConfig | TrainingConfig) -> dict[str, Any]:
     return asdict(config)
 
 
-def difference(old: TrainingConfig | ModelConfig, new: TrainingConfig | ModelConfig) -> str:
-    """The settings in which two configurations differ, as `name old, not new`; empty if none."""
-    changed = [
-        f"--{field.name.replace('_', '-')} {getattr(old, field.name)}, "
+def differences(
+    old: TrainingConfig | ModelConfig, new: TrainingConfig | ModelConfig
+) -> dict[str, str]:
+    """The settings in which two configurations differ, by field: `--name old, not new`."""
+    return {
+        field.name: f"--{field.name.replace('_', '-')} {getattr(old, field.name)}, "
         f"not {getattr(new, field.name)}"
         for field in fields(old)
         if getattr(old, field.name) != getattr(new, field.name)
-    ]
-    return "; ".join(changed)
+    }
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

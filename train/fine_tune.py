@@ -29,8 +29,13 @@ def inherited(wanted: Wanted, source: Source) -> Wanted:
     return replace(wanted, rare=source.rare.unknown)
 
 
-def in_vocabulary(corpus: Corpus, vocabulary: Vocabulary) -> Corpus:
+def in_vocabulary(corpus: Corpus, vocabulary: Vocabulary, scratch: Path | None = None) -> Corpus:
     """The corpus with its ids by a vocabulary that has more characters than it.
+
+    Args:
+        corpus: as it was read.
+        vocabulary: has all its characters.
+        scratch: where many ids are kept; None to keep them in memory.
 
     Raises:
         CorpusError: it has fewer.
@@ -40,7 +45,7 @@ def in_vocabulary(corpus: Corpus, vocabulary: Vocabulary) -> Corpus:
             "the text has characters that the run does not know, though it is the same text: "
             "another version of Python or of charlm normalises it in another way; train anew"
         )
-    ids = re_encode(corpus.ids, corpus.vocabulary, vocabulary)
+    ids = re_encode(corpus.ids, corpus.vocabulary, vocabulary, scratch)
     return replace(corpus, ids=ids, vocabulary=vocabulary)
 
 

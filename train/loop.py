@@ -13,7 +13,7 @@ from charlm.train.batches import keep_on, make_batches, sent
 from charlm.train.budget import WarmUp, steps_for
 from charlm.train.checkpoint import Checkpoint, Progress, Setup, Tensors
 from charlm.train.distributed import ALONE, Group
-from charlm.train.evaluate import bits_per_character
+from charlm.train.evaluate import bits_per_character, judged
 from charlm.train.model import CharLSTM, State
 from charlm.train.objective import Objective
 from charlm.train.observer import Observer
@@ -54,7 +54,7 @@ class Trainer:
         torch.set_num_threads(config.threads)
         allow_tf32(config.tf32)
         self.setup, self.config, self.group = setup, config, group
-        self.validation, self.test = splits.validation, splits.test
+        self.validation, self.test = judged(splits.validation), judged(splits.test)
         self.probe = splits.train[:PROBE_CHARACTERS]
         self.batches = make_batches(config, splits.train, group.share(config.batch_size))
         keep_on(config.device, self.batches)

@@ -7,6 +7,7 @@ from pathlib import Path
 from charlm.data.errors import RunError
 from charlm.data.files import os_errors_as, remove_leftovers
 from charlm.train import checkpoint, run_folder
+from charlm.train.lock import FolderLock
 from charlm.train.report import files
 
 
@@ -23,6 +24,9 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     with os_errors_as(RunError, f"can't make the run folder {folder}"):
         if folder.exists() and not folder.is_dir():
             raise OSError(errno.ENOTDIR, "a file of this name is in the way")
+        for name in (checkpoint.FILE, *run_folder.DERIVED):
+            if (folder / name).is_dir():
+                raise RunError(f"{folder / name}: a folder is where a file should be: move it away")
         refuse_imported(folder, overwrite)
         holds_a_run = checkpoint.exists(folder) or is_imported(folder)
         if holds_a_run and not overwrite:
@@ -41,6 +45,29 @@ def check_folder(folder: Path, overwrite: bool) -> None:
                 f"{folder} holds {', '.join(in_the_way)} but no training state: "
                 "move that away, or name another folder with --out"
             )
+
+
+def open_folder(folder: Path, overwrite: bool, lock: FolderLock | None) -> None:
+    """Make a run folder ready for a new run's first save, which replaces what is overwritten.
+
+    Until then an overwritten run stays as it is.
+
+    Raises:
+        RunError: the folder can't be made, another process trains there, or see `check_folder`.
+    """
+    check_folder(folder, overwrite)
+    with os_errors_as(RunError, f"can't make the run folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        if lock is not None:
+            lock.take(folder)
+            check_folder(folder, overwrite)  # until now another may have begun there
+        remove_leftovers(folder)
+
+
+def nearest_folder(folder: Path) -> Path:
+    """The run folder, or of those above it the nearest that exists: on the same disk."""
+    there = (each for each in (folder, *folder.absolute().parents) if each.is_dir())
+    return next(there, Path())
 
 
 def make_folder(folder: Path, overwrite: bool) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from charlm.data.errors import RunError
+from charlm.data.files import os_errors_as
 from charlm.train import run_folder
 from charlm.train.checkpoint import Checkpoint
 from charlm.train.checkpoint import Progress as TrainingProgress
@@ -78,8 +80,11 @@ class Display:
 
     def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
         """Save the state first, then what is derived from it."""
-        self.last = checkpoint
+        first, self.last = self.last is None, checkpoint
         checkpoint.save(self.folder)
+        if first:
+            with os_errors_as(RunError, f"can't write into {self.folder}"):
+                run_folder.remove_older(self.folder, checkpoint)
         if epoch_ended:
             finished = checkpoint.progress.finished
             run_folder.write(self.folder, checkpoint, with_curve=finished)

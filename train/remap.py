@@ -1,10 +1,12 @@
 """From one vocabulary's token ids to another's, character by character."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from charlm.data.ids import chunks, collect
 from charlm.data.vocabulary import Vocabulary
 
 
@@ -14,13 +16,16 @@ def places(old: Vocabulary, new: Vocabulary) -> npt.NDArray[np.intp]:
     return np.array([ids.get(character, -1) for character in old.characters], dtype=np.intp)
 
 
-def re_encode(ids: npt.NDArray[Any], old: Vocabulary, new: Vocabulary) -> npt.NDArray[Any]:
+def re_encode(
+    ids: npt.NDArray[Any], old: Vocabulary, new: Vocabulary, scratch: Path | None = None
+) -> npt.NDArray[Any]:
     """Token ids of the same text by another vocabulary.
 
     Args:
         ids: by `old`, shape [characters].
         old: whose ids they are.
         new: has all characters of `old`.
+        scratch: where many ids are kept; None to keep them in memory.
 
     Returns:
         Ids by `new`, shape [characters], of its smallest type; `ids` itself where the vocabularies
@@ -29,4 +34,4 @@ def re_encode(ids: npt.NDArray[Any], old: Vocabulary, new: Vocabulary) -> npt.ND
     if old == new:
         return ids
     table = places(old, new).astype(new.dtype)
-    return np.asarray(table[ids])
+    return collect((table[part] for part in chunks(ids)), len(ids), new.dtype, scratch)

@@ -2,23 +2,23 @@
 
 import json
 import math
-import platform
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from charlm.data.errors import CharlmError, RunError
 from charlm.data.files import os_errors_as, write_bytes, write_text
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import NOTHING_RARE, Rare
-from charlm.data.version import version
 from charlm.data.vocabulary import Vocabulary
-from charlm.train import curve, model_card
+from charlm.train import curve, model_card, versions
+from charlm.train.checkpoint import FILE as STATE
 from charlm.train.checkpoint import Checkpoint, Setup
 from charlm.train.config import ModelConfig, as_dict
 from charlm.train.format import check_format
@@ -63,6 +63,8 @@ def write(folder: Path, checkpoint: Checkpoint, *, with_curve: bool = True) -> N
     Raises:
         RunError: the folder can't be written, or the disk is full.
     """
+    for name in DERIVED:
+        _refuse_folder(folder / name)
     progress = checkpoint.progress
     config = describe(checkpoint)
     lines = [json.dumps(record) + "\n" for record in progress.metrics]
@@ -70,11 +72,24 @@ def write(folder: Path, checkpoint: Checkpoint, *, with_curve: bool = True) -> N
         weights = progress.best_weights
         if weights is not None:
             write_bytes(folder / WEIGHTS, save(weights))
+        remove_older(folder, checkpoint)
         write_text(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write_text(folder / METRICS, "".join(lines))
         write_text(folder / CARD, model_card.render(folder.resolve().name, config))
         if progress.metrics and with_curve:
             write_bytes(folder / CURVE, curve.draw(progress.metrics))
+
+
+def remove_older(folder: Path, checkpoint: Checkpoint) -> None:
+    """Remove what only a run that was overwritten can have left beside a state.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    progress = checkpoint.progress
+    if progress.best_weights is None:
+        for name in DERIVED:
+            (folder / name).unlink(missing_ok=True)
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -103,12 +118,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             "validation_bits_per_character": _finite(progress.best_bits),
             "test_bits_per_character": progress.test_bits,
         },
-        "versions": {
-            "charlm": version(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": setup.versions or versions.current(),
     }
 
 
@@ -136,24 +146,62 @@ def load(folder: Path) -> Run:
         if rare.replacement is not None:
             vocabulary.id_of(rare.replacement)
         summary = {key: config[key] for key in ("training", "corpus", "results", "versions")}
-    except (KeyError, TypeError, ValueError, RuntimeError, CharlmError) as problem:
+        promised = "source" in summary["training"] or bool(summary["results"].get("epochs"))
+    except (
+        KeyError, TypeError, ValueError, RuntimeError, AttributeError, CharlmError
+    ) as problem:  # fmt: skip
         reason = f"{problem} is missing" if isinstance(problem, KeyError) else problem
-        raise RunError(f"{folder / CONFIG}: damaged: {reason}") from problem
+        raise RunError(f"{folder / CONFIG}: damaged: {reason}{_mending(folder)}") from problem
+    _load_weights(folder, model, promised)
+    initial = tuple((counts / counts.sum()).tolist())
+    return Run(model.eval(), vocabulary, normalisation, initial, summary, rare)
+
+
+def _load_weights(folder: Path, model: CharLSTM, promised: bool) -> None:
+    """Give a model the weights of a run; `promised` where its configuration speaks of an epoch."""
     path = folder / WEIGHTS
-    if not path.is_file():
+    _refuse_folder(path)
+    if not path.exists():
+        if promised:
+            raise RunError(f"{folder} is not whole: it has no {WEIGHTS}{_mending(folder)}")
         raise RunError(
             f"{path} is missing: no epoch has been completed yet; "
-            f"continue with: charlm-train --resume --out {folder}"
+            f"continue with: charlm-train --resume --out {shlex.quote(str(folder))}"
         )
     try:
         with os_errors_as(RunError, f"can't read {path}"):
             weights = load_file(path)
-        model.load_state_dict(weights)
-    except (SafetensorError, RuntimeError) as problem:
+    except SafetensorError as problem:
         reason = str(problem).splitlines()[0]
-        raise RunError(f"{path}: damaged, or of another model than {CONFIG}: {reason}") from problem
-    initial = tuple((counts / counts.sum()).tolist())
-    return Run(model.eval(), vocabulary, normalisation, initial, summary, rare)
+        raise RunError(f"{path}: damaged: {reason}{_mending(folder)}") from problem
+    if different := _disagreement(weights, model.state_dict()):
+        raise RunError(f"{path}: of another model than {CONFIG}: {different}{_mending(folder)}")
+    model.load_state_dict(weights)
+
+
+def _disagreement(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
+    """The first tensor that is not as a model has it; empty if all are."""
+    for name in sorted(found.keys() | wanted.keys()):
+        if name not in found:
+            return f"it has no {name}"
+        if name not in wanted:
+            return f"it has {name}, which the model has not"
+        if found[name].shape != wanted[name].shape:
+            return f"{name} is {list(found[name].shape)}, not {list(wanted[name].shape)}"
+    return ""
+
+
+def _mending(folder: Path) -> str:
+    """How to have a run's derived files again, to stand after what is wrong with them."""
+    if (folder / STATE).is_file():
+        again = f"charlm-train --resume --out {shlex.quote(str(folder))}"
+        return f"; have it written anew with: {again}"
+    return f"; there is no {STATE} to write it anew from: bring back a copy, or train again"
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise RunError(f"{path}: a folder is where a file should be: move it away")
 
 
 def newest(root: Path = Path("runs"), holding: str = CONFIG) -> Path:
@@ -177,15 +225,18 @@ def newest(root: Path = Path("runs"), holding: str = CONFIG) -> Path:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
-    if not path.is_file():
+    _refuse_folder(path)
+    if not path.exists():
+        if (folder / STATE).is_file():
+            raise RunError(f"{folder} is not whole: it has no {CONFIG}{_mending(folder)}")
         raise RunError(f"{folder} is not a run folder: it has no {CONFIG}")
     try:
         with os_errors_as(RunError, f"can't read {path}"):
             config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as problem:
-        raise RunError(f"{path}: damaged: {problem}") from problem
+        raise RunError(f"{path}: damaged: {problem}{_mending(folder)}") from problem
     if not isinstance(config, dict) or "format" not in config:
-        raise RunError(f"{path}: not a run's configuration")
+        raise RunError(f"{path}: not a run's configuration{_mending(folder)}")
     check_format(path, config["format"], FORMAT)
     return config
 

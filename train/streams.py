@@ -43,9 +43,9 @@ class Streams:
                 f"the text's training part has {len(ids)} characters, too few for {batch_size} "
                 f"streams of {seq_len}: use a longer text, or a smaller --batch-size or --seq-len"
             )
-        starts = np.arange(batch_size)[share] * self.length
-        rows = [ids[start : start + self.length + 1] for start in starts]
-        self.rows = torch.from_numpy(np.stack(rows, axis=1))  # [length + 1, share of the batch]
+        self.ids = ids  # perhaps mapped from a file: never more than a window of it is copied
+        self.starts = np.arange(batch_size)[share] * self.length
+        self.rows: Tensor | None = None  # [length + 1, share of the batch], where it was kept
 
     def __len__(self) -> int:
         """Steps in an epoch."""
@@ -65,5 +65,20 @@ class Streams:
         for step in range(start, len(self)):
             begin = step * self.seq_len
             end = min(begin + self.seq_len, self.length)
-            rows = self.rows[begin : end + 1].to(torch.int64)
+            rows = self._rows(begin, end + 1)
             yield rows[:-1], rows[1:]
+
+    def nbytes(self) -> int:
+        """What `keep` takes."""
+        return int(self.ids.itemsize * (self.length + 1) * len(self.starts))
+
+    def keep(self, device: str) -> None:
+        """Hold all that is read here on a device, instead of reading it window by window."""
+        rows = [self.ids[start : start + self.length + 1] for start in self.starts]
+        self.rows = torch.from_numpy(np.stack(rows, axis=1)).to(device)
+
+    def _rows(self, begin: int, end: int) -> Tensor:
+        if self.rows is not None:
+            return self.rows[begin:end].to(torch.int64)
+        places = self.starts + np.arange(begin, end)[:, None]
+        return torch.from_numpy(self.ids[places].astype(np.int64))

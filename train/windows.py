@@ -10,6 +10,7 @@ from torch import Tensor
 
 from charlm.data.errors import CorpusError
 from charlm.train.config import STRIDE, WINDOW
+from charlm.train.shuffle import Order
 
 
 class Windows:
@@ -21,7 +22,7 @@ class Windows:
     Args:
         ids: token ids, shape [characters].
         batch_size: windows in a step; the last step of an epoch may have fewer.
-        seed: of the shuffles; epoch n is shuffled by a generator of (seed, n).
+        seed: of the shuffles; epoch n is shuffled by (seed, n).
 
     Raises:
         CorpusError: the text is shorter than one window and its target.
@@ -36,22 +37,23 @@ class Windows:
         self.ids = ids
         self.batch_size = batch_size
         self.seed = seed
-        self.starts = np.arange(0, len(ids) - WINDOW, STRIDE)
+        self.windows = -(-(len(ids) - WINDOW) // STRIDE)
 
     def __len__(self) -> int:
         """Steps in an epoch."""
-        return -(-len(self.starts) // self.batch_size)
+        return -(-self.windows // self.batch_size)
 
     def characters(self, step: int) -> int:
         """Targets in step `step` of an epoch: one a window."""
-        return min(self.batch_size, len(self.starts) - step * self.batch_size)
+        return min(self.batch_size, self.windows - step * self.batch_size)
 
     def epoch(self, number: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs, int64 [40, batch], and targets, int64 [batch], from step `start` to the end."""
-        order = np.random.default_rng((self.seed, number)).permutation(self.starts)
+        order = Order(self.windows, (self.seed, number))
         offsets = np.arange(WINDOW + 1)
         for step in range(start, len(self)):
-            starts = order[step * self.batch_size : (step + 1) * self.batch_size]
+            begin = step * self.batch_size
+            starts = order[begin : begin + self.batch_size] * STRIDE
             rows = self.ids[starts + offsets[:, None]].astype(np.int64)
             tokens = torch.from_numpy(rows)
             yield tokens[:-1], tokens[-1]

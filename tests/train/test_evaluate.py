@@ -54,3 +54,15 @@ def test_leaves_mode_and_random_state_alone(model: CharLSTM, training: bool) -> 
     evaluate.bits_per_character(model, IDS)
     assert model.training is training
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_short_split_is_judged_whole() -> None:
+    assert evaluate.judged(IDS) is IDS
+
+
+def test_of_a_long_split_even_stretches_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "JUDGED", 30)
+    monkeypatch.setattr(evaluate, "STRETCHES", 3)
+    found = evaluate.judged(np.arange(100))
+    expected = [*range(10), *range(45, 55), *range(90, 100)]
+    assert found.tolist() == expected, "from the beginning, the middle and the end"

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from charlm.train import loop, objective, run_folder, start
+from charlm.data import ids
+from charlm.train import loop, model_card, objective, run_folder, start
 from charlm.train.checkpoint import FILE, FORMAT, Checkpoint
 from charlm.train.evaluate import bits_per_character
 
@@ -275,7 +276,8 @@ def test_resume_and_overwrite_contradict_each_other(train: Train, finished: Path
     [
         (["--hidden", "9"], "--hidden 8, not 9"),
         (["--lr", "0.5"], "--lr 0.064, not 0.5"),
-        (["--epochs", "4", "--seed", "5"], "--epochs 3, not 4; --seed 0, not 5"),
+        (["--epochs", "4", "--clip", "5"], "--epochs 3, not 4; --clip 1.0, not 5"),
+        (["--epochs", "4", "--seed", "5"], "--seed 0, not 5 (the weights have been drawn)"),
         (["--recipe", "notebook"], "--recipe stateful, not notebook"),
         (["--final"], "--final False, not True"),
         (["--minutes", "2"], "--minutes None, not 2"),
@@ -304,8 +306,9 @@ def test_resume_with_another_text(stopped: Path, tmp_path: Path, prose: str, tra
     (tmp_path / "other.txt").write_text(prose + " The end.", encoding="utf-8")
     before = content(stopped)
     line = refused(train, tmp_path / "other.txt", "--resume", "--out", stopped)
-    assert "not the text that" in line
+    assert "was begun with another text than" in line
     assert "sha256" in line
+    assert line.endswith("to go on all the same, say --accept-changes")
     assert content(stopped) == before
 
 
@@ -389,3 +392,28 @@ def test_a_file_of_torch_that_is_no_training_state(
     line = refused(train, "--resume", "--out", finished)
     newer = f"format 99, of a newer charlm, and this one reads {FORMAT}"
     assert "damaged, or not" in line or newer in line
+
+
+@pytest.mark.parametrize("recipe", [[], ["--recipe", "notebook", "--batch-size", "64"]])
+def test_a_text_that_is_mapped_gives_the_same_weights(
+    recipe: list[str], train: Train, tmp_path: Path, tiny_text: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    settings = [*(FAST[:4] if recipe else FAST), "--threads", "1", "--device", "cpu", *recipe]
+    assert train(tiny_text, "--out", tmp_path / "held" / "run", *settings)[0] == 0
+    monkeypatch.setattr(ids, "IN_MEMORY", 0)
+    assert train(tiny_text, "--out", tmp_path / "mapped" / "run", *settings)[0] == 0
+    for name in (run_folder.WEIGHTS, run_folder.CARD):
+        held, mapped = (tmp_path / each / "run" / name for each in ("held", "mapped"))
+        assert held.read_bytes() == mapped.read_bytes()
+    names = {path.name for path in (tmp_path / "mapped" / "run").iterdir()}
+    assert names == {FILE, *run_folder.DERIVED}
+
+
+def test_the_card_of_a_long_text_says_how_much_was_scored(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_card, "JUDGED", 100)
+    run_folder.write(finished, Checkpoint.load(finished))
+    card = (finished / run_folder.CARD).read_text(encoding="utf-8")
+    assert "on 100 characters of the last 5 %, scored once" in card

@@ -15,12 +15,12 @@ def starts(windows: Windows, epoch: int) -> list[int]:
 
 
 def test_as_many_windows_as_the_notebook_had() -> None:
-    assert len(Windows(np.zeros(2_882_630, dtype=np.uint8), 192, seed=0).starts) == 960_864
+    assert Windows(np.zeros(2_882_630, dtype=np.uint8), 192, seed=0).windows == 960_864
 
 
 @pytest.mark.parametrize(("characters", "windows"), [(41, 1), (43, 1), (44, 2), (47, 3)])
 def test_a_window_needs_its_target(characters: int, windows: int) -> None:
-    assert len(Windows(IDS[:characters], 4, seed=0).starts) == windows
+    assert Windows(IDS[:characters], 4, seed=0).windows == windows
 
 
 def test_a_window_is_forty_characters_and_the_one_after_them() -> None:

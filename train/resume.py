@@ -1,0 +1,138 @@
+"""Going on with a run: from the same text and settings, or from others that were agreed to."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from charlm.data import console
+from charlm.data.corpus import Corpus, digest_files, read_corpus
+from charlm.data.errors import RunError
+from charlm.data.files import remove_leftovers
+from charlm.data.ids import count
+from charlm.data.known import Known
+from charlm.data.rare import Wanted
+from charlm.data.vocabulary import Vocabulary
+from charlm.train import changes, fine_tune, run_folder, settle, versions
+from charlm.train.adapt import adapt, restarts_epoch
+from charlm.train.batches import check_shares, make_batches
+from charlm.train.checkpoint import Checkpoint, Setup
+from charlm.train.config import differences
+from charlm.train.parts import learnt_percent, parts
+from charlm.train.request import Request, Started
+
+
+def resume(folder: Path, request: Request) -> Started:
+    """Open a run folder, and settle what differs from when it was left.
+
+    Raises:
+        RunError: something differs that can't, or that nobody agreed to.
+        CorpusError: the text can't be read, or has characters that the run does not know.
+    """
+    saved = Checkpoint.load(folder)
+    old = saved.setup
+    _check_still_possible(folder, old, request)
+    texts = request.texts or tuple(Path(name) for name in old.files)
+    new = replace(
+        old,
+        model=replace(old.model, **settle.sizes(request)),
+        training=settle.training_config(request.options or {}, old.training, begun=True),
+        sha256=digest_files(texts),
+        versions=versions.current(),
+    )
+    check_shares(new.training, request.processes)
+    changed = differences(old.model, new.model) | differences(old.training, new.training)
+    changes.refuse_fixed(folder, changed | _other_changes(old, request))
+    if request.init_from is not None:
+        fine_tune.check_same_source(old, request.init_from, folder)
+    found = _listed(saved, new, changed, texts)
+    changes.agree(folder, found, _consequence(saved, new), request.accept_changes)
+    corpus = _read(texts, old, new, folder)
+    if new.sha256 != old.sha256:
+        new = _of_another_text(new, texts, corpus)
+    splits = parts(corpus.ids, new.training.final)
+    progress = saved.progress
+    if changed or new.sha256 != old.sha256:
+        steps = len(make_batches(new.training, splits.train))
+        progress = adapt(progress, old, new, steps)
+    remove_leftovers(folder)
+    run_folder.write(folder, Checkpoint(new, progress))
+    return Started(folder, new, splits, progress)
+
+
+def _check_still_possible(folder: Path, setup: Setup, request: Request) -> None:
+    device = (request.options or {}).get("device")
+    on_cuda = setup.training.device == "cuda" and device in (None, "auto", "cuda")
+    if on_cuda and not torch.cuda.is_available():
+        raise RunError(
+            f"{folder} was begun on CUDA, and {settle.why_no_cuda()}: go on here, with other "
+            "rounding, with --device cpu"
+        )
+    gone = [name for name in setup.files if not Path(name).is_file()]
+    if gone and not request.texts:
+        raise RunError(
+            f"{folder} was begun with {', '.join(gone)}, which is no longer there: name the text "
+            f"where it is now, with charlm-train TEXT --resume --out {shlex.quote(str(folder))}"
+        )
+
+
+def _other_changes(setup: Setup, request: Request) -> dict[str, str]:
+    """By kind, what differs besides the fields of the configurations."""
+    changed = {}
+    if request.encoding not in (None, setup.encoding):
+        changed["encoding"] = f"--encoding {setup.encoding}, not {request.encoding}"
+    if settle.normalisation(request, setup.normalisation) != setup.normalisation:
+        changed["normalisation"] = f"{setup.normalisation}, not --case, --newlines or --nfc as said"
+    if rare := request.rare.difference(setup.rare):
+        changed["rare"] = rare
+    return changed
+
+
+def _listed(
+    saved: Checkpoint, new: Setup, changed: dict[str, str], texts: tuple[Path, ...]
+) -> list[str]:
+    """What there is to agree to; with versions alone, only where something is left to train."""
+    old = saved.setup
+    found = list(changed.values())
+    if new.sha256 != old.sha256:
+        found.append(
+            f"another text than {', '.join(map(str, texts))} (sha256 {old.sha256[:12]}…, not "
+            f"{new.sha256[:12]}…)"
+        )
+    if saved.progress.finished and not found:
+        return []
+    if old.versions is None:
+        console.say("the versions of Torch and others that the run was saved with are unknown")
+        return found
+    return found + versions.differences(old.versions, versions.current())
+
+
+def _consequence(saved: Checkpoint, new: Setup) -> str:
+    progress = saved.progress
+    if restarts_epoch(saved.setup, new) and progress.step_in_epoch:
+        return f"epoch {progress.epoch + 1} then begins anew, after {progress.step} steps"
+    return ""
+
+
+def _read(texts: tuple[Path, ...], old: Setup, new: Setup, scratch: Path) -> Corpus:
+    vocabulary = Vocabulary(old.vocabulary)
+    if new.sha256 != old.sha256:
+        known = Known(vocabulary, old.rare)
+        return read_corpus(texts, old.normalisation, old.encoding, known=known, scratch=scratch)
+    again = Wanted.again(old.rare)
+    learnt = learnt_percent(old.training.final)
+    corpus = read_corpus(texts, old.normalisation, old.encoding, again, learnt, scratch=scratch)
+    return fine_tune.in_vocabulary(corpus, vocabulary, scratch)
+
+
+def _of_another_text(setup: Setup, texts: tuple[Path, ...], corpus: Corpus) -> Setup:
+    learnt = parts(corpus.ids, setup.training.final).train
+    counts = count(learnt, len(setup.vocabulary))
+    return replace(
+        setup,
+        files=tuple(str(path.resolve()) for path in texts),
+        sha256=corpus.sha256,
+        initial=tuple(counts.tolist()),
+        rare=corpus.rare,
+    )
