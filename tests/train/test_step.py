@@ -180,6 +180,7 @@ def no_waiting() -> Iterator[None]:
 
 @pytest.mark.cuda
 @cuda
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # is a prototype, says Torch
 @pytest.mark.parametrize("form", ["eager", "graph"])
 @pytest.mark.parametrize("autocast", ["none", "bf16"])
 def test_nothing_waits_for_the_gpu(form: Any, autocast: Any) -> None:
@@ -196,6 +197,7 @@ def test_nothing_waits_for_the_gpu(form: Any, autocast: Any) -> None:
 
 @pytest.mark.cuda
 @cuda
+@pytest.mark.filterwarnings("ignore")  # the compiler's advice on TF32, and on what it leaves out
 @pytest.mark.parametrize("form", ["graph", "compiled"])
 def test_forms_learn_the_same_on_a_gpu(form: Any) -> None:
     eager = learnt(make(replace(BASE, device="cuda")))

@@ -51,3 +51,14 @@ def test_a_text_too_short_for_its_streams_is_an_error_that_says_what_to_do() -> 
     Streams(np.zeros(41, dtype=np.uint8), 4, 10)
     with pytest.raises(CorpusError, match=r"40 characters, too few for 4 streams of 10.*--batch"):
         Streams(np.zeros(40, dtype=np.uint8), 4, 10)
+
+
+def test_what_is_kept_on_a_device_is_what_is_read() -> None:
+    ids = np.arange(230, dtype=np.uint8)
+    read, kept = (Streams(ids, 4, 9, slice(1, 3)) for _ in range(2))
+    kept.keep("cpu")
+    assert kept.rows is not None
+    assert kept.rows.nbytes == kept.nbytes()
+    for ours, theirs in zip(kept.epoch(0, 0), read.epoch(0, 0), strict=True):
+        assert torch.equal(ours[0], theirs[0])
+        assert torch.equal(ours[1], theirs[1])
