@@ -189,7 +189,7 @@ def test_a_learning_rate_that_is_far_too_high(
 def test_ctrl_c_before_training_is_one_line(
     train: Train, tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(start, "read_corpus", interrupted)
