@@ -14,6 +14,7 @@ from charlm.train.checkpoint import Checkpoint
 
 COMPARED = ("weights", "best_weights", "optimiser", "schedule", "rng", "carried")
 FIGURES = ("step", "epoch", "best_bits", "best_epoch", "test_bits", "finished")
+TIMED = ("seconds", "characters_per_second")  # of a record: no two runs take as long
 
 
 def unreadable(folder: Path) -> str | None:
@@ -71,7 +72,7 @@ def difference(folder: Path, reference: Path) -> str | None:
 
 
 def _untimed(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != "characters_per_second"}
+    return {key: value for key, value in record.items() if key not in TIMED}
 
 
 def _unequal(one: Any, other: Any, where: str) -> str | None:

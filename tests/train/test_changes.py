@@ -126,7 +126,7 @@ def test_a_person_is_asked(
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     code, lines = train("--resume", "--out", stopped, "--lr", "0.5")
     assert code == 0
-    assert lines[0] == f"{stopped} was begun with --lr 0.008, not 0.5"
+    assert lines[0] == f"{stopped} was begun with --lr 0.064, not 0.5"
     assert lines[1].startswith("go on? [y/N] ")
 
 
@@ -150,7 +150,7 @@ def test_nothing_accepted_changes_nothing(
 ) -> None:
     other = Path(shutil.copytree(begun, tmp_path / "other" / "run"))
     assert train("--resume", "--out", stopped)[0] == 0
-    assert train("--resume", "--out", other, "--accept-changes", "--lr", "0.008")[0] == 0
+    assert train("--resume", "--out", other, "--accept-changes", "--lr", "0.064")[0] == 0
     weights = run_folder.WEIGHTS
     assert (stopped / weights).read_bytes() == (other / weights).read_bytes()
 
@@ -162,7 +162,7 @@ def test_more_epochs_continue_the_schedule_of_the_longer_run(stopped: Path, trai
     assert (saved.progress.step, saved.progress.epoch) == (5 * EPOCH, 5)
     second = saved.progress.metrics[1]
     assert second["step"] == 2 * EPOCH
-    assert second["lr"] == pytest.approx(0.008 * share_of_peak(2 * EPOCH, 5 * EPOCH))
+    assert second["lr"] == pytest.approx(0.064 * share_of_peak(2 * EPOCH, 5 * EPOCH))
     assert saved.setup.training.epochs == 5
 
 
