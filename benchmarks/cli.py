@@ -81,10 +81,10 @@ def bench(
         return
     from charlm.benchmarks import plan as plans
     from charlm.data.corpus import SAMPLE
-    from charlm.infer.shipped import shipped_model
+    from charlm.infer.shipped import find_model, shipped_model
 
     plan = plans.Plan(
-        model=model or shipped_model(),
+        model=find_model(model) if model else shipped_model(),
         provider=provider,
         threads=threads,
         only=tuple(only or ()),

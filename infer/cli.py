@@ -104,7 +104,7 @@ def generate(
         raise SettingsError("--prompts has the prompts: give no PROMPT and no --samples beside it")
     if prompt == "-":
         prompt = _standard_input().removesuffix("\n")
-    path = model or shipped.default_model()
+    path = shipped.find_model(model)
     with output.text_output() as out:
         streams = count_prompts(prompts) if prompts else samples
         work = Work(streams, length, bool(top_k or min_p or top_p != 1), window)

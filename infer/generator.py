@@ -17,7 +17,7 @@ from charlm.infer.artifact import Model, open_model
 from charlm.infer.choose import Plan, choose
 from charlm.infer.filters import NO_FILTERS
 from charlm.infer.settings import Settings
-from charlm.infer.shipped import default_model
+from charlm.infer.shipped import find_model
 from charlm.infer.work import Work, provider_for
 
 if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
@@ -83,7 +83,7 @@ class Generator:
         Raises:
             ModelFileError, ProviderError, MissingExtraError, SettingsError: see `open_model`.
         """
-        chosen = default_model() if path is None else Path(path)
+        chosen = find_model(None if path is None else Path(path))
         provider, _ = provider_for(work, provider, precision)
         return cls(open_model(chosen, provider, threads, tf32=tf32), precision, threads, via)
 

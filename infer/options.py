@@ -7,7 +7,10 @@ import typer
 
 ModelFile = Annotated[
     Path | None,
-    typer.Option(help="Model file.", show_default="./model.onnx, else the one that ships"),
+    typer.Option(
+        help="Model file, or lovecraft, which ships.",
+        show_default="./model.onnx, else lovecraft",
+    ),
 ]
 Provider = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[

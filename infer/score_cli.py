@@ -77,7 +77,7 @@ def score(
         threads=threads or usable_cores(), parallel=parallel, segments=segments, warm_up=warm_up,
         as_json=as_json, window=window,
     )  # fmt: skip
-    path = model or shipped.default_model()
+    path = shipped.find_model(model)
     with output.text_output() as out:
         # Threads inside the operators are for a single text and a large model.
         device, _ = provider_for(

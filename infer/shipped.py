@@ -1,22 +1,27 @@
-"""Which model is used where none is named."""
+"""The models that ship with charlm, by name, and which one is used where none is named."""
 
 from pathlib import Path
 
 from charlm.data.errors import ModelFileError
 
 LOCAL = Path("model.onnx")
-SHIPPED = Path(__file__).parent / "models" / "lovecraft.onnx"
+FOLDER = Path(__file__).parent / "models"
+DEFAULT = "lovecraft"
+NAMES = (DEFAULT,)
 
 
-def shipped_model() -> Path:
-    """The model that comes with the package: LSTM-192 on the stories of H. P. Lovecraft.
+def shipped_model(name: str = DEFAULT) -> Path:
+    """A model that comes with the package.
 
     Raises:
         ModelFileError: the installation is incomplete.
     """
-    if not SHIPPED.is_file():
-        raise ModelFileError("the model that ships with charlm is missing: reinstall charlm")
-    return SHIPPED
+    path = FOLDER / f"{name}.onnx"
+    if not path.is_file():
+        raise ModelFileError(
+            f"the model {name} that ships with charlm is missing: reinstall charlm"
+        )
+    return path
 
 
 def default_model() -> Path:
@@ -24,6 +29,20 @@ def default_model() -> Path:
     return LOCAL if LOCAL.is_file() else shipped_model()
 
 
+def find_model(named: Path | None) -> Path:
+    """The file that a user means: a path, the name of a model that ships, or nothing.
+
+    A file of that name in the current folder comes first.
+    """
+    if named is None:
+        return default_model()
+    return shipped_model(str(named)) if str(named) in NAMES and not named.exists() else named
+
+
 def describe(path: Path) -> str:
     """How to speak of a model file to its user."""
-    return "the Lovecraft model that ships with charlm" if path == SHIPPED else str(path)
+    if path == FOLDER / f"{DEFAULT}.onnx":
+        return "the Lovecraft model that ships with charlm"
+    if path in (FOLDER / f"{name}.onnx" for name in NAMES):
+        return f"{path.stem}, which ships with charlm"
+    return str(path)

@@ -23,6 +23,7 @@ from charlm.train.checkpoint import Checkpoint, Setup
 from charlm.train.config import ModelConfig, as_dict
 from charlm.train.format import check_format
 from charlm.train.model import CharLSTM
+from charlm.train.report import files as report_files
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -81,7 +82,7 @@ def write(folder: Path, checkpoint: Checkpoint, *, with_curve: bool = True) -> N
 
 
 def remove_older(folder: Path, checkpoint: Checkpoint) -> None:
-    """Remove what only a run that was overwritten can have left beside a state.
+    """Remove what can only be of a run that was overwritten, and the report of one that goes on.
 
     Raises:
         OSError: the folder can't be written.
@@ -89,6 +90,9 @@ def remove_older(folder: Path, checkpoint: Checkpoint) -> None:
     progress = checkpoint.progress
     if progress.best_weights is None:
         for name in DERIVED:
+            (folder / name).unlink(missing_ok=True)
+    if not progress.finished:
+        for name in report_files.ALL:
             (folder / name).unlink(missing_ok=True)
 
 

@@ -17,6 +17,7 @@ CHARACTERS = 4000
 SETTINGS = (
     "--layers", "2", "--hidden", "12", "--dropout", "0.3", "--batch-size", "4", "--seq-len", "60",
     "--epochs", "2", "--lr", "0.02", "--seed", "11", "--threads", "1", "--device", "cpu",
+    "--no-report",
 )  # fmt: skip
 AGAIN = 0.5  # of the strikes hit a run that was struck before
 PHASES: tuple[Phase, ...] = ("before", "halfway", "after")

@@ -31,8 +31,8 @@ ChiSquare = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
 
 PROMPT = "when i drew nigh the nameless city i kne"
 GREEDY = (
-    "w that the strange and strange and strange and strange and s"
-    "trange and strange and strange and strange and strange and s"
+    "w that the strange stone was the strange stone and the stran"
+    "ge stone and the strange stone and the strange stone and the"
 )
 PASSAGE = (
     "The most merciful thing in the world, I think, is the inability of the human mind to "
@@ -56,7 +56,7 @@ def test_it_is_the_model_that_was_promised(lovecraft: Generator) -> None:
     metadata = lovecraft.metadata
     assert (metadata.hidden, metadata.layers, len(metadata.vocabulary)) == (192, 1, 62)
     assert metadata.normalisation == NOTEBOOK
-    assert metadata.summary["results"]["test_bits_per_character"] <= 2.04
+    assert metadata.summary["results"]["test_bits_per_character"] <= 1.98
     assert shipped.shipped_model().stat().st_size < 1_000_000
     assert metadata.initial[metadata.vocabulary.id_of(" ")] == max(metadata.initial)
     assert sum(metadata.initial) == pytest.approx(1)
@@ -202,10 +202,19 @@ def test_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shipped.describe(shipped.default_model()) == "model.onnx"
 
 
+def test_models_that_ship_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shipped.find_model(None) == shipped.shipped_model()
+    assert shipped.find_model(Path("lovecraft")) == shipped.shipped_model("lovecraft")
+    assert shipped.find_model(Path("other.onnx")) == Path("other.onnx")
+    (tmp_path / "lovecraft").touch()
+    assert shipped.find_model(Path("lovecraft")) == Path("lovecraft")
+
+
 def test_an_incomplete_installation_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shipped, "SHIPPED", tmp_path / "lovecraft.onnx")
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     with pytest.raises(ModelFileError, match="reinstall charlm"):
         shipped.shipped_model()
 
