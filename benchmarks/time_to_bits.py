@@ -181,7 +181,7 @@ def _trial(text: Path, device: str, way: Way, size: Size) -> Trial:
         run = Path(folder) / "run"
         command = [
             sys.executable, "-m", "charlm.train", str(text), "--out", str(run), "--final",
-            "--device", device, *AS_THE_NOTEBOOK, *way.options(), *size.options(),
+            "--no-report", "--device", device, *AS_THE_NOTEBOOK, *way.options(), *size.options(),
         ]  # fmt: skip
         began = time.perf_counter()
         try:
