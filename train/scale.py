@@ -12,12 +12,18 @@ from charlm.train.config import ModelConfig, TrainingConfig
 
 READ = 24_000_000  # characters to be read in all, as far as `MOST` allows
 MOST = 20  # passes; what a small text has to teach is then learnt
+FINE_TUNING = 4  # passes at most from weights that know another text
 DROPOUT = 0.35  # where there is a weight for each character, or more
 NEGLIGIBLE = 0.05  # dropout below this is not worth its time
 
 
 def settle(
-    model: ModelConfig, training: TrainingConfig, characters: int, *, dropout_said: bool
+    model: ModelConfig,
+    training: TrainingConfig,
+    characters: int,
+    *,
+    dropout_said: bool,
+    most: int = MOST,
 ) -> tuple[ModelConfig, TrainingConfig]:
     """Fill in what was left to the corpus; the notebook's recipe has no dropout.
 
@@ -26,9 +32,10 @@ def settle(
         training: `epochs` and `minutes` both None where neither was said.
         characters: that are learnt from.
         dropout_said: leave the model's dropout as it is.
+        most: passes over the text.
     """
     if training.epochs is None and training.minutes is None:
-        training = replace(training, epochs=epochs(characters))
+        training = replace(training, epochs=min(epochs(characters), most))
     if not dropout_said and training.recipe == "stateful":
         model = replace(model, dropout=dropout(model, characters))
     return model, training

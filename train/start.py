@@ -61,7 +61,8 @@ def _begin(folder: Path, request: Request) -> Started:
         wanted = fine_tune.inherited(wanted, source)
     base = source.normalisation if source else Normalisation()
     normalisation = settle.normalisation(request, base)
-    config = training_config(request.options or {}, TrainingConfig())
+    defaults = TrainingConfig() if source is None else fine_tune.gentle(TrainingConfig())
+    config = training_config(request.options or {}, defaults)
     encoding = request.encoding or "utf-8"
     scratch = nearest_folder(folder)
     learnt = learnt_percent(config.final)
@@ -99,8 +100,10 @@ def _setup(
         if source is None
         else fine_tune.model_config(source, size, request.options or {})
     )
-    dropout_said = "dropout" in settle.sizes(request)
-    model, config = scale.settle(model, config, len(learnt), dropout_said=dropout_said)
+    # Weights that have learnt without dropout are lost by it: then it is the source's.
+    fixed = source is not None or "dropout" in settle.sizes(request)
+    most = scale.MOST if source is None else scale.FINE_TUNING
+    model, config = scale.settle(model, config, len(learnt), dropout_said=fixed, most=most)
     return Setup(
         model=model,
         training=config,

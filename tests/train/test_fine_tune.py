@@ -21,8 +21,10 @@ from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import fine_tune, run_folder, source
 from charlm.train.checkpoint import Checkpoint
+from charlm.train.config import TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.remap import places, re_encode
+from charlm.train.scale import FINE_TUNING
 from charlm.train.source import read_source
 from charlm.train.start import Request, Started, start
 
@@ -289,3 +291,15 @@ def test_what_the_source_does_with_unknown_characters_goes_on(
     assert {"\ufffd", "θ"} <= set(run.vocabulary.characters)
     assert begin(greek, first, tmp_path / "other", rare=Wanted("drop")).setup.rare.policy == "drop"
     assert begin(greek, tiny_run, tmp_path / "third").setup.rare.policy == "error"
+
+
+def test_weights_that_have_learnt_are_moved_gently_and_keep_their_dropout(
+    tiny_run: Path, tiny_text: Path, tmp_path: Path
+) -> None:
+    plain = TrainingConfig()
+    options = {"device": "cpu"}
+    request = Request(texts=(tiny_text,), out=tmp_path / "run", init_from=tiny_run, options=options)
+    setup = start(request).setup
+    assert (setup.training.lr, setup.training.muon_lr) == (plain.lr / 4, plain.muon_lr / 4)
+    assert setup.training.epochs == FINE_TUNING
+    assert setup.model.dropout == 0.0
