@@ -17,6 +17,7 @@ QUOTED = 3.0  # times as many copies of 40 characters as another text of the sam
 SHORT_TEXT = 1_000_000
 DRIFTED = 0.02
 LONGEST_WINDOW = 100  # each character costs so many rows of a product
+LEAST_DROPOUT, MOST_DROPOUT = 0.2, 0.6  # that are worth a trial
 BETTER = 0.9  # of the distance at temperature 1, for another to be worth a word
 
 
@@ -59,12 +60,8 @@ def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     best = curve.index(min(curve)) if curve else 0
     if curve and best < len(curve) - 1:
         because += f"; validation was best after epoch {evidence.curve[best].epoch:g}"
-    model = subject.run.model.config
-    yield Advice(
-        "more text, or dropout between two layers",
-        because,
-        _again(subject, layers=max(2, model.layers), dropout=max(0.3, model.dropout)),
-    )
+    dropout = min(max(LEAST_DROPOUT, subject.run.model.config.dropout + 0.15), MOST_DROPOUT)
+    yield Advice("more dropout, or more text", because, _again(subject, dropout=round(dropout, 2)))
 
 
 def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
