@@ -8,7 +8,7 @@ import typer
 ModelFile = Annotated[
     Path | None,
     typer.Option(
-        help="Model file, or lovecraft, which ships.",
+        help="Model file, or lovecraft or lovecraft-large, which ship.",
         show_default="./model.onnx, else lovecraft",
     ),
 ]

@@ -7,7 +7,7 @@ from charlm.data.errors import ModelFileError
 LOCAL = Path("model.onnx")
 FOLDER = Path(__file__).parent / "models"
 DEFAULT = "lovecraft"
-NAMES = (DEFAULT,)
+NAMES = (DEFAULT, "lovecraft-large")  # LSTM-192 and LSTM-384 on the stories of H. P. Lovecraft
 
 
 def shipped_model(name: str = DEFAULT) -> Path:

@@ -207,8 +207,11 @@ def test_models_that_ship_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert shipped.find_model(None) == shipped.shipped_model()
     assert shipped.find_model(Path("lovecraft")) == shipped.shipped_model("lovecraft")
     assert shipped.find_model(Path("other.onnx")) == Path("other.onnx")
-    (tmp_path / "lovecraft").touch()
-    assert shipped.find_model(Path("lovecraft")) == Path("lovecraft")
+    large = shipped.find_model(Path("lovecraft-large"))
+    assert large == shipped.shipped_model("lovecraft-large")
+    assert shipped.describe(large) == "lovecraft-large, which ships with charlm"
+    (tmp_path / "lovecraft-large").touch()
+    assert shipped.find_model(Path("lovecraft-large")) == Path("lovecraft-large")
 
 
 def test_an_incomplete_installation_is_named(
