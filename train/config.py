@@ -13,6 +13,7 @@ DEVICES = ("auto", "cpu", "cuda")
 WINDOW = 40  # characters before each target of the notebook
 SEEDS = 2**63  # what every generator takes, with room for an epoch's number on top
 MAX_HIDDEN, MAX_LAYERS = 1 << 13, 1 << 8  # what a model file may have (`export.contract`)
+MAX_EPOCHS, MAX_MINUTES = 10**9, 1e7  # more than anyone has, and less than arithmetic minds
 MAX_THREADS = 256  # Torch crashes long before the number that a slip of the hand can make
 STRIDE = 3  # characters from one of the notebook's windows to the next
 
@@ -68,7 +69,7 @@ class TrainingConfig:
             named = "--tf32" if self.autocast == "none" else f"--autocast {self.autocast}"
             raise SettingsError(f"{named} is for a GPU, and this run is on the CPU: leave it out")
         if self.epochs is not None:
-            _at_least("epochs", self.epochs, 1)
+            _within("epochs", self.epochs, MAX_EPOCHS)
         _at_least("batch-size", self.batch_size, 1)
         _at_least("seq-len", self.seq_len, 1)
         _at_least("patience", self.patience, 0)
@@ -81,6 +82,8 @@ class TrainingConfig:
         _above_zero("clip", self.clip)
         if self.minutes is not None:
             _above_zero("minutes", self.minutes)
+            if self.minutes > MAX_MINUTES:
+                raise SettingsError(f"--minutes is at most {MAX_MINUTES:g}, not {self.minutes:g}")
 
 
 ADAM_LR = 8e-3  # of a stateful run that Adam alone trains; Muon allows the rest higher rates

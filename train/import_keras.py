@@ -17,6 +17,7 @@ from charlm.train.import_vocabulary import Known, Texts, check_covers, of_corpus
 from charlm.train.imported_run import Figures, ImportedRun, measure
 from charlm.train.keras_file import KerasModel, read_keras
 from charlm.train.keras_reference import WINDOWS, prove_equal
+from charlm.train.lock import FolderLock
 from charlm.train.make_folder import check_folder, make_folder
 from charlm.train.model import CharLSTM
 from charlm.train.remap import re_encode
@@ -103,8 +104,9 @@ def import_keras(request: ImportRequest) -> Imported:
         encoding=request.encoding,
         figures=figures,
     )
-    make_folder(folder, request.overwrite)
-    imported_run.write(folder, run)
+    with FolderLock() as lock:
+        make_folder(folder, request.overwrite, lock)
+        imported_run.write(folder, run)
     return Imported(folder, keras, error, figures)
 
 

@@ -249,7 +249,7 @@ class Trainer:
         """Time the step just taken; once that is enough, fix the number of steps and save it."""
         self._training_bits()  # waits for the GPU
         seconds = self.group.from_first(lambda: time.perf_counter() - self.step_began)
-        if self.progress.step == self._epochs_in_steps():  # both were named, and this is shorter
+        if 0 < self._epochs_in_steps() <= self.progress.step:  # both were named; this is shorter
             self.progress.total_steps = self.progress.step
         elif (seconds_a_step := warm_up.add(seconds)) is not None:
             self._fix_steps(self.group.from_first(lambda: self._budget(seconds_a_step)))
@@ -271,7 +271,7 @@ class Trainer:
         )
         total = self.progress.step + steps
         if self.config.epochs is not None:
-            total = min(total, self._epochs_in_steps())
+            total = max(min(total, self._epochs_in_steps()), self.progress.step)
         return total
 
     def _fix_steps(self, total: int) -> None:

@@ -70,18 +70,15 @@ def nearest_folder(folder: Path) -> Path:
     return next(there, Path())
 
 
-def make_folder(folder: Path, overwrite: bool) -> None:
+def make_folder(folder: Path, overwrite: bool, lock: FolderLock) -> None:
     """Make a run folder, or empty one of its run.
 
     Raises:
-        RunError: the folder can't be made, or see `check_folder`.
+        RunError: the folder can't be made, a process trains there, or see `check_folder`.
     """
-    check_folder(folder, overwrite)
+    open_folder(folder, overwrite, lock)
     with os_errors_as(RunError, f"can't make the run folder {folder}"):
-        if folder.is_dir():
-            _throw_away(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
+        _throw_away(folder)
 
 
 def refuse_imported(folder: Path, overwrite: bool) -> None:

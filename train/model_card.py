@@ -27,6 +27,7 @@ NFC: {"yes" if normalisation["nfc"] else "no"} |
 | rare characters | {rare.described(model["vocabulary"]) or "none"} |
 | recipe | {training["recipe"]}, {results["steps"]} steps, {results["epochs"]} epochs, \
 batch {training["batch_size"]}, window {training["seq_len"]}, learning rate {training["lr"]}, \
+dropout {model["dropout"]:g}, \
 seed {training["seed"]} |
 | begun from | {_begun(training.get("initialised_from"))} |
 | trained on | {"the first 95 %" if training["final"] else "the first 90 %"} of the corpus, \

@@ -129,10 +129,11 @@ def _introduce(console: Console, started: Started, group: Group) -> None:
     setup, splits = started.setup, started.splits
     training, model = setup.training, setup.model
     again = "" if started.progress is None else f", resumed at step {started.progress.step}"
+    dropout = f", dropout {model.dropout:g}" if model.dropout else ""
     together = "" if group.size == 1 else f" in each of {group.size} processes"
     console.print(
         f"{started.folder}: {sum(map(len, splits)):,} characters, {model.vocabulary} distinct; "
-        f"{model.layers} x LSTM({model.hidden}), recipe {training.recipe}, "
+        f"{model.layers} x LSTM({model.hidden}){dropout}, recipe {training.recipe}, "
         f"{training.device}, {training.threads} threads{together}{again}",
     )
     if limited := setup.rare.described(model.vocabulary):

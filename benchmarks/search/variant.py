@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from charlm.data.errors import SettingsError
+from charlm.data.files import os_errors_as
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Variant:
     drop_recurrent: float = 0.0  # of the recurrent weights, a window (Merity et al., 2017)
     average: float = 0.0  # decay of a moving average of the weights, which is then judged
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "layers", "epochs", "batch", "window", "lr", "muon_lr", "clip"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise SettingsError(f"{name}={getattr(self, name)}: it is above 0")
+        for name in ("drop_input", "drop_output", "drop_locked", "drop_recurrent", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingsError(f"{name}={getattr(self, name)}: it is at least 0 and below 1")
 
     def __str__(self) -> str:
         """The settings that are not the default, as `parse` reads them."""
@@ -87,8 +96,13 @@ def append(to: Path, result: Result) -> None:
 
 def read(path: Path) -> list[Result]:
     """All results of a file, in the order of the trials."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [Result(**(line | {"variant": Variant(**line["variant"])})) for line in lines]
+    with os_errors_as(SettingsError, f"can't read {path}"):
+        text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [Result(**(line | {"variant": Variant(**line["variant"])})) for line in lines]
+    except (ValueError, TypeError, KeyError) as problem:
+        raise SettingsError(f"{path}: no results of a search: {problem}") from problem
 
 
 def _value(kind: Any, name: str, value: str) -> Any:

@@ -38,6 +38,9 @@ def test_a_variant_is_read_and_written_in_the_same_words() -> None:
         ("hidden=many", "hidden=many: not a value of int"),
         ("tied=yes", "tied=yes: not a value of bool"),
         ("norm=batch", "norm=batch: one of none, output, cell"),
+        ("epochs=0", "epochs=0: it is above 0"),
+        ("lr=-1", "lr=-1.0: it is above 0"),
+        ("drop_output=1", "drop_output=1.0: it is at least 0 and below 1"),
     ],
 )
 def test_what_no_variant_has_is_named(text: str, says: str) -> None:
@@ -96,3 +99,11 @@ def test_results_are_read_back_and_tabled(tmp_path: Path) -> None:
     assert variant.read(tmp_path / "results.jsonl") == [result]
     row = table.as_markdown([result]).splitlines()[-1]
     assert row == "| lr=0.5 | 3 | 2 | 1,000 | 12 | 2.0000 | 2.1000 |  |"
+
+
+def test_a_file_that_has_no_results_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("once upon a time")
+    with pytest.raises(SettingsError, match="text.txt: no results of a search"):
+        variant.read(tmp_path / "text.txt")
+    with pytest.raises(SettingsError, match="can't read"):
+        variant.read(tmp_path / "missing.jsonl")

@@ -3,9 +3,11 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from charlm.data.corpus import SAMPLE
 from charlm.train import scale
+from charlm.train.config import TrainingConfig
 from charlm.train.report.evidence import Advice, Evidence
 from charlm.train.report.subject import Subject
 
@@ -170,11 +172,28 @@ def _again(subject: Subject, **options: object) -> str:
             given.setdefault("epochs", training["epochs"])
     if training.get("recipe") == "notebook":
         given.setdefault("recipe", "stateful")
+    elif "init_from" not in given:
+        given = _of_the_training(training) | given
+    if model.dropout:
+        given.setdefault("dropout", model.dropout)
     words = ["charlm-train", *map(shlex.quote, _named(subject.files))]
     for name, value in given.items():
-        words += [f"--{name.replace('_', '-')}", shlex.quote(str(value))]
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not None:
+            words.append(shlex.quote(str(value)))
     folder = subject.folder.resolve().name
     return " ".join([*words, "--out", shlex.quote(f"runs/{folder}-2")])
+
+
+def _of_the_training(training: dict[str, Any]) -> dict[str, object]:
+    """Settings of a stateful run that are not the defaults."""
+    plain = TrainingConfig()
+    found: dict[str, object] = {
+        name: training[name]
+        for name in ("batch_size", "seq_len", "optimiser", "lr", "muon_lr")
+        if training.get(name, getattr(plain, name)) != getattr(plain, name)
+    }
+    return found | ({"final": None} if training.get("final") else {})
 
 
 def _of_the_text(subject: Subject) -> dict[str, object]:
@@ -182,6 +201,8 @@ def _of_the_text(subject: Subject) -> dict[str, object]:
     normalisation = subject.run.normalisation
     read = {"case": normalisation.case, "newlines": normalisation.newlines}
     found: dict[str, object] = {name: said for name, said in read.items() if said != "keep"}
+    if not normalisation.nfc:
+        found["no_nfc"] = None
     encoding = subject.run.summary["corpus"].get("encoding") or "utf-8"
     return found if encoding == "utf-8" else found | {"encoding": encoding}
 

@@ -53,7 +53,7 @@ def about(subject: Subject) -> dict[str, str]:
             f"recipe {training['recipe']}, {results['epochs']} epochs, {results['steps']:,} steps, "
             f"{results['seconds'] / 60:.1f} minutes on {training['device']}"
         )
-        facts["settings"] = _settings(training)
+        facts["settings"] = _settings(training, model.dropout)
     else:
         facts["training"] = f"imported from {training.get('file', 'elsewhere')}"
     if counted := subject.run.rare.counted():
@@ -61,7 +61,7 @@ def about(subject: Subject) -> dict[str, str]:
     return facts
 
 
-def _settings(training: dict[str, Any]) -> str:
+def _settings(training: dict[str, Any], dropout: float) -> str:
     begun = training.get("initialised_from")
     return ", ".join(
         filter(
@@ -70,7 +70,7 @@ def _settings(training: dict[str, Any]) -> str:
                 f"batch {training['batch_size']}",
                 f"window {training['seq_len']}",
                 f"{training.get('optimiser', 'adam')}, learning rate {training['lr']:g}",
-                f"dropout {training['dropout']:g}" if training.get("dropout") else "",
+                f"dropout {dropout:g}" if dropout else "",
                 f"begun from {begun['name']}" if begun else "",
                 f"seed {training['seed']}",
             ),

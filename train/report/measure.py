@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charlm.data.ids import count
 from charlm.train.report import compressors, context, copies, distance, history, ngram
 from charlm.train.report.drawing import draw
 from charlm.train.report.evidence import (
@@ -18,7 +19,7 @@ from charlm.train.report.evidence import (
     Sample,
 )
 from charlm.train.report.extent import Extent
-from charlm.train.report.subject import Subject, counts
+from charlm.train.report.subject import Subject
 
 Say = Callable[[str], None]
 ORDERS = 6
@@ -137,9 +138,9 @@ def _round(number: int) -> int:
 
 def _hardest(subject: Subject, ids: Ids, bits: npt.NDArray[np.float64]) -> tuple[Character, ...]:
     vocabulary = subject.run.vocabulary
-    occurrences = counts(ids, len(vocabulary))
+    occurrences = count(ids, len(vocabulary))
     costs = np.bincount(ids, bits, len(vocabulary))
-    learnt = counts(subject.splits.train, len(vocabulary)) + 1
+    learnt = count(subject.splits.train, len(vocabulary)) + 1
     plain = -np.log2(learnt / learnt.sum())
     common = np.flatnonzero(occurrences >= min(SELDOM, max(1, len(ids) // 500)))
     hardest = common[np.argsort(-costs[common] / occurrences[common], kind="stable")][:HARDEST]

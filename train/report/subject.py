@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from charlm.data.corpus import CHUNK_BYTES, Splits, read_corpus
@@ -99,13 +98,14 @@ def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
         corpus.get("encoding") or "utf-8",
         Wanted.again(run.rare),
         learnt_percent(final),
+        scratch=folder,
     )
     if (places(read.vocabulary, run.vocabulary) < 0).any():
         raise CorpusError(
             f"{files[0]}: has characters that the model does not know; name the text that it "
             "was trained on with --corpus"
         )
-    splits = parts(re_encode(read.ids, read.vocabulary, run.vocabulary), final)
+    splits = parts(re_encode(read.ids, read.vocabulary, run.vocabulary, folder), final)
     if len(splits.test) < LEAST:
         raise CorpusError(
             f"{files[0]}: {len(read.ids)} characters, too few to judge a model by; "
@@ -160,8 +160,3 @@ def _metrics(folder: Path) -> tuple[dict[str, Any], ...]:
             f"{shlex.quote(str(folder))} writes it anew"
         ) from problem
     return records
-
-
-def counts(ids: npt.NDArray[Any], vocabulary: int) -> npt.NDArray[np.int64]:
-    """How often each token occurs, shape [vocabulary]."""
-    return np.bincount(ids, minlength=vocabulary)
