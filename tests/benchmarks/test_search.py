@@ -103,7 +103,7 @@ def test_results_are_read_back_and_tabled(tmp_path: Path) -> None:
 
 def test_a_file_that_has_no_results_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("once upon a time")
-    with pytest.raises(SettingsError, match="text.txt: no results of a search"):
+    with pytest.raises(SettingsError, match=r"text\.txt: no results of a search"):
         variant.read(tmp_path / "text.txt")
     with pytest.raises(SettingsError, match="can't read"):
         variant.read(tmp_path / "missing.jsonl")
