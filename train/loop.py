@@ -70,6 +70,7 @@ class Trainer:
         self.model.to(config.device)
         self.optimiser = make_optimiser(self.model, config)
         self.schedule: Schedule | None = None
+        self.resumed = progress is not None and progress.step > 0
         self.progress = progress or Progress(
             self._weights(), self.optimiser.state_dict(), random_state(config.device)
         )
@@ -158,6 +159,11 @@ class Trainer:
             )
 
     def _diverged(self) -> str:
+        if self.resumed:
+            return (
+                "training diverged; go on from the last save with --resume --accept-changes and a "
+                f"lower --lr than {self.config.lr:g}"
+            )
         return (
             f"training diverged; start again with a lower --lr than {self.config.lr:g} "
             "(and --overwrite, or another --out)"

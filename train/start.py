@@ -11,6 +11,7 @@ from charlm.train.batches import check_shares, make_batches
 from charlm.train.checkpoint import Setup
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.make_folder import nearest_folder, open_folder, refuse_imported
+from charlm.train.memory import check_fits
 from charlm.train.parts import learnt_percent, parts
 from charlm.train.request import Request, Started
 from charlm.train.resume import resume
@@ -100,6 +101,7 @@ def _setup(
         if source is None
         else fine_tune.model_config(source, size, request.options or {})
     )
+    check_fits(model)
     # Weights that have learnt without dropout are lost by it: then it is the source's.
     fixed = source is not None or "dropout" in settle.sizes(request)
     most = scale.MOST if source is None else scale.FINE_TUNING

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from charlm.data import ids
-from charlm.train import loop, model_card, objective, run_folder, start
+from charlm.train import loop, memory, model_card, objective, run_folder, start
 from charlm.train.checkpoint import FILE, FORMAT, Checkpoint
+from charlm.train.config import ModelConfig
 from charlm.train.evaluate import bits_per_character
 
 Train = Callable[..., tuple[int, list[str]]]
@@ -417,3 +418,23 @@ def test_the_card_of_a_long_text_says_how_much_was_scored(
     run_folder.write(finished, Checkpoint.load(finished))
     card = (finished / run_folder.CARD).read_text(encoding="utf-8")
     assert "on 100 characters of the last 5 %, scored once" in card
+
+
+def test_a_model_beyond_the_machines_memory_is_refused_at_once(
+    train: Train, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_memory", lambda: 1 << 30)
+    line = refused(train, tiny_text, "--out", tmp_path / "run", "--hidden", "8192")
+    assert "--hidden 8192 --layers 1 takes 5 GiB to train, and this machine has 1" in line
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(memory, "_memory", lambda: None)
+    memory.check_fits(ModelConfig(60, 8192))
+
+
+def test_a_resumed_run_that_diverges_is_not_told_to_start_again(
+    stopped: Path, train: Train
+) -> None:
+    code, lines = train("--resume", "--out", stopped, "--accept-changes", "--lr", "1e300")
+    assert code == 2
+    assert "go on from the last save with --resume --accept-changes and a lower --lr" in lines[-1]
+    assert train("--resume", "--out", stopped, "--accept-changes", "--lr", "0.01")[0] == 0

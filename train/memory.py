@@ -1,0 +1,35 @@
+"""Whether a machine's memory can hold the training of a model, before it thrashes or is killed."""
+
+import os
+
+from charlm.data.errors import SettingsError
+from charlm.train import scale
+from charlm.train.config import ModelConfig
+
+COPIES = 5  # weights, gradients, an optimiser's two moments, the best weights so far
+FLOAT = 4  # bytes
+GIB = 1 << 30
+
+
+def check_fits(model: ModelConfig) -> None:
+    """Refuse a model whose weights alone, in training, take more memory than the machine has.
+
+    Raises:
+        SettingsError: it can't be trained here.
+    """
+    ends = 5 * model.hidden * model.vocabulary  # the input's four gates, and the head
+    needed = COPIES * FLOAT * (scale.weights(model) + ends)
+    there = _memory()
+    if there is not None and needed > there:
+        raise SettingsError(
+            f"--hidden {model.hidden} --layers {model.layers} takes {needed / GIB:,.0f} GiB to "
+            f"train, and this machine has {there / GIB:,.0f}: choose a smaller model"
+        )
+
+
+def _memory() -> int | None:
+    """Bytes of physical memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
