@@ -113,7 +113,10 @@ def train(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(help="CPU threads of each process.", show_default=str(DEFAULTS.threads)),
+        typer.Option(
+            help="CPU threads of each process; two gain 1.6 on a free machine.",
+            show_default=str(DEFAULTS.threads),
+        ),
     ] = None,
     case: Annotated[str | None, typer.Option(help="keep, or lower.", show_default="keep")] = None,
     newlines: Annotated[
