@@ -23,6 +23,7 @@ from charlm.train.config import NOTEBOOK_DEFAULTS, ModelConfig, TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.loop import Trainer
 from charlm.train.model import CharLSTM
+from charlm.train.schedule import START
 
 REPETITIVE = np.tile(np.arange(4, dtype=np.uint8), 300)  # 0 1 2 3 0 1 2 3 …
 MISLEADING = np.concatenate([REPETITIVE[:1080], REPETITIVE[1080:][::-1]])
@@ -272,6 +273,24 @@ def test_a_stop_in_the_warm_up_measures_again(monkeypatch: pytest.MonkeyPatch) -
     resumed = make(config, progress=watcher.saved.progress)
     assert resumed.run(Watcher())
     assert resumed.progress.step == resumed.progress.total_steps
+
+
+def test_the_rate_is_low_while_the_budget_is_measured() -> None:
+    trainer = make(replace(BASE, epochs=None, minutes=0.001))
+    trainer.run(Watcher(stop_when=lambda: trainer.progress.step == 2))
+    rates = [group["lr"] / group["peak"] for group in trainer.optimiser.param_groups]
+    assert rates == pytest.approx([START] * len(rates))
+
+
+def test_fewer_epochs_than_the_warm_up_has_taken_end_the_run() -> None:
+    config = replace(BASE, epochs=None, minutes=1000.0)
+    first = make(config)
+    watcher = Watcher(stop_when=lambda: first.progress.step == 10)  # of nine steps an epoch
+    assert not first.run(watcher)
+    assert watcher.saved is not None
+    resumed = make(replace(config, epochs=1), progress=watcher.saved.progress)
+    assert resumed.run(Watcher())
+    assert resumed.progress.epoch == 2
 
 
 def test_epochs_bound_a_budget_of_minutes() -> None:
