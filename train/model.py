@@ -9,6 +9,9 @@ from charlm.train.config import ModelConfig
 State = tuple[Tensor, Tensor]
 """Hidden and cell state (h, c), each float32 of shape [layers, batch, hidden]."""
 
+Weights = dict[str, Tensor]
+"""Those of the LSTM, by their names in it."""
+
 
 class CharLSTM(nn.Module):
     """A character-level language model.
@@ -22,6 +25,11 @@ class CharLSTM(nn.Module):
         self.config = config
         self.lstm = nn.LSTM(config.vocabulary, config.hidden, config.layers)
         self.head = nn.Linear(config.hidden, config.vocabulary)
+        # The same LSTM over what the gates get in place of characters; without weights of its
+        # own, and in a list, so that it is no part of the model.
+        self._gates = 4 * config.hidden
+        with torch.device("meta"):
+            self._over_gates = [nn.LSTM(self._gates, config.hidden, config.layers)]
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights as Keras does, so that both recipes start where the notebook did.
@@ -64,15 +72,26 @@ class CharLSTM(nn.Module):
             The last layer's hidden states, float32 of shape [time, batch, hidden] (`head` makes
             logits of them), and the state after the last character.
         """
-        # Here the one-hot matrix is formed: Torch's fused kernels (oneDNN, cuDNN) run all steps
-        # of a layer in one call but take only a dense input. It takes 15 % of a window's time
-        # (`benchmarks/NOTES.md`); a loop over single steps that indexes the weights instead, as
-        # `step` does, with a hand-written backward pass, took 1.4 times as long as the fused one.
+        many = self.config.vocabulary > self._gates
+        run = self._run_indexed if many else self._run_one_hot
+        return run(tokens, state, self._dropped())
+
+    def _run_one_hot(self, tokens: Tensor, state: State, weights: Weights) -> tuple[Tensor, State]:
+        # Torch's fused kernels (oneDNN, cuDNN) run all steps of a layer in one call but take only
+        # a dense input. The one-hot matrix takes 15 % of a window's time (`benchmarks/NOTES.md`);
+        # a loop over single steps that indexes the weights, as `step` does, with a hand-written
+        # backward pass takes 1.3 times as long as the fused one.
         shape = (*tokens.shape, self.config.vocabulary)
         one_hot = self.head.weight.new_zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
-        hidden: Tensor
-        hidden, state = torch.func.functional_call(self.lstm, self._dropped(), (one_hot, state))
-        return hidden, state
+        return _call(self.lstm, weights, one_hot, state)
+
+    def _run_indexed(self, tokens: Tensor, state: State, weights: Weights) -> tuple[Tensor, State]:
+        # A one-hot row times the input weights is one column of them: index, and leave the fused
+        # kernel a product with the identity, which no number of characters makes larger.
+        weights = {**dict(self.lstm.named_parameters()), **weights}
+        table = weights["weight_ih_l0"].t()
+        weights["weight_ih_l0"] = torch.eye(self._gates, dtype=table.dtype, device=table.device)
+        return _call(self._over_gates[0], weights, functional.embedding(tokens, table), state)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         """Run one character, without dropout.
@@ -84,7 +103,7 @@ class CharLSTM(nn.Module):
         Returns:
             Logits, float32 of shape [batch, vocabulary], and the state after the character.
         """
-        # A one-hot row times the input weights is one column of them: index, don't multiply.
+        # Here too: index, don't multiply.
         gates = self._of("weight_ih", 0).t()[token] + self._of("bias_ih", 0)
         h_next: list[Tensor] = []
         c_next: list[Tensor] = []
@@ -108,7 +127,7 @@ class CharLSTM(nn.Module):
             names += [f"weight_ih_l{layer}", f"weight_hh_l{layer}"]
         return names
 
-    def _dropped(self) -> dict[str, Tensor]:
+    def _dropped(self) -> Weights:
         rate = self.config.dropout
         if not self.training or rate == 0:
             return {}
@@ -119,3 +138,10 @@ class CharLSTM(nn.Module):
         parameter = getattr(self.lstm, f"{kind}_l{layer}")
         assert isinstance(parameter, Tensor)
         return parameter
+
+
+def _call(lstm: nn.LSTM, weights: Weights, read: Tensor, state: State) -> tuple[Tensor, State]:
+    """Run an LSTM with weights in place of its own of the same names."""
+    hidden: Tensor
+    hidden, state = torch.func.functional_call(lstm, weights, (read, state))
+    return hidden, state

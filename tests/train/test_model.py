@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM, State
 
+MANY = 80  # characters, more than 16 units have gates
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
 GOLDEN = "lvfffvssssssssssslvvvvvvvfffffkkkkkkkkkkkkkkkpppppfffffffkkk"
 
@@ -46,18 +48,38 @@ def test_a_window_equals_its_steps(layers: int) -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 3])
-@torch.no_grad()
-def test_weights_load_into_plain_torch(layers: int) -> None:
-    model = make(layers)
-    plain = nn.ModuleDict({"lstm": nn.LSTM(27, 16, layers), "head": nn.Linear(16, 27)})
+@pytest.mark.parametrize("vocabulary", [27, MANY])
+def test_weights_load_into_plain_torch(layers: int, vocabulary: int) -> None:
+    """Past a certain vocabulary the input is indexed: outputs and gradients stay what they are."""
+    model = make(layers, vocabulary=vocabulary)
+    plain = nn.ModuleDict(
+        {"lstm": nn.LSTM(vocabulary, 16, layers), "head": nn.Linear(16, vocabulary)}
+    )
     plain.load_state_dict(model.state_dict())
     tokens, state = random_start(layers)
-    one_hot = torch.eye(27)[tokens]
+    tokens[7] = vocabulary - 1
+    one_hot = torch.eye(vocabulary)[tokens]
     expected, (h, c) = plain["lstm"](one_hot, state)
     hidden, after = model(tokens, state)
     torch.testing.assert_close(model.head(hidden), plain["head"](expected))
     torch.testing.assert_close(after[0], h)
     torch.testing.assert_close(after[1], c)
+    weights = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(2))
+    torch.autograd.backward([hidden, expected], [weights, weights])
+    for name, parameter in model.lstm.named_parameters():
+        torch.testing.assert_close(parameter.grad, plain["lstm"].get_parameter(name).grad)
+
+
+def test_nothing_as_wide_as_a_large_vocabulary_is_multiplied() -> None:
+    """Of a thousand characters in place of two thousand, a window costs the same products."""
+    tokens, (h, c) = random_start(1)
+    counts = []
+    for vocabulary in (1000, 2000):
+        model = make(1, vocabulary=vocabulary).double()  # whose products are not fused, but counted
+        with FlopCounterMode(display=False) as counter:
+            model(tokens, (h.double(), c.double()))
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
 
 
 @torch.no_grad()
@@ -73,9 +95,12 @@ def test_step_leaves_its_arguments_alone() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("layers", [1, 2])
-def test_dropout_acts_on_the_weights_between_units_in_training(layers: int) -> None:
+@pytest.mark.parametrize("vocabulary", [27, MANY])
+def test_dropout_acts_on_the_weights_between_units_in_training(
+    layers: int, vocabulary: int
+) -> None:
     tokens, state = random_start(layers)
-    model = make(layers, dropout=0.5)
+    model = make(layers, dropout=0.5, vocabulary=vocabulary)
     calm = model(tokens, state)[0]
     torch.testing.assert_close(model(tokens, state)[0], calm)
     model.train()
@@ -84,7 +109,7 @@ def test_dropout_acts_on_the_weights_between_units_in_training(layers: int) -> N
     assert not torch.allclose(noisy, calm)
     assert not torch.allclose(noisy, again), "the same weights were dropped"
 
-    twin = make(layers)
+    twin = make(layers, vocabulary=vocabulary)
     torch.manual_seed(0)
     for matrix in twin.hidden_to_hidden():
         matrix.copy_(nn.functional.dropout(matrix, 0.5))
