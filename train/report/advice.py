@@ -161,7 +161,7 @@ def _again(subject: Subject, **options: object) -> str:
     given = dict(options)
     training, model = subject.training, subject.run.model.config
     if (begun := training.get("initialised_from")) and not {"hidden", "layers"} & given.keys():
-        given.setdefault("init_from", begun["name"])  # whose sizes are not to be changed
+        given.setdefault("init_from", _source(subject, begun["name"]))  # it says the sizes
     kept = {"hidden": (model.hidden, 192), "layers": (model.layers, 1)}
     for name, (own, default) in kept.items():
         if own != default and "init_from" not in given:
@@ -211,6 +211,16 @@ def _named(texts: Sequence[Path]) -> list[str]:
     """How a command names them: from where the user is, and not at all what ships."""
     if [path.resolve() for path in texts] == [SAMPLE.resolve()]:
         return []
-    here = Path.cwd()
-    found = [path.resolve() for path in texts]
-    return [str(p.relative_to(here)) if p.is_relative_to(here) else p.name for p in found]
+    return [_from_here(path) for path in texts]
+
+
+def _source(subject: Subject, name: str) -> str:
+    """The weights that a run began with, which it knows by name alone: often they lie beside it."""
+    beside = subject.folder.resolve().parent / name
+    return _from_here(beside) if beside.exists() else name
+
+
+def _from_here(path: Path) -> str:
+    """A path from where the user is; of one that lies elsewhere, the name."""
+    here, path = Path.cwd(), path.resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name

@@ -117,7 +117,7 @@ def test_commands_name_texts_from_where_the_user_is(
 
 
 def test_where_a_run_began_is_kept_unless_the_sizes_change(
-    subject: Subject, content: Evidence
+    subject: Subject, content: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = {"initialised_from": {"name": "old.onnx", "sha256": "0"}}
     summary = subject.run.summary | {"training": subject.training | begun}
@@ -129,6 +129,12 @@ def test_where_a_run_began_is_kept_unless_the_sizes_change(
     larger = advise(tuned, replace(content, ngrams=(2.0,)))[0].command
     assert "--hidden 32 --layers 2" in larger
     assert "--init-from" not in larger
+    beside = replace(tuned, folder=tmp_path / "runs" / "new")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "old.onnx").touch()
+    monkeypatch.chdir(tmp_path)
+    longer = advise(beside, replace(content, curve=falling))[0].command
+    assert "--init-from runs/old.onnx" in longer
 
 
 def test_the_text_is_read_as_before(subject: Subject, content: Evidence) -> None:
