@@ -7,11 +7,11 @@ report's first table, its bars and its goals find it by its job, its precision a
 
 from typing import Any
 
-from charlm.benchmarks import pinning
 from charlm.benchmarks.artifacts import LENGTH, LITERT_PRODUCTS, LITERT_STEP, WEIGHTS, WINDOW
 from charlm.benchmarks.results import NOTEBOOK, PRODUCT_LIMIT, VECTOR_LIMIT
 from charlm.benchmarks.rows import Bound, Case, many
 from charlm.benchmarks.work import SCORE, SCORE_MANY, STREAMS
+from charlm.data.cores import usable_cores
 
 STEPS = 64  # characters of each text in one call, where a path draws several
 SCAN: dict[str, Any] = {"path": "generate", "steps": STEPS, "needs": ()}
@@ -23,7 +23,7 @@ CUDA_SAMPLES = f"charlm-gen --samples {WIDE_CUDA} --provider cuda"
 BATCH_ROW: dict[str, Any] = {"batch": WIDE, "needs": ()}
 CUDA_BATCH: dict[str, Any] = {"batch": WIDE_CUDA, "needs": (), "limit": None, "cuda": True}
 DEVICE: dict[str, Any] = {"path": "device", "steps": STEPS, **CUDA_BATCH}
-CORES = pinning.available_cores()
+CORES = usable_cores()
 CASES = (
     Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window", slow=True),
     Case(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from charlm.benchmarks import pinning
+from charlm.data.cores import usable_cores
 
 PACKAGES = (
     "charlm", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "tensorflow", "keras",
@@ -38,7 +38,7 @@ def describe(provider: str) -> Machine:
             continue
     return Machine(
         cpu=_cpu(),
-        cores=pinning.available_cores(),
+        cores=usable_cores(),
         memory_bytes=_memory(),
         system=_system(),
         gpu=_gpu() if provider == "cuda" else None,

@@ -26,13 +26,6 @@ def environment(threads: int) -> dict[str, str]:
     return variables | {"PYTHONUTF8": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def can_pin() -> bool:
     """Whether this system lets a process choose its cores."""
     return hasattr(os, "sched_setaffinity")

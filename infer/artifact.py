@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from charlm.data.cores import check_threads
 from charlm.data.errors import ModelFileError
 from charlm.data.extras import require_onnxruntime
 from charlm.export import contract
 from charlm.export.contract import Metadata
 from charlm.infer import providers
-from charlm.infer.cores import check_threads
 from charlm.infer.runtime import session_options, start
 from charlm.infer.siblings import Siblings
 

@@ -8,6 +8,7 @@ from one machine to the next; they are no forecast of speed.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from charlm.data.cores import usable_cores
 from charlm.data.errors import ModelFileError, SettingsError
 from charlm.export.contract_siblings import (
     FILTERED,
@@ -20,7 +21,6 @@ from charlm.export.contract_siblings import (
     UNROLLED_FP16,
     Kind,
 )
-from charlm.infer.cores import usable_cores
 from charlm.infer.siblings import Siblings
 from charlm.infer.work import ONLY_ON, Work
 

@@ -63,10 +63,10 @@ def score(
     Example: charlm-score book.txt --model model.onnx
     """
     del debug, version
+    from charlm.data.cores import check_threads, usable_cores
     from charlm.data.corpus import read_text
     from charlm.infer import output, score_output, shipped
     from charlm.infer.artifact import open_model
-    from charlm.infer.cores import check_threads, usable_cores
     from charlm.infer.work import provider_for, text_work
 
     check_threads(threads)

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from charlm.data.cores import check_threads
 from charlm.data.errors import SettingsError
 
 RECIPES = ("stateful", "notebook")
@@ -14,7 +15,6 @@ WINDOW = 40  # characters before each target of the notebook
 SEEDS = 2**63  # what every generator takes, with room for an epoch's number on top
 MAX_HIDDEN, MAX_LAYERS = 1 << 13, 1 << 8  # what a model file may have (`export.contract`)
 MAX_EPOCHS, MAX_MINUTES = 10**9, 1e7  # more than anyone has, and less than arithmetic minds
-MAX_THREADS = 256  # Torch crashes long before the number that a slip of the hand can make
 STRIDE = 3  # characters from one of the notebook's windows to the next
 
 
@@ -73,7 +73,7 @@ class TrainingConfig:
         _at_least("batch-size", self.batch_size, 1)
         _at_least("seq-len", self.seq_len, 1)
         _at_least("patience", self.patience, 0)
-        _within("threads", self.threads, MAX_THREADS)
+        check_threads(self.threads)
         _at_least("seed", self.seed, 0)
         if self.seed >= SEEDS:
             raise SettingsError(f"--seed is below 2^63, not {self.seed}")

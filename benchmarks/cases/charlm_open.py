@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from charlm.benchmarks import pinning
 from charlm.benchmarks.settings import PROMPT, CaseSettings
+from charlm.data.cores import usable_cores
 from charlm.infer.artifact import Model, open_model
 from charlm.infer.generator import Generator
 
 
 def threads_of(settings: CaseSettings) -> int:
     """How many threads charlm is given."""
-    return settings.threads or pinning.available_cores()
+    return settings.threads or usable_cores()
 
 
 def model_of(settings: CaseSettings) -> Model:

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from charlm.benchmarks import pinning
 from charlm.benchmarks.artifacts import LITERT_STEP
 from charlm.benchmarks.cases.common import load_weights
 from charlm.benchmarks.cases.stepping import run_of_steps
 from charlm.benchmarks.settings import CaseSettings, Run
+from charlm.data.cores import usable_cores
 from charlm.data.extras import require
 
 
@@ -56,7 +56,7 @@ def open_interpreter(name: str, settings: CaseSettings) -> Any:
         CaseFailedError: the file could not be made.
     """
     module = require("ai_edge_litert.interpreter", "bench")
-    threads = settings.threads or pinning.available_cores()
+    threads = settings.threads or usable_cores()
     interpreter = module.Interpreter(str(settings.artifact(name)), num_threads=threads)
     for each in interpreter.get_input_details():
         interpreter.resize_tensor_input(each["index"], [settings.batch, *each["shape"][1:]])

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from charlm.benchmarks import pinning
 from charlm.benchmarks.cases.common import load_weights
 from charlm.benchmarks.cases.stepping import run_of_steps
 from charlm.benchmarks.settings import CaseSettings, Run
+from charlm.data.cores import usable_cores
 from charlm.data.extras import require
 from charlm.export import contract
 
@@ -75,7 +75,7 @@ def _compile(openvino: Any, settings: CaseSettings) -> Any:
         for name, shape in shapes.items()
     }
     model.reshape(fixed)
-    threads = settings.threads or pinning.available_cores()
+    threads = settings.threads or usable_cores()
     hints = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,

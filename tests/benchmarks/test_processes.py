@@ -7,6 +7,7 @@ import pytest
 from charlm.benchmarks import memory, pinning, process_lineup, processes
 from charlm.benchmarks.processes import Process, python
 from charlm.benchmarks.settings import CaseFailedError, CaseSettings
+from charlm.data.cores import usable_cores
 
 
 def test_a_process_is_seen_from_its_first_byte_to_its_end() -> None:
@@ -82,10 +83,10 @@ def test_threads_are_set_for_every_library() -> None:
 
 
 def test_pinning_ends_with_the_block() -> None:
-    before = pinning.available_cores()
+    before = usable_cores()
     with pinning.pinned(1):
-        assert pinning.available_cores() == (1 if pinning.can_pin() else before)
-    assert pinning.available_cores() == before
+        assert usable_cores() == (1 if pinning.can_pin() else before)
+    assert usable_cores() == before
 
 
 def test_own_peak_is_at_least_an_interpreters() -> None:

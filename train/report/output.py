@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from charlm.data.cores import check_threads
 from charlm.data.errors import RunError, SettingsError
 from charlm.data.extras import require
 from charlm.data.file_sets import write_set
 from charlm.data.files import os_errors_as
-from charlm.train.config import MAX_THREADS, SEEDS
+from charlm.train.config import SEEDS
 from charlm.train.report import extent, files, markdown, page, pictures
 from charlm.train.report.advice import advise
 from charlm.train.report.evidence import Evidence
@@ -51,8 +52,7 @@ class Request:
             raise SettingsError(f"--seconds is a number above 0, not {self.seconds}")
         if not 0 <= self.seed < SEEDS:
             raise SettingsError(f"--seed is at least 0 and below 2^63, not {self.seed}")
-        if not 1 <= self.threads <= MAX_THREADS:
-            raise SettingsError(f"--threads is from 1 to {MAX_THREADS}, not {self.threads}")
+        check_threads(self.threads)
 
 
 @dataclass(frozen=True)
