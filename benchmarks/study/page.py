@@ -4,13 +4,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from charlm.benchmarks.study.plot import draw
-from charlm.benchmarks.study.record import Record
+from charlm.benchmarks.study.record import STATEFUL, Record
 from charlm.data.errors import SettingsError
 from charlm.data.files import os_errors_as, write_bytes, write_text
 from charlm.data.pages.markdown import lay_out
 from charlm.data.pages.table import OURS, PLAIN, Row, Table, table
-
-STATEFUL = "stateful"
 
 ABOUT = """\
 The first 95 % of the text are learnt from and the last 5 % judged, after every epoch and in both
@@ -49,6 +47,7 @@ def render(records: list[Record]) -> str:
         "# The notebook's training against stateful training",
         ABOUT,
         "![Held-out bits per character against CPU time](study.svg)",
+        lay_out(_ends(sides)),
         *(line for line in (_in_a_sentence(sides),) if line),
         f"CPU: {machines}.",
     ]
@@ -57,29 +56,57 @@ def render(records: list[Record]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def _ends(sides: dict[str, list[Record]]) -> Table:
+    """Where each side ends, and what carrying the state past 40 characters is worth to it."""
+    heading = ("training", "epochs", "CPU time", "window", "carried", "carried − window")
+    rows = [
+        Row(
+            (
+                side,
+                str(own[-1].epoch),
+                f"{own[-1].cpu_seconds / 60:,.1f} min",
+                f"{own[-1].window_bits:.4f}",
+                f"{own[-1].carried_bits:.4f}",
+                f"{own[-1].carried_bits - own[-1].window_bits:+.4f}",
+            ),
+            _kind(side),
+        )
+        for side, own in sides.items()
+    ]
+    return table(heading, rows)
+
+
 def _in_a_sentence(sides: dict[str, list[Record]]) -> str:
     """When ours passed what each notebook's side reached at its end."""
     sentences = []
+    ours = [record for side, own in sides.items() if _is_ours(side) for record in own]
     for side, own in sides.items():
-        if side == STATEFUL or STATEFUL not in sides:
+        if _is_ours(side):
             continue
         last = own[-1]
-        passed = [r for r in sides[STATEFUL] if r.carried_bits <= last.window_bits]
+        passed = [r for r in ours if r.carried_bits <= last.window_bits]
         if passed:
-            ratio = last.cpu_seconds / passed[0].cpu_seconds
+            first = min(passed, key=lambda record: record.cpu_seconds)
             sentences.append(
                 f"**{side}** reaches {last.window_bits:.3f} bits per character (window) in "
                 f"{last.epoch} epochs and {last.cpu_seconds / 60:.1f} minutes of CPU time; "
-                f"stateful "
-                f"training has {passed[0].carried_bits:.3f} (carried) after "
-                f"{passed[0].cpu_seconds / 60:.1f} minutes, 1/{ratio:.0f} of that."
+                f"stateful training has {first.carried_bits:.3f} (carried) after "
+                f"{first.cpu_seconds / 60:.1f} minutes, "
+                f"1/{last.cpu_seconds / first.cpu_seconds:.0f} of that."
             )
     return " ".join(sentences)
 
 
+def _kind(side: str) -> str:
+    return OURS if _is_ours(side) else PLAIN
+
+
+def _is_ours(side: str) -> bool:
+    return side.startswith(STATEFUL)
+
+
 def _table(side: str, records: list[Record]) -> Table:
     heading = ("epoch", "CPU time", "training", "held out, window", "held out, carried")
-    kind = OURS if side == STATEFUL else PLAIN
     rows = [
         Row(
             (
@@ -89,7 +116,7 @@ def _table(side: str, records: list[Record]) -> Table:
                 f"{record.window_bits:.4f}",
                 f"{record.carried_bits:.4f}",
             ),
-            kind,
+            _kind(side),
         )
         for record in records
     ]

@@ -16,6 +16,7 @@ from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
 
 WINDOWS_AT_ONCE = 1024
+STATEFUL = "stateful"  # how the name of a side of ours begins
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.benchmarks import machine
-from charlm.benchmarks.study.record import Record, append, judge
+from charlm.benchmarks.study.record import STATEFUL, Record, append, judge
 from charlm.data.corpus import Corpus, Splits, split
 from charlm.train import scale
 from charlm.train.allocator import keep_freed_memory
@@ -16,7 +16,7 @@ from charlm.train.loop import Trainer
 from charlm.train.model import CharLSTM
 from charlm.train.start import training_config
 
-SIDES = {"notebook": "notebook, Torch", "stateful": "stateful"}
+NOTEBOOK = "notebook, Torch"
 
 
 def train(
@@ -46,7 +46,8 @@ def train(
     learnt = len(parts.train) + len(parts.validation)
     splits = Splits(corpus.ids[:learnt], corpus.ids[learnt:learnt], parts.test)
     setup = _setup(corpus, config, hidden, learnt)
-    Trainer(setup, splits, None).run(_Judge(SIDES[recipe], parts.test, to))
+    side = NOTEBOOK if recipe == "notebook" else f"{STATEFUL}, epochs: {setup.training.epochs}"
+    Trainer(setup, splits, None).run(_Judge(side, parts.test, to))
 
 
 def _setup(corpus: Corpus, config: TrainingConfig, hidden: int, learnt: int) -> Setup:

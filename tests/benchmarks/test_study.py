@@ -16,7 +16,11 @@ from charlm.data.errors import SettingsError
 from charlm.train.config import WINDOW, ModelConfig
 from charlm.train.model import CharLSTM
 
-SIDES = {"notebook, Torch": ((900.0, 2.3), (1800.0, 2.16)), "stateful": ((30.0, 2.2), (60.0, 2.1))}
+SIDES = {
+    "notebook, Torch": ((900.0, 2.3), (1800.0, 2.16)),
+    "stateful, epochs: 2": ((30.0, 2.2), (60.0, 2.1)),
+    "stateful, epochs: 1": ((40.0, 2.12),),
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,10 @@ def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_p
     page.write(records, tmp_path / "study")
     text = (tmp_path / "study" / "study.md").read_text(encoding="utf-8")
     assert "2.160 bits per character (window) in 2 epochs and 30.0 minutes" in text
-    assert "2.090 (carried) after 1.0 minutes, 1/30 of that" in text
+    assert "2.110 (carried) after 0.7 minutes, 1/45 of that" in text
+    assert text.count("of CPU time; stateful") == 1
+    ends = "| notebook, Torch | 2 | 30.0 min | 2.1600 | 2.1500 | -0.0100 |"
+    assert ends in text
     assert "| **2** | 60 s | 2.100 | 2.1000 | 2.0900 |" in text
     picture = (tmp_path / "study" / "study.svg").read_bytes()
     assert picture == page.draw(page.by_side(records)), "the same records, other bytes"
@@ -92,5 +99,5 @@ def test_both_of_torchs_sides_run(tiny_text: Path, tmp_path: Path) -> None:
         ]
         assert console.exit_code(command.app, "study", given) == 0
     sides = page.by_side(read(to))
-    assert list(sides) == ["notebook, Torch", "stateful"]
+    assert list(sides) == ["notebook, Torch", "stateful, epochs: 1"]
     assert all(0 < own[0].carried_bits < 8 and own[0].cpu_seconds > 0 for own in sides.values())
