@@ -67,6 +67,7 @@ def read_corpus(
     learnt: int = 90,
     *,
     known: Known | None = None,
+    keep: Sequence[str] = (),
     scratch: Path | None = None,
 ) -> Corpus:
     """Read files one after another as one corpus.
@@ -82,6 +83,7 @@ def read_corpus(
         wanted: which characters are rare, and what becomes of them.
         learnt: percent of the normalised text, from its beginning, in which they are counted.
         known: the vocabulary to use, whatever is rare; None to find it.
+        keep: characters that are never rare, so far as the text has them.
         scratch: where many ids are kept; None to keep them in memory.
 
     Raises:
@@ -103,7 +105,9 @@ def read_corpus(
         return _count(_beginning(chunks, int(counts.sum()) * learnt // 100))
 
     vocabulary, rare = (
-        known.covering(counts, where) if known else limit(counts, count_learnt, wanted, where)
+        known.covering(counts, where)
+        if known
+        else limit(counts, count_learnt, wanted, where, [ord(character) for character in keep])
     )
     kept = [ord(character) for character in vocabulary.characters]
     length = int(counts[kept].sum() if rare.policy == "drop" else counts.sum())

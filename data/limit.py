@@ -1,6 +1,6 @@
 """Choosing the characters of a corpus that a model is to know, from how often each occurs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -25,7 +25,11 @@ class Limited(NamedTuple):
 
 
 def limit(
-    counts: Counts, count_learnt: Callable[[], Counts], wanted: Wanted, where: str
+    counts: Counts,
+    count_learnt: Callable[[], Counts],
+    wanted: Wanted,
+    where: str,
+    keep: Sequence[int] = (),
 ) -> Limited:
     """Choose the characters of a corpus that a model is to know.
 
@@ -34,6 +38,7 @@ def limit(
         count_learnt: gives the same of the part that is learnt from; called where it matters.
         wanted: what the user said.
         where: the text's name, for messages.
+        keep: code points that are never rare, so far as the text has them.
 
     Raises:
         CorpusError: something is rare, and `wanted` has that as an error; or all but one is.
@@ -41,7 +46,8 @@ def limit(
     present = np.flatnonzero(counts)
     least, most = _settled(wanted, len(present))
     learnt = count_learnt() if least or 0 < most <= len(present) else counts
-    kept = _frequent(present, learnt, least, most or len(present))
+    own = np.intersect1d(present, np.asarray(keep, present.dtype))
+    kept = np.union1d(own, _frequent(present, learnt, least, most or len(present)))
     plain = Rare(min_count=least, max_vocabulary=most)
     if wanted.rare in (None, "error"):
         if len(kept) == len(present):
@@ -53,7 +59,7 @@ def limit(
     if replacement is not None:  # it takes a place of its own, however rare it is itself
         others = present[present != ord(replacement)]
         kept = _frequent(others, learnt, least, most - 1 if most else len(others))
-        kept = np.union1d(kept, [ord(replacement)])
+        kept = np.union1d(kept, [*own, ord(replacement)])
     if len(kept) < 2:
         raise CorpusError(
             f"{where}: all characters are rare ({rule(least, most, len(kept))}); {FIX}"

@@ -90,10 +90,10 @@ class Rare:
             return ""
         if not self.characters:
             return f"no character of the text is rare; one that the model lacks {self._fate()}"
+        why = rule(self.min_count, self.max_vocabulary, vocabulary) or "the model lacks them"
         return (
-            f"{self.characters:,} characters are rare "
-            f"({rule(self.min_count, self.max_vocabulary, vocabulary)}), {self.share:.2%} of that "
-            f"part and {self.held_out_share:.2%} of the rest: each {self._fate()}"
+            f"{self.characters:,} characters are rare ({why}), {self.share:.2%} of what is learnt "
+            f"from and {self.held_out_share:.2%} of the rest: each {self._fate()}"
         )
 
     def counted(self) -> str:
@@ -152,11 +152,6 @@ class Wanted:
             return None
         return REPLACEMENT if self.rare in (None, "replace") else self.rare
 
-    @classmethod
-    def again(cls, rare: Rare) -> "Wanted":
-        """Asks for what was done before, whatever the defaults have become since."""
-        return cls(rare.unknown, rare.min_count, rare.max_vocabulary)
-
     def difference(self, rare: Rare) -> str:
         """Where this asks for something else than was done, as `--name old, not new`; or empty."""
         pairs = [
@@ -189,9 +184,8 @@ def check_replacement(wanted: Wanted, normalisation: Normalisation) -> None:
 def rule(min_count: int, max_vocabulary: int, vocabulary: int) -> str:
     """What made characters rare, in words, where so many are left."""
     few = f"fewer than {min_count} in the part that is learnt from" if min_count else ""
-    many = (
-        f"not of the {max_vocabulary:,} most frequent there" if vocabulary == max_vocabulary else ""
-    )
+    limited = 0 < max_vocabulary <= vocabulary
+    many = f"not of the {max_vocabulary:,} most frequent there" if limited else ""
     return " or ".join(filter(None, (few, many)))
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from charlm.data.corpus import Corpus
-from charlm.data.errors import CorpusError, RunError, SettingsError
+from charlm.data.errors import RunError, SettingsError
 from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
 from charlm.train.checkpoint import Setup, Tensors
@@ -36,15 +36,7 @@ def in_vocabulary(corpus: Corpus, vocabulary: Vocabulary, scratch: Path | None =
         corpus: as it was read.
         vocabulary: has all its characters.
         scratch: where many ids are kept; None to keep them in memory.
-
-    Raises:
-        CorpusError: it has fewer.
     """
-    if (places(corpus.vocabulary, vocabulary) < 0).any():
-        raise CorpusError(
-            "the text has characters that the run does not know, though it is the same text: "
-            "another version of Python or of charlm normalises it in another way; train anew"
-        )
     ids = re_encode(corpus.ids, corpus.vocabulary, vocabulary, scratch)
     return replace(corpus, ids=ids, vocabulary=vocabulary)
 

@@ -12,14 +12,13 @@ from charlm.data.errors import RunError
 from charlm.data.files import remove_leftovers
 from charlm.data.ids import count
 from charlm.data.known import Known
-from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import changes, fine_tune, run_folder, settle, versions
 from charlm.train.adapt import adapt, restarts_epoch
 from charlm.train.batches import check_shares, make_batches
 from charlm.train.checkpoint import Checkpoint, Setup
 from charlm.train.config import differences
-from charlm.train.parts import learnt_percent, parts
+from charlm.train.parts import parts
 from charlm.train.request import Request, Started
 
 
@@ -38,6 +37,7 @@ def resume(folder: Path, request: Request) -> Started:
         old,
         model=replace(old.model, **settle.sizes(request)),
         training=settle.training_config(request.options or {}, old.training, begun=True),
+        files=tuple(str(path.resolve()) for path in texts),
         sha256=digest_files(texts),
         versions=versions.current(),
     )
@@ -48,9 +48,9 @@ def resume(folder: Path, request: Request) -> Started:
         fine_tune.check_same_source(old, request.init_from, folder)
     found = _listed(saved, new, changed, texts)
     changes.agree(folder, found, _consequence(saved, new), request.accept_changes)
-    corpus = _read(texts, old, new, folder)
+    corpus = _read(texts, old, folder)
     if new.sha256 != old.sha256:
-        new = _of_another_text(new, texts, corpus)
+        new = _of_another_text(new, corpus)
     splits = parts(corpus.ids, new.training.final)
     progress = saved.progress
     if changed or new.sha256 != old.sha256:
@@ -115,23 +115,17 @@ def _consequence(saved: Checkpoint, new: Setup) -> str:
     return ""
 
 
-def _read(texts: tuple[Path, ...], old: Setup, new: Setup, scratch: Path) -> Corpus:
-    vocabulary = Vocabulary(old.vocabulary)
-    if new.sha256 != old.sha256:
-        known = Known(vocabulary, old.rare)
-        return read_corpus(texts, old.normalisation, old.encoding, known=known, scratch=scratch)
-    again = Wanted.again(old.rare)
-    learnt = learnt_percent(old.training.final)
-    corpus = read_corpus(texts, old.normalisation, old.encoding, again, learnt, scratch=scratch)
-    return fine_tune.in_vocabulary(corpus, vocabulary, scratch)
+def _read(texts: tuple[Path, ...], old: Setup, scratch: Path) -> Corpus:
+    # Not chosen anew even from the same text: it may have come to a run that knew other characters.
+    known = Known(Vocabulary(old.vocabulary), old.rare)
+    return read_corpus(texts, old.normalisation, old.encoding, known=known, scratch=scratch)
 
 
-def _of_another_text(setup: Setup, texts: tuple[Path, ...], corpus: Corpus) -> Setup:
+def _of_another_text(setup: Setup, corpus: Corpus) -> Setup:
     learnt = parts(corpus.ids, setup.training.final).train
     counts = count(learnt, len(setup.vocabulary))
     return replace(
         setup,
-        files=tuple(str(path.resolve()) for path in texts),
         sha256=corpus.sha256,
         initial=tuple(counts.tolist()),
         rare=corpus.rare,

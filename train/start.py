@@ -67,7 +67,8 @@ def _begin(folder: Path, request: Request) -> Started:
     encoding = request.encoding or "utf-8"
     scratch = nearest_folder(folder)
     learnt = learnt_percent(config.final)
-    corpus = read_corpus(texts, normalisation, encoding, wanted, learnt, scratch=scratch)
+    keep = source.vocabulary.characters if source else ()
+    corpus = read_corpus(texts, normalisation, encoding, wanted, learnt, keep=keep, scratch=scratch)
     if source is not None:
         extended = fine_tune.extended_vocabulary(source, corpus)
         corpus = fine_tune.in_vocabulary(corpus, extended, scratch)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from charlm.data import corpus
 from charlm.data.corpus import Corpus, read_corpus
 from charlm.data.errors import CorpusError, SettingsError
+from charlm.data.known import Known
 from charlm.data.limit import Limited, limit
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import (
@@ -85,8 +86,8 @@ def test_of_more_than_an_alphabet_what_is_seldom_learnt_is_replaced() -> None:
         share=round(4 / len(learnt), 6), held_out_share=0.5,
     )  # fmt: skip
     assert found.rare.described(len(found.vocabulary)) == (
-        "3 characters are rare (fewer than 3 in the part that is learnt from), 0.26% of that part "
-        "and 50.00% of the rest: each becomes '\ufffd' (U+FFFD)"
+        "3 characters are rare (fewer than 3 in the part that is learnt from), 0.26% of what is "
+        "learnt from and 50.00% of the rest: each becomes '\ufffd' (U+FFFD)"
     )
 
 
@@ -180,8 +181,28 @@ def test_what_is_kept_is_what_a_plain_count_keeps(
     found = limited(text[:cut], text[cut:], wanted)
     assert set(found.vocabulary.characters) - {REPLACEMENT} == set(kept)
     assert found.rare.characters == len(set(text) - set(kept))
-    again = limited(text[:cut], text[cut:], Wanted.again(found.rare))
-    assert again == found, "what was recorded gives the same again"
+    known = Known(found.vocabulary, found.rare).covering(counts_of(text), "t.txt")
+    assert known.vocabulary == found.vocabulary
+    assert known.rare.characters == found.rare.characters, "the same are rare again"
+
+
+def test_what_a_model_knows_already_is_never_rare() -> None:
+    text = ideographs(ALPHABETS) * MIN_COUNT + "αβ"
+    found = limit(counts_of(text), lambda: counts_of(text), Wanted(), "t.txt", [ord("β"), ord("γ")])
+    assert set(found.vocabulary.characters) == {*text, REPLACEMENT} - {"α"}
+    assert found.rare.characters == 1
+    few = Wanted("replace", max_vocabulary=3)
+    found = limit(counts_of("aaabbbcd"), lambda: counts_of("aaabbbcd"), few, "t.txt", [ord("d")])
+    assert characters(found) == f"abd{REPLACEMENT}"
+    assert "(not of the 3 most frequent there)" in found.rare.described(4)
+
+
+def test_why_a_models_text_has_rare_characters() -> None:
+    model = Known(Vocabulary("ab?"), Rare("replace", "?"))
+    found = model.covering(counts_of("abba!"), "t.txt")
+    assert found.rare.described(3).startswith(
+        "1 characters are rare (the model lacks them), 20.00%"
+    )
 
 
 # A corpus
@@ -266,7 +287,7 @@ def test_values_out_of_range(wanted: dict[str, object], words: str) -> None:
 
 def test_what_differs_from_before_is_named() -> None:
     before = Rare("replace", REPLACEMENT, 5, 8192)
-    for same in (Wanted(), Wanted("replace", 5), Wanted(REPLACEMENT), Wanted.again(before)):
+    for same in (Wanted(), Wanted("replace", 5), Wanted(REPLACEMENT)):
         assert same.difference(before) == ""
     assert Wanted("drop", 4, 0).difference(before) == (
         "--rare \ufffd, not drop; --min-count 5, not 4; --max-vocabulary 8192, not 0"

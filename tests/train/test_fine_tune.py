@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.data.corpus import read_corpus
-from charlm.data.errors import CorpusError, RunError
+from charlm.data.errors import RunError
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
-from charlm.train import fine_tune, run_folder, source
+from charlm.train import run_folder, source
 from charlm.train.checkpoint import Checkpoint
 from charlm.train.config import TrainingConfig
 from charlm.train.evaluate import bits_per_character
@@ -274,12 +273,6 @@ def test_ids_by_another_vocabulary_are_the_same_text() -> None:
     assert places(new, old)[new.id_of("x")] == -1
 
 
-def test_a_corpus_with_more_than_the_run_knows(tiny_text: Path, tiny_run: Path) -> None:
-    corpus = read_corpus([tiny_text], Normalisation())
-    with pytest.raises(CorpusError, match="characters that the run does not know"):
-        fine_tune.in_vocabulary(corpus, Vocabulary("abc"))
-
-
 def test_what_the_source_does_with_unknown_characters_goes_on(
     tiny_run: Path, tiny_text: Path, greek: Path, tmp_path: Path, train: Train
 ) -> None:
@@ -303,3 +296,19 @@ def test_weights_that_have_learnt_are_moved_gently_and_keep_their_dropout(
     assert (setup.training.lr, setup.training.muon_lr) == (plain.lr / 4, plain.muon_lr / 4)
     assert setup.training.epochs == FINE_TUNING
     assert setup.model.dropout == 0.0
+
+
+def test_a_large_text_takes_no_letter_from_the_source(
+    tiny_run: Path, tmp_path: Path, prose: str
+) -> None:
+    """Of a text with hundreds of characters those that it hardly shows are rare, but not these."""
+    seldom = "qz"
+    many = "".join(chr(0x4E00 + place) for place in range(600)) * 3
+    plain = "".join(each for each in prose if each not in seldom)
+    text = tmp_path / "many.txt"
+    text.write_text(f"{plain}{many}{seldom}{plain}αβ{plain}", encoding="utf-8", newline="\n")
+    assert set(seldom) <= set(run_folder.load(tiny_run).vocabulary.characters)
+    started = begin(text, tiny_run, tmp_path / "run")
+    assert started.setup.rare.characters == 2
+    found = Vocabulary(started.setup.vocabulary).decode(np.concatenate(started.splits))
+    assert found == text.read_text(encoding="utf-8").translate({ord(c): "\ufffd" for c in "αβ"})

@@ -4,12 +4,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from charlm.data.rare import MIN_COUNT, NOTHING_RARE, REPLACEMENT
 from charlm.train import loop, run_folder
 from charlm.train.checkpoint import Checkpoint
 from charlm.train.evaluate import bits_per_character
+from charlm.train.report.subject import read_subject
+from charlm.train.request import Request
+from charlm.train.resume import resume
 
 Train = Callable[..., tuple[int, list[str]]]
 FAST = [
@@ -52,8 +56,8 @@ def test_what_was_limited_is_said_and_recorded(chinese: Path, tmp_path: Path, tr
     code, lines = train(chinese, "--out", tmp_path / "run", *FAST)
     assert code == 0
     said = (
-        "104 characters are rare (fewer than 3 in the part that is learnt from), 2.01% of that "
-        "part and 1.92% of the rest: each becomes '\ufffd' (U+FFFD)"
+        "104 characters are rare (fewer than 3 in the part that is learnt from), 2.01% of what "
+        "is learnt from and 1.92% of the rest: each becomes '\ufffd' (U+FFFD)"
     )
     assert lines[1] == f"{tmp_path / 'run'}: {said}"
     assert "bits/char, rare characters counted as '\ufffd' (U+FFFD) (epoch" in lines[-2]
@@ -148,3 +152,24 @@ def test_what_cannot_be_done_is_one_line_and_leaves_no_run(
     assert (code, len(lines)) == (2, 1)
     assert words in lines[0]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_came_to_another_text_reads_it_the_same_way_ever_after(
+    stopped: Path, tmp_path: Path
+) -> None:
+    """What is rare was settled when it began, by the text of then."""
+    common = [chr(0x4E00 + place) for place in range(COMMON)]
+    other = tmp_path / "other.txt"
+    other.write_text(common[0] + "".join(common[1:]) * 9 + "犬" * 50, encoding="utf-8")
+    began = Checkpoint.load(stopped).setup
+    first = resume(stopped, Request(texts=(other,), accept_changes=True))
+    assert first.progress is not None
+    Checkpoint(first.setup, first.progress).save(stopped)  # as the trainer does at once
+    second = resume(stopped, Request())
+    for ours, theirs in zip(first.splits, second.splits, strict=True):
+        assert (ours == theirs).all()
+    read = read_subject(stopped)
+    assert (read.splits.train == first.splits.train).all()
+    assert second.setup.vocabulary == began.vocabulary
+    text = "".join(began.vocabulary[token] for token in np.concatenate(second.splits))
+    assert text == other.read_text(encoding="utf-8").replace("犬", REPLACEMENT)

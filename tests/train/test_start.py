@@ -323,6 +323,7 @@ def test_resume_after_the_text_was_moved(
         assert f"begun with {tiny_text}, which is no longer there" in line
         assert f"charlm-train TEXT --resume --out {stopped}" in line
         assert train(moved, "--resume", "--out", stopped)[0] == 0
+        assert Checkpoint.load(stopped).setup.files == (str(moved.resolve()),)
     finally:
         moved.rename(tiny_text)
 

@@ -13,12 +13,11 @@ import numpy.typing as npt
 from charlm.data.corpus import CHUNK_BYTES, Splits, read_corpus
 from charlm.data.errors import CorpusError, RunError
 from charlm.data.files import os_errors_as
-from charlm.data.rare import Wanted
+from charlm.data.known import Known
 from charlm.train import checkpoint, run_folder
 from charlm.train.checkpoint import Checkpoint
 from charlm.train.config import STRIDE, WINDOW
-from charlm.train.parts import learnt_percent, parts
-from charlm.train.remap import places, re_encode
+from charlm.train.parts import parts
 
 LEAST = 8  # characters held out, for there to be anything to say
 
@@ -96,16 +95,10 @@ def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
         files,
         run.normalisation,
         corpus.get("encoding") or "utf-8",
-        Wanted.again(run.rare),
-        learnt_percent(final),
+        known=Known(run.vocabulary, run.rare),
         scratch=folder,
     )
-    if (places(read.vocabulary, run.vocabulary) < 0).any():
-        raise CorpusError(
-            f"{files[0]}: has characters that the model does not know; name the text that it "
-            "was trained on with --corpus"
-        )
-    splits = parts(re_encode(read.ids, read.vocabulary, run.vocabulary, folder), final)
+    splits = parts(read.ids, final)
     if len(splits.test) < LEAST:
         raise CorpusError(
             f"{files[0]}: {len(read.ids)} characters, too few to judge a model by; "
