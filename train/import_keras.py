@@ -13,7 +13,7 @@ from charlm.data.errors import SettingsError
 from charlm.data.normalise import NOTEBOOK, Normalisation
 from charlm.train import imported_run
 from charlm.train.config import WINDOW, ModelConfig
-from charlm.train.import_vocabulary import Known, Texts, check_covers, of_corpus, of_list
+from charlm.train.import_vocabulary import EVERY, Known, Texts, check_covers, of_corpus, of_list
 from charlm.train.imported_run import Figures, ImportedRun, measure
 from charlm.train.keras_file import KerasModel, read_keras
 from charlm.train.keras_reference import WINDOWS, prove_equal
@@ -150,7 +150,7 @@ def _characters(
     if not request.corpus:
         assert known is not None
         return known, None, None
-    corpus = read_corpus(request.corpus, request.normalisation, request.encoding)
+    corpus = read_corpus(request.corpus, request.normalisation, request.encoding, EVERY)
     if known is None:
         known = of_corpus(corpus, outputs, texts)
     check_covers(known, corpus, request.corpus[0])

@@ -12,10 +12,12 @@ from charlm.data.corpus import Corpus, read_corpus
 from charlm.data.errors import CharlmError, VocabularyError
 from charlm.data.files import os_errors_as
 from charlm.data.normalise import CASES, NEWLINES, Normalisation
+from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
 from charlm.train.remap import places
 
 MAX_LIST_BYTES = 1 << 26  # a list of all of Unicode is smaller
+EVERY = Wanted(min_count=0, max_vocabulary=0)  # a notebook has no rare characters
 MAX_TRIED_BYTES = 1 << 26  # of a corpus that is read again to find what was done to it
 
 
@@ -142,7 +144,7 @@ def _others(tried: Normalisation, texts: Texts) -> list[Normalisation]:
 
 def _size(normalisation: Normalisation, texts: Texts) -> int:
     try:
-        return len(read_corpus(texts.files, normalisation, texts.encoding).vocabulary)
+        return len(read_corpus(texts.files, normalisation, texts.encoding, EVERY).vocabulary)
     except CharlmError:
         return 0
 

@@ -39,7 +39,7 @@ def measure(
             path = Path(place, f"{size}.txt")
             text.write(path, size)
             options = ["--out", str(Path(place, str(size))), "--minutes", str(minutes)]
-            options += ["--hidden", str(hidden), "--threads", "1", "--device", "cpu"]
+            options += ["--hidden", str(hidden), "--threads", "1", "--device", "cpu", "--no-report"]
             runs[size] = watch([str(path), *options], Path(place, "stderr"))
         report = page.as_markdown(
             runs,

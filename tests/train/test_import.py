@@ -13,14 +13,16 @@ import pytest
 import torch
 
 from charlm.data import console
-from charlm.data.errors import ModelFileError
+from charlm.data.corpus import read_corpus
+from charlm.data.errors import ModelFileError, VocabularyError
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import import_cli, run_folder
 from charlm.train.checkpoint import FILE
 from charlm.train.evaluate import bits_per_character
 from charlm.train.evaluate_windows import windowed_bits
-from charlm.train.import_keras import to_torch
+from charlm.train.import_keras import ImportRequest, _characters, to_torch
+from charlm.train.import_vocabulary import EVERY, Texts, of_corpus
 from charlm.train.keras_file import read_keras
 from charlm.train.keras_reference import keras_logits, prove_equal
 
@@ -219,6 +221,23 @@ def test_a_corpus_of_another_alphabet(bring: Import, tmp_path: Path) -> None:
     assert "3 distinct characters" in line
     assert "give the very text" in line
     assert not out.exists()
+
+
+def test_no_character_of_a_notebooks_corpus_is_rare(tmp_path: Path) -> None:
+    text = "".join(chr(0x4E00 + place) for place in range(600))
+    other, listed = tmp_path / "zh.txt", tmp_path / "zh.json"
+    other.write_text(text, encoding="utf-8")
+    listed.write_text(json.dumps([*text]), encoding="utf-8")
+    for vocabulary in (None, listed):
+        request = ImportRequest(HERE / "notebook-3.h5", (other,), vocabulary)
+        known, corpus, ids = _characters(request, 600)
+        assert "".join(known.vocabulary.characters) == text
+        assert ids is not None
+        assert corpus is not None
+        assert known.vocabulary.decode(ids) == text
+    shorter = read_corpus([other], NOTEBOOK, wanted=EVERY)
+    with pytest.raises(VocabularyError, match="600 distinct characters"):
+        of_corpus(shorter, 602, Texts((other,), "utf-8"))
 
 
 def test_neither_corpus_nor_list(bring: Import, tmp_path: Path) -> None:
