@@ -31,7 +31,7 @@ def make_batches(
 
 
 def check_shares(config: TrainingConfig, processes: int) -> None:
-    """Whether so many processes can share the batches of a recipe equally.
+    """Whether so many processes can share the batches of a recipe equally, and its steps.
 
     Raises:
         SettingsError: they can't.
@@ -40,6 +40,11 @@ def check_shares(config: TrainingConfig, processes: int) -> None:
         raise SettingsError(
             f"--recipe notebook is for one process, and torchrun started {processes}: "
             "leave torchrun out, or the recipe"
+        )
+    if processes > 1 and config.step == "graph":
+        raise SettingsError(
+            f"--step graph is for one process, and torchrun started {processes}: "
+            "leave torchrun out, or choose --step eager"
         )
     if config.batch_size % processes:
         below = config.batch_size - config.batch_size % processes

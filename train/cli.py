@@ -1,6 +1,7 @@
 """`charlm-train`: parse, start, train, report."""
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -98,7 +99,10 @@ def train(
         str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")
     ] = None,
     autocast: Annotated[
-        str | None, typer.Option(help="bf16 on a GPU, or none.", show_default="none")
+        str | None,
+        typer.Option(
+            help="bf16 on a GPU (cuDNN's LSTM then has fp16), or none.", show_default="none"
+        ),
     ] = None,
     step: Annotated[
         str | None,
@@ -114,8 +118,8 @@ def train(
     threads: Annotated[
         int | None,
         typer.Option(
-            help="CPU threads of each process; two gain 1.6 on a free machine.",
-            show_default=str(DEFAULTS.threads),
+            help="CPU threads of each process.",
+            show_default="OMP_NUM_THREADS, or 2 where there are two cores",
         ),
     ] = None,
     case: Annotated[str | None, typer.Option(help="keep, or lower.", show_default="keep")] = None,
@@ -218,6 +222,8 @@ def train(
 
 def main() -> None:
     """Entry point of the command."""
+    # Dropout gives cuDNN new weights in each step, which it has to put together: as intended.
+    warnings.filterwarnings("ignore", message="RNN module weights are not part")
     console.run(app, "charlm-train")
 
 

@@ -17,6 +17,8 @@ WARM_UP = 3  # steps before the recording, in which libraries choose kernels and
 class Graphed:
     """A step that is recorded after a few calls; batches of another shape are run as they come.
 
+    The usual shape is one that comes twice running: the last batch of an epoch may be shorter.
+
     After https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture.
 
     Args:
@@ -26,6 +28,7 @@ class Graphed:
     def __init__(self, step: Callable[[Tensor, Tensor, State], tuple[Tensor, State]]) -> None:
         self.step = step
         self.calls = 0
+        self.shape = torch.Size()  # of the last call's tokens
         self.side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self.graph: torch.cuda.CUDAGraph | None = None
         self.inputs: tuple[Tensor, ...] = ()  # tokens, targets, h, c: the graph's own
@@ -34,12 +37,14 @@ class Graphed:
     def __call__(self, tokens: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
         """Learn from a batch; see `step.Step`."""
         self.calls += 1
+        again, self.shape = tokens.shape == self.shape, tokens.shape
         if self.calls <= WARM_UP:
             return self._warm_up(tokens, targets, state)
         given = (tokens, targets, *state)
-        if self.graph is None:
+        if self.graph is None and again:
             self.graph = self._record(given)
-        if any(ours.shape != theirs.shape for ours, theirs in zip(self.inputs, given, strict=True)):
+        shapes = [ours.shape for ours in self.inputs]
+        if self.graph is None or shapes != [theirs.shape for theirs in given]:
             return self.step(tokens, targets, state)
         for ours, theirs in zip(self.inputs, given, strict=True):
             if ours is not theirs:  # the state that a replay leaves is where the next one reads it

@@ -9,9 +9,6 @@ from charlm.train.config import ModelConfig
 State = tuple[Tensor, Tensor]
 """Hidden and cell state (h, c), each float32 of shape [layers, batch, hidden]."""
 
-Weights = dict[str, Tensor]
-"""Those of the LSTM, by their names in it."""
-
 
 class CharLSTM(nn.Module):
     """A character-level language model.
@@ -25,11 +22,6 @@ class CharLSTM(nn.Module):
         self.config = config
         self.lstm = nn.LSTM(config.vocabulary, config.hidden, config.layers)
         self.head = nn.Linear(config.hidden, config.vocabulary)
-        # The same LSTM over what the gates get in place of characters; without weights of its
-        # own, and in a list, so that it is no part of the model.
-        self._gates = 4 * config.hidden
-        with torch.device("meta"):
-            self._over_gates = [nn.LSTM(self._gates, config.hidden, config.layers)]
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights as Keras does, so that both recipes start where the notebook did.
@@ -72,26 +64,23 @@ class CharLSTM(nn.Module):
             The last layer's hidden states, float32 of shape [time, batch, hidden] (`head` makes
             logits of them), and the state after the last character.
         """
-        many = self.config.vocabulary > self._gates
-        run = self._run_indexed if many else self._run_one_hot
-        return run(tokens, state, self._dropped())
-
-    def _run_one_hot(self, tokens: Tensor, state: State, weights: Weights) -> tuple[Tensor, State]:
-        # Torch's fused kernels (oneDNN, cuDNN) run all steps of a layer in one call but take only
-        # a dense input. The one-hot matrix takes 15 % of a window's time (`benchmarks/NOTES.md`);
-        # a loop over single steps that indexes the weights, as `step` does, with a hand-written
-        # backward pass takes 1.3 times as long as the fused one.
-        shape = (*tokens.shape, self.config.vocabulary)
-        one_hot = self.head.weight.new_zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
-        return _call(self.lstm, weights, one_hot, state)
-
-    def _run_indexed(self, tokens: Tensor, state: State, weights: Weights) -> tuple[Tensor, State]:
-        # A one-hot row times the input weights is one column of them: index, and leave the fused
-        # kernel a product with the identity, which no number of characters makes larger.
-        weights = {**dict(self.lstm.named_parameters()), **weights}
-        table = weights["weight_ih_l0"].t()
-        weights["weight_ih_l0"] = torch.eye(self._gates, dtype=table.dtype, device=table.device)
-        return _call(self._over_gates[0], weights, functional.embedding(tokens, table), state)
+        weights = dict(self.lstm.named_parameters()) | self._dropped()
+        gates = 4 * self.config.hidden
+        if self.config.vocabulary > gates:
+            # A one-hot row times the input weights is one column of them: index, and leave the
+            # fused kernel a product with the identity, which no number of characters makes larger.
+            table = weights["weight_ih_l0"].t()
+            weights["weight_ih_l0"] = torch.eye(gates, dtype=table.dtype, device=table.device)
+            read = functional.embedding(tokens, table)
+        else:
+            # Torch's fused kernels (oneDNN, cuDNN) run all steps of a layer in one call but take
+            # only a dense input. This matrix takes 15 % of a window's time
+            # (`benchmarks/NOTES.md`); a loop over single steps that indexes the weights, as `step`
+            # does, with a hand-written backward pass takes 1.3 times as long as the fused one.
+            shape = (*tokens.shape, self.config.vocabulary)
+            read = self.head.weight.new_zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
+        hidden, h, c = _lstm(read, state, list(weights.values()), self.training)
+        return hidden, (h, c)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         """Run one character, without dropout.
@@ -127,7 +116,7 @@ class CharLSTM(nn.Module):
             names += [f"weight_ih_l{layer}", f"weight_hh_l{layer}"]
         return names
 
-    def _dropped(self) -> Weights:
+    def _dropped(self) -> dict[str, Tensor]:
         rate = self.config.dropout
         if not self.training or rate == 0:
             return {}
@@ -140,8 +129,24 @@ class CharLSTM(nn.Module):
         return parameter
 
 
-def _call(lstm: nn.LSTM, weights: Weights, read: Tensor, state: State) -> tuple[Tensor, State]:
-    """Run an LSTM with weights in place of its own of the same names."""
-    hidden: Tensor
-    hidden, state = torch.func.functional_call(lstm, weights, (read, state))
-    return hidden, state
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # it would unroll the steps
+def _lstm(
+    read: Tensor, state: State, weights: list[Tensor], training: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `nn.LSTM.forward` calls, with weights that need not be a module's parameters.
+
+    To replace a module's own for a call, on a GPU, moves its other parameters to new memory, which
+    a recorded CUDA graph never sees.
+    """
+    hidden, h, c = torch.lstm(
+        read,
+        state,
+        weights,
+        has_biases=True,
+        num_layers=len(weights) // 4,
+        dropout=0.0,
+        train=training,
+        bidirectional=False,
+        batch_first=False,
+    )
+    return hidden, h, c

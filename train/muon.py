@@ -40,11 +40,15 @@ class Muon(Optimizer):
                     self._move(matrix, matrix.grad, group)
 
     def _move(self, matrix: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+        state = self.state[matrix]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(matrix)
+        momentum = state["momentum"]
         momentum.lerp_(gradient, 1 - MOMENTUM)
         update = gradient.lerp(momentum, MOMENTUM)
         rate = group["lr"]
-        matrix.mul_(1 - rate * group["weight_decay"])
+        if group["weight_decay"]:
+            matrix.mul_(1 - rate * group["weight_decay"])
         if isinstance(rate, Tensor):  # read on the GPU, when the step is run
             matrix.sub_(self._direction(update) * rate)
         else:

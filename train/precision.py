@@ -6,7 +6,11 @@ from charlm.train.config import TrainingConfig
 
 
 def autocast(config: TrainingConfig) -> torch.autocast:
-    """The context of a forward pass; with `autocast` none it changes nothing."""
+    """The context of a forward pass; with `autocast` none it changes nothing.
+
+    Products outside the LSTM are in bfloat16; Torch gives cuDNN's LSTM float16 in its place, which
+    is why `step` scales the loss.
+    """
     return torch.autocast(config.device, torch.bfloat16, enabled=config.autocast == "bf16")
 
 

@@ -5,10 +5,15 @@ from typing import Any
 
 import torch
 
+from charlm.data.cores import openmp_threads, usable_cores
 from charlm.data.errors import SettingsError
 from charlm.data.normalise import Normalisation
 from charlm.train.config import ADAM_LR, DEVICES, NOTEBOOK_DEFAULTS, WINDOW, TrainingConfig
 from charlm.train.request import Request
+
+# A second thread makes 1.6 of the speed at 192 units (`benchmarks/results/training-step.md`); what a
+# third gives has not been measured, and beside other work every one of them waits for the slowest.
+WORTH_THREADS = 2
 
 
 def training_config(
@@ -35,10 +40,13 @@ def training_config(
             defaults |= NOTEBOOK_DEFAULTS
         elif said.get("optimiser") == "adam":
             defaults["lr"] = ADAM_LR
+        defaults["threads"] = _threads()
         if "minutes" in said:
             defaults["epochs"] = None
     elif said.get("device") == "cpu":  # what is for GPUs only goes with the GPU
         defaults |= {"autocast": "none", "tf32": False}
+        if base.step == "graph":
+            defaults["step"] = "eager"
     config = replace(base, **(defaults | said))
     if config.recipe == "notebook" and config.seq_len != WINDOW and "seq_len" in said:
         raise SettingsError(f"--recipe notebook reads windows of {WINDOW}: leave --seq-len out")
@@ -61,6 +69,10 @@ def sizes(request: Request) -> dict[str, Any]:
 def why_no_cuda() -> str:
     """The reason, where `torch.cuda.is_available()` says no."""
     return "Torch sees no NVIDIA GPU" if torch.version.cuda else "this Torch is a CPU build"
+
+
+def _threads() -> int:
+    return openmp_threads() or min(WORTH_THREADS, usable_cores())
 
 
 def _device(wanted: str) -> str:

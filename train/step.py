@@ -16,6 +16,11 @@ Step = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
 What it returns holds until the next step only, as a graph writes into the same memory again.
 """
 
+# Torch's autocast gives cuDNN's LSTM float16 whatever it was asked for, and the mean over thousands
+# of characters leaves each a gradient below what that can tell from zero. A power of two: where
+# nothing is rounded, nothing changes.
+LOSS_SCALE = 1024.0
+
 
 def make_step(
     objective: nn.Module, model: CharLSTM, optimiser: Optimisers, config: TrainingConfig
@@ -32,10 +37,16 @@ def make_step(
     if config.step == "compiled":
         forward = torch.compile(objective)
 
+    scale = LOSS_SCALE if config.autocast == "bf16" else 1.0
+
     def step(tokens: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
         loss, (h, c) = forward(tokens, targets, state)
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss * scale if scale != 1.0 else loss)
+        if scale != 1.0:
+            torch._foreach_mul_(
+                [p.grad for p in model.parameters() if p.grad is not None], 1 / scale
+            )
         clip_gradients(model, config)
         optimiser.step()
         return loss.detach(), (h.detach().float(), c.detach().float())

@@ -62,10 +62,19 @@ def test_where_no_way_works(tiny_text: Path, monkeypatch: pytest.MonkeyPatch) ->
         measure(tiny_text, "cuda", 2.1, WAYS["cuda"], SIZES["cuda"], render)
 
 
+def test_a_fast_way_that_learns_worse_is_not_chosen() -> None:
+    def trial(step: str, speed: float, bits: float) -> Trial:
+        return Trial(Way(step), TINY, 9.0, 8.0, speed, bits)
+
+    trials = [trial("eager", 1e5, 2.31), trial("compiled", 2e5, 2.33), trial("graph", 9e5, 2.50)]
+    assert time_to_bits._fastest(trials) == Way("compiled")
+    assert time_to_bits._fastest(trials[2:]) == Way("graph")
+
+
 def test_every_way_is_one_of_the_commands() -> None:
     assert {way.step for way in WAYS["cuda"]} == set(STEPS)
     for way in WAYS["cuda"]:
         options = way.options()
-        assert ("--tf32" in options) == (way.precision == "tf32")
+        assert ("--tf32" in options) == (way.precision in ("tf32", "bf16"))
         assert ("--autocast" in options) == (way.precision == "bf16")
     assert "bf16" in AUTOCASTS

@@ -243,14 +243,21 @@ def test_a_run_begun_on_a_gpu_goes_on_without_one(
     stopped: Path, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = torch.load(stopped / FILE, weights_only=True)["setup"]["training"]
-    rewrite(stopped, training=training | {"device": "cuda", "autocast": "bf16", "tf32": True})
+    rewrite(
+        stopped,
+        training=training | {"device": "cuda", "autocast": "bf16", "tf32": True, "step": "graph"},
+    )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     code, lines = train("--resume", "--out", stopped)
     assert code == 2
     assert "was begun on CUDA" in lines[0]
     code, lines = train("--resume", "--out", stopped, "--device", "cpu")
     assert code == 2
-    assert "--device cuda, not cpu; --autocast bf16, not none; --tf32 True, not False" in lines[0]
+    changed = (
+        "--device cuda, not cpu; --autocast bf16, not none; --step graph, not eager; "
+        "--tf32 True, not False"
+    )
+    assert changed in lines[0]
     assert train("--resume", "--out", stopped, "--device", "cpu", "--accept-changes")[0] == 0
     assert finished(stopped).setup.training.device == "cpu"
 

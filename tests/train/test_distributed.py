@@ -169,7 +169,7 @@ def test_a_budget_of_time_is_one_number_of_steps_for_all(
     given = [*SETTINGS[:8], "--minutes", "0.0001", "--device", "cpu"]
     codes, lines = fork(2, "-", tiny_text, "--out", folder, *given)
     assert codes == [0, 0], lines
-    assert Checkpoint.load(folder).progress.step == 3 + 10 + 1  # untimed, timed, and one at least
+    assert Checkpoint.load(folder).progress.step == 5 + 10 + 1  # untimed, timed, and one at least
 
 
 def test_a_mistake_is_one_line_however_many_processes(
@@ -202,6 +202,7 @@ def test_streams_are_shared_without_gap_or_overlap() -> None:
         ({"batch_size": 16}, "make it 15 or 18"),
         ({"batch_size": 2}, "make it 3, or start another number"),
         ({"recipe": "notebook"}, "--recipe notebook is for one process, and torchrun started 3"),
+        ({"device": "cuda", "step": "graph", "batch_size": 3}, "--step graph is for one process"),
     ],
 )
 def test_what_three_processes_cannot_share(settings: dict[str, Any], words: str) -> None:
