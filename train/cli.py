@@ -11,7 +11,7 @@ import typer
 from charlm.data import console
 from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
 from charlm.train.config import ADAM_LR, TrainingConfig
-from charlm.train.scale import DROPOUT, MOST, READ
+from charlm.train.scale import DROPOUT, FINE_TUNING, MOST, READ
 
 DEFAULTS = TrainingConfig()
 app = console.make_app()
@@ -159,7 +159,8 @@ def train(
         typer.Option(
             metavar="RUN|MODEL.onnx",
             help="Begin with the weights of a run folder or of an exported model, whose sizes, "
-            "characters and normalisation are kept; new characters are added.",
+            "characters, dropout and normalisation are kept; new characters are added. The default "
+            f"rates are then a quarter of what they are, and epochs at most {FINE_TUNING}.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,

@@ -11,8 +11,8 @@ from charlm.data.normalise import Normalisation
 from charlm.train.config import ADAM_LR, DEVICES, NOTEBOOK_DEFAULTS, WINDOW, TrainingConfig
 from charlm.train.request import Request
 
-# A second thread makes 1.6 of the speed at 192 units (`benchmarks/results/training-step.md`); what a
-# third gives has not been measured, and beside other work every one of them waits for the slowest.
+# A second thread makes 1.6 of the speed at 192 units (`benchmarks/results/training-step.md`); what
+# a third gives has not been measured, and beside other work each of them waits for the slowest.
 WORTH_THREADS = 2
 
 

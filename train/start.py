@@ -62,8 +62,9 @@ def _begin(folder: Path, request: Request) -> Started:
         wanted = fine_tune.inherited(wanted, source)
     base = source.normalisation if source else Normalisation()
     normalisation = settle.normalisation(request, base)
-    defaults = TrainingConfig() if source is None else fine_tune.gentle(TrainingConfig())
-    config = training_config(request.options or {}, defaults)
+    config = training_config(request.options or {}, TrainingConfig())
+    if source is not None:
+        config = fine_tune.gentle(config, request.options or {})
     encoding = request.encoding or "utf-8"
     scratch = nearest_folder(folder)
     learnt = learnt_percent(config.final)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import run_folder, source
 from charlm.train.checkpoint import Checkpoint
-from charlm.train.config import TrainingConfig
+from charlm.train.config import ADAM_LR, TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.remap import places, re_encode
 from charlm.train.scale import FINE_TUNING
@@ -296,6 +297,11 @@ def test_weights_that_have_learnt_are_moved_gently_and_keep_their_dropout(
     assert (setup.training.lr, setup.training.muon_lr) == (plain.lr / 4, plain.muon_lr / 4)
     assert setup.training.epochs == FINE_TUNING
     assert setup.model.dropout == 0.0
+    adam = replace(request, out=tmp_path / "adam", options=options | {"optimiser": "adam"})
+    assert start(adam).setup.training.lr == ADAM_LR / 4
+    said = replace(request, out=tmp_path / "said", options=options | {"lr": 0.01})
+    training = start(said).setup.training
+    assert (training.lr, training.muon_lr) == (0.01, plain.muon_lr / 4)
 
 
 def test_a_large_text_takes_no_letter_from_the_source(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.data.corpus import SAMPLE
+from charlm.data.rare import MAX_VOCABULARY, MIN_COUNT, REPLACEMENT
 from charlm.train import scale
 from charlm.train.config import TrainingConfig
 from charlm.train.report.evidence import Advice, Evidence
@@ -160,22 +161,24 @@ def _again(subject: Subject, **options: object) -> str:
     """A command that trains on the same text with other options, into another folder."""
     given = dict(options)
     training, model = subject.training, subject.run.model.config
-    if (begun := training.get("initialised_from")) and not {"hidden", "layers"} & given.keys():
+    begun = training.get("initialised_from")
+    if begun and not {"hidden", "layers"} & given.keys():
         given.setdefault("init_from", _source(subject, begun["name"]))  # it says the sizes
-    kept = {"hidden": (model.hidden, 192), "layers": (model.layers, 1)}
-    for name, (own, default) in kept.items():
-        if own != default and "init_from" not in given:
-            given.setdefault(name, own)
     if "init_from" not in given:
+        kept = {"hidden": (model.hidden, 192), "layers": (model.layers, 1)}
+        for name, (own, default) in kept.items():
+            if own != default:
+                given.setdefault(name, own)
         given |= _of_the_text(subject)
-        if training.get("epochs"):
+        # What was right for weights that had learnt is not for those that are drawn.
+        if not begun and training.get("recipe") != "notebook":
+            given = _of_the_training(training) | given
+        if not begun and training.get("epochs"):
             given.setdefault("epochs", training["epochs"])
+        if not begun and model.dropout:
+            given.setdefault("dropout", model.dropout)
     if training.get("recipe") == "notebook":
         given.setdefault("recipe", "stateful")
-    elif "init_from" not in given:
-        given = _of_the_training(training) | given
-    if model.dropout:
-        given.setdefault("dropout", model.dropout)
     words = ["charlm-train", *map(shlex.quote, _named(subject.files))]
     for name, value in given.items():
         words.append(f"--{name.replace('_', '-')}")
@@ -204,7 +207,16 @@ def _of_the_text(subject: Subject) -> dict[str, object]:
     if not normalisation.nfc:
         found["no_nfc"] = None
     encoding = subject.run.summary["corpus"].get("encoding") or "utf-8"
-    return found if encoding == "utf-8" else found | {"encoding": encoding}
+    if encoding != "utf-8":
+        found["encoding"] = encoding
+    rare = subject.run.rare
+    if rare.policy == "drop" or rare.replacement not in (None, REPLACEMENT):
+        found["rare"] = rare.unknown
+    if rare.policy != "error" and rare.min_count != MIN_COUNT:
+        found["min_count"] = rare.min_count
+    if rare.policy != "error" and rare.max_vocabulary != MAX_VOCABULARY:
+        found["max_vocabulary"] = rare.max_vocabulary
+    return found
 
 
 def _named(texts: Sequence[Path]) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from charlm.data.normalise import Normalisation
+from charlm.data.rare import MAX_VOCABULARY, MIN_COUNT, REPLACEMENT, Rare
 from charlm.train.report.advice import advise
 from charlm.train.report.evidence import ContextPoint, Distances, Evidence, Point
 from charlm.train.report.subject import Subject
@@ -126,15 +127,39 @@ def test_where_a_run_began_is_kept_unless_the_sizes_change(
     longer = advise(tuned, replace(content, curve=falling))[0].command
     assert "--init-from old.onnx" in longer
     assert "--hidden" not in longer
+    gentle = {"lr": 0.016, "muon_lr": 0.0125, "epochs": 4}
+    summary = tuned.run.summary | {"training": tuned.training | gentle}
+    tuned = replace(subject, run=replace(subject.run, summary=summary))
     larger = advise(tuned, replace(content, ngrams=(2.0,)))[0].command
     assert "--hidden 32 --layers 2" in larger
-    assert "--init-from" not in larger
+    for gone in ("--init-from", "--lr", "--muon-lr", "--epochs"):
+        assert gone not in larger, "it was for weights that had learnt"
     beside = replace(tuned, folder=tmp_path / "runs" / "new")
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "old.onnx").touch()
     monkeypatch.chdir(tmp_path)
     longer = advise(beside, replace(content, curve=falling))[0].command
     assert "--init-from runs/old.onnx" in longer
+
+
+def test_other_weights_keep_their_own_dropout(subject: Subject, content: Evidence) -> None:
+    model = subject.run.model
+    model.config = replace(model.config, dropout=0.35)
+    other = next(a for a in advise(subject, content) if "begin from a model" in a.what).command
+    assert "--init-from OTHER_RUN" in other
+    assert "--dropout" not in other
+
+
+def test_rare_characters_are_told_as_before(subject: Subject, content: Evidence) -> None:
+    rare = Rare("drop", None, 5, 2000, 7)
+    dropped = replace(subject, run=replace(subject.run, rare=rare))
+    command = advise(dropped, replace(content, ngrams=(2.0,)))[0].command
+    assert "--rare drop --min-count 5 --max-vocabulary 2000" in command
+    usual = Rare("replace", REPLACEMENT, MIN_COUNT, MAX_VOCABULARY, 7)
+    plain = replace(subject, run=replace(subject.run, rare=usual))
+    command = advise(plain, replace(content, ngrams=(2.0,)))[0].command
+    assert "--rare" not in command
+    assert "--m" not in command.replace("--minutes", "")
 
 
 def test_the_text_is_read_as_before(subject: Subject, content: Evidence) -> None:
