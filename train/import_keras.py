@@ -18,7 +18,7 @@ from charlm.train.imported_run import Figures, ImportedRun, measure
 from charlm.train.keras_file import KerasModel, read_keras
 from charlm.train.keras_reference import WINDOWS, prove_equal
 from charlm.train.lock import FolderLock
-from charlm.train.make_folder import check_folder, make_folder
+from charlm.train.make_folder import check_folder, open_folder
 from charlm.train.model import CharLSTM
 from charlm.train.remap import re_encode
 
@@ -105,7 +105,7 @@ def import_keras(request: ImportRequest) -> Imported:
         figures=figures,
     )
     with FolderLock() as lock:
-        make_folder(folder, request.overwrite, lock)
+        open_folder(folder, request.overwrite, lock)
         imported_run.write(folder, run)
     return Imported(folder, keras, error, figures)
 

@@ -3,7 +3,10 @@
 The files under `keras/` were made by Keras 2 and 3 (see `keras/make_fixtures.py`).
 """
 
+import errno
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.data import console
+from charlm.data import console, file_sets
 from charlm.data.errors import ModelFileError
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
@@ -23,6 +26,7 @@ from charlm.train.evaluate_windows import windowed_bits
 from charlm.train.import_keras import to_torch
 from charlm.train.keras_file import read_keras
 from charlm.train.keras_reference import keras_logits, prove_equal
+from charlm.train.report import files
 
 HERE = Path(__file__).parent / "keras"
 CORPUS = HERE / "corpus.txt"
@@ -246,6 +250,28 @@ def test_a_folder_that_holds_a_run(
     assert train(tiny_text, *fast, "--overwrite")[0] == 0
     assert (folder / FILE).is_file()
     assert "holds a run already" in refused(bring, *given)
+
+
+@pytest.mark.parametrize("moment", ["written", "renamed"])
+def test_an_overwritten_run_stays_until_the_import_is_written(
+    moment: str, bring: Import, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    (folder / files.PAGE).write_text("a report")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    given = [HERE / "notebook-3.h5", "--corpus", CORPUS, "--out", folder, "--overwrite"]
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    name = "flush_to_disk" if moment == "written" else "rename"
+    monkeypatch.setattr(file_sets, name, full)
+    assert "no space left on device" in refused(bring, *given)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    monkeypatch.undo()
+    assert bring(*given)[0] == 0
+    left = {path.name for path in folder.iterdir()}
+    assert left == {run_folder.WEIGHTS, run_folder.CONFIG, run_folder.CARD}
 
 
 def test_overwriting_spares_what_is_no_run(bring: Import, tmp_path: Path) -> None:
