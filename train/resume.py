@@ -19,7 +19,7 @@ from charlm.train.adapt import adapt, restarts_epoch
 from charlm.train.batches import check_shares, make_batches
 from charlm.train.checkpoint import Checkpoint, Setup
 from charlm.train.config import differences
-from charlm.train.parts import learnt_percent, parts
+from charlm.train.parts import check_length, learnt_percent, parts
 from charlm.train.request import Request, Started
 
 
@@ -127,6 +127,7 @@ def _read(texts: tuple[Path, ...], old: Setup, new: Setup, scratch: Path) -> Cor
 
 
 def _of_another_text(setup: Setup, texts: tuple[Path, ...], corpus: Corpus) -> Setup:
+    check_length(texts, len(corpus.ids))
     learnt = parts(corpus.ids, setup.training.final).train
     counts = count(learnt, len(setup.vocabulary))
     return replace(
