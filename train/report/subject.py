@@ -152,8 +152,10 @@ def _metrics(folder: Path) -> tuple[dict[str, Any], ...]:
         with os_errors_as(RunError, f"can't read {path}"):
             lines = path.read_text(encoding="utf-8").splitlines()
         records = tuple(json.loads(line) for line in lines)
+        timed = all("seconds" in record for record in records)  # see `history`
         for record in records:
-            float(record["epoch"]) + float(record["train_bits"])
+            for name in ("epoch", "train_bits", "seconds" if timed else "characters_per_second"):
+                float(record[name])
     except (ValueError, KeyError, TypeError) as problem:
         raise RunError(
             f"{path}: damaged: {problem}; charlm-train --resume --out "

@@ -70,7 +70,17 @@ def test_a_text_that_is_gone(report: Run, copied_run: Path) -> None:
     assert f"charlm-report {copied_run} --corpus TEXT" in lines[0]
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"epoch": 1}', '{"epoch": "one", "train_bits": 1}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"epoch": 1}',
+        '{"epoch": "one", "train_bits": 1}',
+        '{"epoch": 1, "train_bits": 1}',
+        '{"epoch": 1, "train_bits": 1, "seconds": null}',
+    ],
+)
 def test_damaged_metrics(report: Run, copied_run: Path, line: str) -> None:
     (copied_run / "metrics.jsonl").write_text(line)
     code, lines = report(copied_run)
