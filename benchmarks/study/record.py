@@ -11,6 +11,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from charlm.data.corpus import Corpus, split
+from charlm.data.errors import CorpusError, SettingsError
+from charlm.data.files import os_errors_as
 from charlm.train.config import WINDOW
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
@@ -42,6 +45,30 @@ class Record:
     machine: str
 
 
+def check_judged(corpus: Corpus, text: Path) -> None:
+    """Whether the last 5 % of a text hold a window and a character after it.
+
+    Raises:
+        CorpusError: they don't.
+    """
+    if len(split(corpus.ids).test) <= WINDOW:
+        raise CorpusError(
+            f"{text}: {len(corpus.ids)} characters after normalisation, and the last 5 % must hold "
+            f"more than a window of {WINDOW}: give a text of {20 * (WINDOW + 1)} at the least"
+        )
+
+
+def prepare(path: Path) -> None:
+    """Make the file of records, or find that lines can be added to the one that is there.
+
+    Raises:
+        SettingsError: they can't.
+    """
+    with os_errors_as(SettingsError, f"can't write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+
+
 def append(path: Path, record: Record) -> None:
     """Add a line to `path`."""
     with path.open("a", encoding="utf-8") as file:
@@ -49,9 +76,17 @@ def append(path: Path, record: Record) -> None:
 
 
 def read(path: Path) -> list[Record]:
-    """Every line of `path`."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Record(**json.loads(line)) for line in lines]
+    """Every line of `path`.
+
+    Raises:
+        SettingsError: it can't be read, or holds something else.
+    """
+    try:
+        with os_errors_as(SettingsError, f"can't read {path}"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+        return [Record(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as problem:
+        raise SettingsError(f"{path}: no records of a study: {problem}") from problem
 
 
 def judge(model: CharLSTM, ids: npt.NDArray[Any]) -> tuple[float, float]:
