@@ -1,24 +1,20 @@
 """What the study writes down after each epoch, and the held-out text judged in both ways."""
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
 from charlm.data.corpus import Corpus, split
 from charlm.data.errors import CorpusError, SettingsError
 from charlm.data.files import os_errors_as
 from charlm.train.config import WINDOW
 from charlm.train.evaluate import bits_per_character
+from charlm.train.evaluate_windows import windowed_bits
 from charlm.train.model import CharLSTM
 
-WINDOWS_AT_ONCE = 1024
 STATEFUL = "stateful"  # how the name of a side of ours begins
 
 
@@ -93,20 +89,8 @@ def judge(model: CharLSTM, ids: npt.NDArray[Any]) -> tuple[float, float]:
     """Bits per character by windows, and with the state carried.
 
     Args:
-        model: any.
+        model: is left in evaluation mode.
         ids: token ids of the held-out text, shape [characters].
     """
-    return window_bits(model, ids), bits_per_character(model, ids)
-
-
-@torch.no_grad()
-def window_bits(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
-    """Mean of -log2 p of every character that 40 others precede, each from a zero state."""
-    windows = np.lib.stride_tricks.sliding_window_view(ids, WINDOW + 1)
-    nats = 0.0
-    for start in range(0, len(windows), WINDOWS_AT_ONCE):
-        rows = torch.from_numpy(windows[start : start + WINDOWS_AT_ONCE].T.astype(np.int64))
-        hidden, _ = model(rows[:-1], model.zero_state(rows.shape[1]))
-        logits = model.head(hidden[-1])
-        nats += functional.cross_entropy(logits, rows[-1], reduction="sum").item()
-    return nats / len(windows) / math.log(2)
+    model.eval()
+    return windowed_bits(model, ids, WINDOW), bits_per_character(model, ids)

@@ -10,7 +10,7 @@ import torch
 from charlm.benchmarks.study import __main__ as command
 from charlm.benchmarks.study import page
 from charlm.benchmarks.study.keras_side import _in_torch
-from charlm.benchmarks.study.record import Record, append, judge, read, window_bits
+from charlm.benchmarks.study.record import Record, append, judge, read
 from charlm.data import console
 from charlm.data.errors import SettingsError
 from charlm.train.config import WINDOW, ModelConfig
@@ -47,8 +47,16 @@ def test_windows_begin_from_a_zero_state(model: CharLSTM) -> None:
         for token in ids[end - WINDOW : end]:
             logits, state = model.step(torch.tensor([token]), state)
         nats.append(-logits.log_softmax(1)[0, ids[end]].item())
-    assert window_bits(model, ids) == pytest.approx(np.mean(nats) / math.log(2), abs=1e-5)
-    assert judge(model, ids)[0] != judge(model, ids)[1]
+    window, carried = judge(model, ids)
+    assert window == pytest.approx(np.mean(nats) / math.log(2), abs=1e-5)
+    assert window != carried
+
+
+def test_nothing_is_dropped_while_judging(model: CharLSTM) -> None:
+    dropping = CharLSTM(ModelConfig(7, 5, dropout=0.5))
+    dropping.load_state_dict(model.state_dict())
+    ids = np.random.default_rng(0).integers(7, size=WINDOW + 30)
+    assert judge(dropping.train(), ids) == judge(model, ids)
 
 
 def test_keras_weights_are_the_same_model(model: CharLSTM) -> None:
