@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from charlm.benchmarks.study import __main__ as command
-from charlm.benchmarks.study import page
+from charlm.benchmarks.study import page, plot
 from charlm.benchmarks.study.keras_side import _in_torch
 from charlm.benchmarks.study.record import Record, append, judge, read
 from charlm.data import console
@@ -84,6 +84,12 @@ def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_p
     assert "| **2** | 60 s | 2.100 | 2.1000 | 2.0900 |" in text
     picture = (tmp_path / "study" / "study.svg").read_bytes()
     assert picture == page.draw(page.by_side(records)), "the same records, other bytes"
+
+
+def test_every_side_is_in_the_picture(records: list[Record]) -> None:
+    sides = {f"side {n}": records[:2] for n in range(len(plot.COLOURS) + 1)}
+    picture = plot.draw(sides).decode("utf-8")
+    assert all(f"<!-- {side}, carried -->" in picture for side in sides)
 
 
 @pytest.mark.parametrize("line", ["once upon a time", "[1]", '{"side": "ours"}', "3"])
