@@ -7,7 +7,14 @@ import torch
 
 from charlm.data.errors import SettingsError
 from charlm.data.normalise import Normalisation
-from charlm.train.config import ADAM_LR, DEVICES, NOTEBOOK_DEFAULTS, WINDOW, TrainingConfig
+from charlm.train.config import (
+    ADAM_LR,
+    DEVICES,
+    NOTEBOOK_DEFAULTS,
+    NOTEBOOK_HAS,
+    WINDOW,
+    TrainingConfig,
+)
 from charlm.train.request import Request
 
 
@@ -42,6 +49,8 @@ def training_config(
     config = replace(base, **(defaults | said))
     if config.recipe == "notebook" and config.seq_len != WINDOW and "seq_len" in said:
         raise SettingsError(f"--recipe notebook reads windows of {WINDOW}: leave --seq-len out")
+    if config.recipe == "notebook":
+        _check_notebook(said)
     return config
 
 
@@ -61,6 +70,16 @@ def sizes(request: Request) -> dict[str, Any]:
 def why_no_cuda() -> str:
     """The reason, where `torch.cuda.is_available()` says no."""
     return "Torch sees no NVIDIA GPU" if torch.version.cuda else "this Torch is a CPU build"
+
+
+def _check_notebook(said: dict[str, Any]) -> None:
+    """Whether nothing was said that the notebook's recipe does not have."""
+    for name, fixed in NOTEBOOK_HAS.items():
+        if name in said and said[name] != fixed:
+            raise SettingsError(
+                "--recipe notebook has Adam, and no limit to the gradient: "
+                f"leave --{name.replace('_', '-')} out"
+            )
 
 
 def _device(wanted: str) -> str:
