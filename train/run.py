@@ -14,6 +14,7 @@ from charlm.train.distributed import Group, LostRankError, joined_group, losses_
 from charlm.train.loop import Trainer
 from charlm.train.observer import Observer, Silent
 from charlm.train.progress import Display
+from charlm.train.report import files as report_files
 from charlm.train.signals import StopSignals
 from charlm.train.start import Request, Started
 from charlm.train.start_together import start_together
@@ -59,7 +60,9 @@ def _train(console: Console, started: Started, group: Group) -> int | None:
     folder = shlex.quote(str(started.folder))
     _introduce(console, started, group)
     if started.progress is not None and started.progress.finished:
-        console.print(f"{started.folder} is finished already; its files were written anew")
+        report = (started.folder / report_files.PAGE).exists()
+        missing = "" if report else f"; it has no report: make one with: charlm-report {folder}"
+        console.print(f"{started.folder} is finished already; its files were written anew{missing}")
         return 0
     with StopSignals() as signals, Display(console, started.folder, signals) as display:
         code = _run(started, group, display, signals)
