@@ -76,18 +76,20 @@ class Subject:
         return learnt - 1
 
 
-def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
+def read_subject(folder: Path, texts: Sequence[Path] = (), scratch: Path | None = None) -> Subject:
     """Read a run folder and the text that it was trained on.
 
     Args:
         folder: of the run.
         texts: where the text is now; without any, where it was when the run began.
+        scratch: where many ids are kept; None for the run folder.
 
     Raises:
         RunError: there is no run, it is damaged, or its text is gone or not the same.
         CorpusError: the text can't be read, or is too short to be judged by.
     """
     run = run_folder.load(folder)
+    scratch = scratch or folder
     files = tuple(texts) or _recorded(folder)
     corpus = run.summary["corpus"]
     final = bool(run.summary["training"].get("final", False))
@@ -98,14 +100,14 @@ def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
         corpus.get("encoding") or "utf-8",
         Wanted.again(run.rare),
         learnt_percent(final),
-        scratch=folder,
+        scratch=scratch,
     )
     if (places(read.vocabulary, run.vocabulary) < 0).any():
         raise CorpusError(
             f"{files[0]}: has characters that the model does not know; name the text that it "
             "was trained on with --corpus"
         )
-    splits = parts(re_encode(read.ids, read.vocabulary, run.vocabulary, folder), final)
+    splits = parts(re_encode(read.ids, read.vocabulary, run.vocabulary, scratch), final)
     if len(splits.test) < LEAST:
         raise CorpusError(
             f"{files[0]}: {len(read.ids)} characters, too few to judge a model by; "
