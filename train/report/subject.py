@@ -1,6 +1,5 @@
 """What a report is about: a trained model, its text in splits, and how it came about."""
 
-import hashlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from charlm.data.corpus import CHUNK_BYTES, Splits, read_corpus
+from charlm.data.corpus import Splits, digest_files, read_corpus
 from charlm.data.errors import CorpusError, RunError
 from charlm.data.files import os_errors_as
 from charlm.data.rare import Wanted
@@ -134,12 +133,7 @@ def _check_same(folder: Path, files: Sequence[Path], recorded: str | None) -> No
     """Before anything is read of them: another text may have other characters, or none."""
     if recorded is None:
         return
-    digest = hashlib.sha256()
-    for path in files:
-        with os_errors_as(RunError, f"can't read {path}"), path.open("rb") as file:
-            while block := file.read(CHUNK_BYTES):
-                digest.update(block)
-    if (found := digest.hexdigest()) != recorded:
+    if (found := digest_files(files)) != recorded:
         raise RunError(
             f"{', '.join(map(str, files))}: not the text that {folder} was trained on (sha256 "
             f"{found[:12]}…, not {recorded[:12]}…): bring that text back, or name it with --corpus"
