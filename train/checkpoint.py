@@ -14,6 +14,7 @@ from charlm.data.normalise import Normalisation
 from charlm.data.rare import NOTHING_RARE, Rare
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.format import check_format
+from charlm.train.model import CharLSTM
 
 FILE = "training_state.pt"
 FORMAT = 2  # 1, of a version never released, knew one optimiser and no rare characters
@@ -110,7 +111,8 @@ class Checkpoint:
         """Read `training_state.pt` from `folder`.
 
         Raises:
-            RunError: the file is missing, damaged, or from a later version.
+            RunError: the file is missing, damaged, from a later version, or holds weights that
+                its settings have no model for.
         """
         path = folder / FILE
         if path.is_dir():
@@ -122,7 +124,9 @@ class Checkpoint:
             if not isinstance(saved, dict):
                 raise TypeError
             check_format(path, saved["format"], FORMAT)
-            return cls(Setup.from_dict(saved["setup"]), Progress(**saved["progress"]))
+            setup, progress = Setup.from_dict(saved["setup"]), Progress(**saved["progress"])
+            _check_shapes(setup.model, progress.weights, progress.best_weights)
+            return cls(setup, progress)
         except RunError:
             raise
         except Exception:  # a damaged pickle can raise anything
@@ -130,6 +134,15 @@ class Checkpoint:
                 f"{path}: damaged, or not a training state of charlm; "
                 "train again into another folder with --out"
             ) from None
+
+
+def _check_shapes(config: ModelConfig, *saved: Tensors | None) -> None:
+    """Whether weights are those of a model of these sizes; a `ValueError` if not."""
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in CharLSTM(config).state_dict().items()}
+    for weights in saved:
+        if weights is not None and {name: w.shape for name, w in weights.items()} != wanted:
+            raise ValueError
 
 
 def exists(folder: Path) -> bool:

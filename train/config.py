@@ -97,10 +97,14 @@ NOTEBOOK_DEFAULTS: dict[str, Any] = {
 }
 """What `--recipe notebook` uses where the user names nothing else."""
 
+NOTEBOOK_HAS: dict[str, Any] = {"optimiser": "adam", "muon_lr": None, "clip": None}
+"""What nobody can choose in `--recipe notebook`: it has Adam, and leaves gradients as they are."""
+
 
 def as_dict(config: ModelConfig | TrainingConfig) -> dict[str, Any]:
-    """The JSON form of a configuration."""
-    return asdict(config)
+    """The JSON form of a configuration; what its recipe does not have is null."""
+    values = asdict(config)
+    return values | NOTEBOOK_HAS if values.get("recipe") == "notebook" else values
 
 
 def differences(

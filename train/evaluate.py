@@ -11,6 +11,7 @@ from torch.nn import functional
 from charlm.train.model import CharLSTM
 
 CHUNK = 8192  # characters a call: bounds memory, changes nothing else
+LOGITS = 1 << 26  # a call, where there are very many distinct characters
 JUDGED = 2_000_000  # characters of a split that are scored at the most: a minute on one core
 STRETCHES = 16  # that they come from, where the split has more
 
@@ -48,8 +49,9 @@ def bits_per_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
     state = model.zero_state(batch=1)
     device = state[0].device
     nats = 0.0
-    for start in range(0, len(ids) - 1, CHUNK):
-        part = ids[start : start + CHUNK + 1].astype("int64")
+    chunk = min(CHUNK, LOGITS // model.config.vocabulary)
+    for start in range(0, len(ids) - 1, chunk):
+        part = ids[start : start + chunk + 1].astype("int64")
         tokens = torch.from_numpy(part).to(device)
         hidden, state = model(tokens[:-1, None], state)
         logits = model.head(hidden[:, 0])

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from charlm.train.config import WINDOW
 from charlm.train.model import CharLSTM
 
-BATCH = 512  # windows a call: bounds memory, changes nothing else
+STEPS = 512 * WINDOW  # a call, of all its windows: bounds memory, changes nothing else
 
 
 @torch.no_grad()
@@ -25,9 +26,10 @@ def windowed_bits(model: CharLSTM, ids: npt.NDArray[Any], window: int) -> float:
         window: characters that are read before each one that is predicted.
     """
     rows = np.lib.stride_tricks.sliding_window_view(ids, window + 1)
+    batch = max(1, STEPS // window)
     nats = 0.0
-    for start in range(0, len(rows), BATCH):
-        part = torch.from_numpy(rows[start : start + BATCH].T.astype(np.int64))
+    for start in range(0, len(rows), batch):
+        part = torch.from_numpy(rows[start : start + batch].T.astype(np.int64))
         hidden, _ = model(part[:-1], model.zero_state(part.shape[1]))
         logits = model.head(hidden[-1])
         nats += functional.cross_entropy(logits, part[-1], reduction="sum").item()

@@ -16,9 +16,9 @@ from charlm.train.config import WINDOW, ModelConfig
 from charlm.train.import_vocabulary import EVERY, Known, Texts, check_covers, of_corpus, of_list
 from charlm.train.imported_run import Figures, ImportedRun, measure
 from charlm.train.keras_file import KerasModel, read_keras
-from charlm.train.keras_reference import WINDOWS, prove_equal
+from charlm.train.keras_reference import STEPS, WINDOWS, prove_equal
 from charlm.train.lock import FolderLock
-from charlm.train.make_folder import check_folder, make_folder
+from charlm.train.make_folder import check_folder, open_folder
 from charlm.train.model import CharLSTM
 from charlm.train.remap import re_encode
 
@@ -105,7 +105,7 @@ def import_keras(request: ImportRequest) -> Imported:
         figures=figures,
     )
     with FolderLock() as lock:
-        make_folder(folder, request.overwrite, lock)
+        open_folder(folder, request.overwrite, lock)
         imported_run.write(folder, run)
     return Imported(folder, keras, error, figures)
 
@@ -160,7 +160,8 @@ def _characters(
 def _windows(ids: npt.NDArray[Any] | None, length: int, characters: int) -> npt.NDArray[np.int64]:
     """Windows of the corpus, or of characters drawn evenly: int64 of shape [windows, length]."""
     generator = np.random.default_rng(SEED)
+    count = min(WINDOWS, STEPS // length)
     if ids is None or len(ids) <= length:
-        return generator.integers(characters, size=(WINDOWS, length))
-    starts = generator.integers(len(ids) - length, size=WINDOWS)
+        return generator.integers(characters, size=(count, length))
+    starts = generator.integers(len(ids) - length, size=count)
     return np.asarray(ids[starts[:, None] + np.arange(length)], dtype=np.int64)

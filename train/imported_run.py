@@ -19,13 +19,14 @@ from charlm.data.files import os_errors_as
 from charlm.data.normalise import Normalisation
 from charlm.data.version import version
 from charlm.data.vocabulary import Vocabulary
-from charlm.train import run_folder
+from charlm.train import checkpoint, run_folder
 from charlm.train.config import as_dict
 from charlm.train.evaluate import bits_per_character
 from charlm.train.evaluate_windows import windowed_bits
 from charlm.train.imported_card import render
 from charlm.train.keras_file import KerasModel
 from charlm.train.model import CharLSTM
+from charlm.train.report import files as report_files
 
 MEASURED = 200_000  # characters of each part at the most: a few seconds
 MEASURED_BY_WINDOWS = 4_096  # each costs a whole window of steps
@@ -95,7 +96,7 @@ def measure(model: CharLSTM, ids: npt.NDArray[Any], window: int | None) -> Figur
 
 
 def write(folder: Path, run: ImportedRun) -> None:
-    """Write the files of an imported model into an existing folder.
+    """Write the files of an imported model into an existing folder, in place of a run there.
 
     Raises:
         RunError: the folder can't be written, or the disk is full.
@@ -107,8 +108,14 @@ def write(folder: Path, run: ImportedRun) -> None:
         run_folder.WEIGHTS: save(dict(run.model.state_dict())),
         run_folder.CARD: render(folder.resolve().name, config).encode(),
     }
+    older = (run_folder.METRICS, run_folder.CURVE, *report_files.ALL)
     with os_errors_as(RunError, f"can't write into {folder}"):
-        write_set({folder / name: content for name, content in contents.items()})
+        write_set(
+            {folder / name: content for name, content in contents.items()},
+            superseded=[folder / name for name in older],
+        )
+        # The last of an overwritten run: as long as it stands, all of that run can be had again.
+        (folder / checkpoint.FILE).unlink(missing_ok=True)
 
 
 def describe(run: ImportedRun) -> dict[str, Any]:

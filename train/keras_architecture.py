@@ -23,6 +23,7 @@ LSTM_MUST_HAVE: dict[str, tuple[object, object]] = {
 }
 """What each option must be for the layer to be Torch's LSTM, and what it is where nothing says."""
 MAX_VOCABULARY = 0x110000  # there are no more characters
+MAX_WINDOW = 1 << 12  # what `charlm-gen --window` goes up to (`infer.window`)
 SHOWN = 300  # characters of a description
 
 
@@ -54,7 +55,8 @@ class Architecture:
         hidden: units of each LSTM layer.
         vocabulary: units of the Dense layer.
         window: characters that each prediction was trained to see from a zero state; None where
-            the configuration does not say, or where the state was carried.
+            the configuration does not say, where the state was carried, or where they are more
+            than `MAX_WINDOW`.
         softmax: whether the model ends with one; if not, it gives logits.
     """
 
@@ -153,7 +155,7 @@ def _window(config: object, layers: Sequence[Layer]) -> int | None:
     for shape in shapes:
         if isinstance(shape, list) and len(shape) == 3:
             steps = shape[1]
-            return steps if type(steps) is int and 1 <= steps <= 1 << 20 else None
+            return steps if type(steps) is int and 1 <= steps <= MAX_WINDOW else None
     return None
 
 

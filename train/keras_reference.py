@@ -16,6 +16,7 @@ from charlm.train.model import CharLSTM
 
 TOLERANCE = 1e-4  # relative to the logits' largest magnitude, or to 1: both sides round in float32
 WINDOWS = 64
+STEPS = 1 << 12  # of all windows together, which bounds memory: there are fewer of long ones
 
 
 def keras_logits(model: KerasModel, windows: npt.NDArray[np.int64]) -> Array:
@@ -27,10 +28,12 @@ def keras_logits(model: KerasModel, windows: npt.NDArray[np.int64]) -> Array:
     Returns:
         float32 of shape [windows, vocabulary]; Keras's own output is their softmax.
     """
-    inputs = np.eye(model.architecture.vocabulary, dtype=np.float32)[windows]
-    for layer in model.layers:
-        inputs = _run(layer, inputs)
-    logits: Array = inputs[:, -1] @ model.head + model.head_bias
+    bottom, *others = model.layers
+    # One-hot rows times the kernel are its rows: formed by index, whatever the vocabulary's size.
+    states = _run(bottom, bottom.kernel[windows])
+    for layer in others:
+        states = _run(layer, states @ layer.kernel)
+    logits: Array = states[:, -1] @ model.head + model.head_bias
     return logits
 
 
@@ -66,13 +69,13 @@ def prove_equal(
     return error
 
 
-def _run(layer: KerasLSTM, inputs: Array) -> Array:
-    """Hidden states [windows, time, hidden] over inputs [windows, time, features]."""
-    windows, hidden = len(inputs), len(layer.recurrent)
+def _run(layer: KerasLSTM, products: Array) -> Array:
+    """Hidden states [windows, time, hidden] over x·kernel, [windows, time, 4 * hidden]."""
+    windows, hidden = len(products), len(layer.recurrent)
     h = c = np.zeros((windows, hidden), dtype=np.float32)
     states = []
-    for x in inputs.swapaxes(0, 1):
-        z = x @ layer.kernel + h @ layer.recurrent + layer.bias
+    for product in products.swapaxes(0, 1):
+        z = product + h @ layer.recurrent + layer.bias
         z_i, z_f, z_c, z_o = np.split(z, 4, axis=1)
         c = _sigmoid(z_f) * c + _sigmoid(z_i) * np.tanh(z_c)
         h = _sigmoid(z_o) * np.tanh(c)

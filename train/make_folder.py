@@ -8,7 +8,6 @@ from charlm.data.errors import RunError
 from charlm.data.files import os_errors_as, remove_leftovers
 from charlm.train import checkpoint, run_folder
 from charlm.train.lock import FolderLock
-from charlm.train.report import files
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -48,7 +47,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
 
 
 def open_folder(folder: Path, overwrite: bool, lock: FolderLock | None) -> None:
-    """Make a run folder ready for a new run's first save, which replaces what is overwritten.
+    """Make a run folder ready for a new run's first files, which replace what is overwritten.
 
     Until then an overwritten run stays as it is.
 
@@ -68,17 +67,6 @@ def nearest_folder(folder: Path) -> Path:
     """The run folder, or of those above it the nearest that exists: on the same disk."""
     there = (each for each in (folder, *folder.absolute().parents) if each.is_dir())
     return next(there, Path())
-
-
-def make_folder(folder: Path, overwrite: bool, lock: FolderLock) -> None:
-    """Make a run folder, or empty one of its run.
-
-    Raises:
-        RunError: the folder can't be made, a process trains there, or see `check_folder`.
-    """
-    open_folder(folder, overwrite, lock)
-    with os_errors_as(RunError, f"can't make the run folder {folder}"):
-        _throw_away(folder)
 
 
 def refuse_imported(folder: Path, overwrite: bool) -> None:
@@ -104,12 +92,6 @@ def is_imported(folder: Path) -> bool:
         return bool(config["training"]["source"] == "keras")
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _throw_away(folder: Path) -> None:
-    """Remove a run's own files and nothing that a user keeps beside them, the state last."""
-    for name in (*files.ALL, *run_folder.DERIVED, checkpoint.FILE):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _visible(folder: Path) -> list[Path]:

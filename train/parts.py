@@ -1,10 +1,28 @@
 """Which part of a corpus a run learns from, and which ones judge it."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from charlm.data.corpus import Splits, split
+from charlm.data.errors import CorpusError
+
+MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
+
+
+def check_length(texts: Sequence[Path], characters: int) -> None:
+    """Whether a corpus has enough characters for its parts to mean something.
+
+    Raises:
+        CorpusError: it has not.
+    """
+    if characters < MINIMUM_CHARACTERS:
+        raise CorpusError(
+            f"{', '.join(map(str, texts))}: {characters} characters after normalisation, and a "
+            f"model needs {MINIMUM_CHARACTERS} at the least (a hundred thousand to be worth while)"
+        )
 
 
 def learnt_percent(final: bool) -> int:

@@ -18,7 +18,7 @@ from charlm.train.adapt import adapt, restarts_epoch
 from charlm.train.batches import check_shares, make_batches
 from charlm.train.checkpoint import Checkpoint, Setup
 from charlm.train.config import differences
-from charlm.train.parts import parts
+from charlm.train.parts import check_length, parts
 from charlm.train.request import Request, Started
 
 
@@ -50,7 +50,7 @@ def resume(folder: Path, request: Request) -> Started:
     changes.agree(folder, found, _consequence(saved, new), request.accept_changes)
     corpus = _read(texts, old, folder)
     if new.sha256 != old.sha256:
-        new = _of_another_text(new, corpus)
+        new = _of_another_text(new, texts, corpus)
     splits = parts(corpus.ids, new.training.final)
     progress = saved.progress
     if changed or new.sha256 != old.sha256:
@@ -121,7 +121,8 @@ def _read(texts: tuple[Path, ...], old: Setup, scratch: Path) -> Corpus:
     return read_corpus(texts, old.normalisation, old.encoding, known=known, scratch=scratch)
 
 
-def _of_another_text(setup: Setup, corpus: Corpus) -> Setup:
+def _of_another_text(setup: Setup, texts: tuple[Path, ...], corpus: Corpus) -> Setup:
+    check_length(texts, len(corpus.ids))
     learnt = parts(corpus.ids, setup.training.final).train
     counts = count(learnt, len(setup.vocabulary))
     return replace(

@@ -14,6 +14,7 @@ from charlm.train.distributed import Group, LostRankError, joined_group, losses_
 from charlm.train.loop import Trainer
 from charlm.train.observer import Observer, Silent
 from charlm.train.progress import Display
+from charlm.train.report import files as report_files
 from charlm.train.signals import StopSignals
 from charlm.train.start import Request, Started
 from charlm.train.start_together import start_together
@@ -59,19 +60,21 @@ def _train(console: Console, started: Started, group: Group) -> int | None:
     folder = shlex.quote(str(started.folder))
     _introduce(console, started, group)
     if started.progress is not None and started.progress.finished:
-        console.print(f"{started.folder} is finished already; its files were written anew")
+        report = (started.folder / report_files.PAGE).exists()
+        missing = "" if report else f"; it has no report: make one with: charlm-report {folder}"
+        console.print(f"{started.folder} is finished already; its files were written anew{missing}")
         return 0
     with StopSignals() as signals, Display(console, started.folder, signals) as display:
-        finished = _run(started, group, display)
+        code = _run(started, group, display, signals)
     assert display.last is not None  # the first step of a run is to save it
     progress = display.last.progress
-    if not finished:
+    if code is not None:
         run_folder.write(started.folder, display.last)
         console.print(
             f"stopped and saved at step {progress.step}; "
             f"go on with: charlm-train --resume --out {folder}",
         )
-        return 128 + group.highest(signals.received or 0)
+        return code
     console.print(
         f"{started.folder}: test {progress.test_bits:.3f} bits/char"
         f"{started.setup.rare.counted()} "
@@ -85,11 +88,11 @@ def _help_train(started: Started, group: Group) -> int:
     if started.progress is not None and started.progress.finished:
         return 0
     with StopSignals() as signals:
-        finished = _run(started, group, Silent(signals))
-    return 0 if finished else 128 + group.highest(signals.received or 0)
+        return _run(started, group, Silent(signals), signals) or 0
 
 
-def _run(started: Started, group: Group, observer: Observer) -> bool:
+def _run(started: Started, group: Group, observer: Observer, signals: StopSignals) -> int | None:
+    """The exit code of a run that was stopped and saved, or None of one trained to its end."""
     folder = shlex.quote(str(started.folder))
     trainer = Trainer(started.setup, started.splits, started.progress, started.weights, group)
 
@@ -98,7 +101,9 @@ def _run(started: Started, group: Group, observer: Observer) -> bool:
         return f"at step {step}: go on from the last save with --resume --out {folder}"
 
     with losses_explained(group, where):
-        return trainer.run(observer)
+        if trainer.run(observer):
+            return None
+        return 128 + group.highest(signals.received or 0)
 
 
 def _report(console: Console, started: Started, named: Sequence[Path]) -> None:

@@ -8,7 +8,14 @@ import torch
 from charlm.data.cores import openmp_threads, usable_cores
 from charlm.data.errors import SettingsError
 from charlm.data.normalise import Normalisation
-from charlm.train.config import ADAM_LR, DEVICES, NOTEBOOK_DEFAULTS, WINDOW, TrainingConfig
+from charlm.train.config import (
+    ADAM_LR,
+    DEVICES,
+    NOTEBOOK_DEFAULTS,
+    NOTEBOOK_HAS,
+    WINDOW,
+    TrainingConfig,
+)
 from charlm.train.request import Request
 
 # A second thread makes 1.6 of the speed at 192 units (`benchmarks/results/training-step.md`); what
@@ -50,6 +57,8 @@ def training_config(
     config = replace(base, **(defaults | said))
     if config.recipe == "notebook" and config.seq_len != WINDOW and "seq_len" in said:
         raise SettingsError(f"--recipe notebook reads windows of {WINDOW}: leave --seq-len out")
+    if config.recipe == "notebook":
+        _check_notebook(said)
     return config
 
 
@@ -73,6 +82,16 @@ def why_no_cuda() -> str:
 
 def _threads() -> int:
     return openmp_threads() or min(WORTH_THREADS, usable_cores())
+
+
+def _check_notebook(said: dict[str, Any]) -> None:
+    """Whether nothing was said that the notebook's recipe does not have."""
+    for name, fixed in NOTEBOOK_HAS.items():
+        if name in said and said[name] != fixed:
+            raise SettingsError(
+                "--recipe notebook has Adam, and no limit to the gradient: "
+                f"leave --{name.replace('_', '-')} out"
+            )
 
 
 def _device(wanted: str) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from charlm.data.corpus import SAMPLE, Corpus, read_corpus
-from charlm.data.errors import CorpusError, RunError, SettingsError
+from charlm.data.errors import RunError, SettingsError
 from charlm.data.ids import count
 from charlm.data.normalise import Normalisation
 from charlm.train import checkpoint, fine_tune, run_folder, scale, settle, versions
@@ -12,15 +12,13 @@ from charlm.train.checkpoint import Setup
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.make_folder import nearest_folder, open_folder, refuse_imported
 from charlm.train.memory import check_fits
-from charlm.train.parts import learnt_percent, parts
+from charlm.train.parts import check_length, learnt_percent, parts
 from charlm.train.request import Request, Started
 from charlm.train.resume import resume
 from charlm.train.settle import training_config
 from charlm.train.source import Source, read_source
 
 __all__ = ["Request", "Started", "start", "training_config"]
-
-MINIMUM_CHARACTERS = 1000  # less leaves fewer than fifty characters to be judged by
 
 
 def start(request: Request) -> Started:
@@ -89,12 +87,7 @@ def _setup(
     config: TrainingConfig,
     source: Source | None,
 ) -> Setup:
-    characters = len(corpus.ids)
-    if characters < MINIMUM_CHARACTERS:
-        raise CorpusError(
-            f"{', '.join(map(str, texts))}: {characters} characters after normalisation, and a "
-            f"model needs {MINIMUM_CHARACTERS} at the least (a hundred thousand to be worth while)"
-        )
+    check_length(texts, len(corpus.ids))
     learnt = parts(corpus.ids, config.final).train
     counts = count(learnt, len(corpus.vocabulary))
     size = len(corpus.vocabulary)

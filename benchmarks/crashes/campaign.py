@@ -29,7 +29,7 @@ class Strike:
 
     Attributes:
         kind: which fault.
-        saving: a temporary file was left, so the process was writing one.
+        saving: a temporary file was left; a later run removes it.
         resumed: it hit a process that was resuming a run.
         wrong: what should not have been; None if all was well.
     """

@@ -22,7 +22,7 @@ def as_markdown(campaign: Campaign, seed: int, machine: Machine) -> str:
     versions = ", ".join(f"{name} {machine.versions[name]}" for name in SHOWN)
     kinds = sorted({strike.kind for strike in campaign.strikes})
     rows = [
-        "| fault | strikes | while a file was written | on a resumed run | left something wrong |",
+        "| fault | strikes | left a temporary file | on a resumed run | left something wrong |",
         "| --- | --: | --: | --: | --: |",
         *(_row(kind, [s for s in campaign.strikes if s.kind == kind]) for kind in kinds),
         _row("all", campaign.strikes),

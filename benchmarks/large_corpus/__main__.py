@@ -12,7 +12,8 @@ import typer
 from charlm.data import console
 from charlm.data.errors import SettingsError, TrainingError
 
-SMALL = 20_000_000  # bytes of the text that the large one is compared with
+SMALL = 20  # megabytes of the text that the large one is compared with
+LEAST_MINUTES = 0.5  # less leaves little behind the warm-up
 app = console.make_app()
 
 
@@ -28,6 +29,13 @@ def measure(
     """Write a text of so many megabytes and a small one, train on each, and report the memory."""
     if not Path("/proc/self/status").exists():
         raise SettingsError("this reads /proc, which this system lacks")
+    if megabytes <= SMALL:
+        raise SettingsError(
+            f"--megabytes is above {SMALL}, the small text's that it is compared with, "
+            f"not {megabytes}"
+        )
+    if not minutes >= LEAST_MINUTES:
+        raise SettingsError(f"--minutes is at least {LEAST_MINUTES:g}, not {minutes:g}")
     from charlm.benchmarks import machine
     from charlm.benchmarks.large_corpus import page, text
     from charlm.benchmarks.large_corpus.watch import Watched, watch
@@ -35,7 +43,7 @@ def measure(
 
     runs: dict[int, Watched] = {}
     with tempfile.TemporaryDirectory(prefix="charlm-large-", dir=scratch) as place:
-        for size in (SMALL, megabytes * 1_000_000):
+        for size in (SMALL * 1_000_000, megabytes * 1_000_000):
             path = Path(place, f"{size}.txt")
             text.write(path, size)
             options = ["--out", str(Path(place, str(size))), "--minutes", str(minutes)]

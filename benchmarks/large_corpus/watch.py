@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from charlm.data.errors import TrainingError
+
 EVERY = 0.5  # seconds
 
 
@@ -44,7 +46,7 @@ def watch(arguments: list[str], log: Path) -> Watched:
     """Run `charlm-train` and look at its memory until it ends.
 
     Raises:
-        RuntimeError: it ended with an error; says what it said.
+        TrainingError: it ended with an error; says what it said last.
     """
     command = [sys.executable, "-m", "charlm.train.cli", *arguments]
     samples: list[Sample] = []
@@ -58,7 +60,8 @@ def watch(arguments: list[str], log: Path) -> Watched:
             time.sleep(EVERY)
     said = log.read_text(encoding="utf-8")
     if process.returncode != 0:
-        raise RuntimeError(f"charlm-train ended with {process.returncode}: {said}")
+        last = said.strip().rpartition("\n")[2]
+        raise TrainingError(f"charlm-train ended with {process.returncode}: {last}")
     return Watched(samples, said)
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 from charlm.data.errors import SettingsError
 from charlm.data.files import os_errors_as
 
+SHARES = ("beta2", "drop_input", "drop_output", "drop_locked", "drop_recurrent", "average")
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -43,9 +45,16 @@ class Variant:
         for name in ("hidden", "layers", "epochs", "batch", "window", "lr", "muon_lr", "clip"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise SettingsError(f"{name}={getattr(self, name)}: it is above 0")
-        for name in ("drop_input", "drop_output", "drop_locked", "drop_recurrent", "average"):
+        for name in SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"{name}={getattr(self, name)}: it is at least 0 and below 1")
+        for name in ("embedding", "weight_decay"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise SettingsError(f"{name}={getattr(self, name)}: it is at least 0")
+        if self.tied and not self.embedding:
+            raise SettingsError("tied=True: there is no embedding to tie to; add embedding=…")
+        if self.norm == "cell" and self.layers > 1:
+            raise SettingsError(f"norm=cell,layers={self.layers}: norm=cell has one layer only")
 
     def __str__(self) -> str:
         """The settings that are not the default, as `parse` reads them."""

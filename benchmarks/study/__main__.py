@@ -39,10 +39,17 @@ def run(
 ) -> None:
     """Train one side on 95 % of a text, and judge the last 5 % after every epoch."""
     from charlm.benchmarks.study import keras_side, torch_side
+    from charlm.benchmarks.study.record import check_judged, prepare
     from charlm.data.corpus import read_corpus
     from charlm.data.normalise import NOTEBOOK
+    from charlm.train.config import ModelConfig, TrainingConfig
 
+    # What would fail in training, or after it, is refused before.
+    TrainingConfig(epochs=epochs, threads=threads, seed=seed)
+    ModelConfig(1, hidden)
     corpus = read_corpus([text], NOTEBOOK)
+    check_judged(corpus, text)
+    prepare(records)
     if side is Side.notebook_keras:
         keras_side.train(corpus, epochs or 10, hidden, threads, seed, records)
         return

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from charlm.benchmarks import machine
 from charlm.benchmarks.study.record import Record, append, judge
 from charlm.data.corpus import Corpus, split
 from charlm.data.extras import require
-from charlm.train.config import STRIDE, WINDOW, ModelConfig
+from charlm.train.config import STRIDE, WINDOW
+from charlm.train.import_keras import to_torch
+from charlm.train.keras_architecture import Architecture
+from charlm.train.keras_file import KerasLSTM, KerasModel
 from charlm.train.model import CharLSTM
 
 SIDE = "notebook, Keras"
@@ -55,17 +57,8 @@ def _windows(tensorflow: Any, ids: Any, size: int, seed: int) -> Any:
 
 
 def _in_torch(weights: list[Any], size: int, hidden: int) -> CharLSTM:
-    """Keras's kernels, gates in the order i, f, c, o as in Torch, transposed."""
-    kernel, recurrent, bias, head, head_bias = map(torch.from_numpy, weights)
-    model = CharLSTM(ModelConfig(size, hidden))
-    model.load_state_dict(
-        {
-            "lstm.weight_ih_l0": kernel.T,
-            "lstm.weight_hh_l0": recurrent.T,
-            "lstm.bias_ih_l0": bias,
-            "lstm.bias_hh_l0": torch.zeros_like(bias),
-            "head.weight": head.T,
-            "head.bias": head_bias,
-        }
-    )
-    return model.eval()
+    """The Torch model of what `get_weights` gives, as an import makes it."""
+    kernel, recurrent, bias, head, head_bias = weights
+    architecture = Architecture(("lstm",), "dense", hidden, size, WINDOW, softmax=True)
+    layers = (KerasLSTM(kernel, recurrent, bias),)
+    return to_torch(KerasModel(architecture, layers, head, head_bias, ""), np.arange(size))

@@ -1,10 +1,11 @@
 """The study as a picture: held-out bits per character against CPU time, both ways of judging."""
 
 import io
+from itertools import cycle
 
 from charlm.benchmarks.study.record import Record
 
-COLOURS = ("#b3261e", "#d98c3f", "#1b5e8c", "#5b8c5a")
+COLOURS = ("#b3261e", "#d98c3f", "#1b5e8c", "#5b8c5a", "#7a3e9d", "#6b4f3f")
 
 
 def draw(sides: dict[str, list[Record]]) -> bytes:
@@ -14,7 +15,7 @@ def draw(sides: dict[str, list[Record]]) -> bytes:
 
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes = figure.subplots()
-    for (side, records), colour in zip(sides.items(), COLOURS, strict=False):
+    for (side, records), colour in zip(sides.items(), cycle(COLOURS), strict=False):
         minutes = [record.cpu_seconds / 60 for record in records]
         for way, style in (("window", "--"), ("carried", "-")):
             bits = [getattr(record, f"{way}_bits") for record in records]

@@ -1,21 +1,20 @@
 """What the study writes down after each epoch, and the held-out text judged in both ways."""
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
+from charlm.data.corpus import Corpus, split
+from charlm.data.errors import CorpusError, SettingsError
+from charlm.data.files import os_errors_as
 from charlm.train.config import WINDOW
 from charlm.train.evaluate import bits_per_character
+from charlm.train.evaluate_windows import windowed_bits
 from charlm.train.model import CharLSTM
 
-WINDOWS_AT_ONCE = 1024
 STATEFUL = "stateful"  # how the name of a side of ours begins
 
 
@@ -42,6 +41,30 @@ class Record:
     machine: str
 
 
+def check_judged(corpus: Corpus, text: Path) -> None:
+    """Whether the last 5 % of a text hold a window and a character after it.
+
+    Raises:
+        CorpusError: they don't.
+    """
+    if len(split(corpus.ids).test) <= WINDOW:
+        raise CorpusError(
+            f"{text}: {len(corpus.ids)} characters after normalisation, and the last 5 % must hold "
+            f"more than a window of {WINDOW}: give a text of {20 * (WINDOW + 1)} at the least"
+        )
+
+
+def prepare(path: Path) -> None:
+    """Make the file of records, or find that lines can be added to the one that is there.
+
+    Raises:
+        SettingsError: they can't.
+    """
+    with os_errors_as(SettingsError, f"can't write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+
+
 def append(path: Path, record: Record) -> None:
     """Add a line to `path`."""
     with path.open("a", encoding="utf-8") as file:
@@ -49,29 +72,25 @@ def append(path: Path, record: Record) -> None:
 
 
 def read(path: Path) -> list[Record]:
-    """Every line of `path`."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Record(**json.loads(line)) for line in lines]
+    """Every line of `path`.
+
+    Raises:
+        SettingsError: it can't be read, or holds something else.
+    """
+    try:
+        with os_errors_as(SettingsError, f"can't read {path}"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+        return [Record(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as problem:
+        raise SettingsError(f"{path}: no records of a study: {problem}") from problem
 
 
 def judge(model: CharLSTM, ids: npt.NDArray[Any]) -> tuple[float, float]:
     """Bits per character by windows, and with the state carried.
 
     Args:
-        model: any.
+        model: is left in evaluation mode.
         ids: token ids of the held-out text, shape [characters].
     """
-    return window_bits(model, ids), bits_per_character(model, ids)
-
-
-@torch.no_grad()
-def window_bits(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
-    """Mean of -log2 p of every character that 40 others precede, each from a zero state."""
-    windows = np.lib.stride_tricks.sliding_window_view(ids, WINDOW + 1)
-    nats = 0.0
-    for start in range(0, len(windows), WINDOWS_AT_ONCE):
-        rows = torch.from_numpy(windows[start : start + WINDOWS_AT_ONCE].T.astype(np.int64))
-        hidden, _ = model(rows[:-1], model.zero_state(rows.shape[1]))
-        logits = model.head(hidden[-1])
-        nats += functional.cross_entropy(logits, rows[-1], reduction="sum").item()
-    return nats / len(windows) / math.log(2)
+    model.eval()
+    return windowed_bits(model, ids, WINDOW), bits_per_character(model, ids)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from charlm.benchmarks.large_corpus import __main__ as command
 from charlm.benchmarks.large_corpus import page, text, watch
 from charlm.benchmarks.large_corpus.watch import Sample, Watched
 from charlm.benchmarks.machine import Machine
+from charlm.data import console
 from charlm.data.corpus import SAMPLE
+from charlm.data.errors import TrainingError
 
 MIB = 1 << 20
 HERE = Machine("a processor", 2, None, "a system", None, dict.fromkeys(page.SHOWN, "1.0"))
@@ -58,7 +61,25 @@ def test_a_process_is_looked_at() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--megabytes", "20"], "--megabytes is above 20, the small text's"),
+        (["--megabytes", "0"], "--megabytes is above 20"),
+        (["--minutes", "0.1"], "--minutes is at least 0.5, not 0.1"),
+        (["--minutes", "nan"], "--minutes is at least 0.5"),
+    ],
+)
+def test_what_could_not_be_compared_is_refused_at_once(
+    options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert console.exit_code(command.app, "large_corpus", options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc")
 def test_a_mistake_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "EVERY", 0.01)
-    with pytest.raises(RuntimeError, match="charlm-train ended with 2: charlm-train: No such opt"):
+    with pytest.raises(TrainingError, match="charlm-train ended with 2: charlm-train: No such opt"):
         watch.watch(["--nonsense"], tmp_path / "log")

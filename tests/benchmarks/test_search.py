@@ -25,9 +25,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def test_a_variant_is_read_and_written_in_the_same_words() -> None:
-    text = "hidden=64,tied=True,norm=cell,lr=0.01"
+    text = "hidden=64,embedding=8,tied=True,norm=cell,lr=0.01"
     assert str(variant.parse(text)) == text
-    assert variant.parse(text) == Variant(hidden=64, tied=True, norm="cell", lr=0.01)
+    assert variant.parse(text) == Variant(64, embedding=8, tied=True, norm="cell", lr=0.01)
     assert str(variant.parse("defaults")) == "defaults"
 
 
@@ -41,6 +41,10 @@ def test_a_variant_is_read_and_written_in_the_same_words() -> None:
         ("epochs=0", "epochs=0: it is above 0"),
         ("lr=-1", "lr=-1.0: it is above 0"),
         ("drop_output=1", "drop_output=1.0: it is at least 0 and below 1"),
+        ("beta2=1", "beta2=1.0: it is at least 0 and below 1"),
+        ("weight_decay=-1", "weight_decay=-1.0: it is at least 0"),
+        ("tied=True", "tied=True: there is no embedding to tie to"),
+        ("norm=cell,layers=2", "norm=cell,layers=2: norm=cell has one layer only"),
     ],
 )
 def test_what_no_variant_has_is_named(text: str, says: str) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from charlm.benchmarks.study import __main__ as command
-from charlm.benchmarks.study import page
+from charlm.benchmarks.study import page, plot
 from charlm.benchmarks.study.keras_side import _in_torch
-from charlm.benchmarks.study.record import Record, append, judge, read, window_bits
+from charlm.benchmarks.study.record import Record, append, judge, read
 from charlm.data import console
 from charlm.data.errors import SettingsError
 from charlm.train.config import WINDOW, ModelConfig
@@ -47,8 +47,16 @@ def test_windows_begin_from_a_zero_state(model: CharLSTM) -> None:
         for token in ids[end - WINDOW : end]:
             logits, state = model.step(torch.tensor([token]), state)
         nats.append(-logits.log_softmax(1)[0, ids[end]].item())
-    assert window_bits(model, ids) == pytest.approx(np.mean(nats) / math.log(2), abs=1e-5)
-    assert judge(model, ids)[0] != judge(model, ids)[1]
+    window, carried = judge(model, ids)
+    assert window == pytest.approx(np.mean(nats) / math.log(2), abs=1e-5)
+    assert window != carried
+
+
+def test_nothing_is_dropped_while_judging(model: CharLSTM) -> None:
+    dropping = CharLSTM(ModelConfig(7, 5, dropout=0.5))
+    dropping.load_state_dict(model.state_dict())
+    ids = np.random.default_rng(0).integers(7, size=WINDOW + 30)
+    assert judge(dropping.train(), ids) == judge(model, ids)
 
 
 def test_keras_weights_are_the_same_model(model: CharLSTM) -> None:
@@ -78,13 +86,58 @@ def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_p
     assert picture == page.draw(page.by_side(records)), "the same records, other bytes"
 
 
+def test_every_side_is_in_the_picture(records: list[Record]) -> None:
+    sides = {f"side {n}": records[:2] for n in range(len(plot.COLOURS) + 1)}
+    picture = plot.draw(sides).decode("utf-8")
+    assert all(f"<!-- {side}, carried -->" in picture for side in sides)
+
+
+@pytest.mark.parametrize("line", ["once upon a time", "[1]", '{"side": "ours"}', "3"])
+def test_a_file_that_has_no_records_is_named(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text(line)
+    given = ["draw", str(path), "--out", str(tmp_path / "study")]
+    assert console.exit_code(command.app, "study", given) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{path}: no records of a study: " in said
+
+
+@pytest.mark.parametrize("side", ["notebook-torch", "notebook-keras", "stateful"])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--epochs", "0"], "--epochs is from 1 to 1000000000, not 0"),
+        (["--epochs", "-1"], "--epochs is from 1 to 1000000000, not -1"),
+        (["--threads", "0"], "--threads is from 1"),
+        (["--hidden", "0"], "--hidden is from 1"),
+        (["--records", "a file/records.jsonl"], "can't write a file/records.jsonl"),
+        ([], "800 characters after normalisation, and the last 5 % must hold more than a window"),
+    ],
+)
+def test_what_would_fail_later_is_refused_before_training(
+    side: str, options: list[str], says: str, tmp_path: Path, prose: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("a file").touch()
+    text = prose if options else "the lamp, " * 80
+    Path("text.txt").write_text(text, encoding="utf-8")
+    given = ["run", side, "text.txt", "--records", "records.jsonl", *options]
+    assert console.exit_code(command.app, "study", given) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert says in said
+    assert not Path("records.jsonl").exists()
+
+
 def test_nothing_recorded(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no records"):
         page.write([], tmp_path)
 
 
 def test_both_of_torchs_sides_run(tiny_text: Path, tmp_path: Path) -> None:
-    to = tmp_path / "records.jsonl"
+    to = tmp_path / "a new folder" / "records.jsonl"
     for side in ("notebook-torch", "stateful"):
         given = [
             "run",

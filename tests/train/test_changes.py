@@ -303,6 +303,19 @@ def test_a_text_with_new_characters_is_refused(longer: Path, stopped: Path, trai
     assert (stopped / FILE).read_bytes() == before
 
 
+def test_a_text_too_short_to_be_judged_by_is_refused(
+    stopped: Path, tmp_path: Path, prose: str, train: Train
+) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text(prose[:25], encoding="utf-8")
+    before = (stopped / FILE).read_bytes()
+    cut = ["--batch-size", "1", "--seq-len", "10"]
+    code, lines = train(short, "--resume", "--out", stopped, "--accept-changes", *cut)
+    assert code == 2
+    assert "25 characters after normalisation, and a model needs 1000 at the least" in lines[-1]
+    assert (stopped / FILE).read_bytes() == before
+
+
 def test_a_text_cut_anew_in_the_warm_up_is_refused(
     tiny_text: Path, longer: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,6 +181,17 @@ def test_a_tiny_budget(train: Train, tiny_text: Path, tmp_path: Path) -> None:
     assert (training["minutes"], training["epochs"]) == (0.001, None)
 
 
+@pytest.mark.parametrize("said", [["--optimiser", "muon"], ["--muon-lr", "0.1"], ["--clip", "5"]])
+def test_what_the_notebooks_recipe_does_not_have(
+    said: list[str], train: Train, tiny_text: Path, tmp_path: Path
+) -> None:
+    code, lines = train(tiny_text, "--out", tmp_path / "run", "--recipe", "notebook", *said)
+    assert (code, len(lines)) == (2, 1)
+    assert "--recipe notebook has Adam, and no limit to the gradient: leave --" in lines[0]
+    assert lines[0].endswith(f"{said[0]} out")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_notebooks_recipe(train: Train, tiny_text: Path, tmp_path: Path, prose: str) -> None:
     folder = tmp_path / "run"
     code, _ = train(
@@ -191,6 +202,9 @@ def test_the_notebooks_recipe(train: Train, tiny_text: Path, tmp_path: Path, pro
     saved = Checkpoint.load(folder)
     training = saved.setup.training
     assert (training.batch_size, training.seq_len, training.lr) == (192, 40, 1e-3)
+    recorded = json.loads((folder / "config.json").read_text(encoding="utf-8"))["training"]
+    has = (recorded["optimiser"], recorded["muon_lr"], recorded["clip"], recorded["lr"])
+    assert has == ("adam", None, None, 1e-3)
     learnt = len(prose.lower().replace("\n", "")) * 90 // 100
     windows = math.ceil((learnt - 40) / 3)
     assert saved.progress.step == math.ceil(windows / 192)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 
 from charlm.data import console
 from charlm.data.errors import SettingsError
-from charlm.train import cli, run_folder
+from charlm.train import cli, run, run_folder
 from charlm.train.batches import check_shares
 from charlm.train.checkpoint import FILE, Checkpoint
 from charlm.train.config import TrainingConfig
@@ -31,6 +32,8 @@ from charlm.train.distributed import (
     losses_explained,
     named_group,
 )
+from charlm.train.observer import Silent
+from charlm.train.signals import StopSignals
 from charlm.train.start import Request
 from charlm.train.start_together import start_together
 from charlm.train.streams import Streams
@@ -246,6 +249,28 @@ def test_only_a_lost_connection_is_called_one() -> None:
         fail(lost, ALONE)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         fail("mat1 and mat2 shapes cannot be multiplied", Group(1, 3))
+
+
+def test_a_rank_that_is_lost_after_the_last_step_is_not_lost_before_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stopped:
+        progress = SimpleNamespace(step=7)
+
+        def __init__(self, *arguments: object) -> None: ...
+
+        def run(self, observer: object) -> bool:
+            return False
+
+    def lost(group: Group, number: int) -> int:
+        raise RuntimeError("[/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+    monkeypatch.setattr(run, "Trainer", Stopped)
+    monkeypatch.setattr(Group, "highest", lost)
+    started: Any = SimpleNamespace(folder=Path("r"), setup=0, splits=0, progress=None, weights=None)
+    signals = StopSignals()
+    with pytest.raises(LostRankError, match="at step 7: go on from the last save with --resume"):
+        run._run(started, Group(0, 2), Silent(signals), signals)
 
 
 class Pretended(Group):

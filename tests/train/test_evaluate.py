@@ -41,6 +41,20 @@ def test_equals_a_character_at_a_time(
     assert evaluate.bits_per_character(model, IDS) == pytest.approx(one_by_one(model), abs=1e-6)
 
 
+def test_many_distinct_characters_are_read_in_shorter_pieces(
+    model: CharLSTM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def spy(head: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
+        calls.append(len(given[0]))
+
+    monkeypatch.setattr(evaluate, "LOGITS", 11 * 30)
+    model.head.register_forward_pre_hook(spy)
+    assert evaluate.bits_per_character(model, IDS) == pytest.approx(one_by_one(model), abs=1e-6)
+    assert calls[:4] == [30, 30, 30, 9]
+
+
 def test_a_model_that_knows_nothing_needs_log2_of_the_vocabulary(model: CharLSTM) -> None:
     for parameter in model.head.parameters():
         torch.nn.init.zeros_(parameter)

@@ -3,7 +3,11 @@
 The files under `keras/` were made by Keras 2 and 3 (see `keras/make_fixtures.py`).
 """
 
+import dataclasses
+import errno
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,19 +16,20 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.data import console
+from charlm.data import console, file_sets
 from charlm.data.corpus import read_corpus
 from charlm.data.errors import ModelFileError, VocabularyError
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
-from charlm.train import import_cli, run_folder
+from charlm.train import evaluate_windows, import_cli, run_folder
 from charlm.train.checkpoint import FILE
 from charlm.train.evaluate import bits_per_character
 from charlm.train.evaluate_windows import windowed_bits
-from charlm.train.import_keras import ImportRequest, _characters, to_torch
+from charlm.train.import_keras import ImportRequest, _characters, _windows, to_torch
 from charlm.train.import_vocabulary import EVERY, Texts, of_corpus
 from charlm.train.keras_file import read_keras
 from charlm.train.keras_reference import keras_logits, prove_equal
+from charlm.train.report import files
 
 HERE = Path(__file__).parent / "keras"
 CORPUS = HERE / "corpus.txt"
@@ -130,7 +135,9 @@ def test_the_figures_are_those_of_the_run(bring: Import, tmp_path: Path) -> None
     assert f"{by_windows:.3f} by windows of 40 ({len(test) - 40} characters)" in lines[1]
 
 
-def test_bits_by_windows_are_those_of_single_windows(bring: Import, tmp_path: Path) -> None:
+def test_bits_by_windows_are_those_of_single_windows(
+    bring: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bring(HERE / "notebook-3.keras", "--corpus", CORPUS, "--out", tmp_path)
     model = run_folder.load(tmp_path).model
     ids = VOCABULARY.encode("the lamp in the cellar").astype(np.int64)
@@ -142,6 +149,11 @@ def test_bits_by_windows_are_those_of_single_windows(bring: Import, tmp_path: Pa
                 logits, state = model.step(torch.tensor([token]), state)
         surprises.append(-logits.log_softmax(dim=1)[0, ids[place]].item() / np.log(2))
     assert windowed_bits(model, ids, 7) == pytest.approx(float(np.mean(surprises)), abs=1e-5)
+    monkeypatch.setattr(evaluate_windows, "STEPS", 20)  # two windows a call
+    shapes: list[tuple[int, ...]] = []
+    model.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
+    assert windowed_bits(model, ids, 7) == pytest.approx(float(np.mean(surprises)), abs=1e-5)
+    assert {shape[:2] for shape in shapes[:-1]} == {(7, 2)}
 
 
 def test_a_list_of_characters_in_any_order(bring: Import, tmp_path: Path) -> None:
@@ -267,6 +279,28 @@ def test_a_folder_that_holds_a_run(
     assert "holds a run already" in refused(bring, *given)
 
 
+@pytest.mark.parametrize("moment", ["written", "renamed"])
+def test_an_overwritten_run_stays_until_the_import_is_written(
+    moment: str, bring: Import, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    (folder / files.PAGE).write_text("a report")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    given = [HERE / "notebook-3.h5", "--corpus", CORPUS, "--out", folder, "--overwrite"]
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    name = "flush_to_disk" if moment == "written" else "rename"
+    monkeypatch.setattr(file_sets, name, full)
+    assert "no space left on device" in refused(bring, *given)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    monkeypatch.undo()
+    assert bring(*given)[0] == 0
+    left = {path.name for path in folder.iterdir()}
+    assert left == {run_folder.WEIGHTS, run_folder.CONFIG, run_folder.CARD}
+
+
 def test_overwriting_spares_what_is_no_run(bring: Import, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear", encoding="utf-8")
     given = [HERE / "notebook-3.h5", "--corpus", CORPUS, "--out", tmp_path, "--overwrite"]
@@ -277,6 +311,22 @@ def test_overwriting_spares_what_is_no_run(bring: Import, tmp_path: Path) -> Non
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.exit_code(import_cli.app, "charlm-import", ["--help"]) == 0
     assert "charlm-import notebook.keras --corpus lovecraft.txt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("length", "count"), [(40, 64), (1000, 4), (4096, 1)])
+def test_the_proof_takes_fewer_windows_where_they_are_long(length: int, count: int) -> None:
+    ids = np.zeros(10_000, dtype=np.uint8)
+    assert _windows(ids, length, 3).shape == _windows(None, length, 3).shape == (count, length)
+
+
+def test_the_formula_forms_nothing_of_the_vocabularys_square() -> None:
+    keras = read_keras(HERE / "notebook-3.h5")
+    many = 60_000  # a one-hot row each would be 14 GB
+    architecture = dataclasses.replace(keras.architecture, vocabulary=many)
+    (layer,) = keras.layers
+    wide = dataclasses.replace(layer, kernel=np.resize(layer.kernel, (many, 48)))
+    larger = dataclasses.replace(keras, architecture=architecture, layers=(wide,))
+    assert np.array_equal(keras_logits(larger, WINDOWS), keras_logits(keras, WINDOWS))
 
 
 @pytest.mark.parametrize("parameter", ["lstm.weight_hh_l1", "lstm.weight_ih_l0", "lstm.bias_ih_l0"])

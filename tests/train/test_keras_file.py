@@ -173,6 +173,8 @@ def test_a_state_carried_or_a_length_left_open_is_no_window(tmp_path: Path) -> N
     assert carried.architecture.window is None
     left_open = read_keras(with_config(tmp_path, option(0, batch_shape=[None, None, 34])))
     assert left_open.architecture.window is None
+    endless = read_keras(with_config(tmp_path, option(0, batch_shape=[None, 1 << 20, 34])))
+    assert endless.architecture.window is None
 
 
 def test_logits_without_a_softmax(tmp_path: Path) -> None:

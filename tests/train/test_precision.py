@@ -1,8 +1,11 @@
 """Lower precision on a GPU: what the settings switch."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 import torch
 
-from charlm.train.config import TrainingConfig
 from charlm.train.precision import allow_tf32, autocast
 
 
@@ -13,6 +16,9 @@ def test_tf32_is_switched_on_and_off() -> None:
         assert torch.backends.cudnn.allow_tf32 is allowed
 
 
-def test_autocast_changes_nothing_unless_asked_for() -> None:
-    with autocast(TrainingConfig()):
-        assert not torch.is_autocast_enabled("cpu")
+@pytest.mark.parametrize(("asked", "kind"), [("none", torch.float32), ("bf16", torch.bfloat16)])
+def test_products_are_of_the_precision_asked_for(asked: str, kind: torch.dtype) -> None:
+    config: Any = SimpleNamespace(device="cpu", autocast=asked)  # settings keep bf16 to GPUs
+    square = torch.ones(2, 2)
+    with autocast(config):
+        assert (square @ square).dtype is kind

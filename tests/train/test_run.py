@@ -26,6 +26,7 @@ def test_a_training_ends_with_its_report(train: Train, tiny_text: Path, tmp_path
     assert f"{run / 'report.html'}: " in lines[-3]
     assert lines[-2].startswith("try next: ")
     assert lines[-1].startswith("next: charlm-export")
+    assert train("--resume", "--out", run)[1][-1].endswith("its files were written anew")
     written = {files.PAGE, files.TEXT, files.FIGURES, files.picture("baselines")}
     assert written <= {path.name for path in run.iterdir()}
     assert train(tiny_text, "--out", run, *FAST[:-1], "--overwrite")[0] == 0
@@ -57,6 +58,8 @@ def test_a_report_that_fails_costs_nothing(
     assert code == 0
     assert words in lines[-2]
     assert Checkpoint.load(run).progress.finished
+    said = train("--resume", "--out", run)[1][-1]
+    assert said.endswith(f"it has no report: make one with: charlm-report {run}")
     assert not set(files.ALL) & {path.name for path in run.iterdir()}
 
 

@@ -386,6 +386,19 @@ def test_a_damaged_training_state(
     assert content(finished) == before
 
 
+@pytest.mark.parametrize("name", ["weights", "best_weights"])
+def test_weights_that_do_not_fit_their_own_settings(
+    name: str, finished: Path, train: Train
+) -> None:
+    saved = torch.load(finished / FILE, weights_only=True)
+    saved["progress"][name]["head.bias"] = torch.zeros(3)
+    torch.save(saved, finished / FILE)
+    before = content(finished)
+    line = refused(train, "--resume", "--out", finished)
+    assert f"{finished / FILE}: damaged" in line
+    assert content(finished) == before
+
+
 @pytest.mark.parametrize("saved", [[1, 2], torch.zeros(2), {"format": FORMAT}, {"format": 99}])
 def test_a_file_of_torch_that_is_no_training_state(
     saved: object, finished: Path, train: Train

@@ -142,7 +142,8 @@ class Evidence:
         curve: the training, an evaluation each; empty where nobody recorded it.
         bits: per character of the held-out text, state carried.
         held_out: whether nothing of that text was learnt from, as far as is known.
-        gap: bits per character of training and held-out text, both in segments of `GAP_LENGTH`.
+        gap: bits per character of training and held-out text, both in segments.
+        gap_length: characters of such a segment.
         ngrams: bits per character of models of order 1, 2, …
         compressed: what compressors need.
         context: by how often the state is zeroed.
@@ -164,6 +165,7 @@ class Evidence:
     bits: float
     held_out: bool
     gap: tuple[float, float]
+    gap_length: int
     ngrams: tuple[float, ...]
     compressed: tuple[Compressed, ...]
     context: tuple[ContextPoint, ...]

@@ -52,7 +52,7 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
     first_lap = carried.bits[: len(held) - 1]
     say("reading with resets")
     curve = _context(subject, held[: extent.resets], first_lap)
-    gap = _gap(subject, held[: extent.resets])
+    gap, gap_length = _gap(subject, held[: extent.resets])
     say("n-grams and compressors")
     ngrams = _ngrams(compared, held, model.config.vocabulary)
     compressed = compressors.compress(subject.text(compared), subject.text(held))
@@ -71,6 +71,7 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
         bits=float(first_lap.mean()),
         held_out=subject.trained_here,
         gap=gap,
+        gap_length=gap_length,
         ngrams=ngrams,
         compressed=tuple(compressed),
         context=curve,
@@ -95,8 +96,11 @@ def _context(
     return (*found, ContextPoint(None, float(carried[: len(ids) - 1].mean())))
 
 
-def _gap(subject: Subject, held: Ids) -> tuple[float, float]:
-    """Bits of the training text, in segments from all over it, and of held-out text alike."""
+def _gap(subject: Subject, held: Ids) -> tuple[tuple[float, float], int]:
+    """Bits of the training text, in segments from all over it, and of held-out text alike.
+
+    And the segments' length, which short texts allow less of.
+    """
     learnt = subject.splits.train
     length = min(GAP_LENGTH, len(held) - 1, len(learnt) - 1)
     segments = min(GAP_SEGMENTS, len(learnt) // (length + 1))
@@ -104,7 +108,7 @@ def _gap(subject: Subject, held: Ids) -> tuple[float, float]:
     read = [context.reset_every(subject.run.model, learnt[s : s + length + 1], length)
             for s in starts]  # fmt: skip
     other = context.reset_every(subject.run.model, held, length)
-    return float(np.concatenate(read).mean()), float(other.mean())
+    return (float(np.concatenate(read).mean()), float(other.mean())), length
 
 
 def _ngrams(learnt: Ids, held: Ids, vocabulary: int) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from charlm.data.extras import require
 from charlm.data.file_sets import write_set
 from charlm.data.files import os_errors_as
 from charlm.train.config import SEEDS
+from charlm.train.make_folder import nearest_folder
 from charlm.train.report import extent, files, markdown, page, pictures
 from charlm.train.report.advice import advise
 from charlm.train.report.evidence import Evidence
@@ -74,8 +75,8 @@ def make_report(request: Request, say: Say) -> Report:
     """
     require("matplotlib", "train")
     say("reading the run and its text")
-    subject = read_subject(request.folder, request.texts)
     out = request.out or request.folder
+    subject = read_subject(request.folder, request.texts, nearest_folder(out))
     _make(out)
     torch.set_num_threads(request.threads)
     chosen = extent.choose(

@@ -110,9 +110,10 @@ def _training(evidence: Evidence) -> Section:
     heading = ("epoch", "minutes", "characters seen", "training", "validation")
     learnt, held = evidence.gap
     gap = (
-        f"In segments of 1,280 characters it reads text that it learnt from, taken from all over "
-        f"it, at {learnt:.3f} bits per character and {'held-out' if evidence.held_out else 'the'} "
-        f"text at {held:.3f}: a gap of {held - learnt:.3f}."
+        f"In segments of {evidence.gap_length:,} characters it reads text that it learnt from, "
+        f"taken from all over it, at {learnt:.3f} bits per character and "
+        f"{'held-out' if evidence.held_out else 'the'} text at {held:.3f}: a gap of "
+        f"{held - learnt:.3f}."
     )
     if not evidence.curve:
         return Section("Training", ("How the training went was not recorded.", gap))

@@ -1,6 +1,5 @@
 """What a report is about: a trained model, its text in splits, and how it came about."""
 
-import hashlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from charlm.data.corpus import CHUNK_BYTES, Splits, read_corpus
+from charlm.data.corpus import Splits, digest_files, read_corpus
 from charlm.data.errors import CorpusError, RunError
 from charlm.data.files import os_errors_as
 from charlm.data.known import Known
@@ -75,18 +74,20 @@ class Subject:
         return learnt - 1
 
 
-def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
+def read_subject(folder: Path, texts: Sequence[Path] = (), scratch: Path | None = None) -> Subject:
     """Read a run folder and the text that it was trained on.
 
     Args:
         folder: of the run.
         texts: where the text is now; without any, where it was when the run began.
+        scratch: where many ids are kept; None for the run folder.
 
     Raises:
         RunError: there is no run, it is damaged, or its text is gone or not the same.
         CorpusError: the text can't be read, or is too short to be judged by.
     """
     run = run_folder.load(folder)
+    scratch = scratch or folder
     files = tuple(texts) or _recorded(folder)
     corpus = run.summary["corpus"]
     final = bool(run.summary["training"].get("final", False))
@@ -96,7 +97,7 @@ def read_subject(folder: Path, texts: Sequence[Path] = ()) -> Subject:
         run.normalisation,
         corpus.get("encoding") or "utf-8",
         known=Known(run.vocabulary, run.rare),
-        scratch=folder,
+        scratch=scratch,
     )
     splits = parts(read.ids, final)
     if len(splits.test) < LEAST:
@@ -125,12 +126,7 @@ def _check_same(folder: Path, files: Sequence[Path], recorded: str | None) -> No
     """Before anything is read of them: another text may have other characters, or none."""
     if recorded is None:
         return
-    digest = hashlib.sha256()
-    for path in files:
-        with os_errors_as(RunError, f"can't read {path}"), path.open("rb") as file:
-            while block := file.read(CHUNK_BYTES):
-                digest.update(block)
-    if (found := digest.hexdigest()) != recorded:
+    if (found := digest_files(files)) != recorded:
         raise RunError(
             f"{', '.join(map(str, files))}: not the text that {folder} was trained on (sha256 "
             f"{found[:12]}…, not {recorded[:12]}…): bring that text back, or name it with --corpus"
@@ -145,8 +141,10 @@ def _metrics(folder: Path) -> tuple[dict[str, Any], ...]:
         with os_errors_as(RunError, f"can't read {path}"):
             lines = path.read_text(encoding="utf-8").splitlines()
         records = tuple(json.loads(line) for line in lines)
+        timed = all("seconds" in record for record in records)  # see `history`
         for record in records:
-            float(record["epoch"]) + float(record["train_bits"])
+            for name in ("epoch", "train_bits", "seconds" if timed else "characters_per_second"):
+                float(record[name])
     except (ValueError, KeyError, TypeError) as problem:
         raise RunError(
             f"{path}: damaged: {problem}; charlm-train --resume --out "

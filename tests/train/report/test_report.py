@@ -125,6 +125,11 @@ def test_text_of_the_model_is_escaped(evidence: Evidence) -> None:
     assert "````text" in markdown.render(changed, ())
 
 
+def test_the_gap_names_the_segments_that_were_read(evidence: Evidence, reported: Path) -> None:
+    assert evidence.gap_length == evidence.extent.held_out - 1 == 299
+    assert "In segments of 299 characters" in (reported / files.TEXT).read_text(encoding="utf-8")
+
+
 def test_drift_compares_laps_or_tenths() -> None:
     laps = Drift(30, 10, (2.0, 2.5, 3.0), 10, (2.0, 2.5, 3.0), (30,), (1.0,), (1.0,))
     assert laps.first_and_last() == (2.0, 3.0)

@@ -1,12 +1,14 @@
 """Finding a run's text, and what is said where it can't be found."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from charlm.data import console
+from charlm.data import console, ids
 from charlm.train import import_cli
 from charlm.train.report import pictures
 from charlm.train.report.output import Request, make_report
@@ -70,12 +72,40 @@ def test_a_text_that_is_gone(report: Run, copied_run: Path) -> None:
     assert f"charlm-report {copied_run} --corpus TEXT" in lines[0]
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"epoch": 1}', '{"epoch": "one", "train_bits": 1}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"epoch": 1}',
+        '{"epoch": "one", "train_bits": 1}',
+        '{"epoch": 1, "train_bits": 1}',
+        '{"epoch": 1, "train_bits": 1, "seconds": null}',
+    ],
+)
 def test_damaged_metrics(report: Run, copied_run: Path, line: str) -> None:
     (copied_run / "metrics.jsonl").write_text(line)
     code, lines = report(copied_run)
     assert (code, len(lines)) == (2, 1)
     assert "metrics.jsonl: damaged" in lines[0]
+
+
+def test_many_ids_are_kept_where_the_report_goes(
+    copied_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's own folder may be one that can only be read."""
+    places: list[Path] = []
+    make = tempfile.TemporaryFile
+
+    def spy(dir: Path) -> IO[bytes]:
+        places.append(dir)
+        return make(dir=dir)
+
+    monkeypatch.setattr(ids, "IN_MEMORY", 0)
+    monkeypatch.setattr(tempfile, "TemporaryFile", spy)
+    request = Request(copied_run, out=tmp_path / "reports" / "new", seconds=0.1, sample=1000)
+    make_report(request, lambda _: None)
+    assert set(places) == {tmp_path}
 
 
 def test_a_folder_that_cannot_be_written(report: Run, tiny_run: Path, tmp_path: Path) -> None:
