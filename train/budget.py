@@ -19,17 +19,24 @@ class WarmUp:
     minutes: float
     steps: int = 0
     seconds: float = 0.0
+    last: float = 0.0
 
     def add(self, seconds: float) -> float | None:
         """Count a step that took `seconds`; the mean once enough were timed, None before."""
         self.steps += 1
         if self.steps > UNTIMED_STEPS:
             self.seconds += seconds
+        self.last = seconds
         timed = self.steps - UNTIMED_STEPS
         enough = min(TIMED_SECONDS, TIMED_SHARE * 60 * self.minutes)
         if timed < TIMED_STEPS or self.seconds < enough:
             return None
         return self.seconds / timed
+
+    def so_far(self) -> float:
+        """Seconds a step as far as they are known: of the last one where none was timed."""
+        timed = self.steps - UNTIMED_STEPS
+        return self.seconds / timed if timed > 0 else self.last
 
 
 def steps_for(

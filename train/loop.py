@@ -27,6 +27,7 @@ from charlm.train.step import make_step
 SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU
 SAVE_SECONDS = 30.0
+WARM_UP_PARTS = 20  # of named epochs at most one is for measuring, at a low rate
 PROBE_CHARACTERS = 4096  # scored in the warm-up to learn what an evaluation takes
 
 
@@ -229,6 +230,8 @@ class Trainer:
         progress = self.progress
         if progress.finished:
             return True
+        if progress.total_steps is None:
+            return False
         stale = 0 < self.config.patience <= progress.stale_epochs
         return progress.step_in_epoch == 0 and (stale or progress.step == progress.total_steps)
 
@@ -255,10 +258,14 @@ class Trainer:
         """Time the step just taken; once that is enough, fix the number of steps and save it."""
         self._training_bits()  # waits for the GPU
         seconds = self.group.from_first(lambda: time.perf_counter() - self.step_began)
-        if 0 < self._epochs_in_steps() <= self.progress.step:  # both were named; this is shorter
-            self.progress.total_steps = self.progress.step
-        elif (seconds_a_step := warm_up.add(seconds)) is not None:
-            self._fix_steps(self.group.from_first(lambda: self._budget(seconds_a_step)))
+        seconds_a_step = warm_up.add(seconds)
+        epochs = self._epochs_in_steps()
+        if seconds_a_step is None and 0 < epochs <= WARM_UP_PARTS * self.progress.step:
+            seconds_a_step = warm_up.so_far()  # both were named, and this is a part of it already
+        if seconds_a_step is not None:
+            each = seconds_a_step
+            self._fix_steps(self.group.from_first(lambda: self._budget(each)))
+            self.progress.stale_epochs = 0  # of the warm-up, whose rate is low
             self._save(observer, epoch_ended=False)
 
     def _budget(self, seconds_a_step: float) -> int:

@@ -50,7 +50,11 @@ def training_config(
         defaults["threads"] = _threads()
         if "minutes" in said:
             defaults["epochs"] = None
-    elif said.get("device") == "cpu":  # what is for GPUs only goes with the GPU
+    elif "epochs" in said and "minutes" not in said and base.epochs is None:
+        defaults["minutes"] = None  # the one limit takes the other's place
+    elif "minutes" in said and "epochs" not in said and base.minutes is None:
+        defaults["epochs"] = None
+    if begun and said.get("device") == "cpu":  # what is for GPUs only goes with the GPU
         defaults |= {"autocast": "none", "tf32": False}
         if base.step == "graph":
             defaults["step"] = "eager"

@@ -295,11 +295,29 @@ def test_fewer_epochs_than_the_warm_up_has_taken_end_the_run() -> None:
 
 def test_epochs_bound_a_budget_of_minutes() -> None:
     long_warm_up = make(replace(BASE, epochs=1, minutes=1000.0))  # 9 steps, fewer than it needs
-    assert long_warm_up.run(Watcher())
+    rates: list[float] = []
+    watcher = Watcher(stop_when=lambda: rates.append(rate_of(long_warm_up)) is not None)
+    assert long_warm_up.run(watcher)
     assert long_warm_up.progress.step == 9
+    assert max(rates) > 0.8, "but they are steps of a schedule"
     after_it = make(replace(BASE, epochs=3, minutes=1000.0, seq_len=2))
     assert after_it.run(Watcher())
     assert after_it.progress.step == 3 * len(after_it.batches)
+
+
+def rate_of(trainer: Trainer) -> float:
+    group = trainer.optimiser.param_groups[0]
+    return float(group["lr"] / group["peak"])
+
+
+def test_no_epoch_of_the_warm_up_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rate is low: that validation does not fall says nothing."""
+    rising = iter(range(1, 1000))
+    monkeypatch.setattr(loop, "bits_per_character", lambda *_: float(next(rising)))
+    trainer = make(replace(BASE, epochs=None, minutes=0.02, seq_len=90, patience=1))
+    assert trainer.run(Watcher())
+    assert trainer.progress.total_steps is not None
+    assert trainer.schedule is not None
 
 
 def test_minutes_where_an_epoch_is_one_step() -> None:
