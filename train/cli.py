@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from charlm.data import console
+from charlm.data.extras import require
 from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
 from charlm.train.config import ADAM_LR, TrainingConfig
 from charlm.train.scale import DROPOUT, FINE_TUNING, MOST, READ
@@ -195,6 +196,8 @@ def train(
         "patience": patience, "final": final, "seed": seed, "device": device, "threads": threads,
         "autocast": autocast, "step": step, "tf32": tf32,
     }  # fmt: skip
+    for module in ("torch", "safetensors", "matplotlib"):
+        require(module, "train")
     try:
         from charlm.train.lock import FolderLock
         from charlm.train.run import train_and_report

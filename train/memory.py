@@ -1,8 +1,12 @@
 """Whether a machine's memory can hold the training of a model, before it thrashes or is killed."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from charlm.data.errors import SettingsError
+import torch
+
+from charlm.data.errors import SettingsError, TrainingError
 from charlm.train import scale
 from charlm.train.config import ModelConfig
 
@@ -25,6 +29,26 @@ def check_fits(model: ModelConfig) -> None:
             f"--hidden {model.hidden} --layers {model.layers} takes {needed / GIB:,.0f} GiB to "
             f"train, and this machine has {there / GIB:,.0f}: choose a smaller model"
         )
+
+
+@contextmanager
+def shortage_explained() -> Iterator[None]:
+    """Where memory runs out in the block: one line on what takes less.
+
+    Raises:
+        TrainingError: it ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as problem:
+        # The CPU's allocator has no exception of its own.
+        gone = isinstance(problem, (MemoryError, torch.OutOfMemoryError))
+        if not gone and "allocate memory" not in str(problem):
+            raise
+        raise TrainingError(
+            "memory ran out: choose a lower --batch-size, --seq-len or --hidden "
+            "(what was saved before is still there)"
+        ) from problem
 
 
 def _memory() -> int | None:

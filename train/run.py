@@ -12,6 +12,7 @@ from charlm.train import fine_tune, run_folder
 from charlm.train.allocator import keep_freed_memory
 from charlm.train.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop import Trainer
+from charlm.train.memory import shortage_explained
 from charlm.train.observer import Observer, Silent
 from charlm.train.progress import Display
 from charlm.train.report import files as report_files
@@ -94,13 +95,14 @@ def _help_train(started: Started, group: Group) -> int:
 def _run(started: Started, group: Group, observer: Observer, signals: StopSignals) -> int | None:
     """The exit code of a run that was stopped and saved, or None of one trained to its end."""
     folder = shlex.quote(str(started.folder))
-    trainer = Trainer(started.setup, started.splits, started.progress, started.weights, group)
+    with shortage_explained():
+        trainer = Trainer(started.setup, started.splits, started.progress, started.weights, group)
 
     def where() -> str:
         step = trainer.progress.step
         return f"at step {step}: go on from the last save with --resume --out {folder}"
 
-    with losses_explained(group, where):
+    with shortage_explained(), losses_explained(group, where):
         if trainer.run(observer):
             return None
         return 128 + group.highest(signals.received or 0)

@@ -258,3 +258,22 @@ cli.train()
 def test_the_state_holds_no_more_than_plain_containers_and_tensors(tiny_run: Path) -> None:
     saved = torch.load(tiny_run / FILE, weights_only=True)
     assert set(saved) == {"format", "setup", "progress"}
+
+
+def test_without_the_extra_the_line_to_run_is_given(
+    tiny_text: Path, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST)
+    assert (code, len(lines)) == (2, 1)
+    assert "matplotlib is not installed; run: pip install 'charlm[train]'" in lines[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_no_memory_holds(tiny_text: Path, tmp_path: Path, train: Train) -> None:
+    folder = tmp_path / "run"
+    code, lines = train(
+        tiny_text, "--out", folder, "--recipe", "notebook", "--batch-size", 2 * 10**12
+    )
+    assert code == 2
+    assert lines[-1].startswith("charlm-train: memory ran out: choose a lower --batch-size")
