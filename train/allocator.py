@@ -1,7 +1,6 @@
 """The C library's allocator, told to keep the memory that each training step frees and takes again.
 
-glibc hands large blocks back to the system at every free, and each comes back page by page, zeroed:
-a fifth of a step with many streams (`train/EXPERIMENTS.md`).
+glibc hands large blocks back to the system at every free, and each comes back page by page, zeroed.
 """
 
 import ctypes

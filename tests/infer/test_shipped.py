@@ -214,6 +214,24 @@ def test_models_that_ship_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert shipped.find_model(Path("lovecraft-large")) == Path("lovecraft-large")
 
 
+def test_the_large_one_is_what_was_promised_and_reads_better(lovecraft: Generator) -> None:
+    path = shipped.shipped_model("lovecraft-large")
+    large = Generator.open(path, "cpu")
+    metadata = large.metadata
+    assert (metadata.hidden, metadata.layers) == (384, 1)
+    assert metadata.vocabulary == lovecraft.metadata.vocabulary
+    assert metadata.summary["results"]["test_bits_per_character"] <= 1.85
+    assert path.with_suffix(".json").read_text(encoding="utf-8") == metadata.to_json()
+    bits = [Scorer(each.model).score([PASSAGE]).bits_per_character for each in (large, lovecraft)]
+    assert bits[0] < bits[1]
+    texts = {
+        via: Generator.open(path, "cpu", via=via).text(PROMPT, length=200, seed=3)
+        for via in ("steps", "blocks")
+    }
+    assert len(texts["steps"]) == 200
+    assert texts["steps"] == texts["blocks"], "its graph of many steps draws what single steps do"
+
+
 def test_an_incomplete_installation_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
