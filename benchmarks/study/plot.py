@@ -12,6 +12,7 @@ def draw(sides: dict[str, list[Record]]) -> bytes:
     """The bytes of an SVG file; the same records give the same bytes."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -21,6 +22,8 @@ def draw(sides: dict[str, list[Record]]) -> bytes:
             bits = [getattr(record, f"{way}_bits") for record in records]
             axes.plot(minutes, bits, style, color=colour, marker="o", ms=3, label=f"{side}, {way}")
     axes.set_xscale("log")
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     axes.set_xlabel("minutes of CPU time (logarithmic)")
     axes.set_ylabel("bits per character, held out")
     axes.grid(alpha=0.25)
