@@ -158,10 +158,11 @@ def train(
     init_from: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN|MODEL.onnx",
-            help="Begin with the weights of a run folder or of an exported model, whose sizes, "
-            "characters, dropout and normalisation are kept; new characters are added. The default "
-            f"rates are then a quarter of what they are, and epochs at most {FINE_TUNING}.",
+            metavar="RUN|MODEL",
+            help="Begin with the weights of a run folder, an exported model or one that ships "
+            "(lovecraft, lovecraft-large), whose sizes, characters, dropout and normalisation are "
+            "kept; new characters are added. The default rates are then a quarter of what they "
+            f"are, and epochs at most {FINE_TUNING}.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,

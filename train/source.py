@@ -2,7 +2,8 @@
 
 What a model file is, `charlm.export` knows, and training may not import it: so whoever can read
 one says so in its package's entry points, under `GROUP`, by the file's suffix, and is looked up
-there. `charlm.export` does for `.onnx`.
+there. `charlm.export` does for `.onnx`. Whoever has models that go by a name says so under `NAMED`;
+`charlm.infer` has those that ship.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from charlm.data.vocabulary import Vocabulary
 from charlm.train import run_folder
 from charlm.train.model import CharLSTM
 
-GROUP = "charlm.sources"
+GROUP, NAMED = "charlm.sources", "charlm.named_sources"
 KERAS = (".keras", ".h5", ".hdf5")
 
 
@@ -46,12 +47,15 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Read the weights of a run folder or of a model file.
+    """Read the weights of a run folder, of a model file, or of a model that has a name.
 
     Raises:
         RunError: there is nothing to begin from; says what would be.
         CharlmError: what the reader of such a file raises.
     """
+    if not path.exists() and not path.suffix:
+        for entry in entry_points(group=NAMED):
+            path = entry.load()(path)
     if path.is_dir():
         return _read_run(path)
     with os_errors_as(RunError, f"can't read {path}"):

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from charlm.data.errors import RunError
-from charlm.data.normalise import Normalisation
+from charlm.data.normalise import NOTEBOOK, Normalisation
 from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
 from charlm.train import run_folder, source
@@ -318,3 +318,15 @@ def test_a_large_text_takes_no_letter_from_the_source(
     assert started.setup.rare.characters == 2
     found = Vocabulary(started.setup.vocabulary).decode(np.concatenate(started.splits))
     assert found == text.read_text(encoding="utf-8").translate({ord(c): "\ufffd" for c in "αβ"})
+
+
+def test_a_model_that_ships_goes_by_its_name(
+    tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    setup = begin(tiny_text, Path("lovecraft"), tmp_path / "run").setup
+    assert (setup.model.hidden, setup.normalisation) == (192, NOTEBOOK)
+    assert setup.initialised_from is not None
+    assert setup.initialised_from["name"] == "lovecraft.onnx"
+    with pytest.raises(RunError, match="can't read shakespeare: no such file"):
+        begin(tiny_text, Path("shakespeare"), tmp_path / "other")
