@@ -81,6 +81,7 @@ def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_p
     assert text.count("of CPU time; stateful") == 1
     ends = "| notebook, Torch | 2 | 30.0 min | 2.1600 | 2.1500 | -0.0100 |"
     assert ends in text
+    assert "moves the figure of no side by more than 0.0100" in text
     assert "| **2** | 60 s | 2.100 | 2.1000 | 2.0900 |" in text
     picture = (tmp_path / "study" / "study.svg").read_bytes()
     assert picture == page.draw(page.by_side(records)), "the same records, other bytes"
