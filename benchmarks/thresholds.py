@@ -43,7 +43,7 @@ from charlm.infer.generator import Generator
 from charlm.infer.session import Stepper
 from charlm.infer.shipped import shipped_model
 from charlm.train.config import ModelConfig
-from charlm.train.model import CharLSTM
+from charlm.train.model import CharLSTM, State
 
 ROUNDS, SECONDS = 7, 0.03
 AWAKE = 2.0  # seconds
@@ -64,6 +64,7 @@ def main() -> None:
         print(f"\n## Whole texts by their number, µs a character\n\n{texts(given, metadata)}")
         print(f"\n## One step from Python, µs\n\n{binding(given, metadata)}")
         print(f"\n## A window of training, µs a character\n\n{windows()}")
+        print(f"\n## Its input by the number of characters, µs a character\n\n{inputs()}")
     print(f"\n## Streams shared out over two threads, µs a character\n\n{shares(given, metadata)}")
     print(f"\n## Threads of a step, batch 1, µs\n\n{step_threads()}")
 
@@ -206,6 +207,26 @@ def windows() -> str:
             "one column": train(narrow(), batch, length),
         }
         columns[f"batch {batch}, window {length}"] = timed(calls, batch * length)
+    return table("input", columns)
+
+
+def inputs() -> str:
+    """The input of a window in training, one-hot and indexed, forward and back, by characters."""
+
+    def indexed(model: CharLSTM, tokens: torch.Tensor, state: State) -> None:
+        model(tokens, state)[0].sum().backward()
+
+    def one_hot(model: CharLSTM, tokens: torch.Tensor, state: State) -> None:
+        shape = (*tokens.shape, model.config.vocabulary)
+        read = torch.zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
+        model.lstm(read, state)[0].sum().backward()
+
+    columns = {}
+    for characters in (800, 1600, 3200):  # above four times the units, where it is indexed
+        model = CharLSTM(ModelConfig(characters, 192))
+        given = model, torch.randint(characters, (96, 16)), model.zero_state(16)
+        calls: Calls = {"one-hot": partial(one_hot, *given), "indexed": partial(indexed, *given)}
+        columns[f"{characters:,} characters"] = timed(calls, given[1].numel())
     return table("input", columns)
 
 

@@ -16,6 +16,7 @@ def run(
     hidden: Annotated[list[int], typer.Option(help="Units.")] = [192, 512],  # noqa: B006
     batch: Annotated[list[int], typer.Option(help="Streams.")] = [16, 64],  # noqa: B006
     window: Annotated[int, typer.Option(help="Characters in a window.")] = 96,
+    vocabulary: Annotated[int, typer.Option(help="Characters of the model.")] = 62,
     threads: Annotated[list[int], typer.Option(help="Threads.")] = [1, 2],  # noqa: B006
     rounds: Annotated[int, typer.Option(help="Turns of each.")] = 15,
 ) -> None:
@@ -27,7 +28,7 @@ def run(
     from charlm.train.allocator import keep_freed_memory
 
     keep_freed_memory()
-    sizes = [Size(units, streams, window) for units in hidden for streams in batch]
+    sizes = [Size(units, streams, window, vocabulary) for units in hidden for streams in batch]
     text = page.as_markdown(measure(sizes, threads, rounds))
     write_text(out, text)
     typer.echo(text)

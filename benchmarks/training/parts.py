@@ -28,7 +28,7 @@ class Size:
     vocabulary: int = 62
 
     def __str__(self) -> str:
-        return f"{self.hidden} units, {self.batch} × {self.window}"
+        return f"{self.hidden} units, {self.batch} × {self.window}, {self.vocabulary:,} characters"
 
     def characters(self) -> int:
         """Targets in a step."""

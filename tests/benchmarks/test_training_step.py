@@ -55,4 +55,6 @@ def test_the_command_writes_a_row_for_each_size_and_thread_count(tmp_path: Path)
     finally:
         torch.set_num_threads(before)
     rows = [line for line in out.read_text().splitlines() if line.startswith("| 8 units")]
-    assert [row.split("|")[1].strip() for row in rows] == ["8 units, 2 × 4", "8 units, 3 × 4"]
+    assert [row.split("|")[1].strip() for row in rows] == [
+        f"8 units, {batch} × 4, 62 characters" for batch in (2, 3)
+    ]
