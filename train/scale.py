@@ -8,11 +8,13 @@ the trials.
 
 from dataclasses import replace
 
+from charlm.data.rare import ALPHABETS
 from charlm.train.config import ModelConfig, TrainingConfig
 
 READ = 24_000_000  # characters to be read in all, as far as `MOST` allows
 MOST = 20  # passes; what a small text has to teach is then learnt
 FINE_TUNING = 4  # passes at most from weights that know another text
+BORNE = 10  # passes where a large vocabulary has as many weights of its own as there are characters
 DROPOUT = 0.35  # where there is a weight for each character, or more
 NEGLIGIBLE = 0.05  # dropout below this is not worth its time
 
@@ -35,7 +37,8 @@ def settle(
         most: passes over the text.
     """
     if training.epochs is None and training.minutes is None:
-        training = replace(training, epochs=min(epochs(characters), most))
+        passes = min(epochs(characters), most, by_heart(model, characters))
+        training = replace(training, epochs=passes)
     if not dropout_said and training.recipe == "stateful":
         model = replace(model, dropout=dropout(model, characters))
     return model, training
@@ -44,6 +47,18 @@ def settle(
 def epochs(characters: int) -> int:
     """Passes over a text of so many characters: one at least, `MOST` at the most."""
     return min(max(round(READ / characters), 1), MOST)
+
+
+def by_heart(model: ModelConfig, characters: int) -> int:
+    """Passes that the weights of a large vocabulary's characters bear; `MOST` for an alphabet.
+
+    A character's row of the input and its output meet no dropout. Of thousands of characters they
+    are most of the model, and what they have been shown a few times they know by heart.
+    """
+    if model.vocabulary <= ALPHABETS:
+        return MOST
+    own = 5 * model.hidden * model.vocabulary
+    return max(1, round(BORNE * characters / own))
 
 
 def dropout(model: ModelConfig, characters: int) -> float:

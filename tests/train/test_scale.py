@@ -15,6 +15,17 @@ def test_a_small_text_is_read_often_and_a_large_one_once(characters: int, passes
     assert scale.epochs(characters) == passes
 
 
+def test_thousands_of_characters_are_not_learnt_by_heart() -> None:
+    def passes(vocabulary: int, characters: int) -> int | None:
+        model = ModelConfig(vocabulary, 192)
+        return scale.settle(model, TrainingConfig(), characters, dropout_said=False)[1].epochs
+
+    assert passes(512, 1_675_000) == 14
+    assert passes(3795, 1_675_000) == 5
+    assert passes(3795, 16_750_000) == 1
+    assert passes(3795, 100_000) == 1
+
+
 @pytest.mark.parametrize(
     ("hidden", "characters", "share"),
     [
