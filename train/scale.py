@@ -14,7 +14,7 @@ from charlm.train.config import ModelConfig, TrainingConfig
 READ = 24_000_000  # characters to be read in all, as far as `MOST` allows
 MOST = 20  # passes; what a small text has to teach is then learnt
 FINE_TUNING = 4  # passes at most from weights that know another text
-BORNE = 10  # passes where a large vocabulary has as many weights of its own as there are characters
+BORNE = 5  # passes where a large vocabulary has as many weights of its own as there are characters
 DROPOUT = 0.35  # where there is a weight for each character, or more
 NEGLIGIBLE = 0.05  # dropout below this is not worth its time
 
