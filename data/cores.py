@@ -23,14 +23,3 @@ def usable_cores() -> int:
         return min(MAX_THREADS, len(os.sched_getaffinity(0)))
     except AttributeError:  # neither Windows nor macOS have it
         return min(MAX_THREADS, os.cpu_count() or 1)
-
-
-def openmp_threads() -> int | None:
-    """What OMP_NUM_THREADS asks for, as users, torchrun and job schedulers set it; None if unset.
-
-    Of a list, one number for each level of nesting, the first; nonsense counts as unset.
-    """
-    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if not first.isdecimal() or int(first) == 0:
-        return None
-    return min(MAX_THREADS, int(first))

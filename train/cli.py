@@ -1,6 +1,5 @@
 """`charlm-train`: parse, start, train, report."""
 
-import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -119,8 +118,8 @@ def train(
     threads: Annotated[
         int | None,
         typer.Option(
-            help="CPU threads of each process.",
-            show_default="OMP_NUM_THREADS, or 2 where there are two cores",
+            help="CPU threads of each process; two make 1.5 on free cores, half on busy.",
+            show_default=str(DEFAULTS.threads),
         ),
     ] = None,
     case: Annotated[str | None, typer.Option(help="keep, or lower.", show_default="keep")] = None,
@@ -187,9 +186,6 @@ def train(
     Example: charlm-train book.txt --minutes 10
     """
     del debug, version
-    # Torch's threads otherwise spin while they wait, and beside another busy process a run of
-    # seconds takes minutes. OpenMP reads this once, when Torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = {
         "recipe": recipe, "epochs": epochs, "minutes": minutes, "hidden": hidden,
         "layers": layers, "dropout": dropout, "batch_size": batch_size, "seq_len": seq_len,

@@ -54,7 +54,7 @@ class TrainingConfig:
     autocast: Literal["none", "bf16"] = "none"  # bf16: a GPU's fastest products
     step: Literal["eager", "compiled", "graph"] = "eager"  # until another measures better on a GPU
     tf32: bool = False  # products of a GPU with ten bits of mantissa
-    threads: int = 1  # of the CPU; a new run has what `settle` finds worth it on this machine
+    threads: int = 1  # a second makes 1.5 of it on free cores, and half of it on busy ones
 
     def __post_init__(self) -> None:
         _one_of("recipe", self.recipe, RECIPES)

@@ -1,6 +1,5 @@
 """`charlm-import`: parse, import, report."""
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,7 +58,6 @@ def import_model(
     Example: charlm-import notebook.keras --corpus lovecraft.txt
     """
     del debug, version
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from charlm.data.extras import require
 
     for module in ("torch", "h5py", "safetensors"):

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from charlm.data.cores import openmp_threads, usable_cores
 from charlm.data.errors import SettingsError
 from charlm.data.normalise import Normalisation
 from charlm.train.config import (
@@ -17,10 +16,6 @@ from charlm.train.config import (
     TrainingConfig,
 )
 from charlm.train.request import Request
-
-# A second thread makes 1.6 of the speed at 192 units (`benchmarks/results/training-step.md`); what
-# a third gives has not been measured, and beside other work each of them waits for the slowest.
-WORTH_THREADS = 2
 
 
 def training_config(
@@ -47,7 +42,6 @@ def training_config(
             defaults |= NOTEBOOK_DEFAULTS
         elif said.get("optimiser") == "adam":
             defaults["lr"] = ADAM_LR
-        defaults["threads"] = _threads()
         if "minutes" in said:
             defaults["epochs"] = None
     elif "epochs" in said and "minutes" not in said and base.epochs is None:
@@ -82,10 +76,6 @@ def sizes(request: Request) -> dict[str, Any]:
 def why_no_cuda() -> str:
     """The reason, where `torch.cuda.is_available()` says no."""
     return "Torch sees no NVIDIA GPU" if torch.version.cuda else "this Torch is a CPU build"
-
-
-def _threads() -> int:
-    return openmp_threads() or min(WORTH_THREADS, usable_cores())
 
 
 def _check_notebook(said: dict[str, Any]) -> None:

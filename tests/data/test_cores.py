@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from charlm.data.cores import MAX_THREADS, check_threads, openmp_threads, usable_cores
+from charlm.data.cores import MAX_THREADS, check_threads, usable_cores
 from charlm.data.errors import SettingsError
 
 
@@ -24,23 +24,3 @@ def test_threads_out_of_range() -> None:
     for bad in (0, -1, MAX_THREADS + 1):
         with pytest.raises(SettingsError, match=f"^--threads is from 1 to 256, not {bad}$"):
             check_threads(bad)
-
-
-SAID = {
-    "3": 3,
-    " 2 ": 2,
-    "4,2": 4,
-    "100000": MAX_THREADS,
-    "": None,
-    "0": None,
-    "-1": None,
-    "a": None,
-}
-
-
-@pytest.mark.parametrize(("said", "threads"), SAID.items())
-def test_openmp_threads(said: str, threads: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", said)
-    assert openmp_threads() == threads
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert openmp_threads() is None

@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -229,30 +227,6 @@ def test_without_a_text_the_corpus_that_ships(
     code, lines = train(*FAST, "--hidden", "4", "--seq-len", "256", "--batch-size", "64")
     assert code == 0
     assert lines[0].startswith(f"{Path('runs/sample')}: ")
-
-
-@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "A"}, "A")])
-def test_openmp_is_told_to_wait_quietly_before_torch_comes(
-    given: dict[str, str], expected: str, tmp_path: Path
-) -> None:
-    """In a fresh interpreter, where Torch's import is what looks."""
-    program = """
-import os, sys
-class Look:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            print(os.environ.get("OMP_WAIT_POLICY"))
-            sys.exit()
-sys.meta_path.insert(0, Look())
-from charlm.train import cli
-cli.train()
-"""
-    clean = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-    shown = subprocess.run(
-        [sys.executable, "-c", program], env=clean | given, capture_output=True, text=True,
-        check=True, cwd=tmp_path,
-    )  # fmt: skip
-    assert shown.stdout.strip() == expected
 
 
 def test_the_state_holds_no_more_than_plain_containers_and_tensors(tiny_run: Path) -> None:

@@ -1,28 +1,9 @@
 """What a request, defaults and a run's own settings make together."""
 
-import pytest
-
-from charlm.train import settle
 from charlm.train.config import TrainingConfig
-from charlm.train.settle import WORTH_THREADS, training_config
+from charlm.train.settle import training_config
 
 CPU = {"device": "cpu"}
-
-
-def test_the_threads_of_a_new_run_are_those_worth_it_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def threads(**options: object) -> int:
-        return training_config(CPU | options, TrainingConfig()).threads
-
-    monkeypatch.setattr(settle, "usable_cores", lambda: 64)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert threads() == WORTH_THREADS
-    monkeypatch.setattr(settle, "usable_cores", lambda: 1)
-    assert threads() == 1
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads() == 3
-    assert threads(threads=5) == 5
-    begun = TrainingConfig(threads=7)
-    assert training_config(CPU, begun, begun=True).threads == 7, "a run keeps its own, bit for bit"
 
 
 def test_a_run_goes_on_by_the_limit_that_is_named_last() -> None:

@@ -1,6 +1,5 @@
 """`charlm-report`: parse, measure, write."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +45,6 @@ def report(
     Example: charlm-report runs/book
     """
     del debug, version
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from charlm.data.extras import require
 
     for module in ("torch", "safetensors", "matplotlib"):
