@@ -1,4 +1,4 @@
-"""Whether a machine's memory can hold the training of a model, before it thrashes or is killed."""
+"""A machine's memory: whether it holds the training of a model, and what to say if it did not."""
 
 import os
 from collections.abc import Iterator
