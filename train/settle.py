@@ -57,6 +57,8 @@ def training_config(
         raise SettingsError(f"--recipe notebook reads windows of {WINDOW}: leave --seq-len out")
     if config.recipe == "notebook":
         _check_notebook(said)
+    elif config.optimiser == "adam" and "muon_lr" in said:
+        raise SettingsError("--optimiser adam has no --muon-lr: leave it out; Adam's rate is --lr")
     return config
 
 

@@ -55,6 +55,10 @@ FAST = [
         (["--step", "lazy"], "--step is one of eager, compiled, graph, not 'lazy'"),
         (["--tf32"], "--tf32 is for a GPU"),
         (["--optimiser", "sgd"], "--optimiser is one of muon, adam, not 'sgd'"),
+        (
+            ["--optimiser", "adam", "--muon-lr", "0.1"],
+            "--optimiser adam has no --muon-lr: leave it out",
+        ),
         (["--device", "abacus"], "--device is one of auto, cpu, cuda, not 'abacus'"),
         (["--case", "upper"], "case is one of keep, lower"),
         (["--newlines", "eat"], "newlines one of keep, drop, space"),
