@@ -37,6 +37,7 @@ def tiny_run(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     arguments = [
         str(tiny_text), "--out", str(folder), "--hidden", "16", "--layers", "2", "--dropout", "0",
+        "--output-dropout", "0", "--weight-decay", "0",
         "--epochs", "2", "--batch-size", "4", "--seq-len", "32", "--lr", "0.02",
         "--muon-lr", "0.02", "--threads", "1", "--device", "cpu", "--no-report",
     ]  # fmt: skip

@@ -13,6 +13,7 @@ import torch
 from charlm.data.errors import RunError
 from charlm.train.checkpoint import Progress, Setup
 from charlm.train.config import TrainingConfig
+from charlm.train.optimise import set_decay
 from charlm.train.randomness import random_state
 
 RESTARTING = ("batch_size", "seq_len")  # settings that cut the text in another way
@@ -37,7 +38,7 @@ def adapt(progress: Progress, old: Setup, new: Setup, steps_an_epoch: int) -> Pr
     Raises:
         RunError: nothing is left to train, or the run is still in its warm-up.
     """
-    changed = replace(progress, optimiser=_with_peaks(progress.optimiser, new.training))
+    changed = replace(progress, optimiser=_with_rates(progress.optimiser, new.training))
     if restarts_epoch(old, new):
         if progress.total_steps is None:
             raise RunError(
@@ -58,13 +59,15 @@ def adapt(progress: Progress, old: Setup, new: Setup, steps_an_epoch: int) -> Pr
     return changed
 
 
-def _with_peaks(optimiser: dict[str, Any], config: TrainingConfig) -> dict[str, Any]:
-    """The optimisers' state with the peaks of a configuration: Adam's, and Muon's if there."""
+def _with_rates(optimiser: dict[str, Any], config: TrainingConfig) -> dict[str, Any]:
+    """The optimisers' state with a configuration's peaks, Adam's and perhaps Muon's, and decay."""
     state = copy.deepcopy(optimiser)
     for part, peak in zip(state["parts"], (config.lr, config.muon_lr), strict=False):
         for group in part["param_groups"]:
             group["lr"] *= peak / group["peak"]
             group["peak"] = peak
+            if config.recipe == "stateful":
+                set_decay(group, config.weight_decay)
     return state
 
 

@@ -17,7 +17,7 @@ from charlm.train.format import check_format
 from charlm.train.model import CharLSTM
 
 FILE = "training_state.pt"
-FORMAT = 2  # 1, of a version never released, knew one optimiser and no rare characters
+FORMAT = 3  # those before, never released, knew no rare characters, then no weight decay
 Tensors = dict[str, Tensor]
 
 

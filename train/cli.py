@@ -11,7 +11,18 @@ from charlm.data import console
 from charlm.data.extras import require
 from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
 from charlm.train.config import ADAM_LR, TrainingConfig
-from charlm.train.scale import DROPOUT, FINE_TUNING, MOST, READ
+from charlm.train.scale import (
+    DECAY,
+    DROPOUT,
+    ENOUGH,
+    FINE_TUNING,
+    MOST,
+    MOST_DECAY,
+    MOST_LARGE,
+    OFTEN,
+    OWN,
+    READ,
+)
 
 DEFAULTS = TrainingConfig()
 app = console.make_app()
@@ -33,8 +44,9 @@ def train(
         int | None,
         typer.Option(
             help="Passes over the text.",
-            show_default=f"{READ // 10**6} million characters in all, at most {MOST} passes; "
-            "notebook 10",
+            show_default=f"{READ // 10**6} million characters in all, at most {OFTEN} passes; "
+            f"of a short text {ENOUGH // 10**6} million, at most {MOST} passes; with thousands of "
+            f"distinct characters at most {MOST_LARGE}; notebook 10",
         ),
     ] = None,
     minutes: Annotated[
@@ -48,6 +60,22 @@ def train(
             help="Dropout of the weights between hidden units.",
             show_default=f"{DROPOUT} where there is a recurrent weight for each character, "
             "in proportion less, notebook 0",
+        ),
+    ] = None,
+    output_dropout: Annotated[
+        float | None,
+        typer.Option(
+            help="Dropout of the weights from hidden units to characters.",
+            show_default=f"{DROPOUT} where characters have an own weight for each {OWN} characters "
+            "of text, in proportion less, notebook 0",
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of itself that a matrix loses in a step, times the learning rate.",
+            show_default=f"{DECAY} where characters have an own weight for each character of text, "
+            f"otherwise in proportion, at most {MOST_DECAY}, notebook 0",
         ),
     ] = None,
     batch_size: Annotated[
@@ -188,7 +216,8 @@ def train(
     del debug, version
     options = {
         "recipe": recipe, "epochs": epochs, "minutes": minutes, "hidden": hidden,
-        "layers": layers, "dropout": dropout, "batch_size": batch_size, "seq_len": seq_len,
+        "layers": layers, "dropout": dropout, "output_dropout": output_dropout,
+        "weight_decay": weight_decay, "batch_size": batch_size, "seq_len": seq_len,
         "optimiser": optimiser, "lr": lr, "muon_lr": muon_lr, "clip": clip,
         "patience": patience, "final": final, "seed": seed, "device": device, "threads": threads,
         "autocast": autocast, "step": step, "tf32": tf32,

@@ -26,12 +26,13 @@ class ModelConfig:
     hidden: int = 192  # the notebook's; the step's weights then stay in a core's cache
     layers: int = 1  # a second layer costs twice the time of a step
     dropout: float = 0.0  # of the weights between units; a run has it by its corpus (`scale`)
+    output_dropout: float = 0.0  # of the weights from units to characters; likewise
 
     def __post_init__(self) -> None:
         _within("hidden", self.hidden, MAX_HIDDEN)
         _within("layers", self.layers, MAX_LAYERS)
-        if not 0 <= self.dropout < 1:
-            raise SettingsError(f"--dropout is at least 0 and below 1, not {self.dropout}")
+        _share("dropout", self.dropout)
+        _share("output-dropout", self.output_dropout)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class TrainingConfig:
     optimiser: Literal["muon", "adam"] = "muon"  # 0.15 bits less after one epoch than Adam alone
     lr: float = 0.064  # Adam's, at the peak of the schedule; `ADAM_LR` without Muon
     muon_lr: float = 0.05  # Muon's
+    weight_decay: float = 0.0  # decoupled, of matrices; a run has it by its corpus (`scale`)
     clip: float = 1.0  # the gradient's norm; recurrent gradients have rare, huge spikes
     patience: int = 5  # epochs without a better validation before stopping; 0: never stop
     final: bool = False  # train on the first 95 %, nothing held out to choose by
@@ -80,6 +82,8 @@ class TrainingConfig:
         _above_zero("lr", self.lr)
         _above_zero("muon-lr", self.muon_lr)
         _above_zero("clip", self.clip)
+        if not 0 <= self.weight_decay < float("inf"):
+            raise SettingsError(f"--weight-decay is at least 0, not {self.weight_decay}")
         if self.minutes is not None:
             _above_zero("minutes", self.minutes)
             if self.minutes > MAX_MINUTES:
@@ -97,14 +101,29 @@ NOTEBOOK_DEFAULTS: dict[str, Any] = {
 }
 """What `--recipe notebook` uses where the user names nothing else."""
 
-NOTEBOOK_HAS: dict[str, Any] = {"optimiser": "adam", "muon_lr": None, "clip": None}
-"""What nobody can choose in `--recipe notebook`: it has Adam, and leaves gradients as they are."""
+NOTEBOOK_HAS: dict[str, Any] = {
+    "optimiser": "adam",
+    "muon_lr": None,
+    "clip": None,
+    "weight_decay": None,
+}
+"""What nobody can choose in `--recipe notebook`: it has Adam, and limits nothing."""
 
 
 def as_dict(config: ModelConfig | TrainingConfig) -> dict[str, Any]:
     """The JSON form of a configuration; what its recipe does not have is null."""
     values = asdict(config)
     return values | NOTEBOOK_HAS if values.get("recipe") == "notebook" else values
+
+
+def regularisation(model: ModelConfig, weight_decay: float | None) -> list[str]:
+    """What holds a model back from learning its text by heart, each as `name value`."""
+    values = {
+        "dropout": model.dropout,
+        "output dropout": model.output_dropout,
+        "weight decay": weight_decay or 0.0,
+    }
+    return [f"{name} {value:g}" for name, value in values.items() if value]
 
 
 def differences(
@@ -132,6 +151,11 @@ def _at_least(name: str, value: int, least: int) -> None:
 def _within(name: str, value: int, most: int) -> None:
     if not 1 <= value <= most:
         raise SettingsError(f"--{name} is from 1 to {most}, not {value}")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise SettingsError(f"--{name} is at least 0 and below 1, not {value}")
 
 
 def _above_zero(name: str, value: float) -> None:

@@ -64,8 +64,12 @@ def model_config(source: Source, characters: int, options: dict[str, Any]) -> Mo
                 f"--{name} {asked} contradicts --init-from: {source.name} has {own.layers} x "
                 f"LSTM({own.hidden}); leave it out"
             )
-    dropout = options.get("dropout")
-    return replace(own, vocabulary=characters, dropout=own.dropout if dropout is None else dropout)
+    dropout = {
+        name: options[name]
+        for name in ("dropout", "output_dropout")
+        if options.get(name) is not None
+    }
+    return replace(own, vocabulary=characters, **dropout)
 
 
 def gentle(config: TrainingConfig, said: Mapping[str, Any]) -> TrainingConfig:

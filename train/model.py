@@ -61,8 +61,8 @@ class CharLSTM(nn.Module):
             state: (h, c) before the first character.
 
         Returns:
-            The last layer's hidden states, float32 of shape [time, batch, hidden] (`head` makes
-            logits of them), and the state after the last character.
+            The last layer's hidden states, float32 of shape [time, batch, hidden] (`logits` has
+            what they predict), and the state after the last character.
         """
         weights = dict(self.lstm.named_parameters()) | self._dropped()
         gates = 4 * self.config.hidden
@@ -79,8 +79,26 @@ class CharLSTM(nn.Module):
             # does, with a hand-written backward pass takes 1.3 times as long as the fused one.
             shape = (*tokens.shape, self.config.vocabulary)
             read = self.head.weight.new_zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
-        hidden, h, c = _lstm(read, state, list(weights.values()), self.training)
+        hidden, h, c = lstm(read, state, list(weights.values()), self.training)
         return hidden, (h, c)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """What hidden states predict.
+
+        In training, `output_dropout` of the head's weights are zero, others at each call. To the
+        streams of several processes it is the same; and as good as a mask of the hidden states
+        (`EXPERIMENTS.md`).
+
+        Args:
+            hidden: float32 of shape [..., hidden].
+
+        Returns:
+            Logits, float32 of shape [..., vocabulary].
+        """
+        weight, rate = self.head.weight, self.config.output_dropout
+        if self.training and rate:
+            weight = functional.dropout(weight, rate)
+        return functional.linear(hidden, weight, self.head.bias)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         """Run one character, without dropout.
@@ -130,13 +148,22 @@ class CharLSTM(nn.Module):
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # it would unroll the steps
-def _lstm(
+def lstm(
     read: Tensor, state: State, weights: list[Tensor], training: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What `nn.LSTM.forward` calls, with weights that need not be a module's parameters.
 
     To replace a module's own for a call, on a GPU, moves its other parameters to new memory, which
     a recorded CUDA graph never sees.
+
+    Args:
+        read: what the first layer reads, float32 of shape [time, batch, features].
+        state: (h, c) before the first step.
+        weights: of all layers, in the order of `nn.LSTM`'s parameters.
+        training: keep what the backward pass needs.
+
+    Returns:
+        The last layer's hidden states, [time, batch, hidden]; h and c after the last step.
     """
     hidden, h, c = torch.lstm(
         read,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from charlm.data.rare import Rare
+from charlm.train.config import ModelConfig, regularisation
 from charlm.train.evaluate import JUDGED
 
 
@@ -27,7 +28,7 @@ NFC: {"yes" if normalisation["nfc"] else "no"} |
 | rare characters | {rare.described(model["vocabulary"]) or "none"} |
 | recipe | {training["recipe"]}, {results["steps"]} steps, {results["epochs"]} epochs, \
 batch {training["batch_size"]}, window {training["seq_len"]}, learning rate {training["lr"]}, \
-dropout {model["dropout"]:g}, \
+{", ".join(regularisation(ModelConfig(**model), training["weight_decay"])) or "no dropout"}, \
 seed {training["seed"]} |
 | begun from | {_begun(training.get("initialised_from"))} |
 | trained on | {"the first 95 %" if training["final"] else "the first 90 %"} of the corpus, \

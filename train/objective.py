@@ -34,5 +34,5 @@ class Objective(nn.Module):
         """
         with autocast(self.config):
             hidden, state = self.model(tokens, state)
-            logits = self.model.head(hidden if targets.dim() == 2 else hidden[-1])
+            logits = self.model.logits(hidden if targets.dim() == 2 else hidden[-1])
         return functional.cross_entropy(logits.float().flatten(0, -2), targets.flatten()), state

@@ -3,8 +3,8 @@
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Optimizer
 
 from charlm.train.config import TrainingConfig
 from charlm.train.model import CharLSTM
@@ -72,11 +72,25 @@ def make_optimiser(model: CharLSTM, config: TrainingConfig) -> Optimisers:
     if config.recipe == "notebook":
         return Optimisers(Adam(model.parameters(), lr=config.lr, eps=KERAS_EPSILON, fused=True))
     if config.optimiser == "adam":
-        return Optimisers(Adam(model.parameters(), lr=config.lr, fused=True))
+        return Optimisers(_adam(list(model.parameters()), config))
     between = model.hidden_to_hidden()
     chosen = {id(matrix) for matrix in between}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    return Optimisers(Adam(rest, lr=config.lr, fused=True), Muon(between, lr=config.muon_lr))
+    return Optimisers(_adam(rest, config), Muon(between, config.muon_lr, config.weight_decay))
+
+
+def set_decay(group: dict[str, Any], weight_decay: float) -> None:
+    """Give a group's matrices a weight decay; biases have none."""
+    group["weight_decay"] = weight_decay if group.get("matrices", True) else 0.0
+
+
+def _adam(parameters: list[nn.Parameter], config: TrainingConfig) -> AdamW:
+    matrices = {"params": [p for p in parameters if p.dim() > 1], "matrices": True}
+    biases = {"params": [p for p in parameters if p.dim() == 1], "matrices": False}
+    adam = AdamW([matrices, biases], lr=config.lr, fused=True)
+    for group in adam.param_groups:
+        set_decay(group, config.weight_decay)
+    return adam
 
 
 def clip_gradients(model: CharLSTM, config: TrainingConfig) -> None:

@@ -10,6 +10,7 @@ from charlm.data.console import USER_ERROR
 from charlm.data.errors import CharlmError
 from charlm.train import fine_tune, run_folder
 from charlm.train.allocator import keep_freed_memory
+from charlm.train.config import regularisation
 from charlm.train.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop import Trainer
 from charlm.train.memory import shortage_explained
@@ -136,11 +137,11 @@ def _introduce(console: Console, started: Started, group: Group) -> None:
     setup, splits = started.setup, started.splits
     training, model = setup.training, setup.model
     again = "" if started.progress is None else f", resumed at step {started.progress.step}"
-    dropout = f", dropout {model.dropout:g}" if model.dropout else ""
+    held_back = "".join(f", {each}" for each in regularisation(model, training.weight_decay))
     together = "" if group.size == 1 else f" in each of {group.size} processes"
     console.print(
         f"{started.folder}: {sum(map(len, splits)):,} characters, {model.vocabulary} distinct; "
-        f"{model.layers} x LSTM({model.hidden}){dropout}, recipe {training.recipe}, "
+        f"{model.layers} x LSTM({model.hidden}){held_back}, recipe {training.recipe}, "
         f"{training.device}, {training.threads} threads{together}{again}",
     )
     if limited := setup.rare.described(model.vocabulary):

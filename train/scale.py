@@ -1,22 +1,32 @@
 """What a corpus's size says of how to learn it: the rule behind the defaults.
 
 A model that has few weights for the text it reads learns more from every pass and never learns it
-by heart: it needs passes, and no dropout. One with more weights than there are characters knows
-the text after ten passes and little else, unless dropout keeps it from that. `EXPERIMENTS.md` has
-the trials.
+by heart: it needs passes, and nothing that holds it back. One with more weights than there are
+characters knows the text after ten passes and little else, unless dropout and weight decay keep it
+from that. Which weights are many decides what they meet: those between hidden units are dropped as
+they are many for the text, and those of single characters, of which a large vocabulary has
+millions, decay and are dropped as they are. `EXPERIMENTS.md` has the trials.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from charlm.data.rare import ALPHABETS
 from charlm.train.config import ModelConfig, TrainingConfig
 
-READ = 24_000_000  # characters to be read in all, as far as `MOST` allows
-MOST = 20  # passes; what a small text has to teach is then learnt
+READ = 24_000_000  # characters to be read in all, as far as `OFTEN` allows
+OFTEN = 20  # passes; what a text has to teach is then learnt, if it is long enough
+ENOUGH = 6_000_000  # characters to be read in all of a text that is not, as far as `MOST` allows
+MOST = 40  # passes
+MOST_LARGE = 5  # passes where a large vocabulary makes each a long one
 FINE_TUNING = 4  # passes at most from weights that know another text
-BORNE = 5  # passes where a large vocabulary has as many weights of its own as there are characters
-DROPOUT = 0.35  # where there is a weight for each character, or more
-NEGLIGIBLE = 0.05  # dropout below this is not worth its time
+DROPOUT = 0.35  # where there is a weight between units for each character, or more
+OWN = 2  # a character's own weight counts twice: half as many have the same dropout
+DECAY = 0.02  # weight decay where there is a weight for each character; in proportion, up to
+MOST_DECAY = 0.1
+NEGLIGIBLE = 0.05  # dropout below this is not worth its time; weights for a character likewise
+HELD_BACK = ("dropout", "output_dropout", "weight_decay")
+"""The settings that keep a model from learning its text by heart."""
 
 
 def settle(
@@ -24,50 +34,55 @@ def settle(
     training: TrainingConfig,
     characters: int,
     *,
-    dropout_said: bool,
+    said: Collection[str] = (),
     most: int = MOST,
 ) -> tuple[ModelConfig, TrainingConfig]:
-    """Fill in what was left to the corpus; the notebook's recipe has no dropout.
+    """Fill in what was left to the corpus; the notebook's recipe is left as it is.
 
     Args:
         model: its sizes.
         training: `epochs` and `minutes` both None where neither was said.
         characters: that are learnt from.
-        dropout_said: leave the model's dropout as it is.
+        said: those of `HELD_BACK` that stay as they are.
         most: passes over the text.
     """
     if training.epochs is None and training.minutes is None:
-        passes = min(epochs(characters), most, by_heart(model, characters))
-        training = replace(training, epochs=passes)
-    if not dropout_said and training.recipe == "stateful":
-        model = replace(model, dropout=dropout(model, characters))
+        training = replace(training, epochs=min(epochs(model, characters), most))
+    if training.recipe != "stateful":
+        return model, training
+    between, own = weights(model) / characters, own_weights(model) / characters
+    if "dropout" not in said:
+        model = replace(model, dropout=dropout(between))
+    if "output_dropout" not in said:
+        model = replace(model, output_dropout=dropout(OWN * own))
+    if "weight_decay" not in said:
+        training = replace(training, weight_decay=weight_decay(own))
     return model, training
 
 
-def epochs(characters: int) -> int:
-    """Passes over a text of so many characters: one at least, `MOST` at the most."""
-    return min(max(round(READ / characters), 1), MOST)
+def epochs(model: ModelConfig, characters: int) -> int:
+    """Passes over a text of so many characters: one at least, and no more than are worth it."""
+    often = max(min(READ / characters, OFTEN), min(ENOUGH / characters, MOST))
+    most = MOST if model.vocabulary <= ALPHABETS else MOST_LARGE
+    return min(max(round(often), 1), most)
 
 
-def by_heart(model: ModelConfig, characters: int) -> int:
-    """Passes that the weights of a large vocabulary's characters bear; `MOST` for an alphabet.
-
-    A character's row of the input and its output meet no dropout. Of thousands of characters they
-    are most of the model, and what they have been shown a few times they know by heart.
-    """
-    if model.vocabulary <= ALPHABETS:
-        return MOST
-    own = 5 * model.hidden * model.vocabulary
-    return max(1, round(BORNE * characters / own))
-
-
-def dropout(model: ModelConfig, characters: int) -> float:
-    """Dropout in proportion to the weights that there are for each character, in steps of 0.05."""
-    ratio = min(weights(model) / characters, 1.0)
-    share = round(DROPOUT * ratio * 20) / 20
+def dropout(ratio: float) -> float:
+    """Dropout in proportion to the weights for each character of text, in steps of 0.05."""
+    share = round(DROPOUT * min(ratio, 1.0) * 20) / 20
     return share if share > NEGLIGIBLE else 0.0
+
+
+def weight_decay(ratio: float) -> float:
+    """Weight decay in proportion to characters' own weights for each character of text."""
+    return round(min(DECAY * ratio, MOST_DECAY), 3) if ratio > NEGLIGIBLE else 0.0
 
 
 def weights(model: ModelConfig) -> int:
     """The recurrent weights of a model and those between its layers; characters' not counted."""
     return 4 * model.hidden**2 * (2 * model.layers - 1)
+
+
+def own_weights(model: ModelConfig) -> int:
+    """The characters' own weights: of each, from its input to four gates, and to its output."""
+    return 5 * model.hidden * model.vocabulary

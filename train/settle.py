@@ -72,7 +72,8 @@ def normalisation(request: Request, base: Normalisation) -> Normalisation:
 def sizes(request: Request) -> dict[str, Any]:
     """The fields of `ModelConfig` that were said."""
     said = request.options or {}
-    return {key: said[key] for key in ("hidden", "layers", "dropout") if said.get(key) is not None}
+    names = ("hidden", "layers", "dropout", "output_dropout")
+    return {key: said[key] for key in names if said.get(key) is not None}
 
 
 def why_no_cuda() -> str:
@@ -85,7 +86,7 @@ def _check_notebook(said: dict[str, Any]) -> None:
     for name, fixed in NOTEBOOK_HAS.items():
         if name in said and said[name] != fixed:
             raise SettingsError(
-                "--recipe notebook has Adam, and no limit to the gradient: "
+                "--recipe notebook has Adam, and limits neither gradients nor weights: "
                 f"leave --{name.replace('_', '-')} out"
             )
 

@@ -98,9 +98,10 @@ def _setup(
     )
     check_fits(model)
     # Weights that have learnt without dropout are lost by it: then it is the source's.
-    fixed = source is not None or "dropout" in settle.sizes(request)
+    asked = {name for name, value in (request.options or {}).items() if value is not None}
+    said = asked if source is None else scale.HELD_BACK
     most = scale.MOST if source is None else scale.FINE_TUNING
-    model, config = scale.settle(model, config, len(learnt), dropout_said=fixed, most=most)
+    model, config = scale.settle(model, config, len(learnt), said=said, most=most)
     return Setup(
         model=model,
         training=config,

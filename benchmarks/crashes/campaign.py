@@ -16,6 +16,7 @@ from charlm.train import checkpoint
 CHARACTERS = 4000
 SETTINGS = (
     "--layers", "2", "--hidden", "12", "--dropout", "0.3", "--batch-size", "4", "--seq-len", "60",
+    "--output-dropout", "0.2", "--weight-decay", "0.1",
     "--epochs", "2", "--lr", "0.02", "--seed", "11", "--threads", "1", "--device", "cpu",
     "--no-report",
 )  # fmt: skip

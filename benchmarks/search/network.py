@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from charlm.benchmarks.search.variant import Variant
 from charlm.train.config import ModelConfig
-from charlm.train.model import CharLSTM, State
+from charlm.train.model import CharLSTM, State, lstm
 
 
 class Network(CharLSTM):
@@ -17,7 +17,11 @@ class Network(CharLSTM):
     cell_norm: nn.LayerNorm
 
     def __init__(self, variant: Variant, vocabulary: int) -> None:
-        super().__init__(ModelConfig(vocabulary, variant.hidden, variant.layers))
+        super().__init__(
+            ModelConfig(
+                vocabulary, variant.hidden, variant.layers, output_dropout=variant.drop_head
+            )
+        )
         self.variant = variant
         features, hidden = variant.embedding, variant.hidden
         if features:
@@ -65,6 +69,8 @@ class Network(CharLSTM):
     def _features(self, tokens: Tensor) -> Tensor:
         if self.variant.embedding:
             features = self.embedding[tokens]
+        elif self._indexed():
+            features = functional.embedding(tokens, self._of("weight_ih", 0).t())
         else:
             shape = (*tokens.shape, self.config.vocabulary)
             features = (
@@ -76,17 +82,28 @@ class Network(CharLSTM):
         return features
 
     def _lstm(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        weights: dict[str, Tensor] = dict(self.lstm.named_parameters())
+        if self._indexed():  # the features are gates already
+            weights["weight_ih_l0"] = torch.eye(features.shape[2])
         rate = self.variant.drop_recurrent
-        hidden: Tensor
-        if not (self.training and rate):
-            hidden, state = self.lstm(features, state)
-            return hidden, state
-        weights = {
-            name: functional.dropout(weight, rate) if "weight_hh" in name else weight
-            for name, weight in self.lstm.named_parameters()
-        }
-        hidden, state = torch.func.functional_call(self.lstm, weights, (features, state))
-        return hidden, state
+        if self.training and rate:
+            for name in weights:
+                if "weight_hh" in name:
+                    weights[name] = functional.dropout(weights[name], rate)
+        hidden, h, c = lstm(features, state, list(weights.values()), self.training)
+        return hidden, (h, c)
+
+    def _indexed(self) -> bool:
+        """Whether the input is indexed, as the product's is where that is faster."""
+        plain = not self.variant.embedding and self.variant.norm != "cell"
+        return plain and self.config.vocabulary > 4 * self.variant.hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """As the product's, of whatever head there is."""
+        if self.variant.drop_head:
+            return super().logits(hidden)
+        logits: Tensor = self.head(hidden)
+        return logits
 
     def _drop_outputs(self, hidden: Tensor) -> Tensor:
         if self.training and self.variant.drop_output:

@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 from charlm.data.errors import SettingsError
 from charlm.data.files import os_errors_as
 
-SHARES = ("beta2", "drop_input", "drop_output", "drop_locked", "drop_recurrent", "average")
+SHARES = (
+    "beta2", "drop_input", "drop_output", "drop_locked", "drop_recurrent", "drop_head", "average",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Variant:
     drop_output: float = 0.0  # a new mask for each character
     drop_locked: float = 0.0  # one mask for a window (variational: Gal and Ghahramani, 2016)
     drop_recurrent: float = 0.0  # of the recurrent weights, a window (Merity et al., 2017)
+    drop_head: float = 0.0  # of the weights from units to characters, a window
     average: float = 0.0  # decay of a moving average of the weights, which is then judged
     seed: int = 0
 
@@ -55,6 +58,8 @@ class Variant:
             raise SettingsError("tied=True: there is no embedding to tie to; add embedding=…")
         if self.norm == "cell" and self.layers > 1:
             raise SettingsError(f"norm=cell,layers={self.layers}: norm=cell has one layer only")
+        if self.drop_head and (self.tied or self.norm == "output"):
+            raise SettingsError(f"drop_head={self.drop_head}: only of a head that is one matrix")
 
     def __str__(self) -> str:
         """The settings that are not the default, as `parse` reads them."""
@@ -78,6 +83,7 @@ class Result:
     cpu_seconds: float  # of training; judging is not counted
     cpu: str
     parameters: int
+    learnt: int = 90  # percent of the text
 
 
 def parse(text: str) -> Variant:

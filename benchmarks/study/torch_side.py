@@ -52,7 +52,7 @@ def train(
 
 def _setup(corpus: Corpus, config: TrainingConfig, hidden: int, learnt: int) -> Setup:
     size = len(corpus.vocabulary)
-    model, config = scale.settle(ModelConfig(size, hidden), config, learnt, dropout_said=False)
+    model, config = scale.settle(ModelConfig(size, hidden), config, learnt)
     return Setup(
         model=model,
         training=config,

@@ -1,11 +1,14 @@
 """The search's trials: their language, their models, and their table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from charlm.benchmarks.search import table, trial, variant
+from charlm.benchmarks.search.__main__ import app
 from charlm.benchmarks.search.network import Network
 from charlm.benchmarks.search.variant import Result, Variant
 from charlm.data.corpus import Corpus, read_corpus
@@ -44,6 +47,7 @@ def test_a_variant_is_read_and_written_in_the_same_words() -> None:
         ("beta2=1", "beta2=1.0: it is at least 0 and below 1"),
         ("weight_decay=-1", "weight_decay=-1.0: it is at least 0"),
         ("tied=True", "tied=True: there is no embedding to tie to"),
+        ("norm=output,drop_head=0.2", "drop_head=0.2: only of a head that is one matrix"),
         ("norm=cell,layers=2", "norm=cell,layers=2: norm=cell has one layer only"),
     ],
 )
@@ -67,6 +71,7 @@ def untrained_bits(corpus: Corpus) -> float:
         "norm=output,drop_output=0.1,schedule=hold",
         "norm=cell,embedding=8,tied=True",
         "layers=2,drop_recurrent=0.1,drop_input=0.1,drop_locked=0.1",
+        "drop_head=0.1,weight_decay=0.01",
         "average=0.9,reset=random,rotate=True,epochs=2",
     ],
 )
@@ -84,6 +89,37 @@ def test_the_plain_network_is_the_products_model() -> None:
     tokens = torch.arange(5).repeat(4)[:, None]
     ours, theirs = (m.head(m(tokens, m.zero_state(1))[0]) for m in (network, model))
     assert torch.equal(ours, theirs)
+
+
+def test_many_characters_are_indexed_as_the_products_are() -> None:
+    network, model = Network(Variant(hidden=4), 20), CharLSTM(ModelConfig(20, 4))
+    for each in (network, model):
+        each.initialise(torch.Generator().manual_seed(3))
+    tokens = torch.arange(20)[:, None]
+    ours, theirs = (m.logits(m(tokens, m.zero_state(1))[0]) for m in (network, model))
+    assert torch.equal(ours, theirs)
+
+
+def test_all_that_is_not_learnt_judges(corpus: Corpus) -> None:
+    tiny, ids = variant.parse(SMALL), corpus.ids
+    other = ids.copy()
+    other[-5:] = other[-5:][::-1]
+    found, changed = (
+        trial.run(replace(corpus, ids=each), tiny, 1, test=False, learnt=40)
+        for each in (ids, other)
+    )
+    assert found.train_bits == changed.train_bits
+    assert found.validation_bits != changed.validation_bits
+    assert (found.learnt, found.test_bits) == (40, None)
+
+
+@pytest.mark.parametrize(
+    "said", [["--learnt", "0"], ["--learnt", "91"], ["--learnt", "40", "--test"]]
+)
+def test_a_share_to_learn_from_that_is_none(said: list[str]) -> None:
+    result = CliRunner().invoke(app, ["run", "t.txt", "defaults", "--records", "r.jsonl", *said])
+    assert isinstance(result.exception, SettingsError)
+    assert "--learnt is from 1 to 90" in str(result.exception)
 
 
 def test_dropout_is_for_training_alone() -> None:

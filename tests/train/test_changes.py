@@ -186,10 +186,13 @@ def test_a_finished_run_gets_more_epochs(stopped: Path, train: Train) -> None:
 
 def test_rates_take_effect_at_once(stopped: Path, train: Train) -> None:
     options = ["--lr", "0.004", "--muon-lr", "0.01", "--clip", "0.5", "--patience", "9"]
+    options += ["--weight-decay", "0.03"]
     assert train("--resume", "--out", stopped, "--accept-changes", *options)[0] == 0
     saved = finished(stopped)
     groups = [part["param_groups"][0] for part in saved.progress.optimiser["parts"]]
     assert [group["peak"] for group in groups] == [0.004, 0.01]
+    assert [group["weight_decay"] for group in groups] == [0.03, 0.03]
+    assert saved.progress.optimiser["parts"][0]["param_groups"][1]["weight_decay"] == 0.0
     assert saved.progress.metrics[1]["lr"] == pytest.approx(
         0.004 * share_of_peak(2 * EPOCH, 3 * EPOCH)
     )

@@ -32,6 +32,9 @@ FAST = [
         (["--layers", "0"], "--layers is from 1 to 256"),
         (["--dropout", "1"], "--dropout is at least 0 and below 1"),
         (["--dropout", "nan"], "--dropout is at least 0 and below 1"),
+        (["--output-dropout", "1"], "--output-dropout is at least 0 and below 1"),
+        (["--weight-decay", "-0.1"], "--weight-decay is at least 0"),
+        (["--weight-decay", "inf"], "--weight-decay is at least 0"),
         (["--lr", "-1"], "--lr is a number above 0, not -1"),
         (["--lr", "nan"], "--lr is a number above 0"),
         (["--lr", "inf"], "--lr is a number above 0"),
@@ -120,6 +123,7 @@ def test_the_configuration(tiny_run: Path, tiny_text: Path, prose: str) -> None:
     config = json.loads(text)
     assert config["model"] == {
         "vocabulary": len(set(prose)), "hidden": 16, "layers": 2, "dropout": 0.0,
+        "output_dropout": 0.0,
     }  # fmt: skip
     assert config["vocabulary"] == sorted(set(prose))
     learnt = prose[: len(prose) * 90 // 100]
@@ -183,14 +187,17 @@ def test_a_tiny_budget(train: Train, tiny_text: Path, tmp_path: Path) -> None:
     assert (training["minutes"], training["epochs"]) == (0.001, None)
 
 
-@pytest.mark.parametrize("said", [["--optimiser", "muon"], ["--muon-lr", "0.1"], ["--clip", "5"]])
+@pytest.mark.parametrize(
+    "said",
+    [["--optimiser", "muon"], ["--muon-lr", "0.1"], ["--clip", "5"], ["--weight-decay", "0.1"]],
+)
 def test_what_the_notebooks_recipe_does_not_have(
     said: list[str], train: Train, tiny_text: Path, tmp_path: Path
 ) -> None:
     code, lines = train(tiny_text, "--out", tmp_path / "run", "--recipe", "notebook", *said)
     assert (code, len(lines)) == (2, 1)
-    assert "--recipe notebook has Adam, and no limit to the gradient: leave --" in lines[0]
-    assert lines[0].endswith(f"{said[0]} out")
+    assert "--recipe notebook has Adam, and limits neither gradients nor weights: " in lines[0]
+    assert lines[0].endswith(f"leave {said[0]} out")
     assert not (tmp_path / "run").exists()
 
 

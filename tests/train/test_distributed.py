@@ -41,8 +41,8 @@ from charlm.train.streams import Streams
 DRIVER = Path(__file__).with_name("rank_driver.py")
 SETTINGS = [
     "--layers", "2", "--hidden", "12", "--batch-size", "4", "--seq-len", "60", "--epochs", "2",
-    "--dropout", "0.3", "--lr", "0.02", "--seed", "11", "--device", "cpu",
-    "--no-report",
+    "--dropout", "0.3", "--output-dropout", "0.2", "--weight-decay", "0.1",
+    "--lr", "0.02", "--seed", "11", "--device", "cpu", "--no-report",
 ]  # fmt: skip
 SHORT = ["--epochs", "1"]
 EPOCH = 23  # steps: a stream has 1,349 targets

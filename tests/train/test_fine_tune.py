@@ -296,7 +296,8 @@ def test_weights_that_have_learnt_are_moved_gently_and_keep_their_dropout(
     setup = start(request).setup
     assert (setup.training.lr, setup.training.muon_lr) == (plain.lr / 4, plain.muon_lr / 4)
     assert setup.training.epochs == FINE_TUNING
-    assert setup.model.dropout == 0.0
+    held_back = (setup.model.dropout, setup.model.output_dropout, setup.training.weight_decay)
+    assert held_back == (0.0, 0.0, 0.0)
     adam = replace(request, out=tmp_path / "adam", options=options | {"optimiser": "adam"})
     assert start(adam).setup.training.lr == ADAM_LR / 4
     said = replace(request, out=tmp_path / "said", options=options | {"lr": 0.01})

@@ -126,6 +126,20 @@ def test_dropped_weights_have_no_gradient() -> None:
 
 
 @torch.no_grad()
+def test_output_dropout_acts_on_the_heads_weights_in_training() -> None:
+    model = CharLSTM(ModelConfig(27, hidden=16, output_dropout=0.5)).eval()
+    hidden = torch.randn(5, 3, 16, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(model.logits(hidden), model.head(hidden))
+    model.train()
+    torch.manual_seed(0)
+    noisy, again = model.logits(hidden), model.logits(hidden)
+    assert not torch.allclose(noisy, again), "the same weights were dropped"
+    torch.manual_seed(0)
+    dropped = nn.functional.dropout(model.head.weight, 0.5)
+    torch.testing.assert_close(noisy, hidden @ dropped.t() + model.head.bias)
+
+
+@torch.no_grad()
 def test_a_step_never_drops_anything() -> None:
     model = make(2, dropout=0.5)
     tokens, state = random_start(2)

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
 DRIVER = Path(__file__).with_name("kill_driver.py")
 SETTINGS = [
     "--layers", "2", "--hidden", "12", "--dropout", "0.3", "--batch-size", "4", "--seq-len", "60",
+    "--output-dropout", "0.2", "--weight-decay", "0.1",
     "--epochs", "3", "--lr", "0.02", "--seed", "11", "--threads", "1", "--device", "cpu",
 ]  # fmt: skip
 EPOCH = 23  # steps: a stream has 1,349 targets

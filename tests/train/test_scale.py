@@ -1,4 +1,4 @@
-"""Epochs and dropout by the size of the corpus."""
+"""Epochs, dropout and weight decay by the size of the corpus."""
 
 import pytest
 
@@ -8,22 +8,28 @@ from charlm.train.model import CharLSTM
 
 
 @pytest.mark.parametrize(
-    ("characters", "passes"),
-    [(100_000, 20), (1_200_000, 20), (2_600_000, 9), (24_000_000, 1), (10**9, 1)],
+    ("vocabulary", "characters", "passes"),
+    [
+        (60, 1_000, 40),
+        (60, 100_000, 40),
+        (60, 150_000, 40),
+        (60, 300_000, 20),
+        (60, 1_200_000, 20),
+        (60, 2_600_000, 9),
+        (60, 24_000_000, 1),
+        (60, 10**9, 1),
+        (512, 100_000, 40),
+        (3795, 100_000, 5),
+        (3795, 1_675_000, 5),
+        (3795, 16_750_000, 1),
+    ],
 )
-def test_a_small_text_is_read_often_and_a_large_one_once(characters: int, passes: int) -> None:
-    assert scale.epochs(characters) == passes
-
-
-def test_thousands_of_characters_are_not_learnt_by_heart() -> None:
-    def passes(vocabulary: int, characters: int) -> int | None:
-        model = ModelConfig(vocabulary, 192)
-        return scale.settle(model, TrainingConfig(), characters, dropout_said=False)[1].epochs
-
-    assert passes(512, 1_675_000) == 14
-    assert passes(3795, 1_675_000) == 2
-    assert passes(3795, 16_750_000) == 1
-    assert passes(3795, 100_000) == 1
+def test_a_small_text_is_read_often_and_a_large_one_once(
+    vocabulary: int, characters: int, passes: int
+) -> None:
+    model = ModelConfig(vocabulary)
+    assert scale.epochs(model, characters) == passes
+    assert scale.settle(model, TrainingConfig(), characters)[1].epochs == passes
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,26 @@ def test_thousands_of_characters_are_not_learnt_by_heart() -> None:
 def test_dropout_goes_by_the_weights_for_a_character(
     hidden: int, characters: int, share: float
 ) -> None:
-    assert scale.dropout(ModelConfig(60, hidden), characters) == share
+    model = scale.settle(ModelConfig(60, hidden), TrainingConfig(), characters)[0]
+    assert model.dropout == share
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "characters", "share", "decay"),
+    [
+        (73, 95_000, 0.35, 0.015),
+        (83, 600_000, 0.1, 0.003),
+        (62, 2_738_000, 0.0, 0.0),
+        (3795, 400_000, 0.35, 0.1),
+        (3795, 1_675_000, 0.35, 0.044),
+        (3795, 160_000_000, 0.0, 0.0),
+    ],
+)
+def test_what_characters_own_is_held_back_as_it_is_much_for_the_text(
+    vocabulary: int, characters: int, share: float, decay: float
+) -> None:
+    model, training = scale.settle(ModelConfig(vocabulary, 192), TrainingConfig(), characters)
+    assert (model.output_dropout, training.weight_decay) == (share, decay)
 
 
 def test_weights_are_the_models_own() -> None:
@@ -48,19 +73,25 @@ def test_weights_are_the_models_own() -> None:
     assert scale.weights(config) == counted
 
 
+def test_own_weights_are_of_the_input_and_the_head() -> None:
+    model = CharLSTM(ModelConfig(7, hidden=12))
+    counted = model.lstm.weight_ih_l0.numel() + model.head.weight.numel()
+    assert scale.own_weights(model.config) == counted
+
+
 def test_what_was_said_stays() -> None:
-    said = ModelConfig(60, 192, dropout=0.1), TrainingConfig(epochs=3)
-    assert scale.settle(*said, 100_000, dropout_said=True) == said
+    model = ModelConfig(60, 192, dropout=0.1, output_dropout=0.2)
+    training = TrainingConfig(epochs=3, weight_decay=0.3)
+    assert scale.settle(model, training, 100_000, said=scale.HELD_BACK) == (model, training)
+    settled, _ = scale.settle(model, training, 50_000, said={"dropout"})
+    assert (settled.dropout, settled.output_dropout) == (0.1, 0.35)
 
 
 def test_a_budget_of_minutes_leaves_the_epochs_open() -> None:
-    _, training = scale.settle(
-        ModelConfig(60), TrainingConfig(minutes=1.0), 100_000, dropout_said=False
-    )
+    _, training = scale.settle(ModelConfig(60), TrainingConfig(minutes=1.0), 100_000)
     assert training.epochs is None
 
 
-def test_the_notebooks_recipe_has_no_dropout() -> None:
+def test_the_notebooks_recipe_is_left_as_it_is() -> None:
     notebook = TrainingConfig(recipe="notebook", epochs=10)
-    model, _ = scale.settle(ModelConfig(60), notebook, 100_000, dropout_said=False)
-    assert model.dropout == 0.0
+    assert scale.settle(ModelConfig(60), notebook, 100_000) == (ModelConfig(60), notebook)

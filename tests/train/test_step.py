@@ -45,7 +45,9 @@ class Watcher:
 
 def make(config: TrainingConfig = BASE, dropout: float = 0.0) -> Trainer:
     setup = Setup(
-        model=ModelConfig(vocabulary=4, hidden=8, layers=LAYERS, dropout=dropout),
+        model=ModelConfig(
+            vocabulary=4, hidden=8, layers=LAYERS, dropout=dropout, output_dropout=dropout
+        ),
         training=config,
         normalisation=Normalisation(),
         encoding="utf-8",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.data.corpus import SAMPLE
-from charlm.data.rare import MAX_VOCABULARY, MIN_COUNT, REPLACEMENT
+from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, REPLACEMENT
 from charlm.train import scale
 from charlm.train.config import TrainingConfig
 from charlm.train.report.evidence import Advice, Evidence
@@ -50,7 +50,7 @@ def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
         )
     else:
         return
-    more = max(scale.epochs(len(subject.splits.train)), 2 * round(epochs))
+    more = max(scale.epochs(subject.run.model.config, len(subject.splits.train)), 2 * round(epochs))
     yield Advice("train longer", because, _again(subject, epochs=more))
 
 
@@ -63,8 +63,12 @@ def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     best = curve.index(min(curve)) if curve else 0
     if curve and best < len(curve) - 1:
         because += f"; validation was best after epoch {evidence.curve[best].epoch:g}"
-    dropout = min(max(LEAST_DROPOUT, subject.run.model.config.dropout + 0.15), MOST_DROPOUT)
-    yield Advice("more dropout, or more text", because, _again(subject, dropout=round(dropout, 2)))
+    model = subject.run.model.config
+    # Of a large vocabulary, what knows the text by heart is the characters' own weights.
+    name = "output_dropout" if model.vocabulary > ALPHABETS else "dropout"
+    dropout = min(max(LEAST_DROPOUT, getattr(model, name) + 0.15), MOST_DROPOUT)
+    again = _again(subject, **{name: round(dropout, 2)})
+    yield Advice("more dropout, or more text", because, again)
 
 
 def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
@@ -175,8 +179,14 @@ def _again(subject: Subject, **options: object) -> str:
             given = _of_the_training(training) | given
         if not begun and training.get("epochs"):
             given.setdefault("epochs", training["epochs"])
-        if not begun and model.dropout:
-            given.setdefault("dropout", model.dropout)
+        held_back = {
+            "dropout": model.dropout,
+            "output_dropout": model.output_dropout,
+            "weight_decay": training.get("weight_decay"),
+        }
+        for name, value in held_back.items():
+            if not begun and value:
+                given.setdefault(name, value)
     if training.get("recipe") == "notebook":
         given.setdefault("recipe", "stateful")
     words = ["charlm-train", *map(shlex.quote, _named(subject.files))]

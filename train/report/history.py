@@ -3,6 +3,7 @@
 from itertools import accumulate
 from typing import Any
 
+from charlm.train.config import ModelConfig, regularisation
 from charlm.train.report.evidence import Point
 from charlm.train.report.extent import Extent
 from charlm.train.report.subject import Subject
@@ -53,7 +54,7 @@ def about(subject: Subject) -> dict[str, str]:
             f"recipe {training['recipe']}, {results['epochs']} epochs, {results['steps']:,} steps, "
             f"{results['seconds'] / 60:.1f} minutes on {training['device']}"
         )
-        facts["settings"] = _settings(training, model.dropout)
+        facts["settings"] = _settings(training, model)
     else:
         facts["training"] = f"imported from {training.get('file', 'elsewhere')}"
     if counted := subject.run.rare.counted():
@@ -61,7 +62,7 @@ def about(subject: Subject) -> dict[str, str]:
     return facts
 
 
-def _settings(training: dict[str, Any], dropout: float) -> str:
+def _settings(training: dict[str, Any], model: ModelConfig) -> str:
     begun = training.get("initialised_from")
     return ", ".join(
         filter(
@@ -70,7 +71,7 @@ def _settings(training: dict[str, Any], dropout: float) -> str:
                 f"batch {training['batch_size']}",
                 f"window {training['seq_len']}",
                 f"{training.get('optimiser', 'adam')}, learning rate {training['lr']:g}",
-                f"dropout {dropout:g}" if dropout else "",
+                *regularisation(model, training.get("weight_decay")),
                 f"begun from {begun['name']}" if begun else "",
                 f"seed {training['seed']}",
             ),

@@ -56,7 +56,7 @@ def test_few_epochs_and_worse_than_ngrams(subject: Subject, content: Evidence) -
     (first, *_) = advise(subject, short)
     assert first.what == "train longer"
     assert "read its text 3 times" in first.because
-    assert "--epochs 20" in first.command
+    assert "--epochs 40" in first.command
 
 
 def test_many_epochs_and_worse_than_ngrams(subject: Subject, content: Evidence) -> None:
@@ -75,6 +75,12 @@ def test_a_gap_between_learnt_and_held_out(subject: Subject, content: Evidence) 
     assert first.what == "more dropout, or more text"
     assert "1.500 bits and the rest at 2.100; validation was best after epoch 8" in first.because
     assert "--dropout 0.2" in first.command
+    model = subject.run.model
+    model.config = replace(model.config, vocabulary=5000, output_dropout=0.25)
+    (first, *_) = advise(subject, replace(content, gap=(1.5, 2.1), curve=rising))
+    assert "--output-dropout 0.4" in first.command, (
+        "of a large vocabulary, most weights are its own"
+    )
 
 
 def test_no_gap_at_all(subject: Subject, content: Evidence) -> None:
@@ -144,10 +150,10 @@ def test_where_a_run_began_is_kept_unless_the_sizes_change(
 
 def test_other_weights_keep_their_own_dropout(subject: Subject, content: Evidence) -> None:
     model = subject.run.model
-    model.config = replace(model.config, dropout=0.35)
+    model.config = replace(model.config, dropout=0.35, output_dropout=0.2)
     other = next(a for a in advise(subject, content) if "begin from a model" in a.what).command
     assert "--init-from OTHER_RUN" in other
-    assert "--dropout" not in other
+    assert "dropout" not in other
 
 
 def test_rare_characters_are_told_as_before(subject: Subject, content: Evidence) -> None:
