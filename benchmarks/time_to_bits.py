@@ -26,6 +26,7 @@ from charlm.benchmarks.machine import Machine
 from charlm.data import console
 from charlm.data.errors import SettingsError
 from charlm.data.files import os_errors_as, write_text
+from charlm.train.scale import HELD_BACK
 
 app = console.make_app()
 
@@ -65,7 +66,8 @@ class Size:
         return [
             "--hidden", str(self.hidden), "--batch-size", str(self.batch_size),
             "--epochs", str(self.epochs), "--seq-len", str(self.seq_len),
-            "--dropout", "0",  # a few epochs of a long text are not learnt by heart
+            # A few epochs of a long text are not learnt by heart.
+            *(word for name in HELD_BACK for word in (f"--{name.replace('_', '-')}", "0")),
         ]  # fmt: skip
 
 
