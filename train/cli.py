@@ -22,6 +22,8 @@ from charlm.train.scale import (
     OFTEN,
     OWN,
     READ,
+    REPAID,
+    REPAID_PASSES,
 )
 
 DEFAULTS = TrainingConfig()
@@ -59,7 +61,8 @@ def train(
         typer.Option(
             help="Dropout of the weights between hidden units.",
             show_default=f"{DROPOUT} where there is a recurrent weight for each character, "
-            "in proportion less, notebook 0",
+            f"in proportion less; less in fewer than {REPAID_PASSES} passes and "
+            f"{REPAID // 10**6} million characters, notebook 0",
         ),
     ] = None,
     output_dropout: Annotated[
@@ -67,7 +70,7 @@ def train(
         typer.Option(
             help="Dropout of the weights from hidden units to characters.",
             show_default=f"{DROPOUT} where characters have an own weight for each {OWN} characters "
-            "of text, in proportion less, notebook 0",
+            "of text, in proportion less; less in few passes likewise, notebook 0",
         ),
     ] = None,
     weight_decay: Annotated[

@@ -42,6 +42,7 @@ class TrainingConfig:
     recipe: Literal["stateful", "notebook"] = "stateful"
     epochs: int | None = None  # as many as fit into minutes, or else as `scale` has for the corpus
     minutes: float | None = None  # a budget; the number of steps is fixed from it once
+    passes: int | None = None  # that minutes seemed to allow (`pace`): dropout goes by them
     batch_size: int = 16  # many small steps beat few large ones at this model's size
     seq_len: int = 96  # gradients reach this far back; the state reaches further
     optimiser: Literal["muon", "adam"] = "muon"  # 0.15 bits less after one epoch than Adam alone

@@ -13,7 +13,7 @@ from charlm.train.batches import keep_on, make_batches, sent
 from charlm.train.budget import WarmUp, steps_for
 from charlm.train.checkpoint import Checkpoint, Progress, Setup, Tensors
 from charlm.train.distributed import ALONE, Group
-from charlm.train.evaluate import bits_per_character, judged
+from charlm.train.evaluate import bits_per_character, judged, seconds_a_character
 from charlm.train.model import CharLSTM, State
 from charlm.train.objective import Objective
 from charlm.train.observer import Observer
@@ -28,7 +28,6 @@ SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU
 SAVE_SECONDS = 30.0
 WARM_UP_PARTS = 20  # of named epochs at most one is for measuring, at a low rate
-PROBE_CHARACTERS = 4096  # scored in the warm-up to learn what an evaluation takes
 
 
 class Trainer:
@@ -56,7 +55,7 @@ class Trainer:
         allow_tf32(config.tf32)
         self.setup, self.config, self.group = setup, config, group
         self.validation, self.test = judged(splits.validation), judged(splits.test)
-        self.probe = splits.train[:PROBE_CHARACTERS]
+        self.learnt = splits.train
         self.batches = make_batches(config, splits.train, group.share(config.batch_size))
         keep_on(config.device, self.batches)
         self.model = CharLSTM(setup.model)
@@ -271,9 +270,7 @@ class Trainer:
     def _budget(self, seconds_a_step: float) -> int:
         """The number of steps of the whole run, from the time a step and an evaluation take."""
         assert self.config.minutes is not None
-        began = time.perf_counter()
-        bits_per_character(self.model, self.probe)
-        each = (time.perf_counter() - began) / len(self.probe)
+        each = seconds_a_character(self.model, self.learnt)
         self._tick()
         evaluated = 0 if self.config.final else len(self.validation)
         steps = steps_for(

@@ -21,8 +21,7 @@ def check_fits(model: ModelConfig) -> None:
     Raises:
         SettingsError: it can't be trained here.
     """
-    ends = 5 * model.hidden * model.vocabulary  # the input's four gates, and the head
-    needed = COPIES * FLOAT * (scale.weights(model) + ends)
+    needed = COPIES * FLOAT * (scale.weights(model) + scale.own_weights(model))
     there = _memory()
     if there is not None and needed > there:
         raise SettingsError(

@@ -5,7 +5,8 @@ by heart: it needs passes, and nothing that holds it back. One with more weights
 characters knows the text after ten passes and little else, unless dropout and weight decay keep it
 from that. Which weights are many decides what they meet: those between hidden units are dropped as
 they are many for the text, and those of single characters, of which a large vocabulary has
-millions, decay and are dropped as they are. `EXPERIMENTS.md` has the trials.
+millions, decay and are dropped as they are. A model that drops weights takes longer to learn: in a
+minute, or in a few passes over a short text, it drops fewer. `EXPERIMENTS.md` has the trials.
 """
 
 from collections.abc import Collection
@@ -21,6 +22,8 @@ MOST = 40  # passes
 MOST_LARGE = 5  # passes where a large vocabulary makes each a long one
 FINE_TUNING = 4  # passes at most from weights that know another text
 DROPOUT = 0.35  # where there is a weight between units for each character, or more
+REPAID = 3_000_000  # characters to be read in all for dropout to repay its time, or
+REPAID_PASSES = 30  # passes; of fewer, in proportion less
 OWN = 2  # a character's own weight counts twice: half as many have the same dropout
 DECAY = 0.02  # weight decay where there is a weight for each character; in proportion, up to
 MOST_DECAY = 0.1
@@ -41,7 +44,8 @@ def settle(
 
     Args:
         model: its sizes.
-        training: `epochs` and `minutes` both None where neither was said.
+        training: `epochs` and `minutes` both None where neither was said; with `minutes`, `passes`
+            has what they allow.
         characters: that are learnt from.
         said: those of `HELD_BACK` that stay as they are.
         most: passes over the text.
@@ -51,10 +55,11 @@ def settle(
     if training.recipe != "stateful":
         return model, training
     between, own = weights(model) / characters, own_weights(model) / characters
+    repaid = repaid_by(passes(training), characters)
     if "dropout" not in said:
-        model = replace(model, dropout=dropout(between))
+        model = replace(model, dropout=dropout(between, repaid))
     if "output_dropout" not in said:
-        model = replace(model, output_dropout=dropout(OWN * own))
+        model = replace(model, output_dropout=dropout(OWN * own, repaid))
     if "weight_decay" not in said:
         training = replace(training, weight_decay=weight_decay(own))
     return model, training
@@ -67,9 +72,20 @@ def epochs(model: ModelConfig, characters: int) -> int:
     return min(max(round(often), 1), most)
 
 
-def dropout(ratio: float) -> float:
+def passes(training: TrainingConfig) -> int:
+    """Passes over the text that a run is about to make; `MOST` where nothing is known of them."""
+    known = [each for each in (training.epochs, training.passes) if each is not None]
+    return min(known, default=MOST)
+
+
+def repaid_by(passes: int, characters: int) -> float:
+    """How much of the dropout that a text wants is worth its time in so many passes: up to 1."""
+    return min(max(passes / REPAID_PASSES, passes * characters / REPAID), 1.0)
+
+
+def dropout(ratio: float, repaid: float) -> float:
     """Dropout in proportion to the weights for each character of text, in steps of 0.05."""
-    share = round(DROPOUT * min(ratio, 1.0) * 20) / 20
+    share = round(DROPOUT * min(ratio, 1.0) * repaid * 20) / 20
     return share if share > NEGLIGIBLE else 0.0
 
 

@@ -1,12 +1,13 @@
 """Beginning a run, or going on with one: which folder, which settings, which text."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from charlm.data.corpus import SAMPLE, Corpus, read_corpus
+from charlm.data.corpus import SAMPLE, Corpus, Splits, read_corpus
 from charlm.data.errors import RunError, SettingsError
 from charlm.data.ids import count
 from charlm.data.normalise import Normalisation
-from charlm.train import checkpoint, fine_tune, run_folder, scale, settle, versions
+from charlm.train import checkpoint, fine_tune, pace, run_folder, scale, settle, versions
 from charlm.train.batches import check_shares, make_batches
 from charlm.train.checkpoint import Setup
 from charlm.train.config import ModelConfig, TrainingConfig
@@ -71,10 +72,11 @@ def _begin(folder: Path, request: Request) -> Started:
     if source is not None:
         extended = fine_tune.extended_vocabulary(source, corpus)
         corpus = fine_tune.in_vocabulary(corpus, extended, scratch)
-    setup = _setup(corpus, texts, request, config, source)
+    check_length(texts, len(corpus.ids))
     splits = parts(corpus.ids, config.final)
     check_shares(config, request.processes)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
+    setup = _setup(corpus, splits, request, config, source)
     weights = fine_tune.initial_weights(source, setup) if source else None
     open_folder(folder, request.overwrite, request.lock)
     return Started(folder, setup, splits, None, weights)
@@ -82,14 +84,12 @@ def _begin(folder: Path, request: Request) -> Started:
 
 def _setup(
     corpus: Corpus,
-    texts: tuple[Path, ...],
+    splits: Splits,
     request: Request,
     config: TrainingConfig,
     source: Source | None,
 ) -> Setup:
-    check_length(texts, len(corpus.ids))
-    learnt = parts(corpus.ids, config.final).train
-    counts = count(learnt, len(corpus.vocabulary))
+    counts = count(splits.train, len(corpus.vocabulary))
     size = len(corpus.vocabulary)
     model = (
         ModelConfig(vocabulary=size, **settle.sizes(request))
@@ -101,13 +101,16 @@ def _setup(
     asked = {name for name, value in (request.options or {}).items() if value is not None}
     said = asked if source is None else scale.HELD_BACK
     most = scale.MOST if source is None else scale.FINE_TUNING
-    model, config = scale.settle(model, config, len(learnt), said=said, most=most)
+    goes_by_passes = config.recipe == "stateful" and not {"dropout", "output_dropout"} <= set(said)
+    if config.minutes is not None and goes_by_passes:
+        config = replace(config, passes=pace.passes(model, config, splits, request.processes))
+    model, config = scale.settle(model, config, len(splits.train), said=said, most=most)
     return Setup(
         model=model,
         training=config,
         normalisation=corpus.normalisation,
         encoding=request.encoding or "utf-8",
-        files=tuple(str(path.resolve()) for path in texts),
+        files=tuple(str(path.resolve()) for path in request.texts or (SAMPLE,)),
         sha256=corpus.sha256,
         vocabulary=corpus.vocabulary.characters,
         initial=tuple(counts.tolist()),

@@ -185,6 +185,18 @@ def test_a_tiny_budget(train: Train, tiny_text: Path, tmp_path: Path) -> None:
     assert progress.total_steps == progress.step
     training = json.loads((folder / "config.json").read_text(encoding="utf-8"))["training"]
     assert (training["minutes"], training["epochs"]) == (0.001, None)
+    assert training["passes"] >= 1, "dropout went by them"
+
+
+def test_passes_are_not_guessed_where_nothing_goes_by_them(
+    train: Train, tiny_text: Path, tmp_path: Path
+) -> None:
+    both = ["--dropout", "0", "--output-dropout", "0"]
+    for number, said in enumerate((["--epochs", "1"], ["--minutes", "0.001", *both])):
+        folder = tmp_path / str(number)
+        assert train(tiny_text, "--out", folder, *FAST[:2], *FAST[4:], *said)[0] == 0
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        assert config["training"]["passes"] is None
 
 
 @pytest.mark.parametrize(

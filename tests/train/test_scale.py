@@ -1,5 +1,7 @@
 """Epochs, dropout and weight decay by the size of the corpus."""
 
+from dataclasses import replace
+
 import pytest
 
 from charlm.train import scale
@@ -55,7 +57,7 @@ def test_dropout_goes_by_the_weights_for_a_character(
         (73, 95_000, 0.35, 0.015),
         (83, 600_000, 0.1, 0.003),
         (62, 2_738_000, 0.0, 0.0),
-        (3795, 400_000, 0.35, 0.1),
+        (3795, 400_000, 0.25, 0.1),
         (3795, 1_675_000, 0.35, 0.044),
         (3795, 160_000_000, 0.0, 0.0),
     ],
@@ -83,8 +85,32 @@ def test_what_was_said_stays() -> None:
     model = ModelConfig(60, 192, dropout=0.1, output_dropout=0.2)
     training = TrainingConfig(epochs=3, weight_decay=0.3)
     assert scale.settle(model, training, 100_000, said=scale.HELD_BACK) == (model, training)
-    settled, _ = scale.settle(model, training, 50_000, said={"dropout"})
+    settled, _ = scale.settle(model, replace(training, epochs=30), 50_000, said={"dropout"})
     assert (settled.dropout, settled.output_dropout) == (0.1, 0.35)
+
+
+@pytest.mark.parametrize(
+    ("characters", "passes", "share"),
+    [
+        (95_000, 4, 0.0),
+        (95_000, 8, 0.1),
+        (95_000, 16, 0.2),
+        (95_000, 20, 0.25),
+        (95_000, 30, 0.35),
+        (10_000, 30, 0.35),
+        (600_000, 5, 0.1),
+        (600_000, 3, 0.0),
+    ],
+)
+def test_few_passes_over_a_short_text_repay_less_dropout(
+    characters: int, passes: int, share: float
+) -> None:
+    by_epochs = TrainingConfig(epochs=passes)
+    assert scale.settle(ModelConfig(75), by_epochs, characters)[0].dropout == share
+    by_minutes = TrainingConfig(minutes=1.0, passes=passes)
+    assert scale.settle(ModelConfig(75), by_minutes, characters)[0].dropout == share
+    fewer = TrainingConfig(minutes=1.0, passes=passes, epochs=1)
+    assert scale.settle(ModelConfig(75), fewer, characters)[0].dropout == 0.0
 
 
 def test_a_budget_of_minutes_leaves_the_epochs_open() -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -176,17 +177,9 @@ def _again(subject: Subject, **options: object) -> str:
         given |= _of_the_text(subject)
         # What was right for weights that had learnt is not for those that are drawn.
         if not begun and training.get("recipe") != "notebook":
-            given = _of_the_training(training) | given
+            given = _of_the_training(training) | _held_back(subject) | given
         if not begun and training.get("epochs"):
             given.setdefault("epochs", training["epochs"])
-        held_back = {
-            "dropout": model.dropout,
-            "output_dropout": model.output_dropout,
-            "weight_decay": training.get("weight_decay"),
-        }
-        for name, value in held_back.items():
-            if not begun and value:
-                given.setdefault(name, value)
     if training.get("recipe") == "notebook":
         given.setdefault("recipe", "stateful")
     words = ["charlm-train", *map(shlex.quote, _named(subject.files))]
@@ -196,6 +189,24 @@ def _again(subject: Subject, **options: object) -> str:
             words.append(shlex.quote(str(value)))
     folder = subject.folder.resolve().name
     return " ".join([*words, "--out", shlex.quote(f"runs/{folder}-2")])
+
+
+def _held_back(subject: Subject) -> dict[str, object]:
+    """Dropout and weight decay where they are not by the rule, which has others for another run."""
+    training, model = subject.training, subject.run.model.config
+    if training["recipe"] != "stateful":
+        return {}
+    own = {
+        "dropout": model.dropout,
+        "output_dropout": model.output_dropout,
+        "weight_decay": training.get("weight_decay") or 0.0,
+    }
+    plain = TrainingConfig(
+        epochs=training["epochs"], minutes=training["minutes"], passes=training.get("passes")
+    )
+    ruled = scale.settle(model, plain, len(subject.splits.train))
+    by_rule = asdict(ruled[0]) | asdict(ruled[1])
+    return {name: value for name, value in own.items() if value != by_rule[name]}
 
 
 def _of_the_training(training: dict[str, Any]) -> dict[str, object]:

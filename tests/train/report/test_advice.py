@@ -7,6 +7,8 @@ import pytest
 
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import MAX_VOCABULARY, MIN_COUNT, REPLACEMENT, Rare
+from charlm.train import scale
+from charlm.train.config import TrainingConfig
 from charlm.train.report.advice import advise
 from charlm.train.report.evidence import ContextPoint, Distances, Evidence, Point
 from charlm.train.report.subject import Subject
@@ -66,7 +68,9 @@ def test_many_epochs_and_worse_than_ngrams(subject: Subject, content: Evidence) 
     assert "--hidden 32 --layers 2 --epochs 2" in first.command
 
 
-def test_a_gap_between_learnt_and_held_out(subject: Subject, content: Evidence) -> None:
+def test_a_gap_between_learnt_and_held_out(
+    subject: Subject, content: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rising = tuple(
         replace(point, validation_bits=2.1 if n == 7 else 2.2)
         for n, point in enumerate(content.curve)
@@ -76,7 +80,8 @@ def test_a_gap_between_learnt_and_held_out(subject: Subject, content: Evidence) 
     assert "1.500 bits and the rest at 2.100; validation was best after epoch 8" in first.because
     assert "--dropout 0.2" in first.command
     model = subject.run.model
-    model.config = replace(model.config, vocabulary=5000, output_dropout=0.25)
+    large = replace(model.config, vocabulary=5000, output_dropout=0.25)
+    monkeypatch.setattr(model, "config", large)
     (first, *_) = advise(subject, replace(content, gap=(1.5, 2.1), curve=rising))
     assert "--output-dropout 0.4" in first.command, (
         "of a large vocabulary, most weights are its own"
@@ -148,9 +153,34 @@ def test_where_a_run_began_is_kept_unless_the_sizes_change(
     assert "--init-from runs/old.onnx" in longer
 
 
-def test_other_weights_keep_their_own_dropout(subject: Subject, content: Evidence) -> None:
+def test_what_holds_back_is_named_where_the_rule_has_another(
+    subject: Subject, content: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
+
+    def longer(**changed: object) -> str:
+        summary = subject.run.summary | {"training": subject.training | changed}
+        run = replace(subject.run, summary=summary)
+        return advise(replace(subject, run=run), replace(content, curve=falling))[0].command
+
     model = subject.run.model
-    model.config = replace(model.config, dropout=0.35, output_dropout=0.2)
+    assert "--dropout 0.0" in longer(epochs=20), "nobody but its user wanted none"
+    learnt = len(subject.splits.train)
+    rule = scale.settle(model.config, TrainingConfig(minutes=1.0, passes=20), learnt)
+    monkeypatch.setattr(model, "config", replace(rule[0], dropout=0.45))
+    by_minutes = {"epochs": None, "minutes": 1.0, "passes": 20}
+    command = longer(**by_minutes, weight_decay=rule[1].weight_decay)
+    assert "--dropout 0.45" in command
+    assert "--output-dropout" not in command, "more passes have another"
+    assert "--weight-decay" not in command
+    assert "dropout" not in longer(recipe="notebook")
+
+
+def test_other_weights_keep_their_own_dropout(
+    subject: Subject, content: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = subject.run.model
+    monkeypatch.setattr(model, "config", replace(model.config, dropout=0.35, output_dropout=0.2))
     other = next(a for a in advise(subject, content) if "begin from a model" in a.what).command
     assert "--init-from OTHER_RUN" in other
     assert "dropout" not in other
