@@ -38,11 +38,15 @@ def given(subject: Subject, evidence: Evidence) -> list[str]:
     return [each.what for each in advise(subject, evidence)]
 
 
-SHORT = "more text, or begin from a model of a larger one"
+SHORT = "more text, or begin from a model of a larger one (lovecraft ships, of English)"
 
 
 def test_nothing_but_that_the_text_is_short(subject: Subject, content: Evidence) -> None:
     assert given(subject, content) == [SHORT]
+    begun = {"initialised_from": {"name": "lovecraft", "sha256": "0"}}
+    summary = subject.run.summary | {"training": subject.training | begun}
+    tuned = replace(subject, run=replace(subject.run, summary=summary))
+    assert given(tuned, content) == [SHORT.removesuffix(" (lovecraft ships, of English)")]
 
 
 def test_still_falling(subject: Subject, content: Evidence) -> None:
