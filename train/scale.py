@@ -27,7 +27,7 @@ REPAID_PASSES = 30  # passes; of fewer, in proportion less
 OWN = 2  # a character's own weight counts twice: half as many have the same dropout
 DECAY = 0.02  # weight decay where there is a weight for each character; in proportion, up to
 MOST_DECAY = 0.1
-NEGLIGIBLE = 0.05  # dropout below this is not worth its time; weights for a character likewise
+NEGLIGIBLE = 0.1  # weights for each character of text, below which nothing holds them back
 HELD_BACK = ("dropout", "output_dropout", "weight_decay")
 """The settings that keep a model from learning its text by heart."""
 
@@ -85,13 +85,13 @@ def repaid_by(passes: int, characters: int) -> float:
 
 def dropout(ratio: float, repaid: float) -> float:
     """Dropout in proportion to the weights for each character of text, in steps of 0.05."""
-    share = round(DROPOUT * min(ratio, 1.0) * repaid * 20) / 20
-    return share if share > NEGLIGIBLE else 0.0
+    wanted = min(ratio, 1.0) * repaid
+    return round(DROPOUT * wanted * 20) / 20 if wanted >= NEGLIGIBLE else 0.0
 
 
 def weight_decay(ratio: float) -> float:
     """Weight decay in proportion to characters' own weights for each character of text."""
-    return round(min(DECAY * ratio, MOST_DECAY), 3) if ratio > NEGLIGIBLE else 0.0
+    return round(min(DECAY * ratio, MOST_DECAY), 3) if OWN * ratio >= NEGLIGIBLE else 0.0
 
 
 def weights(model: ModelConfig) -> int:
