@@ -85,12 +85,6 @@ class TrainingConfig:
         _above_zero("clip", self.clip)
         if not 0 <= self.weight_decay < float("inf"):
             raise SettingsError(f"--weight-decay is at least 0, not {self.weight_decay}")
-        rate = max(self.lr, self.muon_lr) if self.optimiser == "muon" else self.lr
-        if self.weight_decay * rate > 1:
-            raise SettingsError(
-                f"--weight-decay {self.weight_decay:g} takes more than all of a weight at a "
-                f"learning rate of {rate:g}: make it at most {1 / rate:g}"
-            )
         if self.minutes is not None:
             _above_zero("minutes", self.minutes)
             if self.minutes > MAX_MINUTES:

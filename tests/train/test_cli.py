@@ -31,11 +31,6 @@ FAST = [
         (["--hidden", "1000000"], "--hidden is from 1 to 8192"),
         (["--layers", "0"], "--layers is from 1 to 256"),
         (["--dropout", "1"], "--dropout is at least 0 and below 1"),
-        (
-            ["--weight-decay", "16"],
-            "--weight-decay 16 takes more than all of a weight at a learning rate of 0.064: "
-            "make it at most 15.625",
-        ),
         (["--dropout", "nan"], "--dropout is at least 0 and below 1"),
         (["--output-dropout", "1"], "--output-dropout is at least 0 and below 1"),
         (["--weight-decay", "-0.1"], "--weight-decay is at least 0"),
