@@ -11,7 +11,7 @@ from charlm.data.corpus import Splits
 from charlm.train.batches import make_batches, sent
 from charlm.train.budget import steps_for
 from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.evaluate import seconds_a_character
+from charlm.train.evaluate import JUDGED, seconds_a_character
 from charlm.train.memory import shortage_explained
 from charlm.train.model import CharLSTM
 from charlm.train.objective import Objective
@@ -43,7 +43,7 @@ def passes(model: ModelConfig, config: TrainingConfig, splits: Splits, processes
     config = replace(config, step="eager")
     with shortage_explained():
         network = CharLSTM(model).to(config.device)
-        evaluated = 0 if config.final else len(splits.validation)
+        evaluated = 0 if config.final else min(len(splits.validation), JUDGED)
         steps_an_epoch = len(make_batches(config, splits.train))
         steps = steps_for(
             seconds_left=60 * (config.minutes or 0.0),

@@ -5,10 +5,13 @@ from itertools import count
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from charlm.data.corpus import Splits
 from charlm.train import pace
 from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.evaluate import JUDGED
+from charlm.train.model import CharLSTM, State
 
 IDS = np.tile(np.arange(4, dtype=np.uint8), 1202)
 SPLITS = Splits(IDS[:4801], IDS[:409], IDS[:409])  # 40 steps of 4 x 30, and a validation of a tenth
@@ -39,6 +42,22 @@ def test_one_pass_at_least() -> None:
     assert pace.passes(MODEL, replace(MINUTE, minutes=0.001), SPLITS) == 1
 
 
-def test_processes_step_together() -> None:
-    """A share of the streams in each: what a step of theirs takes is a step of the run."""
+def test_of_a_very_long_split_no_more_than_is_scored_takes_time() -> None:
+    longest = SPLITS._replace(validation=np.zeros(JUDGED, dtype=np.uint8))
+    longer = SPLITS._replace(validation=np.zeros(10 * JUDGED, dtype=np.uint8))
+    hour = replace(MINUTE, minutes=60.0)
+    assert pace.passes(MODEL, hour, longer) == pace.passes(MODEL, hour, longest) > 1
+
+
+def test_each_process_has_its_share_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = set()
+    forward = CharLSTM.forward
+
+    def counted(model: CharLSTM, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        if model.training:
+            streams.add(tokens.shape[1])
+        return forward(model, tokens, state)
+
+    monkeypatch.setattr(CharLSTM, "forward", counted)
     assert pace.passes(MODEL, MINUTE, SPLITS, processes=2) == 12
+    assert streams == {2}

@@ -102,7 +102,7 @@ def _short(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     size = sum(map(len, subject.splits))
     if evidence.held_out and size < SHORT_TEXT:
         begun = subject.training.get("initialised_from")
-        ships = "" if begun else " (lovecraft ships, of English)"
+        ships = "" if begun else ", such as lovecraft for English"
         yield Advice(
             f"more text, or begin from a model of a larger one{ships}",
             f"the text has {size:,} characters, and what it lacks no setting makes up for",

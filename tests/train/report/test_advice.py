@@ -38,7 +38,7 @@ def given(subject: Subject, evidence: Evidence) -> list[str]:
     return [each.what for each in advise(subject, evidence)]
 
 
-SHORT = "more text, or begin from a model of a larger one (lovecraft ships, of English)"
+SHORT = "more text, or begin from a model of a larger one, such as lovecraft for English"
 
 
 def test_nothing_but_that_the_text_is_short(subject: Subject, content: Evidence) -> None:
@@ -46,7 +46,7 @@ def test_nothing_but_that_the_text_is_short(subject: Subject, content: Evidence)
     begun = {"initialised_from": {"name": "lovecraft", "sha256": "0"}}
     summary = subject.run.summary | {"training": subject.training | begun}
     tuned = replace(subject, run=replace(subject.run, summary=summary))
-    assert given(tuned, content) == [SHORT.removesuffix(" (lovecraft ships, of English)")]
+    assert given(tuned, content) == [SHORT.removesuffix(", such as lovecraft for English")]
 
 
 def test_still_falling(subject: Subject, content: Evidence) -> None:
