@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := data train export infer benchmarks
+NATIVE := setup.py $(wildcard infer/native/*.cpp infer/native/*.h)
 # One Torch for everyone, so that every machine tests the same.
 TORCH := torch==2.13.0
 # The two distributions of ONNX Runtime exclude one another; take the one that fits the machine.
@@ -91,15 +92,15 @@ clean:
 
 # An editable install knows the files that were there when it was made: make it again when the
 # list of files changes. Edits show at once.
-$(VENV)/.demo: pyproject.toml $(VENV)/.files
+$(VENV)/.demo: pyproject.toml $(NATIVE) $(VENV)/.files
 	$(call install,train)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(VENV)/.files
+$(VENV)/.dev: pyproject.toml $(NATIVE) $(VENV)/.files
 	$(call install,dev)
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.bench: pyproject.toml $(VENV)/.files
+$(VENV)/.bench: pyproject.toml $(NATIVE) $(VENV)/.files
 	$(call install,bench)
 	@touch $@ $(VENV)/.demo
 

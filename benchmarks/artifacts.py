@@ -3,8 +3,8 @@
 So no case's memory holds what only the preparation of another one imports.
 `python -m charlm.benchmarks.artifacts MODEL FOLDER NAME...` writes the sizes (`model.json`) and
 the named files: the weights (`weights.npz`), the notebook's window as a graph (`window.onnx`), the
-step and its bare products for LiteRT (`.tflite`), and random models of other sizes (`hidden-N`,
-each a folder of the same). Where one can't be made, `NAME.reason` says why.
+step for LiteRT (`step.tflite`), `probe.cpp` compiled (`probe.so`), and random models of other sizes
+(`hidden-N`, each a folder of the same). Where one can't be made, `NAME.reason` says why.
 """
 
 import json
@@ -22,7 +22,7 @@ INFO = "model.json"
 WEIGHTS = "weights.npz"
 WINDOW = "window.onnx"
 LITERT_STEP = "step.tflite"
-LITERT_PRODUCTS = "products.tflite"
+PROBE = "probe.so"
 MODEL = "model.onnx"  # in the folder of a random model
 SIZED = "hidden-"
 LENGTH = 40  # characters in the notebook's window
@@ -172,10 +172,10 @@ def _write_litert_step(source: Source, path: Path) -> None:
     path.write_bytes(litert_graph.build(source.arrays))
 
 
-def _write_litert_products(_: Source, path: Path) -> None:
-    from charlm.benchmarks import litert_graph
+def _write_probe(_: Source, path: Path) -> None:
+    from charlm.benchmarks.probe import build
 
-    path.write_bytes(litert_graph.products(read_info(path.parent).products))
+    build(read_info(path.parent), path)
 
 
 def _write_sized(source: Source, path: Path) -> None:
@@ -184,14 +184,14 @@ def _write_sized(source: Source, path: Path) -> None:
 
     path.mkdir()
     synthetic.write(int(path.name.removeprefix(SIZED)), source.metadata, path / MODEL)
-    write(path / MODEL, path, (WEIGHTS, LITERT_STEP, LITERT_PRODUCTS))
+    write(path / MODEL, path, (WEIGHTS, LITERT_STEP, PROBE))
 
 
 MAKERS: dict[str, Callable[[Source, Path], None]] = {
     WEIGHTS: _write_weights,
     WINDOW: _write_window,
     LITERT_STEP: _write_litert_step,
-    LITERT_PRODUCTS: _write_litert_products,
+    PROBE: _write_probe,
     SIZED: _write_sized,
 }
 

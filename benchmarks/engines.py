@@ -3,13 +3,15 @@
 from charlm.benchmarks.settings import CaseFailedError
 from charlm.infer import choose
 from charlm.infer.artifact import Model
-from charlm.infer.engine import Engine, Primed, StepEngine
+from charlm.infer.engine import Engine, Primed
 from charlm.infer.paths import engine_of
 from charlm.infer.session import Stepper
 from charlm.infer.work import Work
 
 STEP = "step"  # a call of the step graph for each character
-GENERATE = "generate"  # a call of a generate graph for many
+GENERATE = "generate"  # a call of the generate graph for many
+NATIVE = "native"  # a call of charlm's own operator for many
+WAYS = {STEP: "steps", GENERATE: "blocks", NATIVE: "native"}
 DEVICE = "device"  # the same on a GPU, by a graph that is captured once
 
 
@@ -23,26 +25,21 @@ def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine
         threads: that it may use.
 
     Raises:
-        CaseFailedError: there is no such path, or the model lacks the graph for it.
-        ModelFileError: that graph is damaged, or of other weights.
+        CaseFailedError: there is no such path.
+        CharlmError: it can't be used here, or its graph is damaged or of other weights.
     """
-    if (path, precision) == (STEP, "float32"):
-        return StepEngine(model)
     if path == DEVICE:
         return _on_device(model, precision)
-    if path != GENERATE or precision not in ("float32", "int8"):
-        raise CaseFailedError(f"charlm has no {path} path in {precision}")
-    kind = choose.generate_kind(model.siblings, precision, streams=1)
-    if kind not in model.siblings:
-        raise CaseFailedError(f"the model has no {kind.name} graph beside it: export it again")
-    block = choose.LONGEST_BLOCK_ALONE  # the caller asks for blocks as long as it likes
-    return engine_of(model, choose.Plan(choose.BLOCKS, precision, threads, block, ()))
+    if path not in WAYS:
+        raise CaseFailedError(f"charlm has no {path} path")
+    found = choose.choose(Work(2, 1), model, precision=precision, threads=threads, via=WAYS[path])
+    return engine_of(model, found)
 
 
 def _on_device(model: Model, precision: str) -> Engine:
     if model.device != "cuda":
         raise CaseFailedError("the model is not open on a GPU")
-    found = choose.choose(Work(None), model.siblings, "cuda", precision=precision)
+    found = choose.choose(Work(None), model, precision=precision)
     if found.path != choose.DEVICE_BLOCKS:
         raise CaseFailedError(found.reasons[0])
     return engine_of(model, found)

@@ -11,6 +11,7 @@ the figure. `tie_distance` says how near a tie a flip was.
 
 import sys
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from charlm.infer import sampler
 from charlm.infer.artifact import Model, open_model
 from charlm.infer.engine import Array, Engine, Primed, Tokens
 from charlm.infer.filters import NO_FILTERS, Filters
+from charlm.infer.philox import UniformStream, take_block
 from charlm.infer.sampling import Sampling
 from charlm.infer.session import Stepper
 
@@ -51,12 +53,10 @@ class Row:
 PATHS = (
     Row("step_1", "step loop, as batches run it, one text", engines.STEP, 1),
     Row("step_64", f"step loop, {STREAMS} texts side by side", engines.STEP, STREAMS),
-    Row("generate_1", "many steps a call, one text", engines.GENERATE, 1),
-    Row(
-        "generate_64", f"many steps a call, {STREAMS} texts side by side", engines.GENERATE,
-        STREAMS,
-    ),
-)  # fmt: skip
+    Row("generate_64", f"portable graph, {STREAMS} texts", engines.GENERATE, STREAMS),
+    Row("native_1", "operator, one text", engines.NATIVE, 1),
+    Row("native_64", f"operator, {STREAMS} texts side by side", engines.NATIVE, STREAMS),
+)
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,14 @@ class Block:
 
     Attributes:
         before, after: its state before and after them.
+        numbers: where each stream stands in its random numbers, before them.
         uniforms: float32 [streams, positions].
         drawn: its tokens, int64 [streams, positions].
         logits: float32 [streams, positions, vocabulary].
     """
 
     before: Primed
+    numbers: list[UniformStream]
     uniforms: Array
     drawn: Tokens
     logits: Array
@@ -96,13 +98,16 @@ class Reference:
 
     def blocks(self, start: Primed, seed: int, positions: int) -> Iterator[Block]:
         """The texts after `start` in blocks; stream n of the seed for each."""
-        streams = [sampler.UniformStream(seed, number) for number in range(len(start.logits))]
+        streams = [UniformStream(seed, number) for number in range(len(start.logits))]
         state = start
         for first in range(0, positions, BLOCK):
-            uniforms = sampler.take_block(streams, min(BLOCK, positions - first))
+            before = [UniformStream(seed, each.stream, each.position) for each in streams]
+            uniforms = take_block(streams, min(BLOCK, positions - first))
             rows = [self._one(state.take([n]), each) for n, each in enumerate(uniforms)]
             drawn, logits, after = zip(*rows, strict=True)
-            block = Block(state, uniforms, np.stack(drawn), np.stack(logits), Primed.joined(after))
+            block = Block(
+                state, before, uniforms, np.stack(drawn), np.stack(logits), Primed.joined(after)
+            )
             yield block
             state = block.after
 
@@ -139,7 +144,9 @@ class Comparison:
             some = slice(number * batch, (number + 1) * batch)
             if not self._begun:
                 engine.start(block.before.take(some), sampling)
-            tokens = np.asarray(engine.draw(block.uniforms[some]), dtype=np.int64)
+            numbers = [copy(each) for each in block.numbers[some]]
+            steps = block.drawn.shape[1]
+            tokens = np.asarray(engine.draw(numbers, steps), dtype=np.int64)
             drawn.append(tokens)
             flipped = np.flatnonzero((tokens != block.drawn[some]).any(axis=1))
             if len(flipped):
@@ -220,7 +227,8 @@ def _compare_all(settings: CaseSettings, characters: int) -> list[dict[str, Any]
         for temperature in TEMPERATURES
         for result in compare(model, PATHS, temperature, share, settings.seed)
     ]
-    found += compare(model, PATHS, 1.0, characters, settings.seed, FILTERS)
+    with_filters = [row for row in PATHS if row.path != engines.GENERATE]
+    found += compare(model, with_filters, 1.0, characters, settings.seed, FILTERS)
     return [asdict(each) | {"worst": significant(each.worst, 3)} for each in found]
 
 

@@ -7,14 +7,22 @@ report's first table, its bars and its goals find it by its job, its precision a
 
 from typing import Any
 
-from charlm.benchmarks.artifacts import LENGTH, LITERT_PRODUCTS, LITERT_STEP, WEIGHTS, WINDOW
-from charlm.benchmarks.results import NOTEBOOK, PRODUCT_LIMIT, VECTOR_LIMIT
+from charlm.benchmarks.artifacts import LENGTH, LITERT_STEP, PROBE, WEIGHTS, WINDOW
+from charlm.benchmarks.results import (
+    NOTEBOOK,
+    PLAIN_LOOP,
+    PLAIN_LOOP_INT8,
+    PRODUCT_LIMIT,
+    VECTOR_LIMIT,
+)
 from charlm.benchmarks.rows import Bound, Case, many
-from charlm.benchmarks.work import SCORE, SCORE_MANY, STREAMS
+from charlm.benchmarks.work import LOOP, SCORE, SCORE_MANY, STREAMS, TOP_K, TOP_P
 from charlm.data.cores import usable_cores
 
 STEPS = 64  # characters of each text in one call, where a path draws several
 SCAN: dict[str, Any] = {"path": "generate", "steps": STEPS, "needs": ()}
+OPERATOR: dict[str, Any] = {"path": "native", "steps": STEPS, "needs": ()}
+PLAIN: dict[str, Any] = {"job": LOOP, "needs": (PROBE,)}
 COMPILED = {"path": "compiled", "slow": True}
 LITERT = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
 WIDE, WIDE_CUDA = 256, 4096  # where the speed of a core, and of a GPU, levels off
@@ -40,11 +48,16 @@ CASES = (
     Case(
         "litert_step", "LiteRT, step loop", "litert_step", slow=True, needs=(WEIGHTS, LITERT_STEP)
     ),
-    Case("charlm_step", "charlm, step loop", "charlm_step", needs=()),
-    Case("charlm_generate", f"charlm, {STEPS} steps a call", "charlm_engine", **SCAN),
+    Case(PLAIN_LOOP, "C++ loop without a runtime", "plain_loop", **PLAIN),
     Case(
-        "charlm_generate_int8", f"charlm, {STEPS} steps a call, int8", "charlm_engine",
-        precision="int8", **SCAN,
+        PLAIN_LOOP_INT8, "C++ loop without a runtime, int8", "plain_loop", precision="int8", **PLAIN
+    ),
+    Case("charlm_step", "charlm, step loop", "charlm_step", needs=()),
+    Case("charlm_generate", f"charlm, portable graph of {STEPS} steps", "charlm_engine", **SCAN),
+    Case("charlm_native", f"charlm, operator, {STEPS} steps a call", "charlm_engine", **OPERATOR),
+    Case(
+        "charlm_native_int8", f"charlm, operator, {STEPS} steps a call, int8", "charlm_engine",
+        precision="int8", **OPERATOR,
     ),
     Case("charlm_stream", "charlm-gen", "charlm_stream", use="charlm-gen", needs=()),
     Case(
@@ -61,17 +74,25 @@ CASES = (
     many("litert_batch", f"LiteRT, {STREAMS} texts", "litert_step", **LITERT),
     many("charlm_samples", f"charlm, step loop, {STREAMS} texts", "charlm_step", needs=()),
     many(
-        "charlm_generate_batch", f"charlm, {STEPS} steps a call, {STREAMS} texts",
+        "charlm_generate_batch", f"charlm, portable graph of {STEPS} steps, {STREAMS} texts",
         "charlm_engine", **SCAN,
     ),
     many(
-        "charlm_generate_batch_int8", f"charlm, {STEPS} steps a call, {STREAMS} texts, int8",
-        "charlm_engine", precision="int8", **SCAN,
+        "charlm_native_batch", f"charlm, operator, {STREAMS} texts", "charlm_engine", **OPERATOR
+    ),
+    many(
+        "charlm_native_batch_int8", f"charlm, operator, {STREAMS} texts, int8", "charlm_engine",
+        precision="int8", **OPERATOR,
     ),
     many("charlm_batch", f"charlm-gen, {WIDE} texts", "charlm_batch", use=SAMPLES, **BATCH_ROW),
     many(
         "charlm_batch_int8", f"charlm-gen, {WIDE} texts, int8", "charlm_batch",
         precision="int8", use=f"{SAMPLES} --precision int8", **BATCH_ROW,
+    ),
+    many(
+        "charlm_batch_filtered", f"charlm-gen, {WIDE} texts, top-k {TOP_K}, top-p {TOP_P}",
+        "charlm_batch", filtered=True, use=f"{SAMPLES} --top-k {TOP_K} --top-p {TOP_P}",
+        **BATCH_ROW,
     ),
     many(
         "charlm_batch_cores", f"charlm-gen, {WIDE} texts, every core", "charlm_batch",
@@ -85,6 +106,10 @@ CASES = (
     Case(
         "charlm_score", "charlm-score, one text", "charlm_score", SCORE, "charlm-score FILE",
         needs=(),
+    ),
+    Case(
+        "charlm_score_int8", "charlm-score, one text, int8", "charlm_score", SCORE,
+        "charlm-score FILE --precision int8", precision="int8", needs=(),
     ),
     many(
         "charlm_score_many", "charlm-score --parallel", "charlm_score_many",
@@ -137,16 +162,9 @@ CASES = (
     ),
 )  # fmt: skip
 LIMITS = (
-    Bound("numpy_vector", "NumPy, row vector times matrix", VECTOR_LIMIT),
-    Bound("numpy_column", "NumPy, matrix times column vector", VECTOR_LIMIT),
-    Bound("onnx_vector", "ONNX Runtime, MatMul in a Scan", VECTOR_LIMIT),
-    Bound(
-        "litert_vector", "LiteRT, a call for each row vector", VECTOR_LIMIT, slow=True,
-        needs=(LITERT_PRODUCTS,),
-    ),
-    Bound("numpy_product", "NumPy, matrix product", PRODUCT_LIMIT),
-    Bound("onnx_product", "ONNX Runtime, matrix product", PRODUCT_LIMIT),
-)  # fmt: skip
+    Bound("weights_read", "reading the weights from the cache", VECTOR_LIMIT, needs=(PROBE,)),
+    Bound("multiply_add", "multiplying and adding in registers", PRODUCT_LIMIT, needs=(PROBE,)),
+)
 
 
 def case(name: str) -> Case:

@@ -6,7 +6,7 @@ four products or a Sigmoid, and faster where there is no XNNPACK.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,26 +34,6 @@ def build(arrays: Arrays) -> bytes:
     states = [f"{kind}{layer}" for layer in range(count) for kind in "hc"]
     specs = {name: tf.TensorSpec([1, hidden], tf.float32, name=name) for name in states}
     return _convert(tf, step, tf.TensorSpec([1], tf.int32, name="token"), specs)
-
-
-def products(shapes: Sequence[tuple[int, int]]) -> bytes:
-    """A graph that multiplies a row `x0`, `x1`, ... by a random matrix of each shape.
-
-    Raises:
-        MissingExtraError: TensorFlow is not installed.
-    """
-    tf = _tensorflow()
-    random = np.random.default_rng(0)
-    matrices = [random.standard_normal(shape, dtype=np.float32) for shape in shapes]
-    specs = {
-        f"x{n}": tf.TensorSpec([1, rows], tf.float32, name=f"x{n}")
-        for n, (rows, _) in enumerate(shapes)
-    }
-
-    def multiply(**rows: Any) -> Any:
-        return {f"y{n}": tf.matmul(rows[f"x{n}"], matrix) for n, matrix in enumerate(matrices)}
-
-    return _convert(tf, multiply, None, specs)
 
 
 def _layers(arrays: Arrays) -> list[dict[str, npt.NDArray[Any]]]:

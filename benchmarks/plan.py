@@ -81,8 +81,8 @@ class Plan:
         found += [name for bound in self.bounds() for name in bound.needs]
         for sweep in self.sweeps():
             found += sweep.needs(sweep.quick if self.quick else sweep.values, not self.quick)
-            if sweep.limits and not self.quick:
-                found.append(artifacts.LITERT_PRODUCTS)
+            if sweep.limits:
+                found.append(artifacts.PROBE)
         if self.wants(PROCESSES):
             found.append(artifacts.WEIGHTS)
             found += [] if self.quick else [artifacts.LITERT_STEP]

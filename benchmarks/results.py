@@ -6,6 +6,7 @@ from charlm.benchmarks.work import MANY, ONE
 
 NOTEBOOK = "keras_window"
 STEP_LOOP = "charlm_step"
+PLAIN_LOOP, PLAIN_LOOP_INT8 = "plain_loop", "plain_loop_int8"
 VECTOR_LIMIT, PRODUCT_LIMIT = "vector", "product"
 OURS = "charlm_"  # how the names of charlm's own procedures begin
 
@@ -47,7 +48,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class LimitResult:
-    """What one library made of a limit, in characters a second if only the products cost time.
+    """A limit of the machine, in characters a second if only that cost time.
 
     Attributes:
         limit: `vector` (one stream) or `product` (many).

@@ -1,11 +1,11 @@
-"""What a row of the lineup is: a procedure, or a library's way to one of the machine's limits."""
+"""What a row of the lineup is: a procedure, or one of the machine's limits."""
 
 from dataclasses import dataclass, replace
 
 from charlm.benchmarks.artifacts import WEIGHTS, ModelInfo
 from charlm.benchmarks.results import PRODUCT_LIMIT, VECTOR_LIMIT
 from charlm.benchmarks.settings import CaseSettings
-from charlm.benchmarks.work import BATCH, MANY, ONE, PRODUCT_FLOPS, STREAMS
+from charlm.benchmarks.work import MANY, ONE, OPERATIONS, STREAMS
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Case:
         job: what a reader would use it for.
         use: how charlm is asked for it; empty for what is not charlm.
         limit: which of the machine's limits it runs against; None on a GPU.
-        path, precision, batch, steps, tf32: see `CaseSettings`.
+        path, precision, batch, steps, filtered, tf32: see `CaseSettings`.
         every_core: it may use the whole machine; otherwise, the run's threads.
         cuda: it runs on CUDA; otherwise, on the CPU.
         slow: it takes many seconds to start, so a quick run leaves it out.
@@ -34,6 +34,7 @@ class Case:
     precision: str = "float32"
     batch: int = 1
     steps: int = 1
+    filtered: bool = False
     every_core: bool = False
     cuda: bool = False
     tf32: bool = False
@@ -55,13 +56,14 @@ class Case:
             precision=self.precision,
             batch=self.batch,
             steps=self.steps,
+            filtered=self.filtered,
             tf32=self.tf32,
         )
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A library's way to one of the machine's limits; a function of `limits`."""
+    """One of the machine's limits; a function of `limits`."""
 
     name: str
     title: str
@@ -76,7 +78,7 @@ class Bound:
 
     def characters(self, model: ModelInfo) -> float:
         """How many characters' products a unit of its work is."""
-        return PRODUCT_FLOPS / model.flops if self.limit == PRODUCT_LIMIT else BATCH
+        return OPERATIONS / model.flops if self.limit == PRODUCT_LIMIT else 1
 
 
 def many(name: str, title: str, module: str, **fields: object) -> Case:

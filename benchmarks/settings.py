@@ -28,6 +28,7 @@ class CaseSettings:
         path: which of a library's ways to the next character.
         batch: texts side by side.
         steps: characters of each text in one call of the library.
+        filtered: draw through top-k and top-p, where a case says that it can.
         tf32: products on CUDA in TF32.
         hidden: units a layer, where the model is one of `synthetic`'s; 0: the model under test.
     """
@@ -42,6 +43,7 @@ class CaseSettings:
     precision: str = "float32"
     batch: int = 1
     steps: int = 1
+    filtered: bool = False
     tf32: bool = False
     hidden: int = 0
 

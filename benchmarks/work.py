@@ -2,7 +2,7 @@
 
 # The jobs that a reader may have.
 ONE, MANY, SCORE, SCORE_MANY = "one text", "many texts", "scoring one text", "scoring many texts"
+LOOP = "a loop without a runtime"  # which nobody can use, only be held to
 STREAMS = 64  # texts side by side, where many are drawn at once
-SIDE = 1024  # of the square matrices whose product gives the matrix-product peak
-PRODUCT_FLOPS = 2 * SIDE**3
-BATCH = 16  # vectors in one call, each multiplied on its own, so that the call costs nothing
+OPERATIONS = 1 << 20  # products and sums that a unit of the multiply-add limit counts as
+TOP_K, TOP_P = 20, 0.9  # of the rows with filters

@@ -45,15 +45,13 @@ def export(
         bool,
         typer.Option(
             "--int8",
-            help="Write int8 siblings too, faster on a CPU, unless they lose more than 0.01 bits "
-            "per character.",
+            help="Write nothing where int8, which is measured if it can be, costs more than 0.01 "
+            "bits per character.",
         ),
     ] = False,
     cuda: Annotated[
         bool,
-        typer.Option(
-            "--cuda", help="Write MODEL.unrolled.onnx too, which --provider cuda wants; large."
-        ),
+        typer.Option("--cuda", help="Write the graphs that --provider cuda wants, too; large."),
     ] = False,
     fp16: Annotated[
         bool,
@@ -80,7 +78,7 @@ def export(
     Beside it stand its siblings, graphs of the same weights that generate or read many characters
     in one run. Without them everything works, slower.
 
-    Example: charlm-export model.onnx --run runs/book --int8
+    Example: charlm-export model.onnx --run runs/book
     """
     del debug, version
     if sum(name is not None for name in (model, verify_only, siblings_of)) != 1:
@@ -94,27 +92,26 @@ def export(
             "--siblings-of makes the siblings from the file itself: leave out "
             + ("--run" if run is not None else "--no-siblings")
         )
-    more = {"--int8": int8, "--cuda": cuda, "--fp16": fp16}
-    _check_more([name for name, given in more.items() if given], text, verify_only, siblings)
+    more = {"--int8": int8, "--cuda": cuda, "--fp16": fp16, "--text": text is not None}
+    _check_more([name for name, given in more.items() if given], verify_only, siblings)
     _check_extras()
-    from charlm.export.export import export_run, export_siblings, verify_file
-    from charlm.export.quality import Request
+    from charlm.export.export import Wanted, export_run, export_siblings, verify_file
     from charlm.export.siblings import CUDA_KINDS, DEFAULT_KINDS
     from charlm.train import run_folder
 
     own = "the weights it carries"
     kinds = (DEFAULT_KINDS if siblings else ()) + (CUDA_KINDS if cuda else ())
-    asked = [Request(text) if form else None for form in (int8, fp16)]
+    wanted = Wanted(kinds, int8, fp16, text)
     if verify_only is not None:
         done = verify_file(verify_only, run)
         console.say(f"{verify_only}: proven against {own if run is None else run}")
     elif siblings_of is not None:
-        done = export_siblings(siblings_of, kinds, *asked)
+        done = export_siblings(siblings_of, wanted)
         console.say(f"{siblings_of}: proven against {own}")
     else:
         assert model is not None
         source = run or run_folder.newest()
-        done = export_run(source, model, kinds, *asked)
+        done = export_run(source, model, wanted)
         console.say(
             f"{done.model}: {done.size:,} bytes, {done.metadata.layers} x "
             f"LSTM({done.metadata.hidden}), {len(done.metadata.vocabulary)} characters, "
@@ -134,20 +131,19 @@ def _report(done: "Exported") -> None:
             console.say(f"  {line}")
     for form, quality in done.qualities.items():
         console.say(quality.line(form))
+    for note in done.notes:
+        console.say(note)
 
 
-def _check_more(
-    more: list[str], text: Path | None, verify_only: Path | None, written: bool
-) -> None:
-    """Options that ask for more siblings, and what goes with none."""
-    if text is not None and not {"--int8", "--fp16"} & {*more}:
-        raise SettingsError(
-            "--text is what int8 and fp16 are measured on: give one of them with it"
-        )
+def _check_more(more: list[str], verify_only: Path | None, written: bool) -> None:
+    """Options that ask for more siblings or measurements, and what goes with none."""
     if more and verify_only is not None:
         raise SettingsError(f"--verify-only writes nothing: leave out {more[0]}")
-    if more and not written:
-        raise SettingsError(f"{more[0]} writes siblings: leave out --no-siblings")
+    if written:
+        return
+    for name in ("--cuda", "--fp16"):
+        if name in more:
+            raise SettingsError(f"{name} writes siblings: leave out --no-siblings")
 
 
 def _check_extras() -> None:

@@ -50,6 +50,9 @@ KEY_VOCABULARY = "charlm.vocabulary"
 KEY_INITIAL = "charlm.initial"
 KEY_SAMPLING = "charlm.sampling"
 KEY_WEIGHTS = "charlm.weights_sha256"
+KEY_QUALITY = "charlm.quality"  # JSON object: by precision, what it costs
+
+LARGEST_LOSS = 0.01  # bits per character that a smaller precision may cost
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Metadata:
         summary: JSON object on training and quality, for people.
         rare: what became of the corpus's rare characters, and becomes of any that the model lacks.
             Readers that don't know of it refuse such characters.
+        quality: by precision (`int8`, `fp16`), what it costs where that was measured: an object
+            whose `loss` is in bits per character.
     """
 
     hidden: int
@@ -76,6 +81,20 @@ class Metadata:
     weights_sha256: str
     summary: dict[str, Any] = field(default_factory=dict)
     rare: Rare = NOTHING_RARE
+    quality: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def check_loss(self, precision: str) -> None:
+        """Refuse a precision that is known to cost too much.
+
+        Raises:
+            ModelFileError: more than `LARGEST_LOSS`.
+        """
+        loss = self.quality.get(precision, {"loss": 0.0})["loss"]
+        if not loss <= LARGEST_LOSS:
+            raise ModelFileError(
+                f"{precision} costs this model {loss:.4f} bits per character, and {LARGEST_LOSS} "
+                f"is allowed: leave out --precision {precision}"
+            )
 
     def unknown(self, asked: Unknown | None) -> Unknown:
         """What becomes of characters that the model lacks: as asked, or as with the corpus.
@@ -105,6 +124,7 @@ class Metadata:
             KEY_INITIAL: json.dumps([float(f"{share:.9g}") for share in self.initial]),
             KEY_SAMPLING: str(SAMPLING),
             KEY_WEIGHTS: self.weights_sha256,
+            **({KEY_QUALITY: json.dumps(self.quality)} if self.quality else {}),
         }
 
     def to_json(self) -> str:
@@ -144,6 +164,7 @@ class Metadata:
                 weights_sha256=_sha256(properties[KEY_WEIGHTS]),
                 summary={key: value for key, value in config.items() if key not in known},
                 rare=Rare.from_dict(config.get("rare", {})),
+                quality=_quality(json.loads(properties.get(KEY_QUALITY, "{}"))),
             )
             metadata.unknown(None)  # the replacement, if there is one, is in the vocabulary
         except KeyError as problem:
@@ -189,6 +210,16 @@ def _initial(values: object, characters: int) -> tuple[float, ...]:
     if not in_range or abs(math.fsum(values) - 1) > 1e-3:
         raise ValueError("the initial frequencies must lie between 0 and 1 and sum to 1")
     return tuple(map(float, values))
+
+
+def _quality(values: object) -> dict[str, dict[str, Any]]:
+    if not isinstance(values, dict):
+        raise ValueError(f"{KEY_QUALITY} is not an object")
+    return {
+        precision: each
+        for precision, each in values.items()
+        if isinstance(each, dict) and type(each.get("loss")) in (int, float)
+    }
 
 
 def _sha256(text: str) -> str:

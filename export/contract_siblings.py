@@ -23,11 +23,12 @@ Kinds of `sequence`: a text read in one run.
 | out | `log_probability` | float32 | [batch, time]       | of each target, natural logarithm |
 | out | `logits`          | float32 | [batch, vocabulary] | after the last character          |
 
+`native`: charlm's own operator, which does both, any precision; `contract_native` has its tensors.
+
 Everything but the vocabulary and the model's sizes is free; `steps` is fixed where a kind says so.
 This module imports neither Torch nor onnx.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,10 @@ from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 UNIFORM, INVERSE_TEMPERATURE = "uniform", "inverse_temperature"
 TOP_K, TOP_P, MIN_P = "top_k", "top_p", "min_p"
 TOKENS, TARGETS, LOG_PROBABILITY = "tokens", "targets", "log_probability"
+PROMPT, LENGTHS, SCORED, STEPS = "prompt", "lengths", "scored", "steps"
+SEED, STREAM, POSITION = "seed", "stream", "position"
 
 KEY_KIND = "charlm.kind"
-KEY_OPS = "charlm.ops"  # the domain of ops that are not ONNX's own
-KEY_QUALITY = "charlm.quality"  # JSON: what a smaller precision costs
-ORT_OPS = "com.microsoft"
 
 BYTE_VOCABULARY = 256  # up to here a token id is a byte
 # Greedy choice as a temperature: a power of two scales exactly, and leaves every other character
@@ -58,10 +58,9 @@ class Kind:
 
     Attributes:
         name: part of the file's name, and `charlm.kind` in its metadata.
-        family: `generate` or `sequence`, which fixes the tensors.
-        precision: of the products: `float32`, `int8` or `fp16`.
+        family: `generate`, `sequence` or `native`, which fixes the tensors.
+        precision: of the products: `float32` or `fp16`.
         filters: takes top-k, top-p and min-p.
-        ort_ops: uses ONNX Runtime's own ops, and runs nowhere else.
         steps: the fixed number of steps in one run; None: free.
     """
 
@@ -69,28 +68,24 @@ class Kind:
     family: str
     precision: str = "float32"
     filters: bool = False
-    ort_ops: bool = False
     steps: int | None = None
 
 
 UNROLLED_STEPS = 32  # a power of two: lengths are cut into few blocks, and few characters are lost
 
+NATIVE = Kind("native", "native")
 GENERATE = Kind("generate", "generate")
 FILTERED = Kind("generate-filtered", "generate", filters=True)
 SEQUENCE = Kind("sequence", "sequence")
-SEQUENCE_BATCH = Kind("sequence-batch", "sequence")
-INT8 = Kind("generate-int8", "generate", "int8")
-INT8_FILTERED = Kind("generate-int8-filtered", "generate", "int8", filters=True)
-INT8_ORT = Kind("generate-int8-ort", "generate", "int8", ort_ops=True)
-SEQUENCE_INT8 = Kind("sequence-int8", "sequence", "int8")
 UNROLLED = Kind("unrolled", "generate", steps=UNROLLED_STEPS)
 UNROLLED_FP16 = Kind("unrolled-fp16", "generate", "fp16", steps=UNROLLED_STEPS)
 SEQUENCE_FP16 = Kind("sequence-fp16", "sequence", "fp16")
-
-FLOAT32_KINDS = (GENERATE, FILTERED, SEQUENCE, SEQUENCE_BATCH, UNROLLED)
-INT8_KINDS = (INT8, INT8_FILTERED, INT8_ORT, SEQUENCE_INT8)
-FP16_KINDS = (UNROLLED_FP16, SEQUENCE_FP16)
-KINDS = {kind.name: kind for kind in (*FLOAT32_KINDS, *INT8_KINDS, *FP16_KINDS)}
+KINDS = {
+    kind.name: kind
+    for kind in (
+        NATIVE, GENERATE, FILTERED, SEQUENCE, UNROLLED, UNROLLED_FP16, SEQUENCE_FP16
+    )
+}  # fmt: skip
 
 
 def sibling_path(model: Path, kind: Kind) -> Path:
@@ -98,22 +93,9 @@ def sibling_path(model: Path, kind: Kind) -> Path:
     return model.with_suffix(f".{kind.name}.onnx")
 
 
-def properties(
-    metadata: Metadata, kind: Kind, quality: Mapping[str, Any] | None = None
-) -> dict[str, str]:
-    """The `metadata_props` of a sibling.
-
-    Args:
-        metadata: of the model.
-        kind: what the sibling is.
-        quality: what its precision costs, for kinds that are not float32.
-    """
-    own = {KEY_KIND: kind.name}
-    if kind.ort_ops:
-        own[KEY_OPS] = ORT_OPS
-    if quality is not None:
-        own[KEY_QUALITY] = json.dumps(quality)
-    return metadata.to_properties() | own
+def properties(metadata: Metadata, kind: Kind) -> dict[str, str]:
+    """The `metadata_props` of a sibling: its model's, and what it is itself."""
+    return metadata.to_properties() | {KEY_KIND: kind.name}
 
 
 def check_sibling(
@@ -151,29 +133,33 @@ def check_sibling(
             )
 
 
-Tensors = dict[str, tuple[str, list[int | None]]]
+Tensor = tuple[str, list[int | None]]
+Tensors = dict[str, Tensor]
 
 
 def tensors(kind: Kind, metadata: Metadata) -> tuple[Tensors, Tensors]:
     """Inputs and outputs of a kind: type and shape by name; None stands for a free size."""
-    characters = len(metadata.vocabulary)
-    state: tuple[str, list[int | None]]
-    state = ("tensor(float)", [None, metadata.layers, metadata.hidden])
+    characters, numbers, ids = len(metadata.vocabulary), "tensor(float)", "tensor(int64)"
+    state: Tensor = (numbers, [None, metadata.layers, metadata.hidden])
+    each: Tensor = (numbers, [None])
+    filters: Tensors = {TOP_K: (ids, [None]), TOP_P: each, MIN_P: each}
     inputs: Tensors = {H: state, C: state}
     outputs: Tensors = {H_NEXT: state, C_NEXT: state}
-    if kind.family == "sequence":
-        for name in (TOKENS, TARGETS):
-            inputs[name] = ("tensor(int64)", [None, None])
-        outputs[LOG_PROBABILITY] = ("tensor(float)", [None, None])
-        outputs[LOGITS] = ("tensor(float)", [None, characters])
-        return inputs, outputs
-    inputs[UNIFORM] = ("tensor(float)", [None, kind.steps])
-    inputs[INVERSE_TEMPERATURE] = ("tensor(float)", [None])
-    if kind.filters:
-        inputs[TOP_K] = ("tensor(int64)", [None])
-        inputs[TOP_P] = inputs[MIN_P] = ("tensor(float)", [None])
-    token = "tensor(uint8)" if characters <= BYTE_VOCABULARY else "tensor(int32)"
-    outputs[TOKENS] = (token, [None, kind.steps])
+    if kind.family == "native":
+        inputs |= {PROMPT: (ids, [None, None]), LENGTHS: (ids, [None])}
+        inputs |= {SCORED: ("tensor(bool)", []), STEPS: (ids, [])}
+        inputs |= dict.fromkeys((SEED, STREAM, POSITION), ("tensor(uint64)", [None]))
+        inputs |= {INVERSE_TEMPERATURE: each, **filters}
+        outputs |= {TOKENS: ("tensor(int32)", [None, None])}
+    elif kind.family == "sequence":
+        inputs |= dict.fromkeys((TOKENS, TARGETS), (ids, [None, None]))
+    else:
+        inputs |= {UNIFORM: (numbers, [None, kind.steps]), INVERSE_TEMPERATURE: each}
+        inputs |= filters if kind.filters else {}
+        token = "tensor(uint8)" if characters <= BYTE_VOCABULARY else "tensor(int32)"
+        outputs |= {TOKENS: (token, [None, kind.steps])}
+    if kind.family != "generate":
+        outputs |= {LOG_PROBABILITY: (numbers, [None, None]), LOGITS: (numbers, [None, characters])}
     return inputs, outputs
 
 

@@ -1,16 +1,22 @@
 """From a run folder to a proven model file and its siblings, and proving files that exist."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from charlm.data.errors import ExportError
 from charlm.data.file_sets import write_set
 from charlm.data.files import os_errors_as
-from charlm.export import half_siblings, int8_siblings, step_graph, verify_siblings, weights
+from charlm.export import (
+    contract_library,
+    half_siblings,
+    step_graph,
+    verify_siblings,
+    weights,
+)
 from charlm.export.contract import Metadata, read_model_bytes
-from charlm.export.contract_siblings import Kind, sibling_path
-from charlm.export.quality import Quality, Request
+from charlm.export.contract_siblings import NATIVE, Kind, sibling_path
+from charlm.export.quality import Quality, measure_int8, sample
 from charlm.export.read_graph import read_graph
 from charlm.export.siblings import DEFAULT_KINDS, build_siblings
 from charlm.export.stale import present, stale
@@ -31,10 +37,29 @@ class Sibling:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What an export is to write and to measure beside the step graph.
+
+    Attributes:
+        kinds: the siblings, but for those in fp16; the native one is left out where its operator,
+            by which it is proven, was not built.
+        int8: refuse a model of which int8 costs too much, or can't be measured here.
+        fp16: the fp16 siblings, too.
+        text: to measure smaller precisions on, which the model did not learn from; None: what the
+            model draws itself.
+    """
+
+    kinds: Sequence[Kind] = DEFAULT_KINDS
+    int8: bool = False
+    fp16: bool = False
+    text: Path | None = None
+
+
+@dataclass(frozen=True)
 class Exported:
     """What an export wrote and proved, or what stands there and was proved.
 
-    `qualities` has what siblings of a smaller precision that were just written cost, by form.
+    `qualities` has what smaller precisions cost that were measured, `notes` what was left out.
     """
 
     model: Path
@@ -43,15 +68,10 @@ class Exported:
     size: int  # bytes
     siblings: tuple[Sibling, ...] = ()
     qualities: dict[str, Quality] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def export_run(
-    run: Path,
-    model: Path,
-    kinds: Sequence[Kind] = DEFAULT_KINDS,
-    int8: Request | None = None,
-    fp16: Request | None = None,
-) -> Exported:
+def export_run(run: Path, model: Path, wanted: Wanted = Wanted()) -> Exported:
     """Write the step graph of a run to `model`, its metadata and its siblings beside it.
 
     Nothing is written before every graph is proven equal to the Torch model, and nothing at all
@@ -61,9 +81,7 @@ def export_run(
     Args:
         run: a run folder.
         model: the file to write, ending in `.onnx`.
-        kinds: the siblings to write.
-        int8: asks for the int8 siblings too.
-        fp16: asks for the fp16 siblings too.
+        wanted: beside it.
 
     Raises:
         RunError: the run can't be read.
@@ -84,23 +102,16 @@ def export_run(
         summary=trained.summary,
         rare=trained.rare,
     )
-    content = step_graph.build(laid_out, metadata)
+    work = _Work(laid_out, metadata, wanted, model)
+    content = step_graph.build(laid_out, work.metadata)
     proof = prove(content, trained.model, str(model))
-    built = build_siblings(laid_out, metadata, kinds)
-    measured, qualities = _measured(laid_out, metadata, int8, fp16, model)
-    built |= measured
-    siblings = _prove(built, trained.model, metadata, model)
-    own = {model: content, model.with_suffix(".json"): metadata.to_json().encode()}
-    _write(own, built, model, metadata)
-    return Exported(model, metadata, proof, len(content), siblings, qualities)
+    siblings = _prove(work.built, trained.model, metadata, model)
+    own = {model: content, model.with_suffix(".json"): work.metadata.to_json().encode()}
+    _write(own, work.built, model, metadata)
+    return Exported(model, work.metadata, proof, len(content), siblings, work.qualities, work.notes)
 
 
-def export_siblings(
-    model: Path,
-    kinds: Sequence[Kind] = DEFAULT_KINDS,
-    int8: Request | None = None,
-    fp16: Request | None = None,
-) -> Exported:
+def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
     """Write the siblings of a model file that exists, made from the weights that it carries.
 
     The model is proven first, as by `verify_file`, and not touched.
@@ -114,12 +125,10 @@ def export_siblings(
     laid_out, metadata = read_graph(content, str(model))
     torch_model = weights.to_torch(laid_out)
     proof = prove(content, torch_model, str(model))
-    built = build_siblings(laid_out, metadata, kinds)
-    measured, qualities = _measured(laid_out, metadata, int8, fp16, model)
-    built |= measured
-    siblings = _prove(built, torch_model, metadata, model)
-    _write({}, built, model, metadata)
-    return Exported(model, metadata, proof, len(content), siblings, qualities)
+    work = _Work(laid_out, metadata, wanted, model)
+    siblings = _prove(work.built, torch_model, metadata, model)
+    _write({}, work.built, model, metadata)
+    return Exported(model, metadata, proof, len(content), siblings, work.qualities, work.notes)
 
 
 def verify_file(model: Path, run: Path | None) -> Exported:
@@ -148,23 +157,42 @@ def verify_file(model: Path, run: Path | None) -> Exported:
     return Exported(model, metadata, proof, len(content), siblings)
 
 
-def _measured(
-    laid_out: weights.Weights,
-    metadata: Metadata,
-    int8: Request | None,
-    fp16: Request | None,
-    model: Path,
-) -> tuple[dict[Kind, bytes], dict[str, Quality]]:
-    """Siblings of smaller precisions, and what each form costs."""
-    contents: dict[Kind, bytes] = {}
-    qualities: dict[str, Quality] = {}
-    forms = {"int8": (int8, int8_siblings.build), "fp16": (fp16, half_siblings.build)}
-    for form, (request, build) in forms.items():
-        if request is not None:
-            made = build(laid_out, metadata, request, str(model))
-            contents |= made.contents
-            qualities[form] = made.quality
-    return contents, qualities
+class _Work:
+    """What is made of a model's weights, and what smaller precisions cost.
+
+    Attributes:
+        built: the siblings.
+        metadata: the model's, with what int8 costs where that was measured.
+        qualities: by precision.
+        notes: what was left out, and why.
+    """
+
+    def __init__(
+        self, laid_out: weights.Weights, metadata: Metadata, wanted: Wanted, model: Path
+    ) -> None:
+        self.metadata = metadata
+        self.notes: tuple[str, ...] = ()
+        self.qualities: dict[str, Quality] = {}
+        missing, kinds = contract_library.problem(), tuple(wanted.kinds)
+        if missing is not None:
+            if wanted.int8:
+                raise ExportError(f"--int8 can't be measured: {missing}")
+            kinds = tuple(kind for kind in kinds if kind != NATIVE)
+            self.notes = (f"without MODEL.{NATIVE.name}.onnx, and int8 not measured: {missing}",)
+        text = None
+        if missing is None or wanted.fp16:
+            text = sample(laid_out, metadata, wanted.text)
+        if missing is None and text is not None:
+            (native,) = build_siblings(laid_out, metadata, (NATIVE,)).values()
+            found = self.qualities["int8"] = measure_int8(native, text, metadata, str(model))
+            if wanted.int8:
+                found.check("int8", str(model))
+            self.metadata = replace(metadata, quality=metadata.quality | {"int8": found.as_dict()})
+        self.built = build_siblings(laid_out, self.metadata, kinds)
+        if wanted.fp16 and text is not None:
+            made = half_siblings.build(laid_out, self.metadata, text, str(model))
+            self.built |= made.contents
+            self.qualities["fp16"] = made.quality
 
 
 def _prove(

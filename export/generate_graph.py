@@ -6,7 +6,6 @@ the body: there ONNX Runtime packs them once, and outside it does not (a tenth o
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import onnx
 
@@ -29,16 +28,13 @@ from charlm.export.sibling_tensors import BATCH, declarations
 from charlm.export.states import join_states, split_states
 
 
-def build(
-    products: Products, metadata: Metadata, kind: Kind, quality: Mapping[str, Any] | None = None
-) -> bytes:
+def build(products: Products, metadata: Metadata, kind: Kind) -> bytes:
     """The serialised graph, checked.
 
     Args:
         products: the model's weights in the kind's precision.
         metadata: of the model.
         kind: of the family `generate`, with free steps.
-        quality: what its precision costs.
     """
     draft, layers = Draft(), metadata.layers
     states = split_states(draft, layers)
@@ -52,7 +48,7 @@ def build(
     cast_tokens(draft, "drawn", metadata)
     join_states(draft, last)
     graph = draft.to_graph("charlm_generate", *declarations(kind, metadata))
-    return serialise(graph, properties(metadata, kind, quality), kind.ort_ops)
+    return serialise(graph, properties(metadata, kind))
 
 
 def settings_as_columns(draft: Draft, kind: Kind, characters: int) -> dict[str, str]:

@@ -13,7 +13,6 @@ from charlm.export import contract
 
 Array = npt.NDArray[np.generic]
 Shape = Sequence[str | int | None]
-ORT_DOMAIN = "com.microsoft"
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 INT64, INT32, UINT8 = TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8
 
@@ -106,25 +105,22 @@ def value(name: str, kind: int, shape: Shape) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, list(shape))
 
 
-def serialise(
-    graph: onnx.GraphProto, properties: Mapping[str, str], ort_ops: bool = False
-) -> bytes:
+def serialise(graph: onnx.GraphProto, properties: Mapping[str, str]) -> bytes:
     """A model file of a graph, checked by `onnx.checker` with full type inference.
 
     Args:
         graph: the graph.
         properties: its `metadata_props`.
-        ort_ops: it uses ONNX Runtime's own ops, whose types the checker does not know.
 
     Raises:
         onnx.checker.ValidationError: the graph is malformed, which is a bug of its builder.
     """
-    opsets = [helper.make_opsetid("", contract.OPSET)]
-    if ort_ops:
-        opsets.append(helper.make_opsetid(ORT_DOMAIN, 1))
     model = helper.make_model(
-        graph, opset_imports=opsets, ir_version=contract.IR_VERSION, producer_name="charlm"
+        graph,
+        opset_imports=[helper.make_opsetid("", contract.OPSET)],
+        ir_version=contract.IR_VERSION,
+        producer_name="charlm",
     )
     helper.set_model_props(model, dict(properties))
-    onnx.checker.check_model(model, full_check=not ort_ops)
+    onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())

@@ -88,13 +88,18 @@ def open_session(content: bytes, where: str) -> Any:
     Raises:
         ModelFileError: ONNX Runtime can't load it.
     """
-    runtime = require_onnxruntime()
-    options = runtime.SessionOptions()
+    runtime, options = require_onnxruntime(), cpu_options()
+    with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
+        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def cpu_options() -> Any:
+    """`onnxruntime.SessionOptions` of one thread, quiet, without weights from other files."""
+    options = require_onnxruntime().SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # errors come as exceptions
     options.add_session_config_entry(contract.EXTERNAL_FOLDER, __file__)
-    with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
-        return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return options
 
 
 @contextlib.contextmanager

@@ -19,14 +19,14 @@ from charlm.data.errors import CorpusError, ExportError, VocabularyError
 from charlm.export import contract, generate_graph
 from charlm.export import contract_siblings as siblings
 from charlm.export.cell import FloatProducts
-from charlm.export.contract import Metadata
+from charlm.export.contract import LARGEST_LOSS, Metadata
 from charlm.export.contract_siblings import GENERATE, Kind
+from charlm.export.native import Native
 from charlm.export.proving import open_session
 from charlm.export.weights import Weights
 
 Ids = npt.NDArray[np.int64]
 
-LARGEST_LOSS = 0.01  # bits per character
 DRAWN_STREAMS, DRAWN_LENGTH, DRAWN_SEED = 64, 1024, 0
 # A text is read in as few pieces as seconds allow, each from a zero state, which costs the first
 # characters of a piece: nothing that shows in pieces of this length, and the same before and after.
@@ -98,18 +98,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Request:
-    """Asks for siblings of a smaller precision.
-
-    Attributes:
-        text: a text to measure the loss on, which the model did not learn from; None: what the
-            model draws itself.
-    """
-
-    text: Path | None = None
-
-
-@dataclass(frozen=True)
 class Measured:
     """Siblings of a smaller precision, and what it costs.
 
@@ -122,20 +110,36 @@ class Measured:
     quality: Quality
 
 
-def sample(weights: Weights, metadata: Metadata, request: Request) -> Sample:
+def measure_int8(content: bytes, sample: Sample, metadata: Metadata, where: str) -> Quality:
+    """What int8 costs a model, by the native operator, which quantises as it packs the weights.
+
+    Args:
+        content: the native graph.
+        sample: the text to measure on.
+        metadata: of the model.
+        where: its name, for messages.
+    """
+    before, after = (
+        bits_per_character(Native(content, where, precision), sample.ids, metadata)
+        for precision in ("float32", "int8")
+    )
+    return Quality(before, after, sample.origin)
+
+
+def sample(weights: Weights, metadata: Metadata, text: Path | None) -> Sample:
     """The text to measure a model on.
 
     Args:
         weights: of the model.
         metadata: of the model.
-        request: asks for it.
+        text: which the model did not learn from; None: what the model draws itself.
 
     Raises:
         CorpusError: the text can't be read, or has fewer than two characters.
         VocabularyError: it has a character that the model does not know.
     """
-    if request.text is not None:
-        return read_sample(request.text, metadata)
+    if text is not None:
+        return read_sample(text, metadata)
     content = generate_graph.build(FloatProducts(weights), metadata, GENERATE)
     return draw_sample(open_session(content, GENERATE.name), metadata)
 
@@ -199,7 +203,7 @@ def bits_per_character(session: Any, ids: Ids, metadata: Metadata) -> float:
     """The mean over all characters but the first of each piece, the state carried through each.
 
     Args:
-        session: `onnxruntime.InferenceSession` of a graph of the family `sequence`.
+        session: of a graph of the family `sequence`, or `Native`.
         ids: int64 [pieces, characters].
         metadata: of the model.
     """

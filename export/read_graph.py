@@ -8,7 +8,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.shape_inference import InferenceError
 
 from charlm.data.errors import ModelFileError
-from charlm.export import step_graph
+from charlm.export import contract_native as names
 from charlm.export.contract import Metadata
 from charlm.export.weights import Weights, sha256
 
@@ -16,7 +16,7 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 def read_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
-    """The weights and metadata of a step graph that `step_graph.build` wrote.
+    """The weights and metadata of a step graph that `names.build` wrote.
 
     Args:
         content: the file's bytes.
@@ -31,12 +31,12 @@ def read_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
     arrays = _arrays(model, _shapes(metadata), where)
     upper = range(1, metadata.layers)
     weights = Weights(
-        table=arrays[step_graph.TABLE],
-        recurrent=arrays[step_graph.RECURRENT],
-        stacked=tuple(arrays[step_graph.stacked_name(layer)] for layer in upper),
-        stacked_bias=tuple(arrays[step_graph.stacked_bias_name(layer)] for layer in upper),
-        head=arrays[step_graph.HEAD],
-        head_bias=arrays[step_graph.HEAD_BIAS],
+        table=arrays[names.TABLE],
+        recurrent=arrays[names.RECURRENT],
+        stacked=tuple(arrays[names.stacked_name(layer)] for layer in upper),
+        stacked_bias=tuple(arrays[names.stacked_bias_name(layer)] for layer in upper),
+        head=arrays[names.HEAD],
+        head_bias=arrays[names.HEAD_BIAS],
     )
     if sha256(weights) != metadata.weights_sha256:
         raise ModelFileError(
@@ -68,14 +68,14 @@ def _shapes(metadata: Metadata) -> dict[str, tuple[int, ...]]:
     """The shape of each of the weights, by name."""
     hidden, size = metadata.hidden, len(metadata.vocabulary)
     shapes: dict[str, tuple[int, ...]] = {
-        step_graph.TABLE: (size, 1, 4 * hidden),
-        step_graph.RECURRENT: (hidden, 4 * hidden),
-        step_graph.HEAD: (hidden, size),
-        step_graph.HEAD_BIAS: (size,),
+        names.TABLE: (size, 1, 4 * hidden),
+        names.RECURRENT: (hidden, 4 * hidden),
+        names.HEAD: (hidden, size),
+        names.HEAD_BIAS: (size,),
     }
     for layer in range(1, metadata.layers):
-        shapes[step_graph.stacked_name(layer)] = (2 * hidden, 4 * hidden)
-        shapes[step_graph.stacked_bias_name(layer)] = (4 * hidden,)
+        shapes[names.stacked_name(layer)] = (2 * hidden, 4 * hidden)
+        shapes[names.stacked_bias_name(layer)] = (4 * hidden,)
     return shapes
 
 

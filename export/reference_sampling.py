@@ -66,6 +66,13 @@ class Settings:
             np.array(min_p, dtype=np.float32),
         )
 
+    @classmethod
+    def plain(cls, batch: int) -> "Settings":
+        """Temperature 1 and no filters."""
+        ones, zeros = np.ones(batch, dtype=np.float32), np.zeros(batch, dtype=np.float32)
+        most = np.iinfo(np.int64).max
+        return cls(ones, np.full(batch, most), np.full(batch, TOP_P_OFF, np.float32), zeros)
+
     @property
     def greedy(self) -> npt.NDArray[np.bool_]:
         """Which streams take the likeliest."""

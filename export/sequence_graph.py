@@ -8,9 +8,6 @@ characters/s: 181,000 by the operator against 122,000 by Scan for one text, and 
 544,000 for 64.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import onnx
 
@@ -33,9 +30,7 @@ from charlm.export.weights import Weights
 ONE_HOT_ROWS = 256
 
 
-def build_scan(
-    products: Products, metadata: Metadata, kind: Kind, quality: Mapping[str, Any] | None = None
-) -> bytes:
+def build_scan(products: Products, metadata: Metadata, kind: Kind) -> bytes:
     """The form for many texts: `products` in a Scan; serialised and checked."""
     draft, layers = Draft(), metadata.layers
     states = split_states(draft, layers)
@@ -48,7 +43,7 @@ def build_scan(
     draft.scan(body, [*flat, turned], [*outputs, "tops"], scanned=1, axis=0)
     join_states(draft, last)
     _score(draft, products, "tops", last[-1].h)
-    return _serialise(draft, metadata, kind, quality)
+    return _serialise(draft, metadata, kind)
 
 
 def build_operator(weights: Weights, products: Products, metadata: Metadata, kind: Kind) -> bytes:
@@ -76,7 +71,7 @@ def build_operator(weights: Weights, products: Products, metadata: Metadata, kin
         )
     join_states(draft, last)
     _score(draft, products, below, last[-1].h)
-    return _serialise(draft, metadata, kind, None)
+    return _serialise(draft, metadata, kind)
 
 
 def _characters(draft: Draft, vocabulary: int) -> str:
@@ -142,8 +137,6 @@ def _score(draft: Draft, products: Products, tops: str, last: str) -> None:
     draft.add("Transpose", [by_time], LOG_PROBABILITY, perm=[1, 0])
 
 
-def _serialise(
-    draft: Draft, metadata: Metadata, kind: Kind, quality: Mapping[str, Any] | None
-) -> bytes:
+def _serialise(draft: Draft, metadata: Metadata, kind: Kind) -> bytes:
     graph = draft.to_graph("charlm_sequence", *declarations(kind, metadata))
-    return serialise(graph, properties(metadata, kind, quality), kind.ort_ops)
+    return serialise(graph, properties(metadata, kind))

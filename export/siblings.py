@@ -3,14 +3,20 @@
 from collections.abc import Callable, Iterable
 
 from charlm.data.errors import ExportError
-from charlm.export import generate_graph, sequence_graph, unrolled_graph
+from charlm.export import (
+    contract_native,
+    generate_graph,
+    sequence_graph,
+    step_graph,
+    unrolled_graph,
+)
 from charlm.export.cell import FloatProducts
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import (
     FILTERED,
     GENERATE,
+    NATIVE,
     SEQUENCE,
-    SEQUENCE_BATCH,
     UNROLLED,
     Kind,
 )
@@ -20,16 +26,16 @@ from charlm.export.wide_cell import WideFloatProducts
 Builder = Callable[[Weights, Metadata, Kind], bytes]
 
 
+def _native(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
+    return contract_native.native_graph(step_graph.build(weights, metadata), metadata, kind.name)
+
+
 def _generate(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
     return generate_graph.build(FloatProducts(weights), metadata, kind)
 
 
-def _operator(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
+def _sequence(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
     return sequence_graph.build_operator(weights, FloatProducts(weights), metadata, kind)
-
-
-def _scan(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
-    return sequence_graph.build_scan(FloatProducts(weights), metadata, kind)
 
 
 def _unrolled(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
@@ -38,18 +44,19 @@ def _unrolled(weights: Weights, metadata: Metadata, kind: Kind) -> bytes:
 
 # A new kind is one more entry here, and a proof in `verify_siblings`.
 BUILDERS: dict[Kind, Builder] = {
+    NATIVE: _native,
     GENERATE: _generate,
     FILTERED: _generate,
-    SEQUENCE: _operator,
-    SEQUENCE_BATCH: _scan,
+    SEQUENCE: _sequence,
     UNROLLED: _unrolled,
 }
-# What every export leaves beside the step: float32, with ONNX's own ops. All but GENERATE are right
-# on any device; it leans on ArgMin taking the first of equals, as ONNX says and CUDA's kernel need
-# not, and so `infer/choose.py` runs it on the CPU only.
-DEFAULT_KINDS = (GENERATE, FILTERED, SEQUENCE, SEQUENCE_BATCH)
+# What every export leaves beside the step: for other languages the operator's graph (charlm makes
+# it from the step graph as it opens one), and for machines without the operator ONNX's own ops.
+# GENERATE leans on ArgMin taking the first of equals, as ONNX says and CUDA's kernel need not, and
+# so `infer/choose.py` runs it on the CPU only.
+DEFAULT_KINDS = (NATIVE, GENERATE, SEQUENCE)
 # What only a GPU is better off with: large, and so written where it is asked for.
-CUDA_KINDS = (UNROLLED,)
+CUDA_KINDS = (UNROLLED, FILTERED)
 
 
 def build_siblings(

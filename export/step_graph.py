@@ -1,6 +1,6 @@
 """`model.onnx`: one step of the model, laid node by node.
 
-Chosen by measurement (see `benchmarks/step_forms.py`): at batch 1 this form is faster than the
+Chosen by measurement (see `benchmarks/NOTES.md`): at batch 1 this form is faster than the
 LSTM operator, which must turn the state's axes and form a one-hot input. The state keeps its
 three axes from end to end, so that a step of one layer has twelve nodes:
 
@@ -14,23 +14,19 @@ c_next = f * c + i * g        h_next = o * tanh(c_next)      logits = Gemm(h_nex
 
 from charlm.export import contract
 from charlm.export.contract import Metadata
+from charlm.export.contract_native import (
+    HEAD,
+    HEAD_BIAS,
+    RECURRENT,
+    TABLE,
+    stacked_bias_name,
+    stacked_name,
+)
 from charlm.export.graph import FLOAT, INT64, Draft, Shape, serialise, value
 from charlm.export.weights import Weights
 
 BATCH = "batch"
 HIDDEN_AXIS, LAYER_AXIS = 2, 1
-TABLE, RECURRENT = "table", "recurrent"
-HEAD, HEAD_BIAS = "head", "head_bias"
-
-
-def stacked_name(layer: int) -> str:
-    """Initialiser name of a further layer's weights, `layer` counted from 1."""
-    return f"stacked_{layer}"
-
-
-def stacked_bias_name(layer: int) -> str:
-    """Initialiser name of a further layer's bias, `layer` counted from 1."""
-    return f"stacked_bias_{layer}"
 
 
 def build(weights: Weights, metadata: Metadata) -> bytes:

@@ -8,9 +8,6 @@ h and c may be bound to one buffer as input and output: nothing reads `h` or `c`
 `h_next` or `c_next` is made of exists.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from charlm.export.cell import Products, advance
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import UNIFORM, Kind, properties
@@ -23,16 +20,13 @@ from charlm.export.states import join_states, split_states
 STEP_AXIS = 1
 
 
-def build(
-    products: Products, metadata: Metadata, kind: Kind, quality: Mapping[str, Any] | None = None
-) -> bytes:
+def build(products: Products, metadata: Metadata, kind: Kind) -> bytes:
     """The serialised graph, checked.
 
     Args:
         products: the model's weights in the kind's precision.
         metadata: of the model.
         kind: of the family `generate`, with fixed steps and no filters.
-        quality: what its precision costs.
     """
     if kind.steps is None or kind.filters:
         raise ValueError(f"{kind.name} is not an unrolled kind")
@@ -53,4 +47,4 @@ def build(
     cast_tokens(draft, "drawn", metadata)
     join_states(draft, states)
     graph = draft.to_graph("charlm_unrolled", *declarations(kind, metadata))
-    return serialise(graph, properties(metadata, kind, quality), kind.ort_ops)
+    return serialise(graph, properties(metadata, kind))

@@ -5,8 +5,8 @@ be the one due by sampling version 1, or excused by a near-tie (see `reference_s
 blocks are of many lengths, and each has other temperatures and filters for its streams.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,14 @@ from charlm.data.errors import ExportError
 from charlm.data.vocabulary import Vocabulary
 from charlm.export import contract, verify
 from charlm.export import contract_siblings as siblings
-from charlm.export.contract_siblings import Kind
+from charlm.export.contract_siblings import GREEDY_UNIFORM, Kind
+from charlm.export.native import Native, uniform_numbers
 from charlm.export.proving import NOT_FINITE, Arrays, Errors, batch_first
 from charlm.export.reference_sampling import Settings, due, excused, numbers
 from charlm.train.model import CharLSTM
+
+ByPosition = Callable[[Arrays, slice], tuple[npt.NDArray[np.int64], Arrays]]
+Drawn = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], Arrays]
 
 STATE = (contract.H_NEXT, contract.C_NEXT)
 LENGTHS = (1, 7, 64, 128)  # of blocks, again and again
@@ -37,9 +41,66 @@ def blocks(steps: int, fixed: int | None) -> list[int]:
     return lengths
 
 
+class GraphDrawer:
+    """A graph of the family `generate`, with numbers from a fixed seed.
+
+    Attributes:
+        filters: whether it has top-k, top-p and min-p.
+        steps: the fixed number of steps in one run; None: free.
+    """
+
+    def __init__(self, session: Any, kind: Kind) -> None:
+        self.filters, self.steps = kind.filters, kind.steps
+        self._session, self._kind = session, kind
+        self._random = np.random.RandomState(verify.SEED)
+
+    def draw(self, state: Arrays, settings: Settings, steps: int) -> Drawn:
+        """The numbers that chose, float32 [batch, steps]; what they chose; h and c after it."""
+        uniform = numbers(self._random, settings, steps)
+        return uniform, *run(self._session, self._kind, state, uniform, settings)
+
+    def by_position(self, settings: Settings, batch: int, steps: int) -> ByPosition:
+        """What draws the same characters at the same positions, however they are cut."""
+        del batch
+        uniform = numbers(self._random, settings, steps)
+        return lambda state, piece: run(
+            self._session, self._kind, state, uniform[:, piece], settings
+        )
+
+
+class NativeDrawer:
+    """The native graph, whose numbers go by their positions."""
+
+    filters, steps = True, None
+
+    def __init__(self, native: Native) -> None:
+        self._native, self._position = native, 0
+
+    def draw(self, state: Arrays, settings: Settings, steps: int) -> Drawn:
+        """See `GraphDrawer`."""
+        place = verify.SEED, self._position
+        uniform = uniform_numbers(len(state[0]), steps, *place)
+        uniform[settings.greedy] = GREEDY_UNIFORM
+        self._position += steps
+        return uniform, *self._native.draw(state, settings, steps, *place)
+
+    def by_position(self, settings: Settings, batch: int, steps: int) -> ByPosition:
+        """See `GraphDrawer`."""
+        del batch, steps
+
+        def draw(state: Arrays, piece: slice) -> tuple[npt.NDArray[np.int64], Arrays]:
+            start = piece.start or 0
+            return self._native.draw(state, settings, piece.stop - start, verify.SEED, start)
+
+        return draw
+
+
+Drawer: TypeAlias = GraphDrawer | NativeDrawer
+
+
 @torch.no_grad()
 def compare(
-    session: Any, kind: Kind, model: CharLSTM, batch: int, vocabulary: Vocabulary, where: str
+    drawer: Drawer, model: CharLSTM, batch: int, vocabulary: Vocabulary, where: str
 ) -> tuple[Errors, int]:
     """Let a graph draw, block after block, and Torch read it.
 
@@ -49,13 +110,11 @@ def compare(
     Raises:
         ExportError: a token is another than the one due.
     """
-    random = np.random.RandomState(verify.SEED)
     reader, errors, flips = _Reader(model, batch), Errors.of(batch, STATE), 0
     state, position = reader.arrays(), 0
-    for turn, steps in enumerate(blocks(verify.STEPS, kind.steps)):
-        settings = Settings.mixed(batch, turn, steps, len(vocabulary), kind.filters)
-        uniform = numbers(random, settings, steps)
-        tokens, state = run(session, kind, state, uniform, settings)
+    for turn, steps in enumerate(blocks(verify.STEPS, drawer.steps)):
+        settings = Settings.mixed(batch, turn, steps, len(vocabulary), drawer.filters)
+        uniform, tokens, state = drawer.draw(state, settings, steps)
         if tokens.shape != uniform.shape or tokens.max() >= len(vocabulary):
             raise ExportError(f"{where} gives tokens that are no characters of the model")
         for piece, logits in reader.read(tokens):
@@ -74,7 +133,7 @@ def compare(
                 flips += 1
         errors.add(state, reader.arrays())
         position += steps
-        if kind.steps is not None:
+        if drawer.steps is not None:
             # Each run proves the whole graph; one text that all of them carry on may come to where
             # the model is chaotic, and a right graph parts from Torch there after a thousand steps.
             state = reader.arrays()
@@ -82,36 +141,33 @@ def compare(
 
 
 @torch.no_grad()
-def compare_steps(session: Any, kind: Kind, model: CharLSTM, batch: int) -> Errors:
+def compare_steps(drawer: Drawer, model: CharLSTM, batch: int) -> Errors:
     """The errors of h and c after runs of one step, each from Torch's own state."""
-    random, errors = np.random.RandomState(verify.SEED), Errors.of(batch, STATE)
-    state = model.zero_state(batch)
+    errors, state = Errors.of(batch, STATE), model.zero_state(batch)
     for turn in range(SINGLE):
-        settings = Settings.mixed(batch, turn, SINGLE, model.config.vocabulary, kind.filters)
-        uniform = numbers(random, settings, 1)
+        settings = Settings.mixed(batch, turn, SINGLE, model.config.vocabulary, drawer.filters)
         before = [batch_first(part) for part in state]
-        tokens, after = run(session, kind, before, uniform, settings)
+        _, tokens, after = drawer.draw(before, settings, 1)
         _, state = model.step(torch.from_numpy(tokens[:, 0]), state)
         errors.add(after, [batch_first(part) for part in state])
     return errors
 
 
 @torch.no_grad()
-def check_one_run(session: Any, kind: Kind, model: CharLSTM, where: str) -> None:
+def check_one_run(drawer: Drawer, model: CharLSTM, where: str) -> None:
     """Blocks joined, each from the state that the one before left, must equal one long run.
 
     Raises:
         ExportError: they differ.
     """
     batch, steps = 3, 200
-    settings = Settings.mixed(batch, 0, steps, model.config.vocabulary, kind.filters)
-    uniform = numbers(np.random.RandomState(verify.SEED), settings, steps)
+    settings = Settings.mixed(batch, 0, steps, model.config.vocabulary, drawer.filters)
+    draw = drawer.by_position(settings, batch, steps)
     start = [batch_first(part) for part in model.zero_state(batch)]
-    long, end = run(session, kind, start, uniform, settings)
+    long, end = draw(start, slice(steps))
     state, drawn, done = start, [], 0
     for length in blocks(steps, None):
-        piece = uniform[:, done : done + length]
-        tokens, state = run(session, kind, state, piece, settings)
+        tokens, state = draw(state, slice(done, done + length))
         drawn.append(tokens)
         done += length
     same = np.array_equal(np.concatenate(drawn, axis=1), long)

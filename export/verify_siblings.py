@@ -10,14 +10,14 @@ from charlm.export import (
     verify,
     verify_generate,
     verify_half,
-    verify_int8,
     verify_sequence,
 )
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import Kind, check_sibling
+from charlm.export.native import Native
 from charlm.export.proving import Errors, judge, largest, one_thread, open_session
+from charlm.export.verify_generate import Drawer, GraphDrawer, NativeDrawer
 from charlm.export.verify_half import HalfProof
-from charlm.export.verify_int8 import Int8Proof
 from charlm.export.weights import from_torch
 from charlm.train.model import CharLSTM
 
@@ -42,6 +42,16 @@ class SiblingProof:
     flips: int = 0
     steps: int = 0
 
+    def __or__(self, other: "SiblingProof") -> "SiblingProof":
+        """Of a graph that does what both do: the larger of each error."""
+        return SiblingProof(
+            _larger(self.carried, other.carried),
+            _larger(self.step, other.step),
+            self.drawn + other.drawn,
+            self.flips + other.flips,
+            max(self.steps, other.steps),
+        )
+
     def lines(self) -> list[str]:
         """For people: what was compared, and the largest errors over all batches, by tensor."""
         shown = [
@@ -59,7 +69,7 @@ class SiblingProof:
         return shown
 
 
-Proof = SiblingProof | Int8Proof | HalfProof
+Proof = SiblingProof | HalfProof
 
 
 def prove_siblings(
@@ -67,8 +77,7 @@ def prove_siblings(
 ) -> dict[Kind, Proof]:
     """Run each graph beside the Torch model, which `verify.prove` has found finite.
 
-    An int8 graph is run beside the int8 arithmetic of the same weights, an fp16 graph as
-    `verify_half` says.
+    An fp16 graph is run as `verify_half` says.
 
     Args:
         contents: the serialised graphs.
@@ -84,24 +93,27 @@ def prove_siblings(
     reference = None
     for kind, content in contents.items():
         where = names[kind]
-        session = _open(content, kind, metadata, where)
+        native = Native(content, where) if kind.family == "native" else None
+        session = _open(native.session if native else None, content, kind, metadata, where)
         failed = f"{where}: a run of it failed"
         with contract.runtime_errors_as(ExportError, failed), one_thread():
-            if kind.precision == "int8":
-                proofs[kind] = verify_int8.prove(session, kind, from_torch(model), where)
-            elif kind.precision == "fp16":
+            if kind.precision == "fp16":
                 laid_out = from_torch(model)
                 proofs[kind] = verify_half.prove(session, kind, model, laid_out, metadata, where)
-            elif kind.family == "sequence":
+                continue
+            proof = SiblingProof()
+            if kind.family != "generate":
                 reference = reference or verify_sequence.read_by_torch(model)
-                proofs[kind] = _prove_sequence(session, reference, where)
-            else:
-                proofs[kind] = _prove_generate(session, kind, model, metadata, where)
+                proof = _prove_sequence(native or session, reference, where)
+            if kind.family != "sequence":
+                drawer: Drawer = NativeDrawer(native) if native else GraphDrawer(session, kind)
+                proof |= _prove_generate(drawer, model, metadata, where)
+            proofs[kind] = proof
     return proofs
 
 
-def _open(content: bytes, kind: Kind, metadata: Metadata, where: str) -> Any:
-    session = open_session(content, where)
+def _open(session: Any, content: bytes, kind: Kind, metadata: Metadata, where: str) -> Any:
+    session = session or open_session(content, where)
     with contract.runtime_errors_as(ModelFileError, f"{where}: its names can't be read"):
         found = session.get_modelmeta().custom_metadata_map
         check_sibling(session, found, kind, metadata, where)
@@ -109,22 +121,20 @@ def _open(content: bytes, kind: Kind, metadata: Metadata, where: str) -> Any:
 
 
 def _prove_generate(
-    session: Any, kind: Kind, model: CharLSTM, metadata: Metadata, where: str
+    drawer: Drawer, model: CharLSTM, metadata: Metadata, where: str
 ) -> SiblingProof:
     step, carried, drawn, flips = Found(), Found(), 0, 0
     for batch in verify.BATCHES:
-        found, excused = verify_generate.compare(
-            session, kind, model, batch, metadata.vocabulary, where
-        )
+        found, excused = verify_generate.compare(drawer, model, batch, metadata.vocabulary, where)
         carried |= _of(found)
-        drawn += batch * sum(verify_generate.blocks(verify.STEPS, kind.steps))
+        drawn += batch * sum(verify_generate.blocks(verify.STEPS, drawer.steps))
         flips += excused
-        if kind.steps is None:
-            step |= _of(verify_generate.compare_steps(session, kind, model, batch))
-    steps = kind.steps or verify.STEPS
+        if drawer.steps is None:
+            step |= _of(verify_generate.compare_steps(drawer, model, batch))
+    steps = drawer.steps or verify.STEPS
     _judge(where, step, carried, steps)
-    if kind.steps is None:
-        verify_generate.check_one_run(session, kind, model, where)
+    if drawer.steps is None:
+        verify_generate.check_one_run(drawer, model, where)
     return SiblingProof(carried, step, drawn, flips, steps)
 
 
@@ -135,6 +145,10 @@ def _prove_sequence(session: Any, reference: verify_sequence.Reference, where: s
         step |= _of(verify_sequence.compare_steps(session, reference, batch))
     _judge(where, step, carried, verify.STEPS)
     return SiblingProof(carried, step, steps=verify.STEPS)
+
+
+def _larger(one: Found, other: Found) -> Found:
+    return {key: max(one.get(key, 0.0), other.get(key, 0.0)) for key in {**one, **other}}
 
 
 def _of(errors: Errors) -> Found:

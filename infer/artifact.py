@@ -1,44 +1,134 @@
-"""Opening a model file: an untrusted file becomes a checked session with its metadata."""
+"""Opening a model file: an untrusted file becomes checked sessions with its metadata."""
 
+import functools
 import os
-from dataclasses import dataclass, field
+import threading
 from pathlib import Path
 from typing import Any
 
 from charlm.data.cores import check_threads
 from charlm.data.errors import ModelFileError
 from charlm.data.extras import require_onnxruntime
-from charlm.export import contract
+from charlm.export import contract, contract_library, contract_native
 from charlm.export.contract import Metadata
 from charlm.infer import providers
-from charlm.infer.runtime import session_options, start
+from charlm.infer.runtime import session_on, session_options, start
 from charlm.infer.siblings import Siblings
 
 # A step of a model whose weights fit into one core's cache is over before a second thread has
 # woken up; one thread was faster up to here on two cores.
 SINGLE_THREAD_BYTES = 4 << 20
+PRECISIONS = ("float32", "int8", "fp16")
+NATIVE_PRECISIONS = ("float32", "int8")
+# Of recurrent weights that one core's cache does not hold, so that threads share a single text's
+# steps, from here on: with 384 units two cores drew 117,000 characters/s and one 57,000. As the
+# operator has it (`kWorthSharing`).
+WORTH_SHARING = 3 << 19
 
 
-@dataclass(frozen=True)
 class Model:
-    """A step graph that is ready to run.
+    """A model that is ready to run: its step graph, and charlm's own operator of the same weights.
+
+    Sessions are started when they are first wanted.
+
+    Args:
+        content: of the model's file.
+        metadata: what the file says of itself.
+        where: its name, for messages.
+        device: `"cpu"` or `"cuda"`.
+        threads: CPU threads of a session that steps.
+        note: what a user should know of how it was opened, or None.
+        siblings: further graphs of the same weights, beside the file.
+        session: of the step graph, where there is one already.
 
     Attributes:
-        session: `onnxruntime.InferenceSession` with the tensors of `export.contract`.
-        metadata: what the file says of itself.
-        device: `"cpu"` or `"cuda"`.
-        threads: CPU threads of the session.
-        note: what a user should know of the provider's choice, or None.
-        siblings: further graphs of the same weights, beside the file; without a file there are
-            none.
+        without_native: why the native operator is not used, and what to do; None where it is.
     """
 
-    session: Any
-    metadata: Metadata
-    device: str
-    threads: int
-    note: str | None
-    siblings: Siblings = field(default_factory=Siblings)
+    def __init__(
+        self,
+        content: bytes,
+        metadata: Metadata,
+        where: str,
+        device: str,
+        threads: int,
+        note: str | None,
+        siblings: Siblings,
+        session: Any = None,
+    ) -> None:
+        self.metadata, self.device, self.threads, self.note = metadata, device, threads, note
+        self.siblings = siblings
+        self._content, self._where, self._started = content, where, session
+        self._lock = threading.Lock()
+        self._native: dict[tuple[str, int], Any] = {}
+
+    @functools.cached_property
+    def without_native(self) -> str | None:
+        """See the class."""
+        if self.device != "cpu":
+            return "the native operator runs on the CPU"
+        if problem := contract_library.problem():
+            return problem
+        try:
+            _ = self._native_graph
+        except ModelFileError as problem:
+            return f"the native operator can't be used: {problem}"
+        return None
+
+    def uses_native(self, precision: str) -> bool:
+        """Whether the native operator computes this model in a precision."""
+        return precision in NATIVE_PRECISIONS and self.without_native is None
+
+    def shares_steps(self, precision: str) -> bool:
+        """Whether the native operator is faster by several threads, even for a single text."""
+        metadata = self.metadata
+        numbers = 4 * metadata.hidden**2 * (2 * metadata.layers - 1)
+        return numbers * (1 if precision == "int8" else 4) > WORTH_SHARING
+
+    def native(self, precision: str, threads: int) -> Any:
+        """The session of the native operator; the same one again the next time.
+
+        Args:
+            precision: one of `NATIVE_PRECISIONS`.
+            threads: CPU threads.
+
+        Raises:
+            ModelFileError: its weights are damaged.
+        """
+        from charlm.infer.native_engine import native_errors
+
+        with self._lock:  # threads that draw side by side want one session, not one each
+            if (precision, threads) not in self._native:
+                runtime = require_onnxruntime()
+                options = session_options(runtime, threads)
+                with native_errors(self._where):
+                    contract_library.add_entries(options, precision, threads)
+                    session = session_on(runtime, self._native_graph, options, "cpu")
+                self._native[precision, threads] = session
+            return self._native[precision, threads]
+
+    @property
+    def session(self) -> Any:
+        """`onnxruntime.InferenceSession` of the step graph, with the tensors of `export.contract`.
+
+        Raises:
+            ModelFileError: ONNX Runtime can't load it, or it is no step graph.
+        """
+        with self._lock:
+            if self._started is None:
+                runtime = require_onnxruntime()
+                options = session_options(runtime, self.threads)
+                with contract.runtime_errors_as(
+                    ModelFileError, f"{self._where}: ONNX Runtime can't load it"
+                ):
+                    session = session_on(runtime, self._content, options, "cpu")
+                _check(session, self._where)
+                self._started = session
+            return self._started
+
+    @functools.cached_property
+    def _native_graph(self) -> bytes:
+        return contract_native.native_graph(self._content, self.metadata, self._where)
 
 
 def open_model(
@@ -62,12 +152,22 @@ def open_model(
     content, where = contract.read_model_bytes(path), str(path)
     runtime = require_onnxruntime()
     threads = threads or _threads_for(len(content))
-    options = session_options(runtime, threads)
     choice = providers.choose(provider, runtime)
-    session, choice = start(runtime, content, options, where, provider, choice, tf32=tf32)
-    metadata = _check(session, where)
+    session, metadata = (
+        None,
+        Metadata.from_properties(contract_native.properties_of(content, where), where),
+    )
+    if choice.device == "cuda":
+        options = session_options(runtime, threads)
+        session, choice = start(runtime, content, options, where, provider, choice, tf32=tf32)
+        _check(session, where)
     siblings = Siblings(path, metadata, choice.device, tf32)
-    return Model(session, metadata, choice.device, threads, choice.note, siblings)
+    model = Model(content, metadata, where, choice.device, threads, choice.note, siblings, session)
+    if model.without_native is not None:
+        _ = model.session  # what is wrong with it is said now
+        if choice.device == "cpu" and contract_library.is_there():
+            model.note = choice.note or model.without_native
+    return model
 
 
 def _check(session: Any, where: str) -> Metadata:

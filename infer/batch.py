@@ -9,7 +9,6 @@ from charlm.data.errors import SettingsError
 from charlm.export.contract import Metadata
 from charlm.infer.batch_stream import BatchStream
 from charlm.infer.engine import Engine, Reader
-from charlm.infer.philox import take_block
 from charlm.infer.requests import BadLine, Request
 from charlm.infer.results import Order, Outcome
 from charlm.infer.sampling import Sampling
@@ -130,8 +129,8 @@ class _Batch:
     def draw(self) -> list[BatchStream]:
         """Draw a block; the streams that it ended, which stay in their rows until others come."""
         steps = self._steps()
-        uniform = take_block([stream.uniforms for stream in self.streams], steps)
-        tokens = np.ascontiguousarray(self._engine.draw(uniform), dtype=self._type)
+        drawn = self._engine.draw([stream.uniforms for stream in self.streams], steps)
+        tokens = np.ascontiguousarray(drawn, dtype=self._type)
         data, size = tokens.tobytes(), steps * self._type.itemsize
         for row, stream in enumerate(self.streams):
             stream.take(data[row * size : (row + 1) * size])

@@ -123,7 +123,7 @@ def generate(
             "window": window,
         }  # fmt: skip
         if prompts is None and samples == 1 and not (as_json or null):
-            text = generator.stream(prompt, **drawn)
+            text = generator.pieces(prompt, **drawn)
             out.write(generator.normalised(prompt, unknown) if echo else "")
             console.say(about)
             lacking = generator.lacks(prompt)

@@ -1,6 +1,7 @@
 """An engine for GPUs: blocks of fixed length and of few sizes, each captured once."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +23,7 @@ from charlm.export.contract_siblings import (
 from charlm.infer.artifact import Model
 from charlm.infer.cuda_block import Array, CudaBlock, Tokens
 from charlm.infer.engine import Primed, Rows, with_rows
+from charlm.infer.philox import UniformStream, take_block
 from charlm.infer.sampling import GREEDY_UNIFORM, Sampling
 from charlm.infer.sequence import open_sequence
 
@@ -74,9 +76,9 @@ class CudaBlocks:
 
     def read(self, tokens: Tokens, h: Array, c: Array) -> tuple[Array, Array]:
         """The state after reading tokens, [batch, time], from a state."""
-        ids = tokens.astype(np.int64)
-        reader = open_sequence(self.model, len(ids), self.precision)
-        found = reader.run(ids, ids, h, c)  # nothing is asked of what follows: any target will do
+        # Nothing is asked of what follows: any character will do.
+        ids = np.concatenate((tokens, tokens[:, -1:]), axis=1).astype(np.int64)
+        found = open_sequence(self.model, self.precision).run(ids, h, c)
         return found.h, found.c
 
     def _made(self, kind: Kind, rows: int) -> CudaBlock:
@@ -145,8 +147,9 @@ class CudaEngine:
         h, c = self._state()
         self._hold(h[rows], c[rows], self._sampling.rows(rows))
 
-    def draw(self, uniform: Array) -> Tokens:
+    def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
         """See `Engine`."""
+        uniform = take_block(numbers, steps)
         if self._behind is not None:
             self._hold(*self._state(), self._sampling)
         assert self._held is not None, "nothing was started"

@@ -1,12 +1,12 @@
-"""Generating text: one stream as it goes, or several samples side by side."""
+"""Generating text: one stream as it goes, or many side by side."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from charlm.data.errors import SettingsError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # what runs many streams: a single one should not wait for it
 
 Tokens = npt.NDArray[Any]
 MANY = Work(streams=None)
-MAX_SAMPLES = 1 << 16  # side by side; more would be gigabytes of state
 
 
 class Generator:
@@ -44,7 +43,7 @@ class Generator:
         precision: of the products: `float32`, `int8` (CPU) or `fp16` (CUDA). Another precision is
             another model, with its own texts.
         threads: CPU threads; None: what is best for the work.
-        via: `auto`, or `steps` or `blocks` to compare the two.
+        via: `auto`, or `native`, `blocks` or `steps` to compare them.
 
     Attributes:
         model: the open model; streams share it, each with a state of its own.
@@ -98,9 +97,7 @@ class Generator:
             SettingsError, ModelFileError: see `choose`; a width out of range.
         """
         model = self.model
-        plan = choose(
-            work, model.siblings, model.device, session_threads=model.threads, **self._how
-        )
+        plan = choose(work, model, **self._how)
         if work.streams == 1 and width is None:
             return plan
         from charlm.infer.width import checked_width
@@ -147,14 +144,16 @@ class Generator:
         Raises:
             SettingsError: a length of 0, which has no whole.
         """
-        chosen = Settings(**settings)
-        sampler.check_stream(stream)
-        if chosen.length == 0:
+        if Settings(**settings).length == 0:
             raise SettingsError("a text without end can't be returned whole: use stream()")
-        return "".join(self._until_stop(self._stream(prompt, chosen, stream), chosen))
+        return "".join(self.pieces(prompt, stream=stream, **settings))
 
     def stream(self, prompt: str = "", *, stream: int = 0, **settings: Any) -> Iterator[str]:
-        """Yield the characters after a prompt one by one, as they are drawn.
+        """Yield the characters after a prompt one by one; see `pieces`."""
+        return itertools.chain.from_iterable(self.pieces(prompt, stream=stream, **settings))
+
+    def pieces(self, prompt: str = "", *, stream: int = 0, **settings: Any) -> Iterator[str]:
+        """Yield the text after a prompt in pieces, as they are drawn.
 
         Args:
             prompt: text to go on with; empty starts from a zero state and a character drawn
@@ -208,31 +207,12 @@ class Generator:
             ordered=ordered,
             longest_block=plan.longest_block,
             show_first=show_first,
-            refuse=partial(refusal, self.model, plan),
+            refuse=partial(refusal, plan),
         )
 
-    def samples(
-        self, prompt: str = "", *, count: int, **settings: Any
-    ) -> Iterator[npt.NDArray[np.int64]]:
-        """Draw `count` samples of a prompt side by side; sample s is stream s of the seed.
-
-        Yields:
-            The samples' next token ids, int64 [count], once for each position.
-
-        Raises:
-            SettingsError, VocabularyError: as `stream`; stop strings, which `batch` knows.
-        """
-        chosen = Settings(**settings)
-        most = MAX_SAMPLES // (chosen.window or 1)
-        if not 1 <= count <= most:
-            raise SettingsError(f"--samples is from 1 to {most}, not {count}")
-        if chosen.stop != ():
-            raise SettingsError("side by side only batch() ends texts at a stop string")
-        return self._samples(self.encode(prompt, chosen.unknown), chosen, count)
-
-    def _until_stop(self, text: Iterable[str], settings: Settings) -> Iterator[str]:
+    def _until_stop(self, text: Iterator[str], settings: Settings) -> Iterator[str]:
         if settings.stop == ():
-            return iter(text)
+            return text
         from charlm.infer import stops
 
         return stops.until(text, stops.normalised(settings.stop, self.metadata))
@@ -241,12 +221,4 @@ class Generator:
         filtered = settings.filters != NO_FILTERS
         plan = self.plan(Work(1, settings.length, filtered, settings.window))
         tokens = self.encode(prompt, settings.unknown)
-        return single.characters(self.model, plan, tokens, settings, stream)
-
-    def _samples(
-        self, prompt: Tokens, settings: Settings, count: int
-    ) -> Iterator[npt.NDArray[np.int64]]:
-        from charlm.infer.side_by_side import positions
-
-        work = Work(count, settings.length, settings.filters != NO_FILTERS, settings.window)
-        return positions(self.model, self.plan(work), prompt, settings, count)
+        return single.pieces(self.model, plan, tokens, settings, stream)

@@ -38,13 +38,13 @@ def text_output() -> Iterator[IO[str]]:
         _close(text)
 
 
-def write_live(out: IO[str], characters: Iterable[str]) -> None:
-    """Write characters as they come, seen within a fiftieth of a second, and a line end."""
+def write_live(out: IO[str], pieces: Iterable[str]) -> None:
+    """Write pieces of text as they come, seen within a fiftieth of a second, and a line end."""
     write, now = out.write, time.perf_counter
     flushed = now()
     try:
-        for character in characters:
-            write(character)
+        for piece in pieces:
+            write(piece)
             if now() - flushed > FLUSH_SECONDS:
                 out.flush()
                 flushed = now()

@@ -122,7 +122,7 @@ class Scorer:
     ) -> None:
         check_unknown(model.metadata, unknown)
         self.model, self.unknown = model, unknown
-        self._sequence = open_sequence(model, 1, precision, threads)
+        self._sequence = open_sequence(model, precision, threads)
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> Score:
         """Score a text that arrives in chunks, normalised here as the corpus was.
@@ -143,7 +143,7 @@ class Scorer:
         found = Score(0, 0.0)
         while (count := text.have(longest)) > 0:
             ids = text.take(count)[None].astype(np.int64)
-            read = self._sequence.run(ids[:, :-1], ids[:, 1:], h, c)
+            read = self._sequence.run(ids, h, c)
             h, c = read.h, read.c
             found += Score(count, float(bits(read.log_probability).sum()))
         return checked(found.of(text), where)

@@ -84,7 +84,7 @@ def score_many(
     width = max(1, min(width, MOST_ROWS // workers))
     pending = _Shared(enumerate(texts))
     batches = [
-        _Batch(open_sequence(model, width, precision), model.metadata, unknown, width, pending)
+        _Batch(open_sequence(model, precision), model.metadata, unknown, width, pending)
         for _ in range(workers)
     ]
     return batches[0].run() if workers == 1 else _side_by_side(batches, pending)
@@ -186,7 +186,7 @@ class _Batch:
         for place, (row, count) in enumerate(zip(self._rows, counts, strict=True)):
             if count:
                 ids[place, : count + 1] = row.text.take(count)
-        read = self._sequence.run(ids[:, :-1], ids[:, 1:], self._h, self._c)
+        read = self._sequence.run(ids, self._h, self._c)
         self._h, self._c = read.h, read.c
         costs = bits(read.log_probability)
         costs[np.arange(time) >= np.array(counts)[:, None]] = 0

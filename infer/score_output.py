@@ -164,7 +164,9 @@ def _outcomes(model: Model, texts: Sequence[Text], job: Job) -> Iterator[Outcome
         windows = WindowScorer(model, job.window, job.unknown, job.precision, workers=workers)
         return _one_by_one(windows, texts)
     if job.alone:
-        return _one_by_one(Scorer(model, job.unknown, job.precision, model.threads), texts)
+        shared = model.uses_native(job.precision) and model.shares_steps(job.precision)
+        threads = job.threads if shared else model.threads
+        return _one_by_one(Scorer(model, job.unknown, job.precision, threads), texts)
     workers = min(workers, len(texts))
     width = min(WIDTHS[model.device], -(-len(texts) // workers))
     many = score_many(

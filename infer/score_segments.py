@@ -154,8 +154,7 @@ class SegmentScorer:
             raise SettingsError(f"--warm-up is from 0 to {MOST_WARM_UP}, not {warm_up}")
         check_unknown(model.metadata, unknown)
         self.model, self.unknown, self.warm_up, self.segments = model, unknown, warm_up, segments
-        share = -(-segments // workers)
-        self._sequences = [open_sequence(model, share, precision) for _ in range(workers)]
+        self._sequences = [open_sequence(model, precision) for _ in range(workers)]
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> SegmentedScore:
         """Score a text that arrives in chunks, normalised here as the corpus was.
@@ -209,7 +208,7 @@ class SegmentScorer:
         first = np.zeros((len(rows), CHECKED))
         for start in range(0, length, longest):
             block = rows[:, start : min(start + longest, length) + 1].astype(np.int64)
-            read = sequence.run(block[:, :-1], block[:, 1:], h, c)
+            read = sequence.run(block, h, c)
             h, c, costs = read.h, read.c, bits(read.log_probability)
             cut = max(0, warm_up - start)
             warming += costs[:, :cut].sum(axis=1)

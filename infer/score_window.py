@@ -57,7 +57,7 @@ class WindowScorer:
         check_unknown(model.metadata, unknown)
         self.model, self.window, self.unknown = model, window, unknown
         self._width = WIDTHS[model.device]
-        self._sequences = [open_sequence(model, self._width, precision) for _ in range(workers)]
+        self._sequences = [open_sequence(model, precision) for _ in range(workers)]
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> WindowScore:
         """Score a text that arrives in chunks, normalised here as the corpus was.
@@ -90,7 +90,7 @@ class WindowScorer:
         costs, longest = np.empty(len(ids) - 1), run_length(1, self.model.metadata)
         for start in range(0, len(costs), longest):
             block = ids[None, start : start + longest + 1].astype(np.int64)
-            read = self._sequences[0].run(block[:, :-1], block[:, 1:], h, c)
+            read = self._sequences[0].run(block, h, c)
             h, c = read.h, read.c
             costs[start : start + longest] = bits(read.log_probability)[0]
         return costs, h, c
@@ -116,7 +116,7 @@ class WindowScorer:
         longest = run_length(len(block), self.model.metadata)
         for start in range(0, self.window, longest):
             part = block[:, start : start + longest + 1]
-            read = sequence.run(part[:, :-1], part[:, 1:], h, c)
+            read = sequence.run(part, h, c)
             h, c = read.h, read.c
         return bits(read.log_probability)[:, -1]
 

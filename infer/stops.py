@@ -48,18 +48,18 @@ def find(text: str, stops: tuple[str, ...], start: int = 0) -> tuple[int, str] |
     return None if best is None else best[1:]
 
 
-def until(characters: Iterable[str], stops: tuple[str, ...]) -> Iterator[str]:
-    """The characters before the first stop string, as soon as they can't belong to one."""
+def until(pieces: Iterable[str], stops: tuple[str, ...]) -> Iterator[str]:
+    """The text before the first stop string, in pieces, as soon as they can't belong to one."""
     held = ""
-    for character in characters:
-        held += character
+    for piece in pieces:
+        held += piece
         if (found := find(held, stops)) is not None:
-            yield from held[: found[0]]
+            yield held[: found[0]]
             return
         safe = len(held) - begun(held, stops)
-        yield from held[:safe]
+        yield held[:safe]
         held = held[safe:]
-    yield from held
+    yield held
 
 
 def begun(text: str, stops: tuple[str, ...]) -> int:

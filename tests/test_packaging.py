@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from charlm.export.contract_siblings import KINDS
+from charlm.export.contract_library import NAME as LIBRARY
+from charlm.export.contract_library import problem
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
+KINDS = ("generate", "sequence", "unrolled", "unrolled-fp16", "sequence-fp16")
 DATA_FILES = {
+    "charlm/benchmarks/probe.cpp",
     "charlm/data/sample.txt",
     "charlm/infer/models/README.md",
     "charlm/infer/models/lovecraft.json",
@@ -23,36 +26,38 @@ DATA_FILES = {
     *(f"charlm/infer/models/lovecraft.{kind}.onnx" for kind in KINDS),
     "charlm/infer/models/lovecraft-large.json",
     "charlm/infer/models/lovecraft-large.onnx",
-    "charlm/infer/models/lovecraft-large.generate.onnx",
 }
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a clean copy, with things lying about that must stay out."""
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean copy of the tree, with things lying about that must stay out of a wheel."""
     copy = tmp_path_factory.mktemp("clean") / "charlm"
     copy.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
+    ignored = shutil.ignore_patterns("__pycache__", LIBRARY)
     for name in (*PACKAGES, "tests"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     (copy / "benchmarks" / "results").mkdir(exist_ok=True)
     (copy / "benchmarks" / "results" / "stray.json").write_text("{}")
     (copy / "runs").mkdir()
     (copy / "model.onnx").write_bytes(b"stray")
-    out = tmp_path_factory.mktemp("wheel")
+    return copy
+
+
+def built(source: Path, out: Path, **environment: str) -> Path:
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy],
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source],
         check=True,
         capture_output=True,
+        env={**os.environ, **environment},
     )
-    (built,) = out.glob("*.whl")
-    return built
+    (wheel,) = out.glob("*.whl")
+    return wheel
 
 
-@pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("installed")
+def unpacked(wheel: Path, target: Path) -> Path:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
          "--target", target, wheel],
@@ -60,6 +65,16 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
     )  # fmt: skip
     return target
+
+
+@pytest.fixture(scope="session")
+def wheel(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(clean, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpacked(wheel, tmp_path_factory.mktemp("installed"))
 
 
 def test_wheel_holds_exactly_the_packages_files(wheel: Path) -> None:
@@ -70,12 +85,17 @@ def test_wheel_holds_exactly_the_packages_files(wheel: Path) -> None:
         for path in (ROOT / package).rglob("*.py")
     }
     typed = {f"charlm/{package}/py.typed" for package in PACKAGES}
-    assert names == sources | typed | DATA_FILES
+    library = set() if problem() else {f"charlm/infer/native/{LIBRARY}"}
+    assert names == sources | typed | DATA_FILES | library
+
+
+def test_wheel_is_for_any_python_on_this_platform(wheel: Path) -> None:
+    assert re.search(r"-py3-none-(?!any)\w+\.whl$", wheel.name)
 
 
 def test_wheel_is_small(wheel: Path) -> None:
-    """Twelve graphs of `lovecraft`, 0.4 to 0.9 MB each, and two of `lovecraft-large`, of 2.8."""
-    assert wheel.stat().st_size < 14 << 20
+    """Six graphs of `lovecraft`, 0.4 to 0.9 MB each, and `lovecraft-large`, of 2.8."""
+    assert wheel.stat().st_size < 8_000_000
 
 
 def test_every_package_is_listed(wheel: Path) -> None:
@@ -97,6 +117,33 @@ def test_installed_wheel_works_from_another_folder(installed: Path, tmp_path: Pa
     assert text.stdout.startswith("the nameless")
     assert len(text.stdout) == len("the nameless") + 40 + 1
     assert "Lovecraft" in text.stderr
+
+
+def test_installed_wheel_generates_by_the_native_operator(installed: Path, tmp_path: Path) -> None:
+    if problem():
+        pytest.skip(f"{problem()}")
+    given = ("the nameless", "--length", "40", "--seed", "1", "--explain")
+    text = run_installed(installed, tmp_path, "charlm.infer.cli", *given)
+    assert "path: native operator" in text.stderr
+
+
+def test_without_a_compiler_it_installs_and_says_what_is_missing(
+    clean: Path, tmp_path: Path
+) -> None:
+    """And writes the same text by portable graphs."""
+    source = tmp_path / "source"
+    shutil.copytree(clean, source, ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    wheel = built(source, tmp_path / "wheel", CC="/bin/false", CXX="/bin/false")
+    assert not any(LIBRARY in name for name in zipfile.ZipFile(wheel).namelist())
+    target = unpacked(wheel, tmp_path / "target")
+    given = ("the nameless", "--length", "900", "--seed", "1", "--explain")
+    text = run_installed(target, tmp_path, "charlm.infer.cli", *given)
+    assert "path: blocks, since the native operator was not built: install charlm again" in (
+        text.stderr
+    )
+    here = [sys.executable, "-m", "charlm.infer.cli", *given]
+    done = subprocess.run(here, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert text.stdout == done.stdout
 
 
 def test_installed_wheel_carries_the_corpus(installed: Path, tmp_path: Path) -> None:

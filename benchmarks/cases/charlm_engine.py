@@ -6,7 +6,8 @@ import numpy.typing as npt
 from charlm.benchmarks import engines
 from charlm.benchmarks.cases.charlm_open import model_of, prompt_of, threads_of
 from charlm.benchmarks.settings import CaseSettings, Run
-from charlm.infer.sampler import Sampling, UniformStream, take_block
+from charlm.infer.philox import UniformStream
+from charlm.infer.sampling import Sampling
 
 
 def prepare(settings: CaseSettings) -> Run:
@@ -25,11 +26,8 @@ def prepare(settings: CaseSettings) -> Run:
     streams = [UniformStream(settings.seed, number) for number in range(batch)]
 
     def run(count: int) -> npt.NDArray[np.int64]:
-        numbers, steps = take_block(streams, count), settings.steps
-        drawn = [
-            np.asarray(engine.draw(numbers[:, place : place + steps]))
-            for place in range(0, count, steps)
-        ]
+        blocks = (min(settings.steps, count - at) for at in range(0, count, settings.steps))
+        drawn = [np.asarray(engine.draw(streams, steps)) for steps in blocks]
         return np.concatenate(drawn, axis=1)
 
     return run

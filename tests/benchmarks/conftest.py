@@ -35,7 +35,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from charlm.export import generate_graph, step_graph, weights
     from charlm.export.cell import FloatProducts
     from charlm.export.contract import Metadata
-    from charlm.export.contract_siblings import FILTERED, GENERATE, sibling_path
+    from charlm.export.contract_siblings import GENERATE, sibling_path
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 
@@ -55,19 +55,18 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.onnx"
     laid_out = weights.from_torch(model)
     path.write_bytes(step_graph.build(laid_out, metadata))
-    for kind in (GENERATE, FILTERED):
-        content = generate_graph.build(FloatProducts(laid_out), metadata, kind)
-        sibling_path(path, kind).write_bytes(content)
+    content = generate_graph.build(FloatProducts(laid_out), metadata, GENERATE)
+    sibling_path(path, GENERATE).write_bytes(content)
     return path
 
 
 @pytest.fixture(scope="session")
 def case_settings(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> CaseSettings:
     folder = tmp_path_factory.mktemp("artifacts")
-    names = (artifacts.WEIGHTS, artifacts.WINDOW)
+    names = (artifacts.WEIGHTS, artifacts.WINDOW, artifacts.PROBE)
     litert = importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")
     if litert:
-        names += (artifacts.LITERT_STEP, artifacts.LITERT_PRODUCTS)
+        names += (artifacts.LITERT_STEP,)
     # In a process of its own, as always: TensorFlow warns of what pytest takes for an error.
     artifacts.prepare(model_file, folder, names)
     return CaseSettings(str(model_file), str(folder))

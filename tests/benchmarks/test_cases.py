@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from charlm.benchmarks import artifacts, limits, timing
+from charlm.benchmarks import artifacts, probe, timing
 from charlm.benchmarks.lineup import CASES, LIMITS
 from charlm.benchmarks.plan import PARTS
 from charlm.benchmarks.settings import PROMPT, CaseFailedError, CaseSettings
 from charlm.benchmarks.sweeps import SWEEPS
 from charlm.benchmarks.worker import load
+from charlm.data.errors import CharlmError
 
 torch = pytest.importorskip("torch")
 from charlm.benchmarks.cases import charlm_score, torch_window  # noqa: E402
@@ -31,6 +32,7 @@ import json, sys
 from charlm.benchmarks.settings import CaseSettings
 from charlm.benchmarks.sweeps import SWEEPS
 from charlm.benchmarks.worker import load
+from charlm.data.errors import CharlmError
 prepare = load("charlm.benchmarks.cases.torch_step")
 print(json.dumps(prepare(CaseSettings.from_json(sys.argv[1]))(60)))
 """
@@ -181,10 +183,12 @@ def test_every_path_draws_what_the_step_loop_draws(path: str, case_settings: Cas
 
 def test_a_path_without_its_graph_is_named(case_settings: CaseSettings) -> None:
     prepare = load("charlm.benchmarks.cases.charlm_engine")
-    with pytest.raises(CaseFailedError, match="no generate-int8 graph beside it"):
+    with pytest.raises(CharlmError, match="int8"):
         prepare(replace(case_settings, path="generate", precision="int8"))
-    with pytest.raises(CaseFailedError, match="charlm has no step path in fp16"):
+    with pytest.raises(CharlmError, match="fp16"):
         prepare(replace(case_settings, precision="fp16"))
+    with pytest.raises(CaseFailedError, match="charlm has no unheard-of path"):
+        prepare(replace(case_settings, path="unheard-of"))
 
 
 def test_a_batch_draws_as_many_characters_as_it_is_asked_for(case_settings: CaseSettings) -> None:
@@ -206,13 +210,32 @@ def test_scoring_takes_the_characters_it_is_asked_for(
 
 
 @pytest.mark.parametrize("bound", LIMITS, ids=lambda bound: bound.name)
-def test_every_limit_runs(
-    bound: Any, case_settings: CaseSettings, monkeypatch: pytest.MonkeyPatch
+def test_every_limit_runs(bound: Any, case_settings: CaseSettings) -> None:
+    load(bound.target)(case_settings)(2)
+
+
+def test_the_loop_without_a_runtime_draws(case_settings: CaseSettings, tmp_path: Path) -> None:
+    """Compiled for one layer; of a model of two it says so."""
+    prepare = load("charlm.benchmarks.cases.plain_loop")
+    with pytest.raises(CaseFailedError, match="for one layer"):
+        prepare(case_settings)
+    one_layer = artifacts.ModelInfo("m.onnx", 1, "0", hidden=20, layers=1, vocabulary=9)
+    (tmp_path / artifacts.INFO).write_text(json.dumps(asdict(one_layer)), encoding="utf-8")
+    probe.build(one_layer, tmp_path / artifacts.PROBE)
+    prepare(replace(case_settings, artifacts=str(tmp_path)))(100)
+
+
+def test_without_a_compiler_the_limits_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if bound.slow and not (installed("ai_edge_litert") and installed("tensorflow")):
-        pytest.skip("its library is not installed")
-    monkeypatch.setattr(limits, "SIDE", 8)
-    assert load(bound.target)(case_settings)(2)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    model = artifacts.ModelInfo("m.onnx", 1, "0", hidden=20, layers=1, vocabulary=9)
+    with pytest.raises(CaseFailedError, match="install g\\+\\+ or clang"):
+        probe.build(model, tmp_path / artifacts.PROBE)
+    monkeypatch.setenv("CXX", sys.executable)
+    with pytest.raises(CaseFailedError, match="can't compile the probe"):
+        probe.build(model, tmp_path / artifacts.PROBE)
 
 
 def test_a_characters_arithmetic() -> None:

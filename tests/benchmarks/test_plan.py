@@ -54,9 +54,9 @@ def test_only_what_is_needed_is_prepared() -> None:
     assert needed("charlm_step", "flips", "memory") == []
     assert needed("onnx_window") == [artifacts.WEIGHTS, artifacts.WINDOW]
     assert needed("litert_step", "litert_batch") == [artifacts.WEIGHTS, artifacts.LITERT_STEP]
-    assert needed("limits") == [artifacts.LITERT_PRODUCTS]
+    assert needed("limits", "plain_loop") == [artifacts.PROBE]
     sizes = [artifacts.sized(n) for n in (64, 128, 192, 256, 512, 1024)]
-    assert needed("sweep_hidden") == [*sizes, artifacts.LITERT_PRODUCTS]
+    assert needed("sweep_hidden") == [*sizes, artifacts.PROBE]
 
 
 @pytest.mark.parametrize("name", Plan(MODEL).artifacts())

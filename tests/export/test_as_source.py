@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from charlm.data.errors import ModelFileError
-from charlm.export.export import export_run
+from charlm.export.export import Wanted, export_run
 from charlm.train import run_folder
 from charlm.train.source import Source, read_source
 
@@ -19,7 +19,7 @@ FAST = ["--epochs", "1", "--batch-size", "4", "--seq-len", "32", "--threads", "1
 @pytest.fixture(scope="module")
 def exported(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "tiny.onnx"
-    export_run(tiny_run, path, kinds=())
+    export_run(tiny_run, path, Wanted(kinds=()))
     return path
 
 

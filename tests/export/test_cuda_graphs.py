@@ -14,7 +14,6 @@ from charlm.export.contract_siblings import (
     FILTERED,
     KINDS,
     SEQUENCE,
-    SEQUENCE_BATCH,
     SEQUENCE_FP16,
     UNROLLED,
     UNROLLED_FP16,
@@ -78,9 +77,7 @@ MOST_PARTS = 32
 
 STEP = "step"
 UNROLLED_KINDS = [UNROLLED.name, UNROLLED_FP16.name]
-ON_CUDA = [
-    STEP, *UNROLLED_KINDS, FILTERED.name, SEQUENCE.name, SEQUENCE_BATCH.name, SEQUENCE_FP16.name
-]  # fmt: skip
+ON_CUDA = [STEP, *UNROLLED_KINDS, FILTERED.name, SEQUENCE.name, SEQUENCE_FP16.name]
 Graph = Callable[[str, int], onnx.ModelProto]
 
 

@@ -14,10 +14,8 @@ from onnx import numpy_helper
 from charlm.data import console
 from charlm.data.errors import ExportError, ModelFileError
 from charlm.export import cli, half_siblings, quality, step_graph, verify_half, weights
-from charlm.export.contract import Metadata
+from charlm.export.contract import KEY_QUALITY, Metadata
 from charlm.export.contract_siblings import (
-    FP16_KINDS,
-    KEY_QUALITY,
     SEQUENCE_FP16,
     UNROLLED,
     UNROLLED_FP16,
@@ -26,12 +24,14 @@ from charlm.export.contract_siblings import (
 )
 from charlm.export.half import HalfProducts
 from charlm.export.proving import open_session
-from charlm.export.quality import Request
+from charlm.export.quality import Sample
 from charlm.export.verify_siblings import prove_siblings
 from charlm.train.model import CharLSTM
 
+FP16_KINDS = (UNROLLED_FP16, SEQUENCE_FP16)
 NAMES = {kind: kind.name for kind in (*FP16_KINDS, UNROLLED)}
 Parts = tuple[CharLSTM, weights.Weights, Metadata]
+TEXT = Sample(np.random.RandomState(1).randint(0, 12, (4, 200)), "800 characters")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def parts(
 
 def test_each_says_what_it_costs(parts: Parts) -> None:
     _, laid_out, metadata = parts
-    made = half_siblings.build(laid_out, metadata, Request(), "model.onnx")
+    made = half_siblings.build(laid_out, metadata, TEXT, "model.onnx")
     contents, found = made.contents, made.quality
     assert set(contents) == set(FP16_KINDS)
     assert abs(found.loss) < 0.001
@@ -52,23 +52,15 @@ def test_each_says_what_it_costs(parts: Parts) -> None:
     for content in contents.values():
         entries = onnx.load_model_from_string(content).metadata_props
         shown = {entry.key: entry.value for entry in entries}
-        assert json.loads(shown[KEY_QUALITY]) == found.as_dict()
+        assert json.loads(shown[KEY_QUALITY]) == {"fp16": found.as_dict()}
         assert shown["charlm.weights_sha256"] == metadata.weights_sha256
-
-
-def test_a_text_can_be_measured_on(parts: Parts, tmp_path: Path) -> None:
-    text = tmp_path / "held-out.txt"
-    text.write_text("abc " * 500, encoding="utf-8")
-    _, laid_out, metadata = parts
-    made = half_siblings.build(laid_out, metadata, Request(text), "model.onnx")
-    assert made.quality.measured_on == "2,000 characters of held-out.txt"
 
 
 def test_a_loss_that_is_too_large_is_refused(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "LARGEST_LOSS", -1.0)
     _, laid_out, metadata = parts
     with pytest.raises(ExportError, match=r"^model\.onnx: fp16 would take it .* without --fp16$"):
-        half_siblings.build(laid_out, metadata, Request(), "model.onnx")
+        half_siblings.build(laid_out, metadata, TEXT, "model.onnx")
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -182,7 +174,6 @@ def test_the_command_writes_them_where_they_are_asked_for(
     [
         (["--verify-only", "m.onnx", "--cuda"], "writes nothing: leave out --cuda"),
         (["m.onnx", "--fp16", "--no-siblings"], "--fp16 writes siblings: leave out --no-siblings"),
-        (["m.onnx", "--cuda", "--text", "t"], "give one of them with it"),
     ],
 )
 def test_options_that_exclude_one_another(

@@ -1,4 +1,4 @@
-"""What int8 costs: measured on the right characters, and refused above a bound."""
+"""What a smaller precision costs: measured on the right characters, refused above a bound."""
 
 import math
 from collections.abc import Callable
@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from charlm.data.errors import CorpusError, ExportError, VocabularyError
-from charlm.export import int8_siblings, quality, weights
+from charlm.export import quality, weights
 from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import GENERATE, SEQUENCE_BATCH, Kind
+from charlm.export.contract_siblings import GENERATE, NATIVE, SEQUENCE, Kind
 from charlm.export.proving import open_session
-from charlm.export.quality import Quality, Request
+from charlm.export.quality import Quality
 from charlm.export.siblings import build_siblings
 from charlm.train.model import CharLSTM
 
@@ -54,7 +54,7 @@ def test_bits_per_character_are_torchs_over_all_segments(
     monkeypatch.setattr(quality, "SEGMENT", 64)
     model = make_model(scale=2.0)
     ids = np.random.RandomState(0).randint(0, 12, (pieces, length))
-    found = quality.bits_per_character(session(model, SEQUENCE_BATCH), ids, metadata_of(model))
+    found = quality.bits_per_character(session(model, SEQUENCE), ids, metadata_of(model))
     assert found == pytest.approx(torch_bits(model, torch.from_numpy(ids)), abs=1e-5)
 
 
@@ -76,9 +76,7 @@ def test_without_a_text_the_model_draws_one_always_the_same(
         hidden, _ = model(ids[:, :-1].T.contiguous(), model.zero_state(64))
         shares = model.head(hidden).log_softmax(dim=-1)
         entropy = -float((shares.exp() * shares).sum(2).double().mean()) / math.log(2)
-    found = quality.bits_per_character(
-        session(model, SEQUENCE_BATCH), first.ids, metadata_of(model)
-    )
+    found = quality.bits_per_character(session(model, SEQUENCE), first.ids, metadata_of(model))
     assert found == pytest.approx(entropy, abs=0.02)
 
 
@@ -165,8 +163,15 @@ def test_weights_that_bytes_cant_hold_are_refused(
 ) -> None:
     monkeypatch.setattr(quality, "DRAWN_LENGTH", 64)
     model, metadata = make_model(layers=layers, scale=3.0), metadata_of(make_model(layers=layers))
-    fine = int8_siblings.build(weights.from_torch(model), metadata, Request(), "m.onnx")
-    assert abs(fine.quality.loss) <= 0.01
-    spoilt = weights.from_torch(spoil_for_int8(model))
+    fine = loss_of(model, metadata)
+    assert 0 < abs(fine.loss) <= 0.01
+    fine.check("int8", "m.onnx")
     with pytest.raises(ExportError, match=r"^m\.onnx: int8 would take it from \d\.\d+ to"):
-        int8_siblings.build(spoilt, metadata, Request(), "m.onnx")
+        loss_of(spoil_for_int8(model), metadata).check("int8", "m.onnx")
+
+
+def loss_of(model: CharLSTM, metadata: Metadata) -> Quality:
+    laid_out = weights.from_torch(model)
+    (content,) = build_siblings(laid_out, metadata, [NATIVE]).values()
+    text = quality.sample(laid_out, metadata, None)
+    return quality.measure_int8(content, text, metadata, "m.onnx")

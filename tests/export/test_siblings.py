@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,12 @@ from charlm.export.contract_siblings import (
     GENERATE,
     GREEDY,
     GREEDY_UNIFORM,
-    INT8,
+    NATIVE,
     SEQUENCE,
-    SEQUENCE_BATCH,
+    UNROLLED,
     Kind,
 )
+from charlm.export.native import Native
 from charlm.export.siblings import BUILDERS, build_siblings
 from charlm.export.verify_siblings import SiblingProof, prove_siblings
 from charlm.train.model import CharLSTM
@@ -89,14 +91,14 @@ def test_a_right_graph_is_proven(
         assert 0 < max(proof.step.values()) <= 1e-5
     assert 0 < max(proof.carried.values()) <= 1e-3
     names = ["h_next", "c_next"]
-    if kind.family == "sequence":
+    if kind.family != "generate":
         names += ["log_probability", "logits"]
     places = {(batch, name) for batch in (1, 3, 64) for name in names}
     assert proof.carried.keys() == places
     assert proof.step.keys() == (places if kind.steps is None else set())
     assert proof.steps == (kind.steps or 150)
     drawn = 150 if kind.steps is None else 160
-    assert proof.drawn == (drawn * 68 if kind.family == "generate" else 0)
+    assert proof.drawn == (drawn * 68 if kind.family != "sequence" else 0)
     assert proof.flips <= 3
 
 
@@ -111,13 +113,16 @@ def test_graph_is_that_of_the_contract(
         content = build(model, kind, metadata)
         proto = onnx.load_model_from_string(content)
         onnx.checker.check_model(proto, full_check=True)
-        assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 17)]
+        own = [] if kind != NATIVE else [("charlm", 1)]
+        opsets = [(entry.domain, entry.version) for entry in proto.opset_import]
+        assert opsets == [("", 17), *own]
         assert proto.ir_version == 8
         every = list(nodes(proto.graph))
-        assert {node.domain for node in every} == {""}
-        found = session_of(content).get_modelmeta().custom_metadata_map
+        assert {node.domain for node in every} == {"charlm" if own else ""}
+        session = Native(content, "m.onnx").session if own else session_of(content)
+        found = session.get_modelmeta().custom_metadata_map
         assert found == metadata.to_properties() | {"charlm.kind": kind.name}
-        contract_siblings.check_sibling(session_of(content), found, kind, metadata, "m.onnx")
+        contract_siblings.check_sibling(session, found, kind, metadata, "m.onnx")
         tokens = {value.name: value.type.tensor_type.elem_type for value in proto.graph.output}
         if kind.family == "generate":
             wanted = onnx.TensorProto.UINT8 if vocabulary == 12 else onnx.TensorProto.INT32
@@ -198,15 +203,12 @@ def test_greedy_streams_beside_others_take_the_lowest_of_equals(
     assert set(tokens[1]) == {7}
 
 
-@pytest.mark.parametrize("kind", [SEQUENCE, SEQUENCE_BATCH])
-def test_a_texts_log_probabilities_are_torchs(
-    make_model: Make, metadata_of: Describe, kind: Kind
-) -> None:
+def test_a_texts_log_probabilities_are_torchs(make_model: Make, metadata_of: Describe) -> None:
     """Against Torch's own LSTM over the whole text."""
     model = make_model(layers=2, scale=2.0)
     tokens = np.random.RandomState(3).randint(0, 12, (4, 51))
     feed = zeros(model, 4) | {"tokens": tokens[:, :-1], "targets": tokens[:, 1:]}
-    found = session_of(build(model, kind, metadata_of(model))).run(
+    found = session_of(build(model, SEQUENCE, metadata_of(model))).run(
         ["log_probability", "logits"], feed
     )
     with torch.no_grad():
@@ -222,15 +224,17 @@ def test_a_kind_without_a_builder_is_refused(
 ) -> None:
     model = make_model()
     monkeypatch.setattr(siblings, "BUILDERS", {GENERATE: BUILDERS[GENERATE]})
-    with pytest.raises(ExportError, match="no graph of kind generate-int8 can be built; there are"):
-        build_siblings(weights.from_torch(model), metadata_of(model), [INT8])
+    with pytest.raises(ExportError, match="no graph of kind unrolled can be built; there are"):
+        build_siblings(weights.from_torch(model), metadata_of(model), [UNROLLED])
 
 
 def test_quality_is_in_the_metadata(make_model: Make, metadata_of: Describe) -> None:
-    quality = {"bits_per_character": 2.0}
-    found = contract_siblings.properties(metadata_of(make_model()), INT8, quality)
+    quality = {"int8": {"loss": 0.001}}
+    metadata = replace(metadata_of(make_model()), quality=quality)
+    found = contract_siblings.properties(metadata, NATIVE)
     assert json.loads(found["charlm.quality"]) == quality
-    assert found[contract.KEY_WEIGHTS] == metadata_of(make_model()).weights_sha256
+    assert found[contract.KEY_WEIGHTS] == metadata.weights_sha256
+    assert Metadata.from_properties(found, "m.onnx").quality == quality
 
 
 def test_proofs_read_well() -> None:

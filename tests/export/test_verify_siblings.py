@@ -13,9 +13,8 @@ from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import (
     FILTERED,
     GENERATE,
-    INT8,
+    NATIVE,
     SEQUENCE,
-    SEQUENCE_BATCH,
     Kind,
 )
 from charlm.export.siblings import build_siblings
@@ -26,10 +25,11 @@ Make = Callable[..., CharLSTM]
 Describe = Callable[[CharLSTM], Metadata]
 Change = Callable[[onnx.GraphProto], None]
 
-KINDS = [pytest.param(k, id=k.name) for k in (GENERATE, FILTERED, SEQUENCE, SEQUENCE_BATCH)]
-DRAWING = [pytest.param(kind, id=kind.name) for kind in (GENERATE, FILTERED)]
-READING = [pytest.param(kind, id=kind.name) for kind in (SEQUENCE, SEQUENCE_BATCH)]
-LOOPED = [pytest.param(k, id=k.name) for k in (GENERATE, FILTERED, SEQUENCE_BATCH)]
+PORTABLE = [pytest.param(kind, id=kind.name) for kind in (GENERATE, FILTERED, SEQUENCE)]
+KINDS = [pytest.param(NATIVE, id=NATIVE.name), *PORTABLE]
+LOOPED = [pytest.param(kind, id=kind.name) for kind in (GENERATE, FILTERED)]
+DRAWING = [pytest.param(NATIVE, id=NATIVE.name), *LOOPED]
+READING = [pytest.param(kind, id=kind.name) for kind in (NATIVE, SEQUENCE)]
 
 
 @pytest.fixture(autouse=True)
@@ -132,22 +132,19 @@ def test_tokens_shifted_by_one_are_found(make_model: Make, prove: Prove, kind: K
 
 @pytest.mark.parametrize("kind", READING)
 def test_scores_shifted_by_one_are_found(make_model: Make, prove: Prove, kind: Kind) -> None:
-    with pytest.raises(ExportError, match=r"Torch model: log_probability within 100 carried"):
+    with pytest.raises(ExportError, match=r"Torch model: log_probability (after one|within 100)"):
         prove(make_model(), kind, lambda graph: rolled(graph, "log_probability"))
 
 
-@pytest.mark.parametrize("kind", READING)
-def test_targets_taken_for_what_is_read_are_found(
-    make_model: Make, prove: Prove, kind: Kind
-) -> None:
+def test_targets_taken_for_what_is_read_are_found(make_model: Make, prove: Prove) -> None:
     def exchange(graph: onnx.GraphProto) -> None:
         renamed(graph, {"tokens": "targets", "targets": "tokens"}, outputs=False)
 
     with pytest.raises(ExportError, match=r"^m\.onnx does not equal the Torch model: "):
-        prove(make_model(), kind, exchange)
+        prove(make_model(), SEQUENCE, exchange)
 
 
-@pytest.mark.parametrize("kind", DRAWING)
+@pytest.mark.parametrize("kind", LOOPED)
 def test_a_token_that_is_drawn_but_not_read_is_found(
     make_model: Make, prove: Prove, kind: Kind
 ) -> None:
@@ -188,8 +185,11 @@ def test_a_state_that_is_not_carried_is_found(make_model: Make, prove: Prove, ki
         prove(make_model(), kind, forget)
 
 
-@pytest.mark.parametrize("kind", DRAWING)
-@pytest.mark.parametrize("name", ["uniform", "inverse_temperature"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, "inverse_temperature") for kind in (NATIVE, GENERATE, FILTERED)]
+    + [(kind, "uniform") for kind in (GENERATE, FILTERED)],
+)
 def test_an_input_that_is_a_little_off_is_found(
     make_model: Make, prove: Prove, kind: Kind, name: str
 ) -> None:
@@ -202,6 +202,7 @@ def test_an_input_that_is_a_little_off_is_found(
         prove(make_model(), kind, scale)
 
 
+@pytest.mark.parametrize("kind", [NATIVE, FILTERED])
 @pytest.mark.parametrize(
     ("name", "replace"),
     [
@@ -211,7 +212,7 @@ def test_an_input_that_is_a_little_off_is_found(
     ],
 )
 def test_a_filter_that_does_nothing_is_found(
-    make_model: Make, prove: Prove, name: str, replace: np.generic
+    make_model: Make, prove: Prove, kind: Kind, name: str, replace: np.generic
 ) -> None:
     def ignore(graph: onnx.GraphProto) -> None:
         graph.initializer.append(numpy_helper.from_array(np.array(replace), "off"))
@@ -221,7 +222,7 @@ def test_a_filter_that_does_nothing_is_found(
         graph.node.insert(0, shape)
 
     with pytest.raises(ExportError, match="does not draw"):
-        prove(make_model(), FILTERED, ignore)
+        prove(make_model(), kind, ignore)
 
 
 def test_filters_of_one_stream_used_for_all_are_found(make_model: Make, prove: Prove) -> None:
@@ -251,11 +252,12 @@ def test_nan_is_found(make_model: Make, prove: Prove, kind: Kind) -> None:
         graph.initializer.append(numpy_helper.from_array(np.array(np.nan, np.float32), "nan"))
         graph.node.append(helper.make_node("Mul", ["right", "nan"], ["c_next"]))
 
-    with pytest.raises(CharlmError, match=r"^m\.onnx does not (equal|draw as) the Torch model"):
+    said = r"^m\.onnx(: a run of it failed: .*not finite| does not (equal|draw as) the Torch model)"
+    with pytest.raises(CharlmError, match=said):
         prove(make_model(), kind, spoil)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PORTABLE)
 def test_a_graph_that_fails_as_it_runs_is_one_line(
     make_model: Make, prove: Prove, kind: Kind
 ) -> None:
@@ -315,21 +317,6 @@ def test_weights_in_another_file_are_not_read(
         cut = file.read()
     with pytest.raises(ModelFileError, match=r"^m\.onnx: ONNX Runtime can't load it"):
         prove_siblings({SEQUENCE: cut}, model, metadata_of(model), {SEQUENCE: "m.onnx"})
-
-
-def test_a_smaller_precision_is_held_against_its_own_arithmetic(
-    make_model: Make, metadata_of: Describe
-) -> None:
-    """A graph in float32 that says that it is in int8."""
-    model = make_model()
-    metadata = metadata_of(model)
-    proto = onnx.load_model_from_string(
-        build_siblings(weights.from_torch(model), metadata, [GENERATE])[GENERATE]
-    )
-    helper.set_model_props(proto, contract_siblings.properties(metadata, INT8, {}))
-    content = proto.SerializeToString()
-    with pytest.raises(ExportError, match=r"^m\.onnx does not equal its own int8 arithmetic: "):
-        prove_siblings({INT8: content}, model, metadata, {INT8: "m.onnx"})
 
 
 def test_blocks_are_of_many_lengths_and_add_up() -> None:

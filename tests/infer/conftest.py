@@ -18,17 +18,12 @@ from charlm.data.errors import ProviderError
 from charlm.data.extras import require_onnxruntime
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
-from charlm.export import generate_graph, sequence_graph, step_graph, weights
-from charlm.export.cell import FloatProducts
+from charlm.export import contract_library, step_graph, weights
 from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import (
-    FILTERED,
-    GENERATE,
-    SEQUENCE,
-    SEQUENCE_BATCH,
-    sibling_path,
-)
+from charlm.export.contract_siblings import GENERATE, SEQUENCE, Kind, sibling_path
+from charlm.export.siblings import build_siblings
 from charlm.infer import cli, providers, sampler
+from charlm.infer.artifact import Model
 from charlm.infer.filters import NO_FILTERS, TOP_P_OFF, Filters, remove_from_one
 from charlm.infer.generator import Generator
 from charlm.train.config import ModelConfig
@@ -102,23 +97,65 @@ def small(small_path: Path) -> Generator:
     return Generator.open(small_path, "cpu")
 
 
+Portable = Callable[..., Generator]
+
+
 @pytest.fixture(scope="session")
-def read_whole(
+def portable() -> Portable:
+    """Opens a model as a machine does for which the native operator was not built."""
+
+    def opened(path: Path, **options: Any) -> Generator:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(contract_library, "LIBRARY", path.parent / "none")
+            generator = Generator.open(path, "cpu", **options)
+            assert generator.model.without_native is not None
+        return generator
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def as_if_on_cuda() -> Callable[..., Model]:
+    """An open model that takes itself to be on a GPU, with a session of its step graph or not."""
+
+    def made(model: Model, session: Any = None) -> Model:
+        return Model(b"", model.metadata, "", "cuda", 1, None, model.siblings, session)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def small_whole(
+    small_path: Path,
     small_torch: CharLSTM,
     small_metadata: Metadata,
-    small_content: bytes,
+    portable: Portable,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Generator:
-    """The small model with the graphs beside it that read whole texts."""
+    """The small model without the native operator, but with the graph that reads whole texts."""
     path = tmp_path_factory.mktemp("whole") / "whole.onnx"
-    path.write_bytes(small_content)
-    arrays = weights.from_torch(small_torch)
-    products = FloatProducts(arrays)
-    few = sequence_graph.build_operator(arrays, products, small_metadata, SEQUENCE)
-    many = sequence_graph.build_scan(products, small_metadata, SEQUENCE_BATCH)
-    sibling_path(path, SEQUENCE).write_bytes(few)
-    sibling_path(path, SEQUENCE_BATCH).write_bytes(many)
-    return Generator.open(path, "cpu", threads=1)
+    path.write_bytes(small_path.read_bytes())
+    write_siblings(path, weights.from_torch(small_torch), small_metadata, SEQUENCE)
+    return portable(path)
+
+
+@pytest.fixture(scope="session", params=["native", "graph", "steps"])
+def each_way(
+    small: Generator,
+    small_whole: Generator,
+    small_path: Path,
+    portable: Portable,
+    request: pytest.FixtureRequest,
+) -> Generator:
+    """The small model as each of the ways in which whole texts are read."""
+    if request.param == "steps":
+        return portable(small_path)
+    return small if request.param == "native" else small_whole
+
+
+def write_siblings(path: Path, arrays: weights.Weights, metadata: Metadata, *kinds: Kind) -> None:
+    for kind, content in build_siblings(arrays, metadata, kinds).items():
+        sibling_path(path, kind).write_bytes(content)
 
 
 def one_of_each(rows: int, columns: int, random: np.random.RandomState) -> Floats:
@@ -177,21 +214,31 @@ def exact_with_siblings(
     exact_metadata: Metadata,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """The same model with its graphs of many steps beside it."""
+    """The same model with its portable graphs beside it."""
     path = tmp_path_factory.mktemp("exact_with_siblings") / "exact.onnx"
     path.write_bytes(exact_path.read_bytes())
-    products = FloatProducts(exact_weights)
-    for kind in (GENERATE, FILTERED):
-        content = generate_graph.build(products, exact_metadata, kind)
-        sibling_path(path, kind).write_bytes(content)
-    content = sequence_graph.build_operator(exact_weights, products, exact_metadata, SEQUENCE)
-    sibling_path(path, SEQUENCE).write_bytes(content)
+    write_siblings(path, exact_weights, exact_metadata, GENERATE, SEQUENCE)
     return path
 
 
 @pytest.fixture(scope="session")
 def exact(exact_path: Path) -> Generator:
     return Generator.open(exact_path, "cpu")
+
+
+@pytest.fixture(scope="session", params=["native", "blocks", "steps"])
+def exact_each_way(
+    exact: Generator,
+    exact_path: Path,
+    exact_with_siblings: Path,
+    portable: Portable,
+    request: pytest.FixtureRequest,
+) -> Generator:
+    """The same model as each of the ways in which the CPU draws its texts."""
+    if request.param == "native":
+        return exact
+    path = exact_path if request.param == "steps" else exact_with_siblings
+    return portable(path, threads=2, via=request.param)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from charlm.export.contract import Metadata
 from charlm.infer import artifact, providers
 from charlm.infer.artifact import open_model
 from charlm.infer.generator import Generator
+from charlm.infer.requests import Request
 
 Change = Callable[[onnx.ModelProto], None]
 
@@ -232,22 +233,25 @@ def test_other_tensors_than_the_contracts_are_refused(
     altered: Callable[[Change], Path], change: Change
 ) -> None:
     with pytest.raises(ModelFileError, match=r"m\.onnx: not a charlm step graph: its tensors are"):
-        open_model(altered(change), "cpu")
+        _ = open_model(altered(change), "cpu").session
 
 
-def test_weights_that_are_not_finite_are_a_clear_error(altered: Callable[[Change], Path]) -> None:
+@pytest.mark.parametrize("via", ["native", "steps"])
+def test_weights_that_are_not_finite_are_a_clear_error(
+    altered: Callable[[Change], Path], via: str
+) -> None:
     def spoil(model: onnx.ModelProto) -> None:
         for tensor in model.graph.initializer:
             if tensor.name == "recurrent":
                 array = np.full_like(numpy_helper.to_array(tensor), np.nan)
                 tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
-    generator = Generator.open(altered(spoil), "cpu")
+    generator = Generator.open(altered(spoil), "cpu", via=via)
     for prompt in ("", "a"):
-        with pytest.raises(ModelFileError, match="not finite: its weights are damaged"):
+        with pytest.raises(ModelFileError, match="not finite"):
             generator.text(prompt, length=5)
-        with pytest.raises(ModelFileError, match="not finite: its weights are damaged"):
-            list(generator.samples(prompt, count=2, length=5))
+        with pytest.raises(ModelFileError, match="not finite"):
+            list(generator.batch([Request(prompt, 5)]))
 
 
 @pytest.mark.parametrize("location", ["m.data", "./m.data", "../place/m.data", "absolute"])
@@ -333,16 +337,50 @@ def test_cuda_that_does_not_start_is_an_error_where_it_was_asked_for(
 
 
 def test_a_bad_file_is_not_blamed_on_cuda(
-    tmp_path: Path, broken_cuda: RuntimeWithBrokenCuda
+    altered: Callable[[Change], Path], broken_cuda: RuntimeWithBrokenCuda
 ) -> None:
-    path = tmp_path / "m.onnx"
-    path.write_bytes(b"garbage")
+    path = altered(lambda model: setattr(model.graph.node[0], "op_type", "Nonsense"))
     with pytest.raises(ModelFileError, match=r"m\.onnx: ONNX Runtime can't load it"):
         open_model(path, "cuda")
 
 
-def test_a_cpu_session_is_started_once(small_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_is_started_once_it_is_wanted(
+    small_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runtime = RuntimeWithBrokenCuda(None)
     monkeypatch.setattr(artifact, "require_onnxruntime", lambda: runtime)
-    assert open_model(small_path, "cpu").device == "cpu"
-    assert runtime.started == [["CPUExecutionProvider"]]
+    model = open_model(small_path, "cpu")
+    assert not runtime.started
+    assert model.session is model.session
+    assert model.native("float32", 1) is model.native("float32", 1)
+    assert runtime.started == [["CPUExecutionProvider"]] * 2
+    assert model.native("float32", 2) is not model.native("float32", 1)
+
+
+def test_without_the_native_operator_a_model_is_checked_at_once(
+    altered: Callable[[Change], Path], small_path: Path, portable: Callable[..., Generator]
+) -> None:
+    """So that one that can't be stepped is refused before anything is drawn."""
+    with pytest.raises(ModelFileError, match="not a charlm step graph"):
+        portable(altered(rename("token", "tokens")))
+    model = portable(small_path).model
+    assert not model.uses_native("float32")
+    assert "install charlm again where there is a C++ compiler" in str(model.without_native)
+    assert model.note is None, "nobody is told on each run"
+
+
+def test_weights_that_the_native_operator_can_not_take_leave_the_step_graph(
+    altered: Callable[[Change], Path], small: Generator
+) -> None:
+    """Here under a name of their own."""
+
+    def rename_weights(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            node.input[:] = ["mine" if name == "head" else name for name in node.input]
+        for tensor in model.graph.initializer:
+            tensor.name = "mine" if tensor.name == "head" else tensor.name
+
+    generator = Generator.open(altered(rename_weights), "cpu")
+    assert generator.model.note == generator.model.without_native
+    assert "its weights 'head' are missing" in str(generator.model.note)
+    assert generator.text("a", length=50, seed=1) == small.text("a", length=50, seed=1)

@@ -2,8 +2,7 @@
 
 import itertools
 import tracemalloc
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.data.errors import CharlmError, ModelFileError, SettingsError
-from charlm.export.contract_siblings import FILTERED, GENERATE
-from charlm.infer import batch, scan_engine
+from charlm.infer import batch
 from charlm.infer.batch import block_length, generate_batch
-from charlm.infer.engine import Array, Engine, Primed, Rows, StepEngine, StepReader, Tokens
+from charlm.infer.engine import Primed, Rows, Tokens
 from charlm.infer.generator import Generator
+from charlm.infer.native_engine import NativeEngine, NativeReader
+from charlm.infer.paths import engine_of, reader_of
+from charlm.infer.philox import UniformStream
 from charlm.infer.requests import BadLine, Request
 from charlm.infer.results import Failure, Outcome, Result
 from charlm.infer.sampling import Sampling
-from charlm.infer.scan_engine import ScanEngine
+from charlm.infer.work import Work
 
 
 def alone(generator: Generator, request: Request) -> str:
@@ -31,31 +32,44 @@ def alone(generator: Generator, request: Request) -> str:
     )  # fmt: skip
 
 
-Run = Callable[..., list[Outcome]]
+class Recorded(NativeEngine):
+    """An engine, and a reader, that keep what they were asked for."""
+
+    def __init__(self, generator: Generator) -> None:
+        session = generator.model.native("float32", 1)
+        super().__init__(session)
+        self._reader = NativeReader(session, generator.metadata)
+        self._decode = generator.vocabulary.decode
+        self.blocks: list[tuple[int, int]] = []
+        self.prompts: list[list[str]] = []
+        self.error: BaseException | None = None
+
+    def read(self, prompts: Sequence[Tokens]) -> Primed:
+        self.prompts.append([self._decode(prompt) for prompt in prompts])
+        return self._reader.read(prompts)
+
+    def replace(self, rows: Rows, primed: Primed, sampling: Sampling) -> None:
+        assert len(set(rows.tolist())) == len(rows) == len(primed.logits) > 0
+        super().replace(rows, primed, sampling)
+
+    def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
+        self.blocks.append((len(numbers), steps))
+        if self.error and len(self.blocks) > 3:
+            raise self.error
+        return super().draw(numbers, steps)
 
 
-@pytest.fixture(params=["steps", "blocks"])
-def run(
-    exact: Generator,
-    exact_with_siblings: Path,
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Run:
-    """`generate_batch` by each engine, with any option of its own."""
-    monkeypatch.setattr(scan_engine, "STREAMS_A_THREAD", 3)  # threads have shares in small batches
-    siblings = Generator.open(exact_with_siblings, "cpu").model.siblings
+def recorded(
+    generator: Generator, requests: Any, **options: Any
+) -> tuple[Recorded, Iterator[Outcome]]:
+    engine = Recorded(generator)
+    return engine, generate_batch(engine, engine, generator.metadata, requests, **options)
 
-    def session_for(streams: int, filtered: bool) -> Any:
-        return siblings.session(FILTERED if filtered else GENERATE)
 
-    blocks, model = ScanEngine(session_for, 2), exact.model
-
-    def generate(requests: list[Request], **options: Any) -> list[Outcome]:
-        engine: Engine = blocks if request.param == "blocks" else StepEngine(model)
-        reader = StepReader(model)
-        return list(generate_batch(engine, reader, model.metadata, requests, **options))
-
-    return generate
+def run(generator: Generator, requests: list[Request], **options: Any) -> list[Outcome]:
+    model, plan = generator.model, generator.plan(Work(None))
+    engine, reader = engine_of(model, plan), reader_of(model, plan)
+    return list(generate_batch(engine, reader, generator.metadata, requests, **options))
 
 
 def texts(outcomes: list[Outcome]) -> list[str]:
@@ -77,15 +91,17 @@ asked = st.builds(
 )
 
 
+@pytest.mark.parametrize("via", ["native", "steps"])
 @settings(max_examples=60)
 @given(data=st.data(), requests=st.lists(asked, min_size=1, max_size=12))
 def test_a_text_does_not_depend_on_what_runs_beside_it(
-    exact: Generator, run: Run, data: st.DataObject, requests: list[Request]
+    exact: Generator, via: str, data: st.DataObject, requests: list[Request]
 ) -> None:
     """Whatever the width, the order of the requests, and the length of a block."""
     wanted = [alone(exact, request) for request in requests]
     order = data.draw(st.permutations(range(len(requests))))
     outcomes = run(
+        Generator(exact.model, via=via),
         [requests[place] for place in order],
         width=data.draw(st.integers(1, 14), "width"),
         ordered=data.draw(st.booleans(), "ordered"),
@@ -131,32 +147,6 @@ def test_three_thousand_streams_of_mixed_lengths(exact: Generator, ordered: bool
         assert by_index[number].text == alone(exact, requests[number])
 
 
-class Recorded(StepEngine):
-    """Keeps the size of each block that was drawn."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.blocks: list[tuple[int, ...]] = []
-        self.error: BaseException | None = None
-
-    def replace(self, rows: Rows, primed: Primed, sampling: Sampling) -> None:
-        assert len(set(rows.tolist())) == len(rows) == len(primed.logits) > 0
-        super().replace(rows, primed, sampling)
-
-    def draw(self, uniform: Array) -> Tokens:
-        self.blocks.append(uniform.shape)
-        if self.error and len(self.blocks) > 3:
-            raise self.error
-        return super().draw(uniform)
-
-
-def recorded(
-    generator: Generator, requests: Any, **options: Any
-) -> tuple[Recorded, Iterator[Outcome]]:
-    engine, model = Recorded(generator.model), generator.model
-    return engine, generate_batch(engine, StepReader(model), model.metadata, requests, **options)
-
-
 def test_none_waits_for_the_slowest(exact: Generator) -> None:
     """One text of 640 and 80 of 8 side by side: little more is drawn than is asked for."""
     requests = [Request("a", length=640), *[Request("a", length=8, stream=s) for s in range(80)]]
@@ -196,38 +186,21 @@ def test_in_order_what_waits_is_bounded(exact: Generator) -> None:
 
 
 def test_prompts_are_read_many_at_a_time(exact: Generator) -> None:
-    sizes: list[int] = []
-
-    class Counted(StepReader):
-        def read(self, prompts: Any) -> Primed:
-            sizes.append(len(prompts))
-            return super().read(prompts)
-
     requests = [Request("abc"[: s % 4] + "b" * s, length=5 + s % 30) for s in range(1, 65)]
-    model = exact.model
-    list(generate_batch(StepEngine(model), Counted(model), model.metadata, requests, width=16))
-    assert sizes == [16] * 4
+    engine, outcomes = recorded(exact, requests, width=16)
+    assert len(list(outcomes)) == 64
+    assert [len(together) for together in engine.prompts] == [16] * 4
 
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_a_prompt_that_comes_again_is_not_read_again(exact: Generator, ordered: bool) -> None:
-    read: list[str] = []
-
-    class Noted(StepReader):
-        def read(self, prompts: Any) -> Primed:
-            read.extend(map(exact.vocabulary.decode, prompts))
-            return super().read(prompts)
-
     prompts = [*["the city"] * 40, *["a", "the city", "é", "a"] * 10]
     requests = [Request(prompt, length=30, stream=s) for s, prompt in enumerate(prompts)]
-    model = exact.model
-    outcomes = generate_batch(
-        StepEngine(model), Noted(model), model.metadata, requests, width=8, ordered=ordered
-    )
+    engine, outcomes = recorded(exact, requests, width=8, ordered=ordered)
     for outcome in outcomes:
         assert isinstance(outcome, Result)
         assert outcome.text == alone(exact, outcome.request)
-    assert read == ["the city", "a", "é"]
+    assert [*itertools.chain(*engine.prompts)] == ["the city", "a", "é"]
 
 
 def test_requests_of_millions_take_no_memory(exact: Generator) -> None:
@@ -266,47 +239,45 @@ STOP_TEXT = 200
 
 @pytest.mark.parametrize("block", range(1, 9))
 @pytest.mark.parametrize("at", [0, 1, 5, 6, 7, 8, 9, 15, 16])
-def test_stop_strings_across_the_borders_of_blocks(
-    exact: Generator, run: Run, at: int, block: int
-) -> None:
+def test_stop_strings_across_the_borders_of_blocks(exact: Generator, at: int, block: int) -> None:
     whole = exact.text("a", length=STOP_TEXT, seed=2)
     stop = whole[at : at + 4]
     end = whole.index(stop)
     request = Request("a", length=STOP_TEXT, seed=2, stop=("zzzzzzzz", stop))
-    (result,) = run([request], width=1, longest_block=block)
+    (result,) = run(exact, [request], width=1, longest_block=block)
     assert isinstance(result, Result)
     assert (result.text, result.finish, result.stop) == (whole[:end], "stop", stop)
 
 
-def test_a_stop_string_at_the_very_end_is_one(exact: Generator, run: Run) -> None:
+def test_a_stop_string_at_the_very_end_is_one(exact: Generator) -> None:
     whole = exact.text("a", length=50, seed=2)
     stop = next(whole[n - 3 : n] for n in range(3, 50) if whole.index(whole[n - 3 : n]) == n - 3)
     end = whole.index(stop) + 3
-    (complete,) = run([Request("a", length=end, seed=2, stop=stop)], width=1)
-    (short,) = run([Request("a", length=end - 1, seed=2, stop=stop)], width=1)
+    (complete,) = run(exact, [Request("a", length=end, seed=2, stop=stop)], width=1)
+    (short,) = run(exact, [Request("a", length=end - 1, seed=2, stop=stop)], width=1)
     assert isinstance(complete, Result)
     assert isinstance(short, Result)
     assert (complete.text, complete.finish) == (whole[: end - 3], "stop")
     assert (short.text, short.finish) == (whole[: end - 1], "length")
 
 
-def test_a_stop_string_is_given_back_as_it_was_asked_for(exact: Generator, run: Run) -> None:
+def test_a_stop_string_is_given_back_as_it_was_asked_for(exact: Generator) -> None:
     whole = exact.text("a", length=50, seed=2).strip()
     stop = next(c for c in whole if c.isascii() and c != " ").upper()
-    (result,) = run([Request("a", length=50, seed=2, stop=stop)], width=1)
+    (result,) = run(exact, [Request("a", length=50, seed=2, stop=stop)], width=1)
     assert isinstance(result, Result)
     assert result.stop == stop
     assert stop.lower() not in result.text
 
 
-def test_the_first_character_of_an_empty_prompt_can_end_a_text(exact: Generator, run: Run) -> None:
+def test_the_first_character_of_an_empty_prompt_can_end_a_text(exact: Generator) -> None:
     first = exact.text("", length=1, seed=4)
     asked_for = [
         Request("", length=1, seed=4),
         Request("", length=30, seed=4, stop=first),
         Request("", length=30, seed=4),
     ]
-    one, none, whole = run(asked_for, width=3)
+    one, none, whole = run(exact, asked_for, width=3)
     assert isinstance(one, Result)
     assert isinstance(none, Result)
     assert isinstance(whole, Result)
@@ -340,16 +311,14 @@ def test_what_is_wrong_with_one_leaves_the_others(exact: Generator) -> None:
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_what_the_engine_can_not_serve_leaves_the_others(
-    exact: Generator, run: Run, ordered: bool
-) -> None:
+def test_what_the_engine_can_not_serve_leaves_the_others(exact: Generator, ordered: bool) -> None:
     """A request that is refused never reaches the engine, and fails with what was said of it."""
     why = SettingsError("no filters here")
     requests = [
         Request("a", length=5 + s, stream=s, top_k=2 * (s % 3 == 0), line=s + 1) for s in range(9)
     ]
     outcomes = run(
-        requests, width=2, ordered=ordered,
+        exact, requests, width=2, ordered=ordered,
         refuse=lambda request: why if request.top_k else None,
     )  # fmt: skip
     assert sorted(each.index for each in outcomes) == list(range(9))
@@ -392,15 +361,13 @@ def test_memory_that_is_not_enough_is_one_line(exact: Generator) -> None:
 
 
 def test_weights_that_are_not_finite_are_an_error(exact: Generator) -> None:
-    class Broken(StepReader):
+    class Broken(Recorded):
         def read(self, prompts: Any) -> Primed:
             primed = super().read(prompts)
             return Primed(primed.h, primed.c, primed.logits * np.float32(np.nan))
 
-    model = exact.model
-    outcomes = generate_batch(
-        StepEngine(model), Broken(model), model.metadata, [Request("a")], width=1
-    )
+    engine = Broken(exact)
+    outcomes = generate_batch(engine, engine, exact.metadata, [Request("a")], width=1)
     with pytest.raises(ModelFileError, match="not finite"):
         next(outcomes)
 

@@ -22,16 +22,10 @@ Start = Callable[..., subprocess.Popen[bytes]]
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and /dev/full are POSIX's")
 
 
-@pytest.fixture(params=["steps", "blocks"])
-def cli_model(exact_path: Path, exact_with_siblings: Path, request: pytest.FixtureRequest) -> Path:
-    """Texts must be equal to the last character, however they are batched and drawn."""
-    return exact_with_siblings if request.param == "blocks" else exact_path
-
-
 @pytest.fixture
-def either(cli_model: Path) -> Generator:
-    """That model, open."""
-    return Generator.open(cli_model, "cpu")
+def cli_model(exact_path: Path) -> Path:
+    """Texts must be equal to the last character, however they are batched and drawn."""
+    return exact_path
 
 
 @pytest.fixture
@@ -274,18 +268,15 @@ def test_ctrl_c_leaves_what_is_finished(start: Start, exact: Generator, unordere
 
 
 HELD = """
-from charlm.infer import engine, scan_engine
-blocks = 0
-def held(draw):
-    def interrupted(self, uniform):
-        global blocks
-        blocks += 1
-        if blocks == 20:
-            raise KeyboardInterrupt
-        return draw(self, uniform)
-    return interrupted
-for each in (engine.StepEngine, scan_engine.ScanEngine):
-    each.draw = held(each.draw)
+from charlm.infer.native_engine import NativeEngine
+blocks, draw = 0, NativeEngine.draw
+def interrupted(self, numbers, steps):
+    global blocks
+    blocks += 1
+    if blocks == 20:
+        raise KeyboardInterrupt
+    return draw(self, numbers, steps)
+NativeEngine.draw = interrupted
 """
 
 
@@ -327,25 +318,25 @@ class Interrupted(io.StringIO):
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("at", [1, 4, 100])
 def test_ctrl_c_while_a_text_is_written_leaves_those_behind_it(
-    either: Generator, at: int, ordered: bool, as_json: bool
+    exact: Generator, at: int, ordered: bool, as_json: bool
 ) -> None:
     """Of 100 that were finished together each is written, once."""
     job = batch_output.Job(
         batch_output.Request("a", length=8), samples=100, ordered=ordered, as_json=as_json
     )
     whole, out = io.StringIO(), Interrupted(at)
-    batch_output.run(whole, either, job, "")
+    batch_output.run(whole, exact, job, "")
     with pytest.raises(KeyboardInterrupt):
-        batch_output.run(out, either, job, "")
+        batch_output.run(out, exact, job, "")
     assert out.getvalue() == whole.getvalue()
 
 
 def test_ctrl_c_before_a_text_is_written_does_not_lose_it(
-    either: Generator, monkeypatch: pytest.MonkeyPatch
+    exact: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = batch_output.Job(batch_output.Request("a", length=30), samples=100, as_json=True)
     whole, out, dumps = io.StringIO(), io.StringIO(), json.dumps
-    batch_output.run(whole, either, job, "")
+    batch_output.run(whole, exact, job, "")
     count = 0
 
     def interrupted(*given: Any, **options: Any) -> str:
@@ -357,11 +348,11 @@ def test_ctrl_c_before_a_text_is_written_does_not_lose_it(
 
     monkeypatch.setattr(json, "dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        batch_output.run(out, either, job, "")
+        batch_output.run(out, exact, job, "")
     assert out.getvalue() == whole.getvalue()
 
 
-def test_a_second_ctrl_c_ends_it_at_once(either: Generator) -> None:
+def test_a_second_ctrl_c_ends_it_at_once(exact: Generator) -> None:
     class Twice(Interrupted):
         def write(self, text: str) -> int:
             try:
@@ -373,7 +364,7 @@ def test_a_second_ctrl_c_ends_it_at_once(either: Generator) -> None:
     job = batch_output.Job(batch_output.Request("a", length=30), samples=100, as_json=True)
     out = Twice(4)
     with pytest.raises(KeyboardInterrupt):
-        batch_output.run(out, either, job, "")
+        batch_output.run(out, exact, job, "")
     assert len(objects(out.getvalue())) == 4 + 3
 
 
@@ -457,12 +448,13 @@ def test_a_long_job_has_a_bar_where_someone_watches(
     assert ("characters/s" in sys.stderr.getvalue()) != out_is_terminal
 
 
-def test_one_text_and_short_batches_load_no_rich() -> None:
+def test_one_text_and_short_batches_load_nothing_slow() -> None:
     loaded = (
         "import sys; from charlm.data import console; from charlm.infer.cli import app; "
         "given = ['the', '--length', '5', '--seed', '1', *sys.argv[1:]]; "
         "assert console.exit_code(app, 'charlm-gen', given) == 0; "
-        "print([m for m in ('rich', 'charlm.infer.batch') if m in sys.modules], file=sys.stderr)"
+        "slow = ('rich', 'numpy.random', 'charlm.infer.batch'); "
+        "print([each for each in slow if each in sys.modules], file=sys.stderr)"
     )
     for more, wanted in (((), "[]"), (("--samples", "3"), "['charlm.infer.batch']")):
         done = subprocess.run(

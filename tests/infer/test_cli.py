@@ -20,13 +20,13 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and /dev/full are POSIX's")
 
-both_ways = pytest.mark.parametrize("cli_model", ["steps", "blocks"], indirect=True)
-
-
-@pytest.fixture
-def cli_model(small_path: Path, exact_with_siblings: Path, request: pytest.FixtureRequest) -> Path:
-    """A model without siblings; where a test runs both ways, also one that is drawn by blocks."""
-    return exact_with_siblings if getattr(request, "param", "") == "blocks" else small_path
+PORTABLE = """
+from pathlib import Path
+from charlm.export import contract_library
+contract_library.LIBRARY = Path("none")
+"""
+# Without the native operator a short text, or one of a model alone, is drawn step by step.
+both_ways = pytest.mark.parametrize("way", ["", PORTABLE], ids=["native", "steps"])
 
 
 def seed_in(lines: list[str]) -> int:
@@ -83,6 +83,13 @@ def test_filters_reach_the_generator(
     named = ("--length", 60, "--seed", 1, "--temperature", 3, "--no-echo", "--samples", samples)
     assert generate("a", *named, *options)[1] == "\n\n".join(wanted) + "\n"
     assert wanted[0] != small.text("a", **given)
+
+
+def test_int8_reaches_the_generator(generate: Generate, small: Generator) -> None:
+    wanted = Generator(small.model, "int8").text("a", length=50, seed=1)
+    options = ("--length", 50, "--seed", 1, "--no-echo")
+    assert generate("a", *options, "--precision", "int8")[1] == f"{wanted}\n"
+    assert generate("a", *options)[1] != f"{wanted}\n"
 
 
 def test_an_empty_prompt(generate: Generate, small: Generator) -> None:
@@ -234,8 +241,8 @@ def test_stdout_holds_nothing_but_text(start: Start, small: Generator) -> None:
 
 
 @both_ways
-def test_a_closed_pipe_ends_it_silently(start: Start) -> None:
-    process = start("a", "--length", "0", "--seed", "1")
+def test_a_closed_pipe_ends_it_silently(start: Start, way: str) -> None:
+    process = start("a", "--length", "0", "--seed", "1", before=way)
     assert process.stdout is not None
     assert process.stderr is not None
     assert len(process.stdout.read(5000)) == 5000
@@ -246,8 +253,8 @@ def test_a_closed_pipe_ends_it_silently(start: Start) -> None:
 
 @needs_posix
 @both_ways
-def test_ctrl_c_ends_it_cleanly(start: Start) -> None:
-    process = start("a", "--length", "0", "--seed", "1")
+def test_ctrl_c_ends_it_cleanly(start: Start, way: str) -> None:
+    process = start("a", "--length", "0", "--seed", "1", before=way)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.read(1000)
@@ -262,9 +269,9 @@ def test_ctrl_c_ends_it_cleanly(start: Start) -> None:
 @needs_posix
 @both_ways
 @pytest.mark.parametrize("length", ["20", "0"])
-def test_a_full_disk_is_one_line(start: Start, length: str) -> None:
+def test_a_full_disk_is_one_line(start: Start, length: str, way: str) -> None:
     with Path("/dev/full").open("wb") as full:
-        process = start("a", "--length", length, "--seed", "1", stdout=full)
+        process = start("a", "--length", length, "--seed", "1", stdout=full, before=way)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert b"Traceback" not in err
@@ -275,7 +282,7 @@ def test_a_full_disk_is_one_line(start: Start, length: str) -> None:
 
 WAITING = """
 import time
-from charlm.infer import scan_engine, session
+from charlm.infer import native_engine, session
 def slow(real, last):
     calls = 0
     def slowed(self, *given):
@@ -288,14 +295,15 @@ def slow(real, last):
         return real(self, *given)
     return slowed
 session.Stepper.step = slow(session.Stepper.step, 10)
-scan_engine.ScanEngine.draw = slow(scan_engine.ScanEngine.draw, 3)
+native_engine.NativeEngine.draw = slow(native_engine.NativeEngine.draw, 3)
 """
 
 
 @both_ways
-def test_text_is_seen_as_it_is_drawn(start: Start) -> None:
+def test_text_is_seen_as_it_is_drawn(start: Start, way: str) -> None:
     """The first characters arrive while the tenth, or the third block, waits for this test."""
-    process = start("a", "--length", "700", "--seed", "1", before=WAITING, stdin=subprocess.PIPE)
+    given = ("a", "--length", "700", "--seed", "1")
+    process = start(*given, before=WAITING + way, stdin=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdin is not None
     in_vain = threading.Timer(30, process.stdin.close)

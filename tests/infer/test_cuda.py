@@ -112,18 +112,11 @@ def test_the_command_runs_on_cuda_where_it_pays(
     assert f", {device}, seed 1" in shown.err
 
 
-def test_samples_equal_those_of_the_cpu_at_first(on_cpu: Generator, on_cuda: Generator) -> None:
-    """A near-tie may part them later; fifty characters hold none for these seeds."""
-    for prompt in ("", PROMPT):
-        ours, theirs = (
-            np.stack(list(each.samples(prompt, count=5, length=50, seed=2)))
-            for each in (on_cuda, on_cpu)
-        )
-        np.testing.assert_array_equal(ours, theirs)
-
-
 def test_a_batch_equals_that_of_the_cpu_at_first(on_cpu: Generator, on_cuda: Generator) -> None:
-    """Streams of mixed lengths that leave and enter, four side by side."""
+    """Streams of mixed lengths that leave and enter, four side by side.
+
+    A near-tie may part them later; forty characters hold none for this seed.
+    """
     requests = [Request(PROMPT[:n], length=5 + 3 * n, stream=n, seed=2) for n in range(12)]
     ours, theirs = (list(each.batch(requests, width=4)) for each in (on_cuda, on_cpu))
     assert ours == theirs

@@ -13,10 +13,10 @@ from charlm.data import console
 from charlm.data.corpus import SAMPLE
 from charlm.data.extras import require_onnxruntime
 from charlm.export import half_siblings, quality
+from charlm.export.contract import LARGEST_LOSS
 from charlm.export.contract_siblings import (
     FILTERED,
     SEQUENCE,
-    SEQUENCE_BATCH,
     SEQUENCE_FP16,
     UNROLLED,
     UNROLLED_FP16,
@@ -31,14 +31,16 @@ from charlm.export.siblings import CUDA_KINDS, DEFAULT_KINDS, build_siblings
 from charlm.infer import cli, shipped
 from charlm.infer.cuda_block import CudaBlock
 from charlm.infer.cuda_engine import CudaEngine, cuda_blocks
-from charlm.infer.engine import Primed, StepReader
+from charlm.infer.engine import Primed
 from charlm.infer.filters import NO_FILTERS, Filters
 from charlm.infer.generator import Generator
+from charlm.infer.paths import reader_of
 from charlm.infer.philox import UniformStream, take_block
 from charlm.infer.requests import Request
 from charlm.infer.runtime import session_on, session_options
 from charlm.infer.sampling import Sampling
 from charlm.infer.session import Stepper
+from charlm.infer.work import Work
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("needs_cuda")]
 
@@ -78,11 +80,12 @@ def engine_of(generator: Generator, precision: str = "float32") -> CudaEngine:
 
 
 def primed(generator: Generator, streams: int) -> Primed:
-    return StepReader(generator.model).read([generator.encode(PROMPT)]).take([0] * streams)
+    reader = reader_of(generator.model, generator.plan(Work(None)))
+    return reader.read([generator.encode(PROMPT)]).take([0] * streams)
 
 
-def numbers(streams: int, steps: int = STEPS) -> Floats:
-    return take_block([UniformStream(1, stream) for stream in range(streams)], steps)
+def numbers(streams: int) -> list[UniformStream]:
+    return [UniformStream(1, stream) for stream in range(streams)]
 
 
 def same(streams: int, filters: Filters = NO_FILTERS) -> Sampling:
@@ -92,7 +95,6 @@ def same(streams: int, filters: Filters = NO_FILTERS) -> Sampling:
 def flips_on_cpu(
     on_cpu: Generator,
     drawn: npt.NDArray[Any],
-    uniform: Floats,
     count_flips: Callable[..., int],
     filters: Filters = NO_FILTERS,
 ) -> int:
@@ -100,7 +102,7 @@ def flips_on_cpu(
     start, stepper = primed(on_cpu, len(drawn)), Stepper(on_cpu.model, len(drawn))
     stepper.set_state(start.h, start.c)
     stepper.logits[:] = start.logits
-    flips = 0
+    flips, uniform = 0, take_block(numbers(len(drawn)), drawn.shape[1])
     for column, row in zip(drawn.T, uniform.T, strict=True):
         flips += count_flips(stepper.logits, column.tolist(), row, 1.0, filters)
         stepper.token[:] = column
@@ -117,10 +119,10 @@ def test_the_unrolled_graph_draws_as_the_cpu_but_for_near_ties(
     streams: int,
 ) -> None:
     """At 4,096 streams over four million characters, whose rate of flips is shown."""
-    uniform, engine = numbers(streams), engine_of(on_cuda)
+    engine = engine_of(on_cuda)
     engine.start(primed(on_cpu, streams), same(streams))
-    drawn = engine.draw(uniform)
-    flips = flips_on_cpu(on_cpu, drawn, uniform, count_flips)
+    drawn = engine.draw(numbers(streams), STEPS)
+    flips = flips_on_cpu(on_cpu, drawn, count_flips)
     with capsys.disabled():
         print(f"\n{streams} streams: {flips} flips in {drawn.size:,} characters")
     assert flips <= 1 + MOST_FLIPS * drawn.size
@@ -129,17 +131,16 @@ def test_the_unrolled_graph_draws_as_the_cpu_but_for_near_ties(
 def test_filters_on_the_device_are_those_of_the_cpu(
     on_cpu: Generator, on_cuda: Generator, count_flips: Callable[..., int]
 ) -> None:
-    filters, uniform = Filters(top_k=20, top_p=0.9, min_p=0.01), numbers(64)
-    engine = engine_of(on_cuda)
+    filters, engine = Filters(top_k=20, top_p=0.9, min_p=0.01), engine_of(on_cuda)
     engine.start(primed(on_cpu, 64), same(64, filters))
-    drawn = engine.draw(uniform)
-    assert flips_on_cpu(on_cpu, drawn, uniform, count_flips, filters) <= 5
+    drawn = engine.draw(numbers(64), STEPS)
+    assert flips_on_cpu(on_cpu, drawn, count_flips, filters) <= 5
 
 
 def test_greedy_streams_take_the_likeliest(on_cpu: Generator, on_cuda: Generator) -> None:
     engine = engine_of(on_cuda)
     engine.start(primed(on_cpu, 3), Sampling.same(3, 62, 0.0))
-    drawn = engine.draw(numbers(3, 64))
+    drawn = engine.draw(numbers(3), 64)
     assert on_cpu.vocabulary.decode(drawn[2]) == on_cpu.text(PROMPT, length=64, temperature=0)
 
 
@@ -161,7 +162,7 @@ def test_replaying_a_captured_graph_is_running_it(
     session = on_cuda.model.siblings.session(kind)
     captured = CudaBlock(session, kind, on_cuda.metadata, rows=64, steps=UNROLLED_STEPS)
     plain = plain_block(path, on_cuda, kind, 64)
-    start, uniform = primed(on_cpu, 64), numbers(64, 256)
+    start, uniform = primed(on_cpu, 64), take_block(numbers(64), 256)
     for block in (captured, plain):
         block.set_state(start.h, start.c)
     for begin in range(0, 256, UNROLLED_STEPS):
@@ -176,12 +177,12 @@ def test_the_first_text_is_that_of_later_ones_and_of_other_threads(
 ) -> None:
     """The first call of each thread captures, and works the graph through several times."""
     fresh = Generator.open(path, "cuda")
-    uniform, found = numbers(9, 96), []
+    found: list[npt.NDArray[Any]] = []
 
     def draw() -> None:
         engine = engine_of(fresh)
         engine.start(primed(on_cpu, 9), same(9))
-        found.append(engine.draw(uniform))
+        found.append(engine.draw(numbers(9), 96))
 
     draw()
     draw()
@@ -195,32 +196,31 @@ def test_the_first_text_is_that_of_later_ones_and_of_other_threads(
 def test_two_sizes_and_two_engines_do_not_disturb_each_other(
     on_cpu: Generator, on_cuda: Generator
 ) -> None:
-    uniform = numbers(64, 128)
     alone = engine_of(on_cuda)
     alone.start(primed(on_cpu, 64), same(64))
-    wanted = alone.draw(uniform)
-    engines = [engine_of(on_cuda) for _ in range(3)]
-    counts = (64, 64, 7)
-    for engine, count in zip(engines, counts, strict=True):
+    wanted = alone.draw(numbers(64), 128)
+    engines = {count: engine_of(on_cuda) for count in (64, 63, 7)}
+    streams = {count: numbers(count) for count in engines}
+    for count, engine in engines.items():
         engine.start(primed(on_cpu, count), same(count))
     for begin in range(0, 128, 32):
-        for engine, count in zip(engines, counts, strict=True):
-            drawn = engine.draw(uniform[:count, begin : begin + 32])
-            if count == 64:
-                np.testing.assert_array_equal(drawn, wanted[:, begin : begin + 32])
+        for count, engine in engines.items():
+            drawn = engine.draw(streams[count], 32)
+            if count > 7:
+                np.testing.assert_array_equal(drawn, wanted[:count, begin : begin + 32])
 
 
 def test_rows_that_leave_and_enter_keep_their_texts(on_cpu: Generator, on_cuda: Generator) -> None:
     """In the middle of blocks; a near-tie may part a text later than this."""
     engine, start = engine_of(on_cuda), primed(on_cpu, 4)
     texts = [on_cpu.text(PROMPT, length=90, seed=1, stream=stream) for stream in range(4)]
-    uniform = numbers(4, 90)
+    streams = numbers(4)
     engine.start(start, same(4))
-    parts = [engine.draw(uniform[:, :10])]
+    parts = [engine.draw(streams, 10)]
     engine.keep(np.array([2, 0]))
-    parts.append(engine.draw(uniform[[2, 0], 10:50]))
+    parts.append(engine.draw([streams[2], streams[0]], 40))
     engine.replace(np.array([0]), start.take([0]), same(1))
-    last = engine.draw(np.stack((uniform[3, :40], uniform[0, 50:])))
+    last = engine.draw([UniformStream(1, 3), streams[0]], 40)
     decode = on_cpu.vocabulary.decode
     assert [decode(row) for row in parts[0]] == [text[:10] for text in texts]
     assert [decode(row) for row in parts[1]] == [texts[2][10:50], texts[0][10:50]]
@@ -256,12 +256,9 @@ def bits(generator: Generator, kind: Kind, sample: Sample) -> float:
     return quality.bits_per_character(session, sample.ids, generator.metadata)
 
 
-@pytest.mark.parametrize("kind", [SEQUENCE, SEQUENCE_BATCH])
-def test_scores_are_those_of_the_cpu(
-    on_cpu: Generator, on_cuda: Generator, sample: Sample, kind: Kind
-) -> None:
-    wanted = bits(on_cpu, kind, sample)
-    assert bits(on_cuda, kind, sample) == pytest.approx(wanted, abs=1e-4)
+def test_scores_are_those_of_the_cpu(on_cpu: Generator, on_cuda: Generator, sample: Sample) -> None:
+    wanted = bits(on_cpu, SEQUENCE, sample)
+    assert bits(on_cuda, SEQUENCE, sample) == pytest.approx(wanted, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", [SEQUENCE, SEQUENCE_FP16])
@@ -274,7 +271,7 @@ def test_smaller_precisions_lose_little(
     name = "TF32" if kind is SEQUENCE else "fp16"
     with capsys.disabled():
         print(f"\n{name}: {before:.5f} -> {after:.5f} bits per character")
-    assert abs(after - before) <= quality.LARGEST_LOSS
+    assert abs(after - before) <= LARGEST_LOSS
 
 
 def test_fp16_on_the_device_is_fp16_as_it_was_measured(
@@ -290,7 +287,7 @@ def test_state_and_settings_stay_on_the_device(on_cuda: Generator) -> None:
     held = [*block._inputs.values(), block._tokens]
     places = [value.data_ptr() for value in held]
     for _ in range(3):
-        block.draw(numbers(8, UNROLLED_STEPS))
+        block.draw(take_block(numbers(8), UNROLLED_STEPS))
     assert {value.device_name() for value in held} == {"cuda"}
     assert [value.data_ptr() for value in held] == places
     assert block.state()[0].any()

@@ -12,10 +12,15 @@ import torch
 
 from charlm.data.errors import ModelFileError, SettingsError, VocabularyError
 from charlm.data.normalise import Normalisation
-from charlm.infer import sampler, single
-from charlm.infer.engine import StepReader
+from charlm.infer import sampler
+from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
+from charlm.infer.paths import reader_of
+from charlm.infer.requests import Request
+from charlm.infer.results import Result
 from charlm.infer.session import Stepper
+from charlm.infer.siblings import Siblings
+from charlm.infer.work import Work
 from charlm.train.model import CharLSTM
 
 Floats = npt.NDArray[np.float32]
@@ -35,32 +40,35 @@ def first_uniforms(seed: int, stream: int, count: int) -> Floats:
     return np.array(list(itertools.islice(sampler.uniforms(seed, stream), count)))
 
 
-def decoded(small: Generator, rows: list[npt.NDArray[np.int64]]) -> list[str]:
-    return [small.vocabulary.decode(row) for row in np.stack(rows, axis=1)]
+def side_by_side(generator: Generator, prompt: str, count: int, **settings: Any) -> list[str]:
+    """Samples of a prompt as a batch draws them."""
+    requests = [Request(prompt, stream=stream, **settings) for stream in range(count)]
+    return [each.text for each in generator.batch(requests) if isinstance(each, Result)]
 
 
 @pytest.mark.parametrize("prompt", ["", "a", "the nameless city"])
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
-def test_stream_text_samples_and_streams_agree(
+def test_text_stream_pieces_and_batch_agree(
     small: Generator, prompt: str, temperature: float
 ) -> None:
     options: dict[str, Any] = {"length": 60, "temperature": temperature, "seed": 9}
-    rows = decoded(small, list(small.samples(prompt, count=3, **options)))
+    rows = side_by_side(small, prompt, 3, **options)
     for stream, row in enumerate(rows):
         text = small.text(prompt, stream=stream, **options)
         assert len(text) == 60
-        assert "".join(small.stream(prompt, stream=stream, **options)) == text
+        assert [*small.stream(prompt, stream=stream, **options)] == [*text]
+        assert "".join(small.pieces(prompt, stream=stream, **options)) == text
         assert row == text
     assert len(set(rows)) == (3 if temperature else 1)
 
 
 @pytest.mark.parametrize("prompt", ["", "a"])
 @pytest.mark.parametrize("settings", FILTERED)
-def test_filtered_streams_and_samples_agree(
+def test_filtered_texts_alone_and_side_by_side_agree(
     small: Generator, prompt: str, settings: dict[str, Any]
 ) -> None:
     options: dict[str, Any] = {"length": 150, "temperature": 2.0, "seed": 9, **settings}
-    rows = decoded(small, list(small.samples(prompt, count=3, **options)))
+    rows = side_by_side(small, prompt, 3, **options)
     assert rows == [small.text(prompt, stream=stream, **options) for stream in range(3)]
     assert rows[0] != small.text(prompt, length=150, temperature=2.0, seed=9)
     if not prompt:
@@ -71,8 +79,6 @@ def test_filtered_streams_and_samples_agree(
 @pytest.mark.parametrize("settings", FILTERED)
 def test_greedy_is_greedy_whatever_the_filters(small: Generator, settings: dict[str, Any]) -> None:
     assert small.text("a", length=len(GREEDY), temperature=0, **settings) == GREEDY
-    one = small.samples("a", count=2, length=len(GREEDY), temperature=0, **settings)
-    assert decoded(small, list(one)) == [GREEDY, GREEDY]
 
 
 def test_the_likeliest_alone_is_greedy(small: Generator) -> None:
@@ -153,11 +159,10 @@ def test_an_empty_prompt_starts_from_the_training_frequencies(
     small: Generator, chi_square: ChiSquare
 ) -> None:
     """Over the streams of one seed, and over seeds."""
-    (over_streams,) = small.samples("", count=3000, length=1, seed=5)
-    over_seeds = small.vocabulary.encode(
-        "".join(small.text("", length=1, seed=seed) for seed in range(3000))
-    )
-    for ids in (over_streams, over_seeds):
+    over_streams = side_by_side(small, "", 3000, length=1, seed=5)
+    over_seeds = [small.text("", length=1, seed=seed) for seed in range(3000)]
+    for drawn in (over_streams, over_seeds):
+        ids = small.vocabulary.encode("".join(drawn))
         found, quantile = chi_square(np.bincount(ids, minlength=28), small.metadata.initial)
         assert found < quantile
         even, quantile = chi_square(np.bincount(ids, minlength=28), np.ones(28))
@@ -193,8 +198,9 @@ def test_next_characters_are_drawn_from_the_models_distribution(
         stepper.token[0] = token
         stepper.step()
     shares = np.exp(stepper.logits[0].astype(np.float64) / 4)
-    (drawn,) = small.samples("the city", count=4000, length=1, temperature=4.0, seed=2)
-    found, quantile = chi_square(np.bincount(drawn, minlength=28), shares)
+    drawn = side_by_side(small, "the city", 4000, length=1, temperature=4.0, seed=2)
+    ids = small.vocabulary.encode("".join(drawn))
+    found, quantile = chi_square(np.bincount(ids, minlength=28), shares)
     assert found < quantile
 
 
@@ -207,7 +213,7 @@ def test_a_prompt_is_normalised_as_the_corpus_was(small: Generator) -> None:
 def test_a_prompt_is_composed_where_the_corpus_was(small: Generator) -> None:
     assert small.metadata.normalisation.nfc is False
     composing = replace(small.metadata, normalisation=Normalisation(nfc=True))
-    twin = Generator(replace(small.model, metadata=composing))
+    twin = Generator(Model(b"", composing, "", "cpu", 1, None, Siblings()))
     assert twin.normalised("e\N{COMBINING ACUTE ACCENT}") == "é"
     with pytest.raises(VocabularyError):
         small.normalised("e\N{COMBINING ACUTE ACCENT}")
@@ -231,28 +237,15 @@ def test_a_replacement_that_the_model_lacks_is_refused(
         small.stream(prompt, unknown=unknown)
 
 
-def test_a_long_prompt_is_read_to_its_end(
-    small: Generator, small_torch: CharLSTM, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_prompt_is_read_to_its_end(each_way: Generator, small_torch: CharLSTM) -> None:
     """Of 20,000 characters: the state is then that of Torch."""
-    made: list[Stepper] = []
-
-    class Kept(Stepper):
-        def __init__(self, *arguments: Any, **named: Any) -> None:
-            super().__init__(*arguments, **named)
-            made.append(self)
-
-    monkeypatch.setattr(single, "Stepper", Kept)
     ids = np.random.RandomState(3).randint(0, 28, 20_000)
-    prompt = small.vocabulary.decode(ids)
-    next(small.stream(prompt))
+    primed = reader_of(each_way.model, each_way.plan(Work())).read([ids, ids])
     with torch.no_grad():
         _, state = small_torch(torch.from_numpy(ids)[:, None], small_torch.zero_state(1))
-    primed = StepReader(small.model).read([ids, ids])
-    for found in (made[0].state(), (primed.h, primed.c)):
-        for ours, theirs in zip(found, state, strict=True):
-            wanted = theirs.transpose(0, 1).expand(ours.shape)
-            np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-3)
+    for ours, theirs in zip((primed.h, primed.c), state, strict=True):
+        wanted = theirs.transpose(0, 1).expand(ours.shape)
+        np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-3)
 
 
 def test_a_text_without_end_takes_no_more_memory(small: Generator) -> None:
@@ -268,8 +261,6 @@ def test_a_text_without_end_takes_no_more_memory(small: Generator) -> None:
     finally:
         tracemalloc.stop()
     assert after - before < 20_000
-    stream.close()  # type: ignore[attr-defined]
-    assert next(stream, None) is None
 
 
 def test_a_text_without_end_has_no_whole(small: Generator) -> None:
@@ -277,27 +268,14 @@ def test_a_text_without_end_has_no_whole(small: Generator) -> None:
         small.text("a", length=0)
     endless = small.stream("a", length=0)
     assert "".join(itertools.islice(endless, 50)) == small.text("a", length=50)
-    rows = decoded(small, list(itertools.islice(small.samples("a", count=2, length=0), 150)))
-    assert rows == [small.text("a", stream=stream, length=150) for stream in range(2)]
 
 
-def test_the_first_character_comes_as_it_is_drawn(
-    small: Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps = 0
-    step = Stepper.step
-
-    def counted(stepper: Stepper) -> None:
-        nonlocal steps
-        steps += 1
-        step(stepper)
-
-    monkeypatch.setattr(Stepper, "step", counted)
-    first = small.stream("a", length=100)
-    next(first)
-    assert steps == 1, "the prompt's"
-    next(first)
-    assert steps == 2
+def test_the_first_characters_come_in_short_pieces(exact_each_way: Generator) -> None:
+    """Nobody waits long to see that something comes; later pieces may be longer."""
+    lengths = [len(piece) for piece in exact_each_way.pieces("a", length=2000)]
+    assert sum(lengths) == 2000
+    assert lengths[0] <= 16
+    assert lengths[:-1] == sorted(lengths[:-1])
 
 
 @pytest.mark.parametrize(
@@ -316,11 +294,9 @@ def test_the_first_character_comes_as_it_is_drawn(
 def test_a_setting_out_of_range_is_refused_at_once(
     small: Generator, settings: dict[str, Any], saying: str
 ) -> None:
-    for method in (small.text, small.stream):
+    for method in (small.text, small.stream, small.pieces):
         with pytest.raises(SettingsError, match=saying):
             method("a", **settings)
-    with pytest.raises(SettingsError, match=saying):
-        small.samples("a", count=2, **settings)
 
 
 @pytest.mark.parametrize("stream", [-1, 2**64])
@@ -328,12 +304,6 @@ def test_an_impossible_stream_is_refused_at_once(small: Generator, stream: int) 
     for method in (small.text, small.stream):
         with pytest.raises(SettingsError, match="a stream is a number from 0"):
             method("a", stream=stream)
-
-
-@pytest.mark.parametrize("count", [0, -3, 65537])
-def test_no_samples_or_too_many_are_refused(small: Generator, count: int) -> None:
-    with pytest.raises(SettingsError, match="--samples is from 1 to 65536, not"):
-        small.samples("a", count=count)
 
 
 def test_model_onnx_in_the_current_folder_is_opened_unasked(

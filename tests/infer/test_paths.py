@@ -1,27 +1,21 @@
 """From a plan to an engine and a reader, and what a plan can't serve."""
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from charlm.data.errors import ModelFileError, SettingsError
-from charlm.export import generate_graph, step_graph, weights
-from charlm.export.cell import FloatProducts
+from charlm.data.errors import SettingsError
+from charlm.export import step_graph, weights
 from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import (
-    GENERATE,
-    INT8,
-    INT8_FILTERED,
-    SEQUENCE_INT8,
-    sibling_path,
-)
+from charlm.export.contract_siblings import GENERATE, sibling_path
+from charlm.export.siblings import build_siblings
 from charlm.infer import generator as generator_module
 from charlm.infer import shipped
 from charlm.infer.artifact import Model, open_model
-from charlm.infer.choose import BLOCKS, DEVICE_BLOCKS, Plan
-from charlm.infer.engine import StepReader
+from charlm.infer.choose import BLOCKS, DEVICE_BLOCKS, NATIVE, Plan
 from charlm.infer.generator import Generator
 from charlm.infer.paths import reader_of, refusal
 from charlm.infer.requests import Request
@@ -29,41 +23,44 @@ from charlm.infer.results import Failure, Result
 from charlm.infer.work import Work
 
 
-@pytest.fixture
-def without_filters(tmp_path: Path) -> Path:
-    """The model that ships with its int8 graphs, but for the one with filters."""
-    source, path = shipped.shipped_model(), tmp_path / "model.onnx"
-    shutil.copy(source, path)
-    for kind in (INT8, SEQUENCE_INT8):
-        shutil.copy(sibling_path(source, kind), sibling_path(path, kind))
-    return path
+@pytest.mark.parametrize("prompt", ["", "the nameless city"])
+@pytest.mark.parametrize("length", [1, 2, 17, 700])
+def test_every_way_draws_the_same_texts(
+    exact: Generator, exact_each_way: Generator, prompt: str, length: int
+) -> None:
+    settings: list[dict[str, Any]] = [{}, {"temperature": 0.5}, {"temperature": 0.0}]
+    if exact_each_way.plan(Work(1)).path != BLOCKS:  # which has no filters
+        settings += [{"top_k": 3}, {"top_p": 0.7}, {"min_p": 0.2, "top_k": 5}]
+    for each in settings:
+        wanted = exact.text(prompt, length=length, seed=3, **each)
+        assert exact_each_way.text(prompt, length=length, seed=3, **each) == wanted
 
 
-def test_a_request_that_the_plan_cannot_serve_fails_alone(without_filters: Path) -> None:
-    generator = Generator.open(without_filters, precision="int8")
+def test_a_request_that_the_plan_cannot_serve_fails_alone(exact_with_siblings: Path) -> None:
+    generator = Generator.open(exact_with_siblings, "cpu", via="blocks")
     requests = [Request("the", 20, stream=n, top_k=3 if n == 1 else 0) for n in range(3)]
     first, second, third = generator.batch(requests, work=Work(3, 20))
     assert isinstance(first, Result)
     assert isinstance(second, Failure)
-    assert isinstance(second.error, ModelFileError)
-    assert INT8_FILTERED.name in str(second.error)
+    assert isinstance(second.error, SettingsError)
     assert isinstance(third, Result)
 
 
 def test_fp16_refuses_what_filters_and_nothing_else() -> None:
-    model = open_model(shipped.shipped_model(), "cpu")
     plan = Plan(DEVICE_BLOCKS, "fp16", 1, 32, ())
-    assert refusal(model, plan, Request("the")) is None
-    assert isinstance(refusal(model, plan, Request("the", min_p=0.1)), SettingsError)
+    assert refusal(plan, Request("the")) is None
+    assert isinstance(refusal(plan, Request("the", min_p=0.1)), SettingsError)
 
 
 def test_prompts_are_read_in_the_precision_that_draws() -> None:
     model = open_model(shipped.shipped_model(), "cpu")
     prompt = model.metadata.vocabulary.encode("when i drew nigh")
-    ours = reader_of(model, Plan(BLOCKS, "int8", 1, 64, ())).read([prompt])
-    exact = StepReader(model).read([prompt])
-    assert not np.array_equal(ours.h, exact.h)
-    np.testing.assert_allclose(ours.h, exact.h, atol=0.2)
+    int8, float32 = (
+        reader_of(model, Plan(NATIVE, precision, 1, 64, ())).read([prompt])
+        for precision in ("int8", "float32")
+    )
+    assert not np.array_equal(int8.h, float32.h)
+    np.testing.assert_allclose(int8.h, float32.h, atol=0.2)
 
 
 @pytest.mark.parametrize(("precision", "provider"), [("int8", "cpu"), ("fp16", "cuda")])
@@ -81,33 +78,18 @@ def test_auto_opens_where_the_precision_is(
     assert asked == [provider]
 
 
-def test_greedy_blocks_take_the_lowest_of_equals(
-    exact_weights: weights.Weights, exact_metadata: Metadata, tmp_path: Path
+@pytest.mark.parametrize("via", ["native", "blocks", "steps"])
+def test_greedy_texts_take_the_lowest_of_equals(
+    exact_weights: weights.Weights, exact_metadata: Metadata, tmp_path: Path, via: str
 ) -> None:
-    """Whatever the random number is: the graph is handed the smallest in its place."""
+    """Whatever the random number is."""
     bias = np.zeros_like(exact_weights.head_bias)
     bias[[4, 7, 9]] = 1
-    tied = weights.Weights(
-        table=exact_weights.table,
-        recurrent=exact_weights.recurrent,
-        stacked=(),
-        stacked_bias=(),
-        head=np.zeros_like(exact_weights.head),
-        head_bias=bias,
-    )
-    metadata = Metadata(
-        hidden=exact_metadata.hidden,
-        layers=1,
-        vocabulary=exact_metadata.vocabulary,
-        normalisation=exact_metadata.normalisation,
-        initial=exact_metadata.initial,
-        weights_sha256=weights.sha256(tied),
-    )
+    tied = replace(exact_weights, head=np.zeros_like(exact_weights.head), head_bias=bias)
+    metadata = replace(exact_metadata, weights_sha256=weights.sha256(tied))
     path = tmp_path / "tied.onnx"
     path.write_bytes(step_graph.build(tied, metadata))
-    content = generate_graph.build(FloatProducts(tied), metadata, GENERATE)
-    sibling_path(path, GENERATE).write_bytes(content)
-    lowest = metadata.vocabulary.characters[4]
-    for via in ("steps", "blocks"):
-        generator = Generator.open(path, "cpu", via=via)
-        assert generator.text("the", length=40, temperature=0, seed=1) == lowest * 40
+    (graph,) = build_siblings(tied, metadata, (GENERATE,)).values()
+    sibling_path(path, GENERATE).write_bytes(graph)
+    found = Generator.open(path, "cpu", via=via).text("the", length=40, temperature=0, seed=1)
+    assert found == metadata.vocabulary.characters[4] * 40

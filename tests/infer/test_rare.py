@@ -11,7 +11,7 @@ from charlm.data import console
 from charlm.data.errors import VocabularyError
 from charlm.data.rare import REPLACEMENT
 from charlm.export import verify
-from charlm.export.export import export_run
+from charlm.export.export import Wanted, export_run
 from charlm.infer import cli, score_cli
 from charlm.infer.generator import Generator
 from charlm.infer.requests import Request
@@ -25,7 +25,7 @@ CHARACTERS = 20_000
 DISTINCT = 3_000
 FAST = [
     "--hidden", "4", "--epochs", "1", "--batch-size", "4", "--seq-len", "512", "--threads", "1",
-    "--device", "cpu", "--overwrite",
+    "--device", "cpu", "--overwrite", "--no-report",
 ]  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def trained(text: Path, name: str, *options: str) -> Path:
     assert console.exit_code(train_cli.app, "charlm-train", arguments) == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verify, "STEPS", 20)
-        export_run(run, model, kinds=())
+        export_run(run, model, Wanted(kinds=()))
     return model
 
 

@@ -22,19 +22,13 @@ def letters(count: int, seed: int = 0) -> str:
     return "".join(" abcdefghijklmnopqrstuvwxyzé"[place] for place in ids)
 
 
-@pytest.fixture(params=["steps", "graphs"])
-def either(small: Generator, read_whole: Generator, request: pytest.FixtureRequest) -> Generator:
-    """The small model without and with graphs that read whole texts."""
-    return small if request.param == "steps" else read_whole
-
-
 @pytest.mark.parametrize("length", [2, 3, 500, LONGEST_RUN + 1, LONGEST_RUN + 2, 10_000])
 def test_equals_the_score_of_training(
-    either: Generator, small_torch: CharLSTM, length: int
+    each_way: Generator, small_torch: CharLSTM, length: int
 ) -> None:
     text = letters(length)
-    found = Scorer(either.model).score([text])
-    wanted = bits_per_character(small_torch, either.vocabulary.encode(text))
+    found = Scorer(each_way.model).score([text])
+    wanted = bits_per_character(small_torch, each_way.vocabulary.encode(text))
     assert found.characters == length - 1
     assert found.bits_per_character == pytest.approx(wanted, rel=1e-5)
     assert found.perplexity == pytest.approx(2**wanted, rel=1e-4)
@@ -44,46 +38,40 @@ def test_equals_the_score_of_training(
     text=st.text(st.sampled_from(" abcABC\né"), min_size=10, max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=8),
 )
-def test_chunking_changes_nothing(read_whole: Generator, text: str, cuts: list[int]) -> None:
+def test_chunking_changes_nothing(small: Generator, text: str, cuts: list[int]) -> None:
     text += "ab"
     places = [0, *sorted(cut for cut in cuts if cut <= len(text)), len(text)]
     chunks = [text[a:b] for a, b in itertools.pairwise(places)]
-    scorer = Scorer(read_whole.model)
+    scorer = Scorer(small.model)
     assert scorer.score(chunks) == scorer.score([text])
 
 
-def test_chunks_change_nothing_in_a_text_of_several_runs(either: Generator) -> None:
-    text, scorer = letters(3 * LONGEST_RUN), Scorer(either.model)
+def test_chunks_change_nothing_in_a_text_of_several_runs(each_way: Generator) -> None:
+    text, scorer = letters(3 * LONGEST_RUN), Scorer(each_way.model)
     chunks = [text[start : start + 777] for start in range(0, len(text), 777)]
     assert scorer.score(chunks) == scorer.score([text])
 
 
 def test_short_runs_change_but_the_rounding(
-    either: Generator, monkeypatch: pytest.MonkeyPatch
+    each_way: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = letters(300)
-    whole = Scorer(either.model).score([text])
+    whole = Scorer(each_way.model).score([text])
     monkeypatch.setattr(sequence, "LONGEST_RUN", 7)
-    parts = Scorer(either.model).score([text])
+    parts = Scorer(each_way.model).score([text])
     assert parts.characters == whole.characters
     assert parts.bits == pytest.approx(whole.bits, rel=1e-6)
 
 
-def test_a_graph_s_score_is_that_of_the_steps(small: Generator, read_whole: Generator) -> None:
-    steps, graph = (Scorer(each.model).score([letters(5000)]) for each in (small, read_whole))
-    assert graph.characters == steps.characters
-    assert graph.bits == pytest.approx(steps.bits, rel=1e-6)
-
-
-def test_each_text_starts_from_a_zero_state(either: Generator) -> None:
-    scorer = Scorer(either.model)
+def test_each_text_starts_from_a_zero_state(each_way: Generator) -> None:
+    scorer = Scorer(each_way.model)
     first = scorer.score([letters(101)])
     scorer.score([letters(77, seed=1)])
     assert scorer.score([letters(101)]) == first
 
 
-def test_a_text_that_failed_leaves_nothing_behind(either: Generator) -> None:
-    scorer = Scorer(either.model)
+def test_a_text_that_failed_leaves_nothing_behind(each_way: Generator) -> None:
+    scorer = Scorer(each_way.model)
     first = scorer.score([letters(100)])
     with pytest.raises(VocabularyError):
         scorer.score([letters(5000), "ab ?"])

@@ -24,12 +24,6 @@ def letters(count: int, seed: int = 0) -> str:
 TEXTS = [letters(length, seed) for seed, length in enumerate(LENGTHS)]
 
 
-@pytest.fixture(params=["steps", "graphs"])
-def either(small: Generator, read_whole: Generator, request: pytest.FixtureRequest) -> Generator:
-    """The small model without and with graphs that read whole texts."""
-    return small if request.param == "steps" else read_whole
-
-
 def scored(generator: Generator, texts: list[str], **settings: Any) -> list[Score | CharlmError]:
     """The results in the order of the texts, each of which is there once."""
     given = [Text(f"{place}.txt", [text]) for place, text in enumerate(texts)]
@@ -41,10 +35,12 @@ def scored(generator: Generator, texts: list[str], **settings: Any) -> list[Scor
 @pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize("width", [1, 3, 64])
 def test_texts_of_any_length_cost_what_each_costs_alone(
-    either: Generator, workers: int, width: int
+    each_way: Generator, workers: int, width: int
 ) -> None:
-    alone = Scorer(either.model)
-    for text, found in zip(TEXTS, scored(either, TEXTS, workers=workers, width=width), strict=True):
+    alone = Scorer(each_way.model)
+    for text, found in zip(
+        TEXTS, scored(each_way, TEXTS, workers=workers, width=width), strict=True
+    ):
         if len(text) < 2:
             assert isinstance(found, CorpusError)
             continue
@@ -54,9 +50,9 @@ def test_texts_of_any_length_cost_what_each_costs_alone(
         assert found.bits == pytest.approx(wanted.bits, rel=1e-5)
 
 
-def test_a_text_s_neighbours_change_but_the_rounding(read_whole: Generator) -> None:
+def test_a_text_s_neighbours_change_but_the_rounding(small: Generator) -> None:
     one, other = (
-        scored(read_whole, [TEXTS[3], *others], width=len(others) + 1)[0]
+        scored(small, [TEXTS[3], *others], width=len(others) + 1)[0]
         for others in ([letters(3000, 50)], TEXTS[10:] * 4)
     )
     assert isinstance(one, Score)
@@ -65,27 +61,27 @@ def test_a_text_s_neighbours_change_but_the_rounding(read_whole: Generator) -> N
 
 
 def test_texts_leave_as_they_end_and_others_enter(
-    read_whole: Generator, monkeypatch: pytest.MonkeyPatch
+    small_whole: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long text holds nobody up, and no run has rows of texts that have ended."""
     rows = []
     run = sequence.GraphSequence.run
 
-    def counted(self: Any, tokens: Any, *rest: Any) -> sequence.Read:
-        rows.append(tokens.shape)
-        return run(self, tokens, *rest)
+    def counted(self: Any, ids: Any, *rest: Any) -> sequence.Read:
+        rows.append(ids.shape)
+        return run(self, ids, *rest)
 
     monkeypatch.setattr(sequence.GraphSequence, "run", counted)
     monkeypatch.setattr(score_batch, "run_length", lambda *_: 10)
     texts = [letters(101), *[letters(21)] * 5]
     given = [Text("", [text]) for text in texts]
-    order = [each.index for each in score_many(read_whole.model, given, width=2)]
+    order = [each.index for each in score_many(small_whole.model, given, width=2)]
     assert sorted(order[4:]) == [0, 5]
     assert order[:4] == [1, 2, 3, 4]
-    assert rows == [(2, 10)] * 10
+    assert rows == [(2, 11)] * 10
 
 
-def test_a_text_is_asked_for_when_there_is_room(read_whole: Generator) -> None:
+def test_a_text_is_asked_for_when_there_is_room(small: Generator) -> None:
     """So thousands of files are not open at once, nor in memory."""
     under_way: set[int] = set()
     most = 0
@@ -99,13 +95,13 @@ def test_a_text_is_asked_for_when_there_is_room(read_whole: Generator) -> None:
         under_way.discard(number)
 
     given = (Text("", watched(number)) for number in range(100))
-    assert len([*score_many(read_whole.model, given, width=4)]) == 100
+    assert len([*score_many(small.model, given, width=4)]) == 100
     assert most <= 5
     assert not under_way
 
 
 def test_workers_share_the_rows_that_may_be_open(
-    read_whole: Generator, monkeypatch: pytest.MonkeyPatch
+    small: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widths = []
     make = score_batch._Batch.__init__
@@ -117,13 +113,13 @@ def test_workers_share_the_rows_that_may_be_open(
         make(self, sequence, metadata, unknown, width, *rest)
 
     monkeypatch.setattr(score_batch._Batch, "__init__", spied)
-    scored(read_whole, TEXTS, workers=32)
-    scored(read_whole, TEXTS, workers=2)
+    scored(small, TEXTS, workers=32)
+    scored(small, TEXTS, workers=2)
     assert widths == [16] * 32 + [64] * 2
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_what_is_wrong_with_one_text_is_its_own_result(either: Generator, workers: int) -> None:
+def test_what_is_wrong_with_one_text_is_its_own_result(each_way: Generator, workers: int) -> None:
     def unreadable() -> Iterator[str]:
         yield letters(500)
         raise CorpusError("c.txt: not utf-8")
@@ -136,7 +132,7 @@ def test_what_is_wrong_with_one_text_is_its_own_result(either: Generator, worker
         Text("e.txt", ["a"]),
         Text("f.txt", [letters(60, 1)]),
     ]
-    found = {each.index: each.result for each in score_many(either.model, texts, workers=workers)}
+    found = {each.index: each.result for each in score_many(each_way.model, texts, workers=workers)}
     errors = {place: str(each) for place, each in found.items() if isinstance(each, CharlmError)}
     assert sorted(found) == [0, 1, 2, 3, 4, 5]
     assert sorted(errors) == [1, 2, 3, 4]
@@ -145,7 +141,7 @@ def test_what_is_wrong_with_one_text_is_its_own_result(either: Generator, worker
     assert errors[3].startswith("d.txt: character '?'")
     assert errors[4].startswith("e.txt: too short to score")
     for place, text in ((0, letters(900)), (5, letters(60, 1))):
-        alone = Scorer(either.model).score([text]).bits
+        alone = Scorer(each_way.model).score([text]).bits
         result = found[place]
         assert isinstance(result, Score)
         assert result.bits == pytest.approx(alone, rel=1e-5)
@@ -153,37 +149,37 @@ def test_what_is_wrong_with_one_text_is_its_own_result(either: Generator, worker
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_what_is_wrong_with_the_model_ends_it_all(
-    read_whole: Generator, monkeypatch: pytest.MonkeyPatch, workers: int
+    small: Generator, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     monkeypatch.setattr(score_batch, "bits", lambda given: score.bits(given) * np.nan)
     before = threading.active_count()
     with pytest.raises(ModelFileError, match="not finite"):
-        scored(read_whole, TEXTS, workers=workers)
+        scored(small, TEXTS, workers=workers)
     assert threading.active_count() == before
 
 
-def test_whoever_stops_listening_stops_the_workers(read_whole: Generator) -> None:
+def test_whoever_stops_listening_stops_the_workers(small: Generator) -> None:
     before = threading.active_count()
 
     def endless() -> Iterator[Text]:
         while True:
             yield Text("", [letters(30)])
 
-    found = score_many(read_whole.model, endless(), workers=2, width=4)
+    found = score_many(small.model, endless(), workers=2, width=4)
     assert isinstance(next(found), Scored)
     found.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
 
 
-def test_no_texts_are_no_scores(read_whole: Generator) -> None:
+def test_no_texts_are_no_scores(small: Generator) -> None:
     for workers in (1, 2):
-        assert not [*score_many(read_whole.model, [], workers=workers)]
+        assert not [*score_many(small.model, [], workers=workers)]
 
 
-def test_unknown_characters_are_dropped_or_refused(read_whole: Generator) -> None:
-    found = scored(read_whole, ["the? city", "?"], unknown="drop")
+def test_unknown_characters_are_dropped_or_refused(small: Generator) -> None:
+    found = scored(small, ["the? city", "?"], unknown="drop")
     assert isinstance(found[0], Score)
     assert found[0].characters == 7
     assert isinstance(found[1], CorpusError)
     with pytest.raises(VocabularyError, match="'ab' is not one of the model's"):
-        score_many(read_whole.model, [], unknown="ab")
+        score_many(small.model, [], unknown="ab")

@@ -117,8 +117,8 @@ def test_a_dash_reads_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) 
         (b"abc", ["--encoding", "nonsense"], "unknown encoding 'nonsense'"),
         (b"abc", ["--unknown", "??"], "'??' is not one of the model's 28 characters"),
         (b"abc", ["--threads", "0"], "--threads is from 1 to 256"),
-        (b"abc", ["--precision", "int8"], "no int8 graph"),
-        (b"abc", ["--precision", "half"], "--precision is one of float32, int8, fp16, not 'half'"),
+        (b"abc", ["--precision", "fp16", "--provider", "cpu"], "the model has no fp16 graph"),
+        (b"abc", ["--precision", "half"], "float32, int8, fp16"),
         (b"abc", ["--parallel", "--segments", "0"], "--segments is from 1 to 4096, not 0"),
         (b"abc", ["--parallel", "--warm-up", "-1"], "--warm-up is from 0 to 65536, not -1"),
         (b"abc", ["--provider", "gpu"], "--provider is one of"),
@@ -250,18 +250,6 @@ def test_segments_are_for_parallel(run: Run, option: str) -> None:
     code, out, err = run("a.txt", option, 4)
     assert (code, out) == (2, "")
     assert err == [f"charlm-score: {option} is for texts that are cut up: give --parallel, too"]
-
-
-def test_graphs_beside_the_model_give_its_scores(
-    run: Run, read_whole: Generator, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, seed in (("a.txt", 0), ("b.txt", 1)):
-        Path(name).write_text(letters(700, seed), encoding="utf-8")
-    wanted = run("a.txt", "b.txt")[1]
-    path = read_whole.model.siblings._model
-    arguments = ["a.txt", "b.txt", "--model", str(path)]
-    assert console.exit_code(score_cli.app, "charlm-score", arguments) == 0
-    assert capsys.readouterr().out == wanted
 
 
 def test_no_file_is_one_line(run: Run) -> None:

@@ -18,12 +18,6 @@ def letters(count: int, seed: int = 0) -> str:
     return "".join(" abcdefghijklmnopqrstuvwxyzé"[place] for place in ids)
 
 
-@pytest.fixture(params=["steps", "graphs"])
-def either(small: Generator, read_whole: Generator, request: pytest.FixtureRequest) -> Generator:
-    """The small model without and with graphs that read whole texts."""
-    return small if request.param == "steps" else read_whole
-
-
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments that texts of a test can fill."""
@@ -35,13 +29,13 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("length", [2, 3, 99, 150, 500, 2001, 4099])
 @pytest.mark.parametrize(("workers", "segments"), [(1, 1), (1, 7), (2, 8), (3, 2)])
 def test_every_character_counts_once_and_carries_what_was_before(
-    read_whole: Generator, length: int, workers: int, segments: int, monkeypatch: pytest.MonkeyPatch
+    small: Generator, length: int, workers: int, segments: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a warm-up as long as it takes, the figure is the exact one."""
     text = letters(length)
-    wanted = Scorer(read_whole.model).score([text])
+    wanted = Scorer(small.model).score([text])
     scorer = SegmentScorer(
-        read_whole.model, workers=workers, segments=segments, warm_up=min(length, 150)
+        small.model, workers=workers, segments=segments, warm_up=min(length, 150)
     )
     found = scorer.score([text])
     assert found.score.characters == wanted.characters
@@ -49,9 +43,9 @@ def test_every_character_counts_once_and_carries_what_was_before(
 
 
 @pytest.mark.usefixtures("short")
-def test_a_long_text_is_cut_into_many_segments_piece_after_piece(either: Generator) -> None:
+def test_a_long_text_is_cut_into_many_segments_piece_after_piece(each_way: Generator) -> None:
     text = letters(10_001)
-    scorer = SegmentScorer(either.model, segments=5, warm_up=10)
+    scorer = SegmentScorer(each_way.model, segments=5, warm_up=10)
     found = scorer.score([text[start : start + 333] for start in range(0, len(text), 333)])
     assert found.segments == 10 * 5
     assert found.borders == 10 * 4
@@ -60,18 +54,18 @@ def test_a_long_text_is_cut_into_many_segments_piece_after_piece(either: Generat
 
 
 @pytest.mark.usefixtures("short")
-def test_chunks_change_nothing(read_whole: Generator) -> None:
-    text, scorer = letters(3000), SegmentScorer(read_whole.model, segments=4, warm_up=20)
+def test_chunks_change_nothing(small: Generator) -> None:
+    text, scorer = letters(3000), SegmentScorer(small.model, segments=4, warm_up=20)
     places = [0, 1, 5, 999, 1000, 1001, 2500, 3000]
     chunks = [text[a:b] for a, b in itertools.pairwise(places)]
     assert scorer.score(chunks) == scorer.score([text])
 
 
-def test_the_stated_difference_is_the_real_one(either: Generator) -> None:
+def test_the_stated_difference_is_the_real_one(each_way: Generator) -> None:
     """Where every border is measured, over all characters that still differ after it."""
     text = letters(9000)
-    exact = Scorer(either.model).score([text]).bits_per_character
-    found = SegmentScorer(either.model, warm_up=0).score([text])
+    exact = Scorer(each_way.model).score([text]).bits_per_character
+    found = SegmentScorer(each_way.model, warm_up=0).score([text])
     assert found.segments == 8
     assert len(found.excess) == found.borders == 7
     assert found.difference_error == 0
@@ -82,12 +76,12 @@ def test_the_stated_difference_is_the_real_one(either: Generator) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_some_borders_stand_for_all_where_there_are_many(
-    read_whole: Generator, monkeypatch: pytest.MonkeyPatch
+    small: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_segments, "MEASURED", 6)
     text = letters(8000)
-    exact = Scorer(read_whole.model).score([text]).bits_per_character
-    found = SegmentScorer(read_whole.model, segments=40, warm_up=0).score([text])
+    exact = Scorer(small.model).score([text]).bits_per_character
+    found = SegmentScorer(small.model, segments=40, warm_up=0).score([text])
     assert (found.borders, len(found.excess)) == (39, 6)
     real = found.score.bits_per_character - exact
     assert found.difference_error > 0
@@ -106,24 +100,24 @@ def test_the_difference_is_the_mean_at_the_borders_for_each() -> None:
 
 
 @pytest.mark.parametrize("length", [2, 500, 2000])
-def test_a_short_text_is_not_cut(either: Generator, length: int) -> None:
-    found = SegmentScorer(either.model).score([letters(length)])
+def test_a_short_text_is_not_cut(each_way: Generator, length: int) -> None:
+    found = SegmentScorer(each_way.model).score([letters(length)])
     assert (found.segments, found.borders, found.difference) == (1, 0, 0)
-    assert found.score == Scorer(either.model).score([letters(length)])
+    assert found.score == Scorer(each_way.model).score([letters(length)])
 
 
-def test_segments_are_longer_than_their_warm_up(read_whole: Generator) -> None:
-    found = SegmentScorer(read_whole.model, warm_up=500).score([letters(9000)])
+def test_segments_are_longer_than_their_warm_up(small: Generator) -> None:
+    found = SegmentScorer(small.model, warm_up=500).score([letters(9000)])
     assert found.segments == (9000 - 1 - 500) // 2000
-    found = SegmentScorer(read_whole.model, warm_up=0).score([letters(9000)])
+    found = SegmentScorer(small.model, warm_up=0).score([letters(9000)])
     assert found.segments == 8999 // 1024
 
 
-def test_each_worker_adds_segments(read_whole: Generator) -> None:
+def test_each_worker_adds_segments(small: Generator) -> None:
     for workers in (1, 2):
-        scorer = SegmentScorer(read_whole.model, workers=workers)
+        scorer = SegmentScorer(small.model, workers=workers)
         assert scorer.segments == 64 * workers
-    assert SegmentScorer(read_whole.model, workers=2, segments=5).segments == 5
+    assert SegmentScorer(small.model, workers=2, segments=5).segments == 5
 
 
 @pytest.mark.parametrize(
@@ -133,27 +127,25 @@ def test_each_worker_adds_segments(read_whole: Generator) -> None:
         ({"segments": 5000}, "--segments is from 1 to 4096, not 5000"),
         ({"warm_up": -1}, "--warm-up is from 0 to 65536, not -1"),
         ({"warm_up": 10**6}, "--warm-up is from 0 to 65536, not 1000000"),
-        ({"precision": "int8"}, "export it with --int8"),
+        ({"precision": "fp16"}, "the model has no fp16 graph"),
     ],
 )
-def test_settings_out_of_range(
-    read_whole: Generator, settings: dict[str, Any], saying: str
-) -> None:
+def test_settings_out_of_range(small: Generator, settings: dict[str, Any], saying: str) -> None:
     with pytest.raises(SettingsError, match=saying):
-        SegmentScorer(read_whole.model, **settings)
+        SegmentScorer(small.model, **settings)
 
 
 @pytest.mark.usefixtures("short")
 def test_mistakes_are_those_of_a_text_alone(
-    read_whole: Generator, monkeypatch: pytest.MonkeyPatch
+    small: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = SegmentScorer(read_whole.model, segments=4)
+    scorer = SegmentScorer(small.model, segments=4)
     with pytest.raises(CorpusError, match=r"^a\.txt: too short to score"):
         scorer.score(["a"], "a.txt")
     with pytest.raises(VocabularyError, match=r"^a\.txt: character '\?' .* at position 1500 is"):
         scorer.score([letters(1500), "?"], "a.txt")
     with pytest.raises(VocabularyError, match="'ab' is not one of the model's"):
-        SegmentScorer(read_whole.model, "ab")
+        SegmentScorer(small.model, "ab")
     monkeypatch.setattr(score_segments, "bits", lambda given: score.bits(given) * np.nan)
     with pytest.raises(ModelFileError, match="not finite"):
         scorer.score([letters(100)])

@@ -44,51 +44,45 @@ def naive_bits(model: Model, text: str, window: int) -> float:
     return total
 
 
-@pytest.fixture(params=["steps", "graphs"])
-def either(small: Generator, read_whole: Generator, request: pytest.FixtureRequest) -> Generator:
-    """The small model without and with graphs that read whole texts."""
-    return small if request.param == "steps" else read_whole
-
-
 @pytest.mark.parametrize("window", [1, 3, 40])
 @pytest.mark.parametrize("length", [2, 3, 41, 42, 150])
 def test_each_character_is_judged_by_its_window(
-    either: Generator, window: int, length: int
+    each_way: Generator, window: int, length: int
 ) -> None:
     text = letters(length)
-    found = WindowScorer(either.model, window).score([text])
+    found = WindowScorer(each_way.model, window).score([text])
     assert found.window == window
     assert found.score.characters == found.carried.characters == length - 1
-    assert found.score.bits == pytest.approx(naive_bits(either.model, text, window), rel=1e-4)
-    assert found.carried.bits == pytest.approx(Scorer(either.model).score([text]).bits, rel=1e-9)
+    assert found.score.bits == pytest.approx(naive_bits(each_way.model, text, window), rel=1e-4)
+    assert found.carried.bits == pytest.approx(Scorer(each_way.model).score([text]).bits, rel=1e-9)
 
 
 @pytest.mark.parametrize("piece", [2, 10, 64, 1000])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_pieces_chunks_and_workers_change_nothing(
-    read_whole: Generator, piece: int, workers: int, monkeypatch: pytest.MonkeyPatch
+    small: Generator, piece: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also a piece that is shorter than the window."""
     text = letters(700)
-    wanted = WindowScorer(read_whole.model, 20).score([text])
+    wanted = WindowScorer(small.model, 20).score([text])
     monkeypatch.setattr(score_window, "PIECE", piece)
-    scorer = WindowScorer(read_whole.model, 20, workers=workers)
+    scorer = WindowScorer(small.model, 20, workers=workers)
     found = scorer.score([text[start : start + 33] for start in range(0, len(text), 33)])
     assert found.score.characters == wanted.score.characters == 699
     assert found.score.bits == pytest.approx(wanted.score.bits, rel=1e-5)
     assert found.carried.bits == pytest.approx(wanted.carried.bits, rel=1e-5)
 
 
-def test_within_the_window_both_figures_are_the_same(either: Generator) -> None:
-    found = WindowScorer(either.model, 40).score([letters(41)])
+def test_within_the_window_both_figures_are_the_same(each_way: Generator) -> None:
+    found = WindowScorer(each_way.model, 40).score([letters(41)])
     assert found.score.bits == pytest.approx(found.carried.bits, rel=1e-6)
 
 
-def test_a_window_in_several_runs(read_whole: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_in_several_runs(small: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     text = letters(120)
-    wanted = WindowScorer(read_whole.model, 30).score([text])
+    wanted = WindowScorer(small.model, 30).score([text])
     monkeypatch.setattr(score_window, "run_length", lambda batch, metadata: 7)
-    found = WindowScorer(read_whole.model, 30).score([text])
+    found = WindowScorer(small.model, 30).score([text])
     assert found.score.bits == pytest.approx(wanted.score.bits, rel=1e-4)
 
 
@@ -115,8 +109,8 @@ def test_mistakes(small: Generator) -> None:
             WindowScorer(small.model, window)
     with pytest.raises(VocabularyError, match="not one of the model's 28"):
         WindowScorer(small.model, 5, unknown="?")
-    with pytest.raises(SettingsError, match="export it with --int8"):
-        WindowScorer(small.model, 5, precision="int8")
+    with pytest.raises(SettingsError, match="the model has no fp16 graph"):
+        WindowScorer(small.model, 5, precision="fp16")
     scorer = WindowScorer(small.model, 5)
     for text in ("", "a"):
         with pytest.raises(CorpusError, match="x: too short to score"):

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from charlm.data.errors import ModelFileError
 from charlm.infer import session
+from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
 from charlm.infer.session import Stepper
 from charlm.train.model import CharLSTM
@@ -153,12 +154,11 @@ class Device:
     bound, and never looks at the array again.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Model, as_if_on_cuda: Callable[[Model, Any], Model]) -> None:
         self.values: list[Any] = []
-        self.uploads = 0
         real = model.session
-        self.session = SimpleNamespace(_sess=real._sess, io_binding=lambda: self.binding(real))
-        self.model = replace(model, session=self.session, device="cuda")
+        session = SimpleNamespace(_sess=real._sess, io_binding=lambda: self.binding(real))
+        self.model = as_if_on_cuda(model, session)
 
     def binding(self, real: Any) -> Any:
         made = real.io_binding()
@@ -173,9 +173,12 @@ class Device:
 
 
 def test_on_a_device_the_token_is_sent_before_each_step(
-    small: Generator, small_torch: CharLSTM, monkeypatch: pytest.MonkeyPatch
+    small: Generator,
+    small_torch: CharLSTM,
+    as_if_on_cuda: Callable[[Model, Any], Model],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    device = Device(small.model)
+    device = Device(small.model, as_if_on_cuda)
     runtime = SimpleNamespace(OrtValue=device)
     monkeypatch.setattr(session, "require_onnxruntime", lambda: runtime)
     stepper = Stepper(device.model, 3)

@@ -9,11 +9,10 @@ import pytest
 
 from charlm.data.errors import ModelFileError
 from charlm.export.contract_siblings import (
-    FILTERED,
     GENERATE,
     KEY_KIND,
     SEQUENCE,
-    SEQUENCE_BATCH,
+    UNROLLED,
     sibling_path,
 )
 from charlm.infer.artifact import open_model
@@ -36,17 +35,17 @@ def edited(path: Path, change: Callable[[onnx.ModelProto], None]) -> None:
 
 def test_those_that_are_there_are_known_and_opened_once(model: Path) -> None:
     siblings = open_model(model, "cpu").siblings
-    assert siblings.kinds() == [GENERATE, FILTERED, SEQUENCE]
+    assert siblings.kinds() == [GENERATE, SEQUENCE]
     assert GENERATE in siblings
-    assert SEQUENCE_BATCH not in siblings
+    assert UNROLLED not in siblings
     session = siblings.session(GENERATE)
     assert siblings.session(GENERATE) is session
     assert siblings.session(GENERATE, threads=2) is not session
 
 
 def test_one_that_is_missing_is_named(model: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"exact\.sequence-batch\.onnx"):
-        open_model(model, "cpu").siblings.session(SEQUENCE_BATCH)
+    with pytest.raises(ModelFileError, match=r"exact\.unrolled\.onnx"):
+        open_model(model, "cpu").siblings.session(UNROLLED)
     with pytest.raises(ModelFileError, match="without a file"):
         Siblings().session(GENERATE)
 
@@ -73,8 +72,8 @@ def test_one_of_other_weights_is_refused(model: Path) -> None:
 
 
 def test_one_under_the_name_of_another_is_refused(model: Path) -> None:
-    shutil.copy(sibling_path(model, FILTERED), sibling_path(model, GENERATE))
-    with pytest.raises(ModelFileError, match="says that it is 'generate-filtered'"):
+    shutil.copy(sibling_path(model, SEQUENCE), sibling_path(model, GENERATE))
+    with pytest.raises(ModelFileError, match="says that it is 'sequence'"):
         open_model(model, "cpu").siblings.session(GENERATE)
 
 
@@ -90,7 +89,7 @@ def test_other_tensors_are_refused(model: Path) -> None:
             if entry.key == KEY_KIND:
                 entry.value = GENERATE.name
 
-    shutil.copy(sibling_path(model, FILTERED), sibling_path(model, GENERATE))
+    shutil.copy(sibling_path(model, SEQUENCE), sibling_path(model, GENERATE))
     edited(sibling_path(model, GENERATE), lie)
     with pytest.raises(
         ModelFileError, match="not a charlm graph of kind generate: its tensors are"

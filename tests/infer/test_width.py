@@ -1,11 +1,12 @@
 """How many streams run side by side: what is refused, and what nobody has to ask for."""
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import pytest
 
 from charlm.data.errors import SettingsError
 from charlm.infer import width
+from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
 
 
@@ -42,11 +43,16 @@ def test_memory_is_known_here_or_not_at_all() -> None:
     ],
 )
 def test_the_default_fills_the_device(
-    exact: Generator, monkeypatch: pytest.MonkeyPatch, device: str, threads: int, wanted: int
+    exact: Generator,
+    as_if_on_cuda: Callable[[Model], Model],
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    threads: int,
+    wanted: int,
 ) -> None:
     """On a GPU the threads of the CPU change nothing; on the CPU each has its share."""
     monkeypatch.setattr(width, "memory_bytes", lambda: None)
-    model = replace(exact.model, device=device)
+    model = as_if_on_cuda(exact.model) if device == "cuda" else exact.model
     assert width.checked_width(None, model, threads) == wanted
 
 

@@ -1,6 +1,6 @@
 """Staggered states, against windows that are read again for each character."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +12,8 @@ import pytest
 from charlm.data.errors import ModelFileError
 from charlm.export import contract
 from charlm.infer import session, shipped
-from charlm.infer.engine import Primed, StepReader
+from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
-from charlm.infer.sequence import open_sequence
 from charlm.infer.session import Stepper
 from charlm.infer.window_stepper import WindowStepper
 
@@ -106,35 +105,9 @@ def test_states_go_from_one_stepper_into_another(exact: Generator, read: int) ->
     np.testing.assert_array_equal(rest, wanted[read:, rows])
 
 
-def test_prompts_of_many_lengths_are_read_together(exact: Generator) -> None:
-    lengths, window = [1, 9, 4, 40, 4, 5, 6, 3], 5
-    prompts = [drawn(1, length)[0].astype(np.uint8) for length in lengths]
-    together = StepReader(exact.model, window).read(prompts)
-    for row, prompt in enumerate(prompts):
-        stepper = WindowStepper(exact.model, 1, window)
-        stepped(stepper, prompt[None].astype(np.int64))
-        alone = Primed(*stepper.state(), stepper.logits)
-        np.testing.assert_array_equal(together.logits[row], alone.logits[0])
-        np.testing.assert_array_equal(together.h[row], alone.h[0])
-        np.testing.assert_array_equal(together.c[row], alone.c[0])
-
-
-def test_int8_steps_by_its_graph_of_whole_texts(lovecraft: Generator) -> None:
-    """Equal to that graph over whole windows, and not to float32."""
-    ids, window = drawn(2, 50, 62), 20
-    found = stepped(WindowStepper(lovecraft.model, 2, window, "int8"), ids)
-    sequence = open_sequence(lovecraft.model, 2, "int8")
-    for end in (1, 19, 20, 21, 50):
-        part = ids[:, max(0, end - window) : end]
-        zeros = np.zeros((2, 1, 192), dtype=np.float32)
-        check_equal(found[end - 1], sequence.run(part, part, zeros, zeros).logits)
-    exact = stepped(WindowStepper(lovecraft.model, 2, window), ids)
-    assert np.abs(found - exact).max() > 1e-2
-
-
 def test_a_precision_without_a_graph_is_named(small: Generator) -> None:
-    with pytest.raises(ModelFileError, match="sequence-int8"):
-        WindowStepper(small.model, 1, 3, "int8")
+    with pytest.raises(ModelFileError, match="sequence-fp16"):
+        WindowStepper(small.model, 1, 3, "fp16")
 
 
 def test_what_a_stepper_is_put_into_is_not_written_to(exact: Generator) -> None:
@@ -174,14 +147,16 @@ class Device:
 
 
 def test_on_a_device_states_move_on_where_they_are(
-    exact: Generator, monkeypatch: pytest.MonkeyPatch
+    exact: Generator,
+    as_if_on_cuda: Callable[[Model, Any], Model],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And the tokens are sent before each step."""
     ids = drawn(2, 30)
     wanted = stepped(WindowStepper(exact.model, 2, 5), ids)
     device = Device(exact.model.session)
     monkeypatch.setattr(session, "require_onnxruntime", lambda: SimpleNamespace(OrtValue=device))
-    model = replace(exact.model, session=device, device="cuda")
+    model = as_if_on_cuda(exact.model, device)
     stepper, second = WindowStepper(model, 2, 5), WindowStepper(model, 2, 5)
     assert len(device.values) == 2 * 5, "a token, and two buffers for each of h and c"
     found = stepped(stepper, ids[:, :17])

@@ -9,20 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlm.data.errors import ModelFileError, SettingsError
+from charlm.data.errors import SettingsError
 from charlm.data.normalise import NOTEBOOK
 from charlm.export import contract, step_graph, weights
 from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import SEQUENCE_FP16, SEQUENCE_INT8, sibling_path
-from charlm.infer import choose, shipped, width
-from charlm.infer.choose import STEP
+from charlm.infer import shipped, width
 from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
 from charlm.infer.philox import UniformStream
 from charlm.infer.requests import Request
 from charlm.infer.results import Failure, Result
 from charlm.infer.sampler import Sampler, draw_initial
-from charlm.infer.siblings import Siblings
 from charlm.infer.work import Work
 
 Generate = Callable[..., tuple[int, str, list[str]]]
@@ -107,13 +104,6 @@ def test_it_is_the_carried_text_until_the_window_is_full(exact: Generator) -> No
     assert exact.text("the", length=80, seed=3, window=83) == carried
 
 
-@pytest.mark.parametrize("prompt", ["", "the city"])
-def test_samples_side_by_side_are_those_drawn_alone(exact: Generator, prompt: str) -> None:
-    columns = list(exact.samples(prompt, count=3, length=50, seed=3, window=5))
-    for stream, ids in enumerate(np.array(columns).T):
-        assert exact.vocabulary.decode(ids) == naive(exact, prompt, 5, 50, stream=stream)
-
-
 @pytest.mark.parametrize("wide", [1, 2, 7])
 def test_a_batch_of_unlike_requests_gives_each_its_own_text(exact: Generator, wide: int) -> None:
     """Streams enter, leave and change places while the others' windows slide on."""
@@ -138,36 +128,6 @@ def test_a_batch_has_one_window(exact: Generator) -> None:
         assert f"window {window} in a batch whose window is 5" in str(outcome.error)
 
 
-def test_int8_draws_by_windows_of_its_own(lovecraft: Generator) -> None:
-    int8 = Generator(lovecraft.model, "int8")
-    found = int8.text(PROMPT, length=60, seed=7, window=40, top_k=20)
-    assert found != lovecraft.text(PROMPT, length=60, seed=7, window=40, top_k=20)
-    batch = int8.batch(
-        [Request(PROMPT, 60, seed=7, top_k=20, window=40)], work=Work(2, 60, window=40)
-    )
-    assert [outcome.text for outcome in batch if isinstance(outcome, Result)] == [found]
-
-
-def test_it_is_always_stepped(tmp_path: Path) -> None:
-    model = tmp_path / "model.onnx"
-    sibling_path(model, SEQUENCE_INT8).touch()
-    siblings = Siblings(model)
-    work = Work(None, 0, filters=True, window=40)
-    for device, precision in (("cpu", "float32"), ("cuda", "float32"), ("cpu", "int8")):
-        plan = choose.choose(work, siblings, device, precision=precision)
-        assert (plan.path, plan.window, plan.precision) == (STEP, 40, precision)
-        assert "a window of 40 keeps 40 staggered states" in plan.reasons[0]
-    with pytest.raises(ModelFileError, match="no fp16 graphs"):
-        choose.choose(work, siblings, "cuda", precision="fp16")
-    sibling_path(model, SEQUENCE_FP16).touch()
-    assert choose.choose(work, siblings, "cuda", precision="fp16").path == STEP
-    with pytest.raises(SettingsError, match="a window is stepped through"):
-        choose.choose(work, siblings, "cpu", via="blocks")
-    assert choose.choose(work, siblings, "cpu", via="steps").path == STEP
-    with pytest.raises(SettingsError, match="via is auto, steps or blocks, not 'x'"):
-        choose.choose(work, siblings, "cpu", via="x")
-
-
 def test_each_stream_counts_as_many_as_its_states(
     exact: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,8 +142,6 @@ def test_each_stream_counts_as_many_as_its_states(
     )
     with pytest.raises(SettingsError, match="holds 3 streams of this model with --window 40 at"):
         exact.batch([], width=4, work=Work(None, window=40))
-    with pytest.raises(SettingsError, match="--samples is from 1 to 16, not 17"):
-        exact.samples("a", count=17, window=4096)
 
 
 def test_the_command_draws_by_windows(generate: Generate, exact: Generator) -> None:
@@ -216,7 +174,7 @@ def test_the_command_explains_it(generate: Generate) -> None:
         (["--window", "99999999999999999999"], "--window is from 1 to 4096 characters, not 9999"),
         (["--window", "0", "--samples", "2"], "--window is from 1 to 4096 characters, not 0;"),
         (["--window", "many"], "--window"),
-        (["--window", "40", "--precision", "int8"], "the model has no int8 graphs beside it"),
+        (["--window", "40", "--precision", "int8"], "--window is stepped through in float32"),
         (["--window", "40", "--precision", "half"], "--precision is one of"),
         (["--window", "4096", "--samples", "2", "--width", "17"], "from 1 to 16 with --window"),
     ],

@@ -1,0 +1,481 @@
+// The operator `charlm.CharLSTM` for ONNX Runtime: reads prompts and draws text, many characters a run.
+//
+// Its tensors are those of `export/contract_siblings.py`, kind `native`. A file from elsewhere is not
+// trusted: shapes, sizes, ids and settings are checked here, before anything is touched.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <thread>
+
+#include "isa.h"
+#include "model.h"
+#include "ort_api.h"
+
+namespace {
+
+using charlm::Call;
+using charlm::InstructionSet;
+using charlm::Outcome;
+using charlm::Precision;
+using charlm::Weights;
+
+enum Input {
+  kTable, kRecurrent, kUpper, kUpperBias, kHead, kHeadBias, kWeightInputs,
+  kH = kWeightInputs, kC, kPrompt, kLengths, kScored, kSteps, kSeed, kStream, kPosition,
+  kInverseTemperature, kTopK, kTopP, kMinP, kInputs
+};
+enum Output { kTokens, kLogProbability, kLogits, kHNext, kCNext, kOutputs };
+
+struct Tensor {
+  const char* name;
+  OrtTensorType type;
+};
+constexpr Tensor kInputTensors[kInputs] = {
+    {"table", ORT_FLOAT},      {"recurrent", ORT_FLOAT}, {"upper", ORT_FLOAT},
+    {"upper_bias", ORT_FLOAT}, {"head", ORT_FLOAT},      {"head_bias", ORT_FLOAT},
+    {"h", ORT_FLOAT},          {"c", ORT_FLOAT},         {"prompt", ORT_INT64},
+    {"lengths", ORT_INT64},    {"scored", ORT_BOOL},     {"steps", ORT_INT64},
+    {"seed", ORT_UINT64},      {"stream", ORT_UINT64},   {"position", ORT_UINT64},
+    {"inverse_temperature", ORT_FLOAT}, {"top_k", ORT_INT64}, {"top_p", ORT_FLOAT},
+    {"min_p", ORT_FLOAT}};
+constexpr OrtTensorType kOutputTypes[kOutputs] = {ORT_INT32, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT,
+                                                  ORT_FLOAT};
+
+// What the weights' sizes may be: as `export/contract.py` has them.
+constexpr std::int64_t kMostHidden = 1 << 13, kMostLayers = 1 << 8, kMostVocabulary = 0x110000;
+constexpr std::int64_t kMostSteps = std::int64_t{1} << 31;
+
+// Bytes of weights from which a single stream is faster by several threads: those that one core's
+// cache does not hold.
+constexpr std::int64_t kWorthSharing = 3 << 19, kShare = 1 << 19;
+
+// One failed call of ONNX Runtime, or one wrong input, ends the work; the first is what is told.
+class Problem {
+ public:
+  explicit Problem(const OrtApi& api) : api_(api) {}
+  ~Problem() {
+    if (status_) api_.release_status(status_);
+  }
+  bool ok() const { return status_ == nullptr; }
+  bool take(OrtStatus* status) {
+    if (ok()) {
+      status_ = status;
+    } else if (status) {
+      api_.release_status(status);
+    }
+    return ok();
+  }
+  template <class... Arguments>
+  bool say(const char* format, Arguments... arguments) {
+    char text[200];
+    if constexpr (sizeof...(arguments) == 0) {
+      std::snprintf(text, sizeof text, "%s", format);
+    } else {
+      std::snprintf(text, sizeof text, format, arguments...);
+    }
+    return take(api_.create_status(ORT_INVALID_ARGUMENT, text));
+  }
+  OrtStatus* released() {
+    OrtStatus* status = status_;
+    status_ = nullptr;
+    return status;
+  }
+
+ private:
+  const OrtApi& api_;
+  OrtStatus* status_ = nullptr;
+};
+
+constexpr std::int64_t kAny = -1;  // a size that the tensor may choose
+
+// The data of a tensor, if it has the sizes that are wanted; those that are kAny are filled in.
+const void* data_of(const OrtApi& api, const OrtValue* value, const char* name,
+                    std::int64_t* sizes, std::size_t rank, Problem& problem) {
+  OrtTensorTypeAndShapeInfo* info = nullptr;
+  if (!problem.take(api.shape_of(value, &info))) return nullptr;
+  std::size_t found = 0;
+  std::int64_t shape[8] = {};
+  problem.take(api.rank_of(info, &found));
+  if (problem.ok() && found != rank) {
+    problem.say("CharLSTM: %s has %zu dimensions, not %zu", name, found, rank);
+  }
+  if (problem.ok()) problem.take(api.sizes_of(info, shape, rank));
+  api.release_shape(info);
+  for (std::size_t axis = 0; problem.ok() && axis < rank; ++axis) {
+    if (sizes[axis] == kAny) sizes[axis] = shape[axis];
+    if (sizes[axis] != shape[axis]) {
+      problem.say("CharLSTM: dimension %zu of %s is %lld, not %lld", axis, name,
+                  static_cast<long long>(shape[axis]), static_cast<long long>(sizes[axis]));
+    }
+  }
+  const void* data = nullptr;
+  if (problem.ok()) problem.take(api.data_of(value, &data));
+  return data;
+}
+
+bool all_finite(const float* values, std::int64_t count) {
+  for (std::int64_t at = 0; at < count; ++at)
+    if (!std::isfinite(values[at])) return false;
+  return true;
+}
+
+// What a session asks of the operator, by the entries of its options.
+struct Settings {
+  Precision precision;
+  int threads;
+  const InstructionSet* instructions;
+  bool operator==(const Settings& other) const {
+    return precision == other.precision && threads == other.threads &&
+           instructions == other.instructions;
+  }
+};
+
+// ---- A node of a session: its packed weights
+
+class Kernel {
+ public:
+  Kernel(const OrtApi& api, const Settings& settings) : api_(api), settings_(settings) {}
+  ~Kernel() { settings_.instructions->release(model_); }
+  Kernel(const Kernel&) = delete;
+  Kernel& operator=(const Kernel&) = delete;
+  const OrtApi& api() const { return api_; }
+
+  void pack(const OrtKernelInfo* info, Problem& problem) {
+    std::int64_t table[] = {kAny, kAny}, recurrent[] = {kAny, kAny}, upper[] = {kAny, kAny, kAny};
+    const auto* table_data = constant(info, kTable, table, 2, problem);
+    const auto* recurrent_data = constant(info, kRecurrent, recurrent, 2, problem);
+    const auto* upper_data = constant(info, kUpper, upper, 3, problem);
+    if (!problem.ok()) return;
+    vocabulary_ = table[0], hidden_ = recurrent[0], layers_ = upper[0] + 1;
+    const std::int64_t gates = 4 * hidden_;
+    if (vocabulary_ < 1 || vocabulary_ > kMostVocabulary || hidden_ < 1 || hidden_ > kMostHidden ||
+        layers_ > kMostLayers || table[1] != gates || recurrent[1] != gates ||
+        upper[1] != 2 * hidden_ || upper[2] != gates) {
+      problem.say("CharLSTM: the sizes of table, recurrent and upper don't fit together");
+      return;
+    }
+    std::int64_t bias[] = {layers_ - 1, gates}, head[] = {hidden_, vocabulary_};
+    std::int64_t head_bias[] = {vocabulary_};
+    const Weights weights{vocabulary_,
+                          hidden_,
+                          layers_,
+                          table_data,
+                          recurrent_data,
+                          upper_data,
+                          constant(info, kUpperBias, bias, 2, problem),
+                          constant(info, kHead, head, 2, problem),
+                          constant(info, kHeadBias, head_bias, 1, problem)};
+    if (!problem.ok()) return;
+    model_ = settings_.instructions->pack(weights, settings_.precision);
+    const std::int64_t numbers = gates * hidden_ * (2 * layers_ - 1);
+    const std::int64_t bytes = numbers * (settings_.precision == Precision::int8 ? 1 : 4);
+    const std::int64_t most = std::min<std::int64_t>(bytes / kShare, charlm::Team::kMost);
+    shares_ = bytes > kWorthSharing ? std::min(settings_.threads, static_cast<int>(most)) : 1;
+    if (!model_) problem.say("CharLSTM: no memory for its weights");
+  }
+
+  void compute(OrtKernelContext* context, Problem& problem) const {
+    Call call{};
+    std::int64_t state[] = {kAny, layers_, hidden_};
+    call.h = input<float>(context, kH, state, 3, problem);
+    call.c = input<float>(context, kC, state, 3, problem);
+    std::int64_t each[] = {state[0]}, text[] = {state[0], kAny};
+    call.prompt = input<std::int64_t>(context, kPrompt, text, 2, problem);
+    call.lengths = input<std::int64_t>(context, kLengths, each, 1, problem);
+    const auto* scored = input<bool>(context, kScored, nullptr, 0, problem);
+    const auto* steps = input<std::int64_t>(context, kSteps, nullptr, 0, problem);
+    call.seed = input<std::uint64_t>(context, kSeed, each, 1, problem);
+    call.stream = input<std::uint64_t>(context, kStream, each, 1, problem);
+    call.position = input<std::uint64_t>(context, kPosition, each, 1, problem);
+    call.inverse_temperature = input<float>(context, kInverseTemperature, each, 1, problem);
+    call.top_k = input<std::int64_t>(context, kTopK, each, 1, problem);
+    call.top_p = input<float>(context, kTopP, each, 1, problem);
+    call.min_p = input<float>(context, kMinP, each, 1, problem);
+    if (!problem.ok()) return;
+    call.streams = state[0], call.time = text[1], call.scored = *scored, call.steps = *steps;
+    if (!check(call, problem)) return;
+    const std::int64_t drawn[] = {call.streams, call.steps};
+    const std::int64_t read[] = {call.streams, call.scored ? call.time : 0};
+    const std::int64_t logits[] = {call.streams, vocabulary_};
+    call.tokens = output<std::int32_t>(context, kTokens, drawn, 2, problem);
+    call.log_probability = output<float>(context, kLogProbability, read, 2, problem);
+    call.logits = output<float>(context, kLogits, logits, 2, problem);
+    call.h_next = output<float>(context, kHNext, state, 3, problem);
+    call.c_next = output<float>(context, kCNext, state, 3, problem);
+    if (problem.ok() && call.streams > 0) run(context, call, problem);
+  }
+
+ private:
+  const float* constant(const OrtKernelInfo* info, Input index, std::int64_t* sizes,
+                        std::size_t rank, Problem& problem) const {
+    const char* name = kInputTensors[index].name;
+    int is_constant = 0;
+    const OrtValue* value = nullptr;
+    if (!problem.ok() || !problem.take(api_.constant(info, index, &is_constant, &value)))
+      return nullptr;
+    if (!is_constant || !value) {
+      problem.say("CharLSTM: %s must be an initializer of the graph", name);
+      return nullptr;
+    }
+    const auto* data =
+        static_cast<const float*>(data_of(api_, value, name, sizes, rank, problem));
+    std::int64_t count = 1;
+    for (std::size_t axis = 0; problem.ok() && axis < rank; ++axis) count *= sizes[axis];
+    if (problem.ok() && !all_finite(data, count)) {
+      problem.say("CharLSTM: %s holds numbers that are not finite", name);
+    }
+    return data;
+  }
+
+  template <class T>
+  const T* input(const OrtKernelContext* context, Input index, std::int64_t* sizes,
+                 std::size_t rank, Problem& problem) const {
+    const OrtValue* value = nullptr;
+    if (!problem.ok() || !problem.take(api_.input(context, index, &value))) return nullptr;
+    const char* name = kInputTensors[index].name;
+    return static_cast<const T*>(data_of(api_, value, name, sizes, rank, problem));
+  }
+
+  template <class T>
+  T* output(OrtKernelContext* context, Output index, const std::int64_t* sizes, std::size_t rank,
+            Problem& problem) const {
+    OrtValue* value = nullptr;
+    void* data = nullptr;
+    if (problem.ok() && problem.take(api_.output(context, index, sizes, rank, &value)))
+      problem.take(api_.data_of(value, &data));
+    return static_cast<T*>(data);
+  }
+
+  bool check(const Call& call, Problem& problem) const {
+    if (call.steps < 0 || call.steps > kMostSteps)
+      return problem.say("CharLSTM: steps is %lld", static_cast<long long>(call.steps));
+    for (std::int64_t stream = 0; stream < call.streams; ++stream) {
+      const auto number = static_cast<long long>(stream);
+      const std::int64_t length = call.lengths[stream];
+      if (length < 0 || length > call.time)
+        return problem.say("CharLSTM: the length of prompt %lld is %lld, and %lld ids are given",
+                           number, static_cast<long long>(length),
+                           static_cast<long long>(call.time));
+      for (std::int64_t time = 0; time < call.time && time <= length; ++time) {
+        const std::int64_t id = call.prompt[stream * call.time + time];
+        if (id < 0 || id >= vocabulary_)
+          return problem.say("CharLSTM: id %lld in prompt %lld, and the vocabulary has %lld",
+                             static_cast<long long>(id), number,
+                             static_cast<long long>(vocabulary_));
+      }
+      const float inverse = call.inverse_temperature[stream], top_p = call.top_p[stream];
+      const float min_p = call.min_p[stream];
+      if (!(inverse >= 0 && std::isfinite(inverse) && top_p > 0 && min_p >= 0 && min_p <= 1 &&
+            call.top_k[stream] > 0))
+        return problem.say("CharLSTM: the temperature or a filter of stream %lld is out of range",
+                           number);
+    }
+    const std::int64_t numbers = call.streams * layers_ * hidden_;
+    if (!all_finite(call.h, numbers) || !all_finite(call.c, numbers))
+      return problem.say("CharLSTM: h or c holds numbers that are not finite");
+    return true;
+  }
+
+  struct Work {
+    const Kernel& kernel;
+    const Call& call;
+    std::int64_t blocks;
+    charlm::Team team{};  // of a single stream
+    std::atomic<int> arrived{0};
+    std::atomic<Outcome> outcome{Outcome::done};
+
+    void run(std::int64_t first, std::int64_t count, charlm::Team& led) {
+      const Outcome found =
+          kernel.settings_.instructions->run(*kernel.model_, call, first, count, led);
+      if (found != Outcome::done) outcome = found;
+    }
+    void run_block(std::int64_t block) {
+      const std::int64_t first = call.streams * block / blocks;
+      charlm::Team alone;
+      run(first, call.streams * (block + 1) / blocks - first, alone);
+    }
+    // Whoever comes first leads, since nobody may ever come second.
+    void join_team() {
+      const int share = arrived++;
+      if (share == 0) {
+        run(0, 1, team);
+      } else {
+        charlm::help(team, share);
+      }
+    }
+  };
+
+  void run(const OrtKernelContext* context, const Call& call, Problem& problem) const {
+    Work work{*this, call, blocks(call.streams)};
+    work.team.shares = call.streams == 1 ? shares_ : 1;
+    const std::int64_t jobs = work.blocks == 1 ? work.team.shares : work.blocks;
+    if (jobs == 1) {
+      work.run_block(0);
+    } else if (work.blocks == 1) {
+      const auto join = [](void* data, std::size_t) { static_cast<Work*>(data)->join_team(); };
+      problem.take(api_.parallel(context, join, static_cast<std::size_t>(jobs), &work));
+    } else {
+      const auto one = [](void* data, std::size_t block) {
+        static_cast<Work*>(data)->run_block(static_cast<std::int64_t>(block));
+      };
+      problem.take(api_.parallel(context, one, static_cast<std::size_t>(jobs), &work));
+    }
+    if (work.outcome == Outcome::no_memory) problem.say("CharLSTM: no memory for the streams");
+    if (work.outcome == Outcome::not_finite)
+      problem.say(
+          "CharLSTM: the model gives numbers that are not finite: its weights are damaged");
+  }
+
+  // As many as keep all threads busy, of equal size, and none too small to be worth a thread.
+  std::int64_t blocks(std::int64_t streams) const {
+    constexpr std::int64_t worth = 8;
+    const std::int64_t least = (streams + charlm::kBlock - 1) / charlm::kBlock;
+    const std::int64_t threads = settings_.threads;
+    if (least >= threads) return (least + threads - 1) / threads * threads;
+    const std::int64_t most = (streams + worth - 1) / worth;
+    return most < threads ? most : threads;
+  }
+
+  const OrtApi& api_;
+  const Settings settings_;
+  std::int64_t vocabulary_ = 0, hidden_ = 0, layers_ = 0;
+  charlm::Model* model_ = nullptr;
+  int shares_ = 1;  // of a single stream's steps
+};
+
+// ---- What ONNX Runtime calls
+
+struct Operator : OrtCustomOp {
+  Settings settings;
+  OrtCustomOpDomain* domain;
+  Operator* following;
+};
+
+OrtStatus* CHARLM_ORT_CALL create(const OrtCustomOp* op, const OrtApi* api,
+                                  const OrtKernelInfo* info, void** kernel) {
+  *kernel = nullptr;
+  auto* made = new (std::nothrow) Kernel(*api, static_cast<const Operator*>(op)->settings);
+  if (!made) return api->create_status(ORT_FAIL, "CharLSTM: no memory");
+  Problem problem(*api);
+  made->pack(info, problem);
+  if (problem.ok()) {
+    *kernel = made;
+  } else {
+    delete made;
+  }
+  return problem.released();
+}
+
+OrtStatus* CHARLM_ORT_CALL compute(void* kernel, OrtKernelContext* context) {
+  const auto& made = *static_cast<const Kernel*>(kernel);
+  Problem problem(made.api());
+  made.compute(context, problem);
+  return problem.released();
+}
+
+template <class Value, Value value>
+Value CHARLM_ORT_CALL always(const OrtCustomOp*) {
+  return value;
+}
+
+// One operator for each way in which sessions ask for it; they last as long as the process.
+Operator* made_for(const OrtApi& api, const Settings& settings, Problem& problem) {
+  static std::mutex mutex;
+  static Operator* first = nullptr;
+  const std::lock_guard<std::mutex> lock(mutex);
+  for (Operator* each = first; each; each = each->following)
+    if (each->settings == settings) return each;
+  auto* op = new (std::nothrow) Operator{};
+  if (!op) {
+    problem.say("CharLSTM: no memory");
+    return nullptr;
+  }
+  op->settings = settings;
+  op->version = kOrtApiVersion;
+  op->GetName = [](const OrtCustomOp*) { return "CharLSTM"; };
+  op->GetExecutionProviderType = [](const OrtCustomOp*) { return "CPUExecutionProvider"; };
+  op->GetInputTypeCount = always<std::size_t, kInputs>;
+  op->GetInputType = [](const OrtCustomOp*, std::size_t at) { return kInputTensors[at].type; };
+  op->GetOutputTypeCount = always<std::size_t, kOutputs>;
+  op->GetOutputType = [](const OrtCustomOp*, std::size_t at) { return kOutputTypes[at]; };
+  op->GetInputCharacteristic = [](const OrtCustomOp*, std::size_t) { return ORT_REQUIRED; };
+  op->GetOutputCharacteristic = op->GetInputCharacteristic;
+  op->GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return ORT_MEM_DEFAULT; };
+  op->GetStartVersion = always<int, 1>;
+  op->GetEndVersion = always<int, 1>;
+  op->CreateKernelV2 = create;
+  op->KernelComputeV2 = compute;
+  op->KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
+  if (problem.take(api.create_domain("charlm", &op->domain)) &&
+      problem.take(api.add_operator(op->domain, op))) {
+    op->following = first;
+    first = op;
+  }
+  return op;
+}
+
+// The value of an entry of a session's options, or "".
+void read_entry(const OrtApi& api, const OrtSessionOptions* options, const char* key, char* value,
+                std::size_t size, Problem& problem) {
+  int there = 0;
+  value[0] = 0;
+  if (problem.ok() && problem.take(api.has_config(options, key, &there)) && there)
+    problem.take(api.config(options, key, value, &size));
+}
+
+Settings settings_of(const OrtApi& api, const OrtSessionOptions* options, Problem& problem) {
+  char precision[16], threads[16];
+  read_entry(api, options, "custom_op.CharLSTM.precision", precision, sizeof precision, problem);
+  read_entry(api, options, "custom_op.CharLSTM.threads", threads, sizeof threads, problem);
+  Settings settings{Precision::float32, 0, nullptr};
+  if (std::strcmp(precision, "int8") == 0) {
+    settings.precision = Precision::int8;
+  } else if (precision[0] && std::strcmp(precision, "float32") != 0) {
+    problem.say("CharLSTM: precision is float32 or int8, not '%s'", precision);
+  }
+  settings.threads = threads[0] ? std::atoi(threads)
+                                : static_cast<int>(std::thread::hardware_concurrency());
+  if (settings.threads < 1) settings.threads = 1;
+  const char* wanted = std::getenv("CHARLM_ISA");
+  if (wanted && !*wanted) wanted = nullptr;
+  settings.instructions = charlm::instruction_set(wanted);
+  if (!settings.instructions)
+    problem.say("CharLSTM: CHARLM_ISA is '%s', which this machine or this build has not", wanted);
+  return settings;
+}
+
+}  // namespace
+
+#if defined(_WIN32)
+#define CHARLM_EXPORT extern "C" __declspec(dllexport)
+#else
+#define CHARLM_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+// The name by which ONNX Runtime finds a library of operators.
+CHARLM_EXPORT OrtStatus* CHARLM_ORT_CALL RegisterCustomOps(OrtSessionOptions* options,
+                                                           const OrtApiBase* base) {
+  const OrtApi* api = base->GetApi(kOrtApiVersion);
+  if (!api) {
+    return base->GetApi(1)->create_status(ORT_FAIL,
+                                          "CharLSTM: needs ONNX Runtime 1.17 or later");
+  }
+  Problem problem(*api);
+  const Settings settings = settings_of(*api, options, problem);
+  if (!problem.ok()) return problem.released();
+  Operator* op = made_for(*api, settings, problem);
+  if (problem.ok()) problem.take(api->add_domain(options, op->domain));
+  return problem.released();
+}
+
+// Which instruction set a session would use now; null where CHARLM_ISA names none that is there.
+CHARLM_EXPORT const char* charlm_instruction_set() {
+  const char* wanted = std::getenv("CHARLM_ISA");
+  const InstructionSet* found = charlm::instruction_set(wanted && *wanted ? wanted : nullptr);
+  return found ? found->name : nullptr;
+}
