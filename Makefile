@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := data train export infer benchmarks
-NATIVE := setup.py $(wildcard infer/native/*.cpp infer/native/*.h)
+CPP := $(wildcard infer/native/*.cpp infer/native/*.h benchmarks/*.cpp)
+NATIVE := setup.py $(CPP)
 # One Torch for everyone, so that every machine tests the same.
 TORCH := torch==2.13.0
 # The two distributions of ONNX Runtime exclude one another; take the one that fits the machine.
@@ -45,11 +46,13 @@ test: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/mypy $(foreach package,$(PACKAGES),-p charlm.$(package))
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(CPP)
 
 bench: $(VENV)/.bench
 	$(BIN)/charlm-bench $(ARGS)

@@ -5,6 +5,8 @@ is its limit. Many streams share what is read, so what a core can multiply and a
 are measured by `probe.cpp`, without any runtime. Targets for `worker`, timed between the cases.
 """
 
+from functools import partial
+
 from charlm.benchmarks.probe import open_probe
 from charlm.benchmarks.settings import CaseSettings, Run
 
@@ -12,6 +14,11 @@ from charlm.benchmarks.settings import CaseSettings, Run
 def weights_read(settings: CaseSettings) -> Run:
     """Units: a character's weights, read once."""
     return open_probe(settings).read
+
+
+def weights_back_and_forth(settings: CaseSettings) -> Run:
+    """Units: a character's weights, read once, now from one end and now from the other."""
+    return partial(open_probe(settings).read, back=True)
 
 
 def multiply_add(settings: CaseSettings) -> Run:

@@ -163,6 +163,12 @@ CASES = (
 )  # fmt: skip
 LIMITS = (
     Bound("weights_read", "reading the weights from the cache", VECTOR_LIMIT, needs=(PROBE,)),
+    Bound(
+        "weights_back_and_forth",
+        "reading the weights back and forth",
+        VECTOR_LIMIT,
+        needs=(PROBE,),
+    ),
     Bound("multiply_add", "multiplying and adding in registers", PRODUCT_LIMIT, needs=(PROBE,)),
 )
 

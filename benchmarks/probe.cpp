@@ -28,6 +28,9 @@ constexpr int kHead = (VOCABULARY + kLanes - 1) / kLanes * kLanes;
 
 alignas(64) float recurrent[HIDDEN * kColumns], table[VOCABULARY * kColumns];
 alignas(64) float head[HIDDEN * kHead], logits[kHead], gates[kColumns], h[kUnits], c[kUnits];
+constexpr int kRead = 16;  // vectors that are read at once
+constexpr long kWeights = (WEIGHTS + kRead * kLanes - 1) / (kRead * kLanes) * kRead * kLanes;
+alignas(64) float weights[kWeights];
 alignas(64) std::int8_t small[(HIDDEN + 3) / 4 * 4 * kColumns];
 std::uint64_t random_state = 88172645463325252;
 int token = 0;
@@ -58,7 +61,8 @@ Floats tanh(Floats x) { return 2.0f * sigmoid(x + x) - 1.0f; }
 void move_on() {
   for (int at = 0; at < kUnits; at += kLanes) {
     const Floats i = sigmoid(load(gates + at)), o = sigmoid(load(gates + kUnits + at));
-    const Floats f = sigmoid(load(gates + 2 * kUnits + at)), g = tanh(load(gates + 3 * kUnits + at));
+    const Floats f = sigmoid(load(gates + 2 * kUnits + at)),
+                 g = tanh(load(gates + 3 * kUnits + at));
     const Floats cell = f * load(c + at) + i * g;
     store(c + at, cell);
     store(h + at, o * tanh(cell));
@@ -84,9 +88,9 @@ void multiply_float32() {
     Floats sums[kPanel];
     for (int at = 0; at < kPanel; ++at)
       sums[at] = load(table + token * kColumns + column + at * kLanes);
-    const float* weights = recurrent + column * HIDDEN;
-    for (int row = 0; row < HIDDEN; ++row, weights += kStep)
-      for (int at = 0; at < kPanel; ++at) sums[at] += h[row] * load(weights + at * kLanes);
+    const float* panel = recurrent + column * HIDDEN;
+    for (int row = 0; row < HIDDEN; ++row, panel += kStep)
+      for (int at = 0; at < kPanel; ++at) sums[at] += h[row] * load(panel + at * kLanes);
     for (int at = 0; at < kPanel; ++at) store(gates + column + at * kLanes, sums[at]);
   }
 }
@@ -106,13 +110,13 @@ void multiply_int8() {
     rounded[row] = static_cast<std::uint8_t>(std::lrintf(h[row] * 127) + 128);
   for (int column = 0; column < kColumns; column += kStep) {
     Ints sums[kPanel] = {};
-    const std::int8_t* weights = small + column * ((HIDDEN + 3) / 4 * 4);
-    for (int row = 0; row < HIDDEN; row += 4, weights += 4 * kStep) {
+    const std::int8_t* panel = small + column * ((HIDDEN + 3) / 4 * 4);
+    for (int row = 0; row < HIDDEN; row += 4, panel += 4 * kStep) {
       std::int32_t four;
       std::memcpy(&four, rounded + row, 4);
       for (int at = 0; at < kPanel; ++at)
         sums[at] = add_products(sums[at], Ints{} + four,
-                                *reinterpret_cast<const Ints*>(weights + 4 * at * kLanes));
+                                *reinterpret_cast<const Ints*>(panel + 4 * at * kLanes));
     }
     for (int at = 0; at < kPanel; ++at)
       store(gates + column + at * kLanes,
@@ -137,6 +141,7 @@ PROBE int probe_begin() {
   for (float& each : recurrent) each = (uniform() - 0.5f) * 0.14f;
   for (float& each : table) each = (uniform() - 0.5f) * 0.14f;
   for (float& each : head) each = (uniform() - 0.5f) * 0.14f;
+  for (float& each : weights) each = uniform();
   for (std::int8_t& each : small) each = static_cast<std::int8_t>((uniform() - 0.5f) * 250);
   return kHasInt8;
 }
@@ -162,14 +167,15 @@ PROBE double probe_multiply(long count) {
   return 2.0 * chains * kLanes * turns;
 }
 
-// Reads as many numbers as a character's products have weights, once for each of `count`.
-PROBE void probe_read(long count) {
-  constexpr long step = 8 * kLanes, size = (WEIGHTS + step - 1) / step * step;
-  alignas(64) static float weights[size];
-  Floats sums[8] = {};
+// Reads as many numbers as a character's products have weights, once for each of `count`: from the
+// beginning each time, or back and forth, so that what was read last is still in a small cache.
+PROBE void probe_read(long count, int back) {
+  Floats sums[kRead] = {};
   for (long at = 0; at < count; ++at)
-    for (long row = 0; row < size; row += step)
-#pragma GCC unroll 8
-      for (int lane = 0; lane < 8; ++lane) sums[lane] += load(weights + row + lane * kLanes);
+    for (long done = 0; done < kWeights; done += kRead * kLanes) {
+      const float* from = weights + (back && at % 2 ? kWeights - kRead * kLanes - done : done);
+#pragma GCC unroll 16
+      for (int each = 0; each < kRead; ++each) sums[each] += load(from + each * kLanes);
+    }
   for (Floats sum : sums) sink = sum[0];
 }

@@ -40,9 +40,9 @@ class Probe:
         turns = max(1, round(count * OPERATIONS / self._per_turn))
         self._library.probe_multiply(ctypes.c_long(turns))
 
-    def read(self, count: int) -> None:
-        """Read a character's weights so many times."""
-        self._library.probe_read(ctypes.c_long(count))
+    def read(self, count: int, *, back: bool = False) -> None:
+        """Read a character's weights so many times, from the beginning or back and forth."""
+        self._library.probe_read(ctypes.c_long(count), ctypes.c_int(back))
 
     def draw(self, precision: str) -> Callable[[int], None]:
         """What draws so many characters in a plain loop.

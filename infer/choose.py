@@ -21,9 +21,9 @@ WAYS = ("native", "blocks", "steps")
 # larger model takes longer to open and saves no more.
 MEASURED_SIZE = 850_000  # bytes
 WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
-# About 3 ms each: past it nothing is gained, and a reader would see text jump.
+# About 3 ms each alone: past it nothing is gained, and a reader would see text jump.
 LONGEST_ALONE = {NATIVE: 1024, BLOCKS: 256, DEVICE_BLOCKS: 256, STEP: 256}
-LONGEST_TOGETHER = 64
+LONGEST_TOGETHER = {NATIVE: 256, BLOCKS: 64, DEVICE_BLOCKS: 64, STEP: 64}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def choose(
     )  # fmt: skip
     shared = path == NATIVE and model.shares_steps(precision)
     count, why_threads = _threads(work, model.device, threads, shared)
-    block = LONGEST_ALONE[path] if work.streams == 1 else LONGEST_TOGETHER
+    block = (LONGEST_ALONE if work.streams == 1 else LONGEST_TOGETHER)[path]
     reasons = [f"path: {path}, {why}", f"precision: {precision}"]
     if path != STEP:
         reasons.append(f"block: up to {block} characters of a text in one run")

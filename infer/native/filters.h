@@ -1,4 +1,5 @@
-// Filters of sampling, as `infer/filters.py` defines them; apart from the code of the instruction sets.
+// Filters of sampling, as `infer/filters.py` defines them; apart from the code of the instruction
+// sets.
 #pragma once
 
 #include <cstdint>

@@ -27,7 +27,8 @@ using charlm::Precision;
 using charlm::Team;
 using charlm::Weights;
 
-constexpr std::int64_t kRows = 48;  // characters whose logits are taken together where all are known
+constexpr std::int64_t kRows =
+    48;  // characters whose logits are taken together where all are known
 constexpr float kGreedy = 0x1p100f, kGreedyUniform = 0x1p-24f;
 constexpr float kLowest = -126.0f;  // of a power of two: what is less weighs nothing
 
@@ -210,23 +211,23 @@ struct Block {
   const Call& call;
   const std::int64_t rows, first;
   Team& team;
-  std::int64_t* stream;       // of a row
-  float* h[2];                // [layers, rows, units]: now, and after the next character
-  typename P::Input* x[2];    // the same as inputs of products
-  float* c;                   // [layers, rows, units]
-  float* logits;              // [max(rows, kRows), characters]
-  std::int32_t* tokens;       // [rows]
-  typename P::Input* tops;    // [kRows or more, units], of the last layer, yet to be scored
-  std::int64_t* scored;       // where in log_probability each goes
+  std::int64_t* stream;     // of a row
+  float* h[2];              // [layers, rows, units]: now, and after the next character
+  typename P::Input* x[2];  // the same as inputs of products
+  float* c;                 // [layers, rows, units]
+  float* logits;            // [max(rows, kRows), characters]
+  std::int32_t* tokens;     // [rows]
+  typename P::Input* tops;  // [kRows or more, units], of the last layer, yet to be scored
+  std::int64_t* scored;     // where in log_probability each goes
   Philox* random;
-  float* inverse;             // [rows], of the temperature
-  bool* filtered;             // [rows], whether a filter may remove a character
-  std::uint64_t* keys;        // [vocabulary], of the filters
-  float* turned;              // [characters, kLanes], the logits of so many rows
+  float* inverse;       // [rows], of the temperature
+  bool* filtered;       // [rows], whether a filter may remove a character
+  std::uint64_t* keys;  // [vocabulary], of the filters
+  float* turned;        // [characters, kLanes], the logits of so many rows
   int now = 0;
   bool backwards = false;
-  std::int64_t layer = 0;     // that the team works on
-  std::int64_t waiting = 0;   // rows in `tops`
+  std::int64_t layer = 0;    // that the team works on
+  std::int64_t waiting = 0;  // rows in `tops`
 
   std::int64_t units() const { return model.units(); }
   float* state(float* base, std::int64_t layer, std::int64_t row = 0) const {
@@ -266,8 +267,7 @@ inline void keep_input(float*, Floats) {}  // float32's is h itself
 template <class Input>
 inline void keep_input(Input* to, Floats h) {
   const Ints whole = bits(h * 127.0f + kMagic) - (kMagicBits - Int8::kZero);
-  const auto small =
-      __builtin_convertvector(whole, typename VectorOf<Input, kLanes>::Aligned);
+  const auto small = __builtin_convertvector(whole, typename VectorOf<Input, kLanes>::Aligned);
   std::memcpy(to, &small, sizeof small);
 }
 
@@ -283,16 +283,17 @@ void step(Block<P>& block, std::int64_t index, std::int64_t panel, std::int64_t 
   if (index > 0) inputs.at[0] = block.x[next] + (index - 1) * block.rows * units;
   typename P::Sums sums[M][N * kWide];
   multiply<P, M, N>(layer.matrix, panel, inputs, row, sums);
-  for (int m = 0; m < M; ++m) {
+  unrolled<M>([&](auto m) CHARLM_LAMBDA {
     const float* start = layer.start;
-    if (index == 0) start += block.tokens[row + m] * model.columns();
-    const std::int64_t at = (index * block.rows + row + m) * units + panel * kLanes;
+    if (index == 0) start += block.tokens[row + m.value] * model.columns();
+    const std::int64_t at = (index * block.rows + row + m.value) * units + panel * kLanes;
     for (int n = 0; n < N; ++n) {
       const std::int64_t column = (panel + n) * kColumns;
       Floats gate[kWide];
       for (int g = 0; g < kWide; ++g) {
         const std::int64_t place = column + g * kLanes;
-        gate[g] = finished(layer.matrix, sums[m][n * kWide + g], place) + load(start + place);
+        const auto sum = sums[m.value][n * kWide + g];
+        gate[g] = finished(layer.matrix, sum, place) + load(start + place);
       }
       const std::int64_t unit = at + n * kLanes;
       const CellState after = cell(gate[0], gate[1], gate[2], gate[3], load(block.c + unit));
@@ -300,7 +301,7 @@ void step(Block<P>& block, std::int64_t index, std::int64_t panel, std::int64_t 
       store(block.h[next] + unit, after.h);
       keep_input(block.x[next] + unit, after.h);
     }
-  }
+  });
 }
 
 // Calls `one` with a number up to N that is known only now, as one that the compiler knows.
@@ -340,11 +341,10 @@ template <class P>
 void advance_share(void* data, int share) {
   auto& block = *static_cast<Block<P>*>(data);
   const std::int64_t panels = block.model.panels, shares = block.team.shares;
-  over_panels<kPanelsAlone>(
-      panels * share / shares, panels * (share + 1) / shares, block.backwards,
-      [&](auto n, std::int64_t panel) {
-        step<P, 1, decltype(n)::value>(block, block.layer, panel, 0);
-      });
+  over_panels<kPanelsAlone>(panels * share / shares, panels * (share + 1) / shares, block.backwards,
+                            [&](auto n, std::int64_t panel) {
+                              step<P, 1, decltype(n)::value>(block, block.layer, panel, 0);
+                            });
 }
 
 // The first `rows` streams read their tokens.
@@ -411,7 +411,8 @@ inline Floats weight(Floats below, Floats inverse) {
 // Turns logits into weights; the largest logit, whose weight is 1.
 inline float soften(float* logits, std::int64_t characters, float inverse) {
   Floats most = load(logits);
-  for (std::int64_t at = kLanes; at < characters; at += kLanes) most = larger(most, load(logits + at));
+  for (std::int64_t at = kLanes; at < characters; at += kLanes)
+    most = larger(most, load(logits + at));
   const float largest_logit = largest(most);
   for (std::int64_t at = 0; at < characters; at += kLanes)
     store(logits + at, weight(load(logits + at) - largest_logit, all(inverse)));
@@ -496,7 +497,8 @@ inline void run_sums(float* weights, std::int64_t stride, std::int64_t vocabular
 }
 
 // The first character whose running sum reaches u of the last.
-inline std::int32_t find(const float* sums, std::int64_t characters, std::int64_t vocabulary, float u) {
+inline std::int32_t find(const float* sums, std::int64_t characters, std::int64_t vocabulary,
+                         float u) {
   const float bound = u * sums[vocabulary - 1];
   Ints below{};
   for (std::int64_t at = 0; at < characters; at += kLanes) below -= load(sums + at) < bound;
@@ -526,9 +528,8 @@ void draw_few(Block<P>& block, std::int64_t row, std::int64_t count) {
                               call.top_p[stream], call.min_p[stream], block.keys);
     }
   }
-  with_number<kAbreast>(count, [&](auto n) {
-    run_sums<decltype(n)::value>(weights, characters, vocabulary);
-  });
+  with_number<kAbreast>(
+      count, [&](auto n) { run_sums<decltype(n)::value>(weights, characters, vocabulary); });
   for (std::int64_t n = 0; n < count; ++n)
     block.tokens[row + n] = find(weights + n * characters, characters, vocabulary, u[n]);
 }
@@ -568,8 +569,7 @@ void draw(Block<P>& block) {
   std::int64_t row = 0;
   for (; row + kLanes <= block.rows; row += kLanes) {
     bool any = false;
-    for (int lane = 0; lane < kLanes; ++lane)
-      any = any || block.filtered[row + lane];
+    for (int lane = 0; lane < kLanes; ++lane) any = any || block.filtered[row + lane];
     if (any) {
       for (int lane = 0; lane < kLanes; lane += kAbreast) draw_few(block, row + lane, kAbreast);
     } else {
@@ -599,9 +599,9 @@ void begin(Block<P>& block) {
       call.log_probability[stream * call.time + time] = 0;  // nothing is read there
     block.random[row].begin(call.seed[stream], call.stream[stream], call.position[stream]);
     block.inverse[row] = call.inverse_temperature[stream];
-    block.filtered[row] = block.inverse[row] < kGreedy &&
-                          (call.top_k[stream] < model.vocabulary || call.top_p[stream] < 1 ||
-                           call.min_p[stream] > 0);
+    block.filtered[row] =
+        block.inverse[row] < kGreedy &&
+        (call.top_k[stream] < model.vocabulary || call.top_p[stream] < 1 || call.min_p[stream] > 0);
     for (std::int64_t layer = 0; layer < model.layers; ++layer) {
       const std::int64_t from = (stream * model.layers + layer) * model.hidden;
       const std::int64_t to = (layer * block.rows + row) * model.units();
@@ -642,7 +642,8 @@ Outcome end(Block<P>& block) {
       const auto size = static_cast<std::size_t>(model.hidden) * sizeof(float);
       std::memcpy(call.h_next + to, block.state(block.h[block.now], layer, row), size);
       std::memcpy(call.c_next + to, block.state(block.c, layer, row), size);
-      good = good && finite(call.h_next + to, model.hidden) && finite(call.c_next + to, model.hidden);
+      good =
+          good && finite(call.h_next + to, model.hidden) && finite(call.c_next + to, model.hidden);
     }
   }
   return good ? Outcome::done : Outcome::not_finite;
@@ -686,11 +687,10 @@ void release(charlm::Model* model) noexcept {
   if (model) give_back(model->memory);
 }
 
-Outcome run(const charlm::Model& model, const Call& call, std::int64_t first,
-            std::int64_t count, Team& team) noexcept {
-  return model.precision == Precision::int8
-             ? run_block<Int8>(model, call, first, count, team)
-             : run_block<Float32>(model, call, first, count, team);
+Outcome run(const charlm::Model& model, const Call& call, std::int64_t first, std::int64_t count,
+            Team& team) noexcept {
+  return model.precision == Precision::int8 ? run_block<Int8>(model, call, first, count, team)
+                                            : run_block<Float32>(model, call, first, count, team);
 }
 
 }  // namespace

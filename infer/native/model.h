@@ -1,11 +1,13 @@
-// What the operator and the code of each instruction set agree on: weights, a call, and how it ends.
+// What the operator and the code of each instruction set agree on: weights, a call, and how it
+// ends.
 #pragma once
 
 #include <cstdint>
 
 namespace charlm {
 
-// The weights of a model as `export/weights.py` lays them out: float32, gates in the order i, o, f, c.
+// The weights of a model as `export/weights.py` lays them out: float32, gates in the order i, o, f,
+// c.
 struct Weights {
   std::int64_t vocabulary, hidden, layers;
   const float* table;       // [vocabulary, 4 * hidden], of the first layer, its bias within
@@ -23,16 +25,16 @@ enum class Precision { float32, int8 };
 struct Call {
   std::int64_t streams, time, steps;
   bool scored;
-  const float *h, *c;            // [streams, layers, hidden]
-  const std::int64_t* prompt;    // [streams, time]
-  const std::int64_t* lengths;   // [streams], at most `time`
-  const std::uint64_t *seed, *stream, *position;             // [streams]
-  const float *inverse_temperature, *top_p, *min_p;          // [streams]
-  const std::int64_t* top_k;                                 // [streams]
-  std::int32_t* tokens;          // [streams, steps]
-  float* log_probability;        // [streams, time] where `scored`
-  float* logits;                 // [streams, vocabulary]
-  float *h_next, *c_next;        // [streams, layers, hidden]
+  const float *h, *c;                                // [streams, layers, hidden]
+  const std::int64_t* prompt;                        // [streams, time]
+  const std::int64_t* lengths;                       // [streams], at most `time`
+  const std::uint64_t *seed, *stream, *position;     // [streams]
+  const float *inverse_temperature, *top_p, *min_p;  // [streams]
+  const std::int64_t* top_k;                         // [streams]
+  std::int32_t* tokens;                              // [streams, steps]
+  float* log_probability;                            // [streams, time] where `scored`
+  float* logits;                                     // [streams, vocabulary]
+  float *h_next, *c_next;                            // [streams, layers, hidden]
 };
 
 enum class Outcome { done, no_memory, not_finite };
@@ -41,9 +43,9 @@ struct Model;  // weights packed for one instruction set
 
 // Threads that share the weights of one stream, each its panels of every step.
 //
-// One leads: it does what is not shared, and announces phases. Each of the others takes its share of
-// a phase when it comes to it; a share that its thread is late for is taken by the leader, so that
-// nothing waits for a thread that has not begun. Where nothing is shared, `shares` is 1.
+// One leads: it does what is not shared, and announces phases. Each of the others takes its share
+// of a phase when it comes to it; a share that its thread is late for is taken by the leader, so
+// that nothing waits for a thread that has not begun. Where nothing is shared, `shares` is 1.
 struct Team {
   static constexpr int kMost = 16;
   int shares = 1;          // the leader's to change
@@ -57,7 +59,8 @@ struct Team {
 };
 
 // Streams that pass together through the weights; a run is cut into blocks of at most so many.
-constexpr std::int64_t kBlock = 48;  // many enough that reading the weights costs little beside them
+constexpr std::int64_t kBlock =
+    48;  // many enough that reading the weights costs little beside them
 
 struct InstructionSet {
   const char* name;

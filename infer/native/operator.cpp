@@ -1,7 +1,8 @@
-// The operator `charlm.CharLSTM` for ONNX Runtime: reads prompts and draws text, many characters a run.
+// The operator `charlm.CharLSTM` for ONNX Runtime: reads prompts and draws text, many characters a
+// run.
 //
-// Its tensors are those of `export/contract_siblings.py`, kind `native`. A file from elsewhere is not
-// trusted: shapes, sizes, ids and settings are checked here, before anything is touched.
+// Its tensors are those of `export/contract_siblings.py`, kind `native`. A file from elsewhere is
+// not trusted: shapes, sizes, ids and settings are checked here, before anything is touched.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -25,9 +26,27 @@ using charlm::Precision;
 using charlm::Weights;
 
 enum Input {
-  kTable, kRecurrent, kUpper, kUpperBias, kHead, kHeadBias, kWeightInputs,
-  kH = kWeightInputs, kC, kPrompt, kLengths, kScored, kSteps, kSeed, kStream, kPosition,
-  kInverseTemperature, kTopK, kTopP, kMinP, kInputs
+  kTable,
+  kRecurrent,
+  kUpper,
+  kUpperBias,
+  kHead,
+  kHeadBias,
+  kWeightInputs,
+  kH = kWeightInputs,
+  kC,
+  kPrompt,
+  kLengths,
+  kScored,
+  kSteps,
+  kSeed,
+  kStream,
+  kPosition,
+  kInverseTemperature,
+  kTopK,
+  kTopP,
+  kMinP,
+  kInputs
 };
 enum Output { kTokens, kLogProbability, kLogits, kHNext, kCNext, kOutputs };
 
@@ -36,12 +55,15 @@ struct Tensor {
   OrtTensorType type;
 };
 constexpr Tensor kInputTensors[kInputs] = {
-    {"table", ORT_FLOAT},      {"recurrent", ORT_FLOAT}, {"upper", ORT_FLOAT},
-    {"upper_bias", ORT_FLOAT}, {"head", ORT_FLOAT},      {"head_bias", ORT_FLOAT},
-    {"h", ORT_FLOAT},          {"c", ORT_FLOAT},         {"prompt", ORT_INT64},
-    {"lengths", ORT_INT64},    {"scored", ORT_BOOL},     {"steps", ORT_INT64},
-    {"seed", ORT_UINT64},      {"stream", ORT_UINT64},   {"position", ORT_UINT64},
-    {"inverse_temperature", ORT_FLOAT}, {"top_k", ORT_INT64}, {"top_p", ORT_FLOAT},
+    {"table", ORT_FLOAT},     {"recurrent", ORT_FLOAT},
+    {"upper", ORT_FLOAT},     {"upper_bias", ORT_FLOAT},
+    {"head", ORT_FLOAT},      {"head_bias", ORT_FLOAT},
+    {"h", ORT_FLOAT},         {"c", ORT_FLOAT},
+    {"prompt", ORT_INT64},    {"lengths", ORT_INT64},
+    {"scored", ORT_BOOL},     {"steps", ORT_INT64},
+    {"seed", ORT_UINT64},     {"stream", ORT_UINT64},
+    {"position", ORT_UINT64}, {"inverse_temperature", ORT_FLOAT},
+    {"top_k", ORT_INT64},     {"top_p", ORT_FLOAT},
     {"min_p", ORT_FLOAT}};
 constexpr OrtTensorType kOutputTypes[kOutputs] = {ORT_INT32, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT,
                                                   ORT_FLOAT};
@@ -94,8 +116,8 @@ class Problem {
 constexpr std::int64_t kAny = -1;  // a size that the tensor may choose
 
 // The data of a tensor, if it has the sizes that are wanted; those that are kAny are filled in.
-const void* data_of(const OrtApi& api, const OrtValue* value, const char* name,
-                    std::int64_t* sizes, std::size_t rank, Problem& problem) {
+const void* data_of(const OrtApi& api, const OrtValue* value, const char* name, std::int64_t* sizes,
+                    std::size_t rank, Problem& problem) {
   OrtTensorTypeAndShapeInfo* info = nullptr;
   if (!problem.take(api.shape_of(value, &info))) return nullptr;
   std::size_t found = 0;
@@ -222,8 +244,7 @@ class Kernel {
       problem.say("CharLSTM: %s must be an initializer of the graph", name);
       return nullptr;
     }
-    const auto* data =
-        static_cast<const float*>(data_of(api_, value, name, sizes, rank, problem));
+    const auto* data = static_cast<const float*>(data_of(api_, value, name, sizes, rank, problem));
     std::int64_t count = 1;
     for (std::size_t axis = 0; problem.ok() && axis < rank; ++axis) count *= sizes[axis];
     if (problem.ok() && !all_finite(data, count)) {
@@ -327,8 +348,7 @@ class Kernel {
     }
     if (work.outcome == Outcome::no_memory) problem.say("CharLSTM: no memory for the streams");
     if (work.outcome == Outcome::not_finite)
-      problem.say(
-          "CharLSTM: the model gives numbers that are not finite: its weights are damaged");
+      problem.say("CharLSTM: the model gives numbers that are not finite: its weights are damaged");
   }
 
   // As many as keep all threads busy, of equal size, and none too small to be worth a thread.
@@ -438,8 +458,8 @@ Settings settings_of(const OrtApi& api, const OrtSessionOptions* options, Proble
   } else if (precision[0] && std::strcmp(precision, "float32") != 0) {
     problem.say("CharLSTM: precision is float32 or int8, not '%s'", precision);
   }
-  settings.threads = threads[0] ? std::atoi(threads)
-                                : static_cast<int>(std::thread::hardware_concurrency());
+  settings.threads =
+      threads[0] ? std::atoi(threads) : static_cast<int>(std::thread::hardware_concurrency());
   if (settings.threads < 1) settings.threads = 1;
   const char* wanted = std::getenv("CHARLM_ISA");
   if (wanted && !*wanted) wanted = nullptr;
@@ -462,8 +482,7 @@ CHARLM_EXPORT OrtStatus* CHARLM_ORT_CALL RegisterCustomOps(OrtSessionOptions* op
                                                            const OrtApiBase* base) {
   const OrtApi* api = base->GetApi(kOrtApiVersion);
   if (!api) {
-    return base->GetApi(1)->create_status(ORT_FAIL,
-                                          "CharLSTM: needs ONNX Runtime 1.17 or later");
+    return base->GetApi(1)->create_status(ORT_FAIL, "CharLSTM: needs ONNX Runtime 1.17 or later");
   }
   Problem problem(*api);
   const Settings settings = settings_of(*api, options, problem);

@@ -1,6 +1,7 @@
-// The part of ONNX Runtime's C interface that a custom operator needs, declared here since no package
-// ships its headers. The functions stand in one table whose order is frozen: a function has its place
-// for good, and later versions add theirs at the end. Checked against ONNX Runtime 1.22 and 1.31.
+// The part of ONNX Runtime's C interface that a custom operator needs, declared here since no
+// package ships its headers. The functions stand in one table whose order is frozen: a function has
+// its place for good, and later versions add theirs at the end. Checked against ONNX Runtime 1.22
+// and 1.31.
 #pragma once
 
 #include <cstddef>
@@ -70,7 +71,8 @@ class OrtApi {
   OrtStatus* shape_of(const OrtValue* value, OrtTensorTypeAndShapeInfo** info) const {
     return call(65, value, info);
   }
-  OrtStatus* input(const OrtKernelContext* context, std::size_t index, const OrtValue** value) const {
+  OrtStatus* input(const OrtKernelContext* context, std::size_t index,
+                   const OrtValue** value) const {
     return call(90, context, index, value);
   }
   OrtStatus* output(OrtKernelContext* context, std::size_t index, const std::int64_t* sizes,
@@ -127,7 +129,8 @@ struct OrtCustomOp {
   int(CHARLM_ORT_CALL* GetVariadicInputHomogeneity)(Op);
   int(CHARLM_ORT_CALL* GetVariadicOutputMinArity)(Op);
   int(CHARLM_ORT_CALL* GetVariadicOutputHomogeneity)(Op);
-  OrtStatus*(CHARLM_ORT_CALL* CreateKernelV2)(Op, const OrtApi*, const OrtKernelInfo*, void** kernel);
+  OrtStatus*(CHARLM_ORT_CALL* CreateKernelV2)(Op, const OrtApi*, const OrtKernelInfo*,
+                                              void** kernel);
   OrtStatus*(CHARLM_ORT_CALL* KernelComputeV2)(void* kernel, OrtKernelContext*);
   OrtStatus*(CHARLM_ORT_CALL* InferOutputShapeFn)(Op, void* context);
   int(CHARLM_ORT_CALL* GetStartVersion)(Op);

@@ -1,7 +1,8 @@
 // Matrix products of a few streams by panels of packed weights, in float32 and in int8.
 //
-// A panel holds four vectors of columns side by side, one row of weights after another, so that it is
-// read once, in order. Every sum runs over the rows in their order, whatever the number of streams.
+// A panel holds four vectors of columns side by side, one row of weights after another, so that it
+// is read once, in order. Every sum runs over the rows in their order, whatever the number of
+// streams.
 #pragma once
 
 #include <cmath>
@@ -12,8 +13,8 @@
 
 namespace {
 
-constexpr int kWide = 4;                       // vectors of a panel
-constexpr int kColumns = kWide * kLanes;       // columns of a panel
+constexpr int kWide = 4;                  // vectors of a panel
+constexpr int kColumns = kWide * kLanes;  // columns of a panel
 #if defined(__SSE2__) && !defined(__FMA__)
 constexpr int kTogether = 2;  // a product needs a register of its own
 #else
@@ -119,9 +120,9 @@ struct Int8 {  // pairs of 16 bits, which no sum can overflow
 template <class P>
 struct Matrix {
   const typename P::Weight* panels = nullptr;
-  const float* scale = nullptr;          // of int8's columns, as they stand in the panels
-  const std::int32_t* surplus = nullptr; // what int8's sums have too much, since zero is kZero
-  std::int64_t groups = 0;               // steps over the rows of one source
+  const float* scale = nullptr;           // of int8's columns, as they stand in the panels
+  const std::int32_t* surplus = nullptr;  // what int8's sums have too much, since zero is kZero
+  std::int64_t groups = 0;                // steps over the rows of one source
   std::int64_t sources = 1;
   std::int64_t panel_size() const { return sources * groups * kColumns * P::kGroup; }
 };
@@ -148,9 +149,8 @@ inline void multiply(const Matrix<P>& matrix, std::int64_t first, const Inputs<P
     const typename P::Input* in = x.at[source] + stream * x.stride;
     for (std::int64_t g = 0; g < matrix.groups; ++g, in += P::kGroup, w += kWide * vector) {
       decltype(P::broadcast(in)) xs[M];
-      unrolled<M>([&](auto m) CHARLM_LAMBDA {
-        xs[m.value] = P::broadcast(in + m.value * x.stride);
-      });
+      unrolled<M>([&](auto m)
+                      CHARLM_LAMBDA { xs[m.value] = P::broadcast(in + m.value * x.stride); });
       unrolled<N * kWide>([&](auto n) CHARLM_LAMBDA {
         const auto row = P::weights(w + (n.value / kWide) * panel + (n.value % kWide) * vector);
         unrolled<M>([&](auto m) CHARLM_LAMBDA {

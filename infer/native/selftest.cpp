@@ -1,7 +1,8 @@
-// A program that tests each instruction set of this machine on random shapes, built with sanitizers.
+// A program that tests each instruction set of this machine on random shapes, built with
+// sanitizers.
 //
-// What it holds them to: plain loops in double precision; themselves, at other batch sizes and cuts,
-// to the bit; and in int8 exact sums, to the bit on all of them.
+// What it holds them to: plain loops in double precision; themselves, at other batch sizes and
+// cuts, to the bit; and in int8 exact sums, to the bit on all of them.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -83,8 +84,9 @@ struct Case {
     }
   }
   Weights weights() const {
-    return {vocabulary,   hidden,            layers,      table.data(),    recurrent.data(),
-            upper.data(), upper_bias.data(), head.data(), head_bias.data()};
+    return {vocabulary,        hidden,           layers,
+            table.data(),      recurrent.data(), upper.data(),
+            upper_bias.data(), head.data(),      head_bias.data()};
   }
 };
 
@@ -265,7 +267,8 @@ void check_team(const InstructionSet& set, const Case& given, Precision precisio
   Team team;
   team.shares = shares;
   std::vector<std::thread> helpers;
-  for (int share = 1; share < here; ++share) helpers.emplace_back([&team, share] { help(team, share); });
+  for (int share = 1; share < here; ++share)
+    helpers.emplace_back([&team, share] { help(team, share); });
   const Result found = run(set, *model, given, 0, 1, 1, true, &team);
   for (std::thread& helper : helpers) helper.join();
   expect(found == wanted, set.name, "a team");

@@ -59,8 +59,8 @@ inline void store(float* to, Floats v) {
 }
 inline Floats all(float x) { return x - Floats{}; }  // which compilers know to be x
 
-// What the vector extensions have no word for. A sum of a product is `fused` where it is meant to be,
-// and nowhere else (-ffp-contract=off): so the same numbers come out wherever code is inlined.
+// What the vector extensions have no word for. A sum of a product is `fused` where it is meant to
+// be, and nowhere else (-ffp-contract=off): so the same numbers come out wherever code is inlined.
 #if defined(__AVX512F__)
 inline Floats larger(Floats a, Floats b) { return (Floats)_mm512_max_ps((__m512)a, (__m512)b); }
 inline Floats smaller(Floats a, Floats b) { return (Floats)_mm512_min_ps((__m512)a, (__m512)b); }
@@ -74,7 +74,9 @@ inline Floats fused(Floats a, Floats b, Floats c) {
   return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
 #elif defined(__aarch64__)
-inline Floats larger(Floats a, Floats b) { return (Floats)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
+inline Floats larger(Floats a, Floats b) {
+  return (Floats)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+}
 inline Floats smaller(Floats a, Floats b) {
   return (Floats)vminq_f32((float32x4_t)a, (float32x4_t)b);
 }
@@ -143,7 +145,8 @@ inline void transpose(Floats (&rows)[kLanes]) {
   if constexpr (2 * Step < kLanes) transpose<2 * Step>(rows);
 }
 
-// To the nearest integer, ties to even, |x| < 2^22: the sum with 1.5 * 2^23 has it in its last bits.
+// To the nearest integer, ties to even, |x| < 2^22: the sum with 1.5 * 2^23 has it in its last
+// bits.
 constexpr float kMagic = 12582912.0f;
 constexpr std::int32_t kMagicBits = 0x4B400000;
 

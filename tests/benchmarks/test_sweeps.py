@@ -15,11 +15,9 @@ from charlm.benchmarks.sweeps import SWEEPS, Sweep
 from charlm.benchmarks.timing import Measured
 
 RATES = {
-    "numpy_vector": 5.0,
-    "numpy_column": 1.0,
-    "onnx_vector": 7.0,
-    "numpy_product": 2.0,
-    "onnx_product": 1.0,
+    "weights_read": 7.0,
+    "weights_back_and_forth": 5.0,
+    "multiply_add": 2.0,
 }
 
 
@@ -96,6 +94,7 @@ def test_rates_are_of_all_streams_and_a_limit_is_measured_once(
     lines = {series.name: series for series in found.series}
     assert [point.rates[0] for point in lines["charlm_native_batch"].points] == [100.0, 6400.0]
     assert [point.x for point in lines["charlm_native_batch"].points] == [1.0, 64.0]
+    assert [point.rates[0] for point in lines["vector"].points] == [7.0, 7.0]  # the better way
     assert lines["product"].points[0].rates == lines["product"].points[1].rates
     bounds = [worker.name for worker in started if worker.name.startswith("weights_read")]
     assert bounds == ["weights_read at 1"]  # the same weights, however many texts
@@ -107,7 +106,10 @@ def test_limits_follow_the_size_of_the_model(
     found = run("sweep_hidden", sized)
     lines = {series.name: series for series in found.series}
     names = [worker.name for worker in started if not worker.name.startswith(("charlm", "litert"))]
-    assert names == ["weights_read at 64", "weights_read at 256", "multiply_add at 64"]
+    assert names == [
+        "weights_read at 64", "weights_read at 256", "weights_back_and_forth at 64",
+        "weights_back_and_forth at 256", "multiply_add at 64",
+    ]  # fmt: skip
     small, large = (artifacts.read_info(Path(sized.artifacts) / f"hidden-{n}") for n in (64, 256))
     first, last = (point.rates[0] for point in lines["product"].points)
     assert first / last == pytest.approx(large.flops / small.flops, rel=1e-3)
