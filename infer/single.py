@@ -11,7 +11,7 @@ from charlm.infer import sampler
 from charlm.infer.artifact import Model
 from charlm.infer.choose import STEP, Plan
 from charlm.infer.paths import engine_of, reader_of
-from charlm.infer.philox import UniformStream
+from charlm.infer.philox import UniformStream, first_uniform
 from charlm.infer.sampler import Sampler, Sampling
 from charlm.infer.session import check_finite
 from charlm.infer.settings import Settings
@@ -43,7 +43,7 @@ def pieces(
     first: list[str] = []
     if not len(prompt):
         initial = np.asarray(model.metadata.initial, dtype=np.float32)
-        number = numbers.take(1)[0]
+        number, numbers.position = first_uniform(settings.seed, stream), 1
         prompt = np.array([sampler.draw_initial(initial, number, settings.temperature)])
         first = [model.metadata.vocabulary.characters[prompt[0]]]
         if left == 1:

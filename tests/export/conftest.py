@@ -10,9 +10,10 @@ import torch
 from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
 
+from charlm.data import console
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
-from charlm.export import step_graph, weights
+from charlm.export import cli, step_graph, verify, weights
 from charlm.export.contract import Metadata
 from charlm.train import run_folder
 from charlm.train.config import ModelConfig
@@ -131,3 +132,21 @@ def write_run() -> Callable[[Path, CharLSTM], Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def export(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, list[str]]]:
+    """Runs `charlm-export` in an empty current folder: its exit code, and its lines on stderr."""
+    monkeypatch.setattr(verify, "STEPS", 30)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, list[str]]:
+        capsys.readouterr()
+        code = console.exit_code(cli.app, "charlm-export", [str(given) for given in arguments])
+        shown = capsys.readouterr()
+        assert shown.out == "", "stdout is for text"
+        return code, shown.err.splitlines()
+
+    return run

@@ -26,24 +26,6 @@ SET = {"model.onnx", "model.json", *map(str, SIBLINGS)}
 
 
 @pytest.fixture
-def export(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Export:
-    """Runs `charlm-export` in an empty current folder: its exit code, and its lines on stderr."""
-    monkeypatch.setattr(verify, "STEPS", 30)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, list[str]]:
-        capsys.readouterr()
-        code = console.exit_code(app, "charlm-export", [str(given) for given in arguments])
-        shown = capsys.readouterr()
-        assert shown.out == "", "stdout is for text"
-        return code, shown.err.splitlines()
-
-    return run
-
-
-@pytest.fixture
 def run_folder(write_run: Callable[[Path, CharLSTM], Path], make_model: Make) -> Path:
     """`runs/first` in the current folder."""
     write_run(Path("runs/first"), make_model())

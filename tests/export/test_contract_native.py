@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from charlm.data.errors import ModelFileError
+from charlm.data.wire import part, whole
 from charlm.export import contract_native, step_graph, weights
 from charlm.export.contract import Metadata
 from charlm.export.contract_native import native_graph, properties_of
@@ -22,9 +23,8 @@ Describe = Callable[[CharLSTM], Metadata]
 
 
 @pytest.fixture(scope="module")
-def content(make_model: Make, metadata_of: Describe) -> bytes:
-    model = make_model(layers=2)
-    return step_graph.build(weights.from_torch(model), metadata_of(model))
+def content(make_model: Make, build: Callable[[CharLSTM], bytes]) -> bytes:
+    return build(make_model(layers=2))
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,23 @@ def test_it_has_the_step_graphs_weights_and_the_contracts_tensors(
         np.testing.assert_array_equal(arrays[name], array, err_msg=name)
     assert list(node.input) == [*wanted, *contract_native.INPUTS]
     assert list(node.output) == [*contract_native.OUTPUTS]
-    for declared, listed in zip(
-        tensors(NATIVE, metadata), (proto.graph.input, proto.graph.output), strict=True
-    ):
-        assert {each.name for each in listed} == declared.keys()
-        for each in listed:
-            sizes = [size.dim_value or None for size in each.type.tensor_type.shape.dim]
-            assert sizes == declared[each.name][1], each.name
+    declared = [list(map(described, listed)) for listed in (proto.graph.input, proto.graph.output)]
+    for found, due in zip(declared, tensors(NATIVE, metadata), strict=True):
+        assert dict(found) == due
+        assert len(found) == len(due)
+    shapes = [
+        value.type.tensor_type.shape.dim for value in (*proto.graph.input, *proto.graph.output)
+    ]
+    free = {(place, each.dim_param) for dim in shapes for place, each in enumerate(dim)}
+    assert {name for place, name in free if place == 0} == {"batch"}
+    assert len({name for place, name in free if place == 1} - {""}) == 3, "each size is its own"
+
+
+def described(value: onnx.ValueInfoProto) -> tuple[str, tuple[str, list[int | None]]]:
+    """A tensor's name, type and shape, as the contract writes them."""
+    tensor = value.type.tensor_type
+    kind = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name.replace("float32", "float")
+    return value.name, (f"tensor({kind})", [size.dim_value or None for size in tensor.shape.dim])
 
 
 def test_properties_are_read_without_onnx(content: bytes, metadata: Metadata) -> None:
@@ -121,15 +131,35 @@ def test_what_is_no_onnx_file_is_one_line(metadata: Metadata, bad: bytes) -> Non
 
 
 @given(st.data())
-def test_damaged_files_are_an_error_of_ours_or_a_graph(
-    content: bytes, metadata: Metadata, data: st.DataObject
+def test_damaged_files_are_an_error_of_ours_or_a_graph_of_the_same_form(
+    make_model: Make, build: Callable[[CharLSTM], bytes], metadata_of: Describe, data: st.DataObject
 ) -> None:
+    """Of the smallest model: most of its file is not weights."""
+    model = make_model(hidden=1)
+    content, metadata = build(model), metadata_of(model)
     damaged = bytearray(content)
-    for _ in range(data.draw(st.integers(1, 5))):
-        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(damaged)))
+        cut = data.draw(st.sampled_from((0, 1, 2, len(damaged))))
+        damaged[place : place + cut] = data.draw(st.binary(max_size=2))
     with contextlib.suppress(ModelFileError):
         properties_of(bytes(damaged), "m.onnx")
-        native_graph(bytes(damaged), metadata, "m.onnx")
+    with contextlib.suppress(ModelFileError):
+        found = native_graph(bytes(damaged), metadata, "m.onnx")
+        assert len(found) == len(native_graph(content, metadata, "m.onnx"))
+
+
+def test_fields_of_other_types_are_passed_over_or_refused(metadata: Metadata) -> None:
+    """Numbers where messages belong, and where bytes do."""
+    content = b"".join(whole(7, 1) + whole(14, 1) + part(7, whole(5, 1)))
+    assert properties_of(content, "m.onnx") == {}
+    with pytest.raises(ModelFileError, match="'table' are missing"):
+        native_graph(content, metadata, "m.onnx")
+    with pytest.raises(ModelFileError, match="a number where bytes belong"):
+        properties_of(b"".join(part(14, whole(1, 1))), "m.onnx")
+    for number in (8, 9):
+        with pytest.raises(ModelFileError, match="a number where bytes belong"):
+            native_graph(b"".join(part(7, part(5, whole(number, 1)))), metadata, "m.onnx")
 
 
 def test_another_producers_graph_has_no_native_form(metadata: Metadata) -> None:

@@ -173,6 +173,8 @@ def test_the_command_writes_them_where_they_are_asked_for(
     ("options", "saying"),
     [
         (["--verify-only", "m.onnx", "--cuda"], "writes nothing: leave out --cuda"),
+        (["--verify-only", "m.onnx", "--int8"], "writes nothing: leave out --int8"),
+        (["--verify-only", "m.onnx", "--text", "t"], "writes nothing: leave out --text"),
         (["m.onnx", "--fp16", "--no-siblings"], "--fp16 writes siblings: leave out --no-siblings"),
     ],
 )

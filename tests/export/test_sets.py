@@ -8,9 +8,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from charlm.data import console
-from charlm.export import contract_siblings, siblings, verify
-from charlm.export.cli import app
+from charlm.export import contract_siblings, siblings
 from charlm.export.contract import KEY_WEIGHTS
 from charlm.export.contract_siblings import GENERATE, UNROLLED
 from charlm.export.stale import present, stale
@@ -23,26 +21,11 @@ SIBLINGS = {f"model.{name}.onnx" for name in ("native", "generate", "sequence")}
 SET = {"model.onnx", "model.json", *SIBLINGS}
 
 
-@pytest.fixture
-def export(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    write_run: Callable[[Path, CharLSTM], Path],
-    make_model: Make,
-) -> Export:
-    """Runs `charlm-export` in a folder with two runs: its exit code, and its lines on stderr."""
-    monkeypatch.setattr(verify, "STEPS", 30)
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _runs(export: Export, write_run: Callable[[Path, CharLSTM], Path], make_model: Make) -> None:
+    """Two, in the current folder."""
     write_run(Path("runs/first"), make_model())
     write_run(Path("runs/second"), make_model(seed=1))
-
-    def run(*arguments: object) -> tuple[int, list[str]]:
-        capsys.readouterr()
-        code = console.exit_code(app, "charlm-export", [str(given) for given in arguments])
-        return code, capsys.readouterr().err.splitlines()
-
-    return run
 
 
 def files() -> set[str]:
@@ -78,14 +61,14 @@ def test_an_export_replaces_the_whole_set(export: Export) -> None:
 def test_no_stale_sibling_stays_beside_a_new_model(export: Export) -> None:
     assert export("model.onnx", "--run", "runs/first")[0] == 0
     Path("model.unrolled.onnx").write_bytes(Path("model.generate.onnx").read_bytes())
-    Path("model.unrolled.onnx").write_bytes(b"cut short")
+    Path("model.generate-filtered.onnx").write_bytes(b"cut short")
     Path("model.other.onnx").write_bytes(b"the user's own")
     assert export("model.onnx", "--run", "runs/second", "--no-siblings")[0] == 0
     assert files() == {"model.onnx", "model.json", "model.other.onnx"}
 
 
 def test_siblings_of_the_same_weights_stay(export: Export) -> None:
-    """A smaller precision that was made before is as good as it was."""
+    """What was made for CUDA before is as good as it was."""
     assert export("model.onnx", "--run", "runs/first")[0] == 0
     Path("model.unrolled.onnx").write_bytes(Path("model.generate.onnx").read_bytes())
     assert export("model.onnx", "--run", "runs/first")[0] == 0

@@ -51,6 +51,11 @@ def test_streams_are_taken_together_as_alone(taken: list[tuple[int, int, int]], 
     assert [each.position for each in streams] == [start + 3 * count for *_, start in taken]
 
 
+@given(keys, keys)
+def test_the_first_number_is_the_streams(seed: int, stream: int) -> None:
+    assert philox.first_uniform(seed, stream) == UniformStream(seed, stream).take(1)[0]
+
+
 @given(keys, keys, st.lists(st.integers(0, 200), max_size=8), starts, st.integers(0, 99))
 def test_a_stream_is_read_forward(
     seed: int, stream: int, blocks: list[int], start: int, skipped: int
