@@ -16,8 +16,12 @@ THREAD_VARIABLES = (
 
 
 def environment(threads: int) -> dict[str, str]:
-    """This process's environment with every known thread pool set to `threads`; 0: left alone."""
+    """This process's environment with every known thread pool set to `threads`; 0: left alone.
+
+    Python may write bytecode, which a package that pip installed has from the beginning.
+    """
     variables = dict(os.environ)
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in THREAD_VARIABLES:
         variables.pop(name, None)
         if threads:

@@ -171,7 +171,14 @@ class Metadata:
             raise ModelFileError(
                 f"{where}: its metadata lacks {problem}: not a model that charlm-export wrote"
             ) from problem
-        except (ValueError, TypeError, AttributeError, RecursionError, CharlmError) as problem:
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            CharlmError,
+        ) as problem:
             raise ModelFileError(f"{where}: its metadata is damaged: {problem}") from problem
         return metadata
 
@@ -216,7 +223,7 @@ def _quality(values: object) -> dict[str, dict[str, Any]]:
     if not isinstance(values, dict):
         raise ValueError(f"{KEY_QUALITY} is not an object")
     return {
-        precision: each
+        precision: each | {"loss": float(each["loss"])}
         for precision, each in values.items()
         if isinstance(each, dict) and type(each.get("loss")) in (int, float)
     }

@@ -102,9 +102,9 @@ def export_run(run: Path, model: Path, wanted: Wanted = Wanted()) -> Exported:
         summary=trained.summary,
         rare=trained.rare,
     )
+    proof = prove(step_graph.build(laid_out, metadata), trained.model, str(model))
     work = _Work(laid_out, metadata, wanted, model)
-    content = step_graph.build(laid_out, work.metadata)
-    proof = prove(content, trained.model, str(model))
+    content = step_graph.build(laid_out, work.metadata)  # the same graph, with what int8 costs
     siblings = _prove(work.built, trained.model, metadata, model)
     own = {model: content, model.with_suffix(".json"): work.metadata.to_json().encode()}
     _write(own, work.built, model, metadata)
@@ -153,8 +153,12 @@ def verify_file(model: Path, run: Path | None) -> Exported:
             raise ExportError(f"{model} was exported from other weights than those of {run}")
     proof = prove(content, torch_model, str(model))
     found = {kind: read_model_bytes(path) for kind, path in present(model).items()}
+    notes: tuple[str, ...] = ()
+    if NATIVE in found and (missing := contract_library.problem()) is not None:
+        del found[NATIVE]
+        notes = (f"{sibling_path(model, NATIVE)} not proven: {missing}",)
     siblings = _prove(found, torch_model, metadata, model)
-    return Exported(model, metadata, proof, len(content), siblings)
+    return Exported(model, metadata, proof, len(content), siblings, notes=notes)
 
 
 class _Work:
@@ -178,9 +182,9 @@ class _Work:
             if wanted.int8:
                 raise ExportError(f"--int8 can't be measured: {missing}")
             kinds = tuple(kind for kind in kinds if kind != NATIVE)
-            self.notes = (f"without MODEL.{NATIVE.name}.onnx, and int8 not measured: {missing}",)
+            self.notes = (f"int8 not measured, and no {NATIVE.name} sibling made: {missing}",)
         text = None
-        if missing is None or wanted.fp16:
+        if missing is None or wanted.fp16 or wanted.text is not None:
             text = sample(laid_out, metadata, wanted.text)
         if missing is None and text is not None:
             (native,) = build_siblings(laid_out, metadata, (NATIVE,)).values()

@@ -135,6 +135,18 @@ def test_costs_that_say_no_loss_are_ignored() -> None:
         found.check_loss("fp16")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {contract.KEY_QUALITY: '{"int8": {"loss": 1' + "0" * 400 + "}}"},
+        {contract.KEY_INITIAL: "[1" + "0" * 400 + ", 0, 0]"},
+    ],
+)
+def test_numbers_past_any_float_are_damage(damage: dict[str, str]) -> None:
+    with pytest.raises(ModelFileError, match="metadata is damaged"):
+        read(PLAIN.to_properties() | damage)
+
+
 @pytest.mark.parametrize("key", PLAIN.to_properties())
 def test_a_missing_key_is_named(key: str) -> None:
     properties = PLAIN.to_properties()

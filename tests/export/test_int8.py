@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from charlm.data.errors import ModelFileError
 from charlm.export import contract_library, quality
@@ -116,6 +117,29 @@ def test_without_the_operator_a_note_says_what_is_missing(
         assert contents().keys() == PORTABLE
         assert metadata_in("model.onnx").quality == {}
     assert export("--verify-only", "model.onnx")[0] == 0
+    refused(export("model.onnx", "--run", "runs/bad", "--text", "none.txt"), saying="none.txt")
+
+
+def test_without_the_operator_its_graph_is_not_proven_and_a_note_says_so(
+    export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert export("model.onnx", "--run", "runs/good")[0] == 0
+    monkeypatch.setattr(contract_library, "LIBRARY", Path("none"))
+    code, lines = export("--verify-only", "model.onnx")
+    assert code == 0
+    (note,) = (line for line in lines if "native" in line)
+    assert note.startswith(f"model.native.onnx not proven: {NOT_BUILT}")
+    assert any(line.startswith("model.generate.onnx: ") for line in lines)
+
+
+def test_weights_that_are_not_finite_are_said_to_be(
+    export: Export, write_run: Callable[[Path, CharLSTM], Path], make_model: Make
+) -> None:
+    model = make_model()
+    with torch.no_grad():
+        model.head.weight[3, 3] = torch.nan
+    write_run(Path("runs/nan"), model)
+    refused(export("new.onnx", "--run", "runs/nan"), saying="weights hold numbers that are not")
 
 
 @pytest.mark.parametrize("built", [True, False])
