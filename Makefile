@@ -3,13 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := data train export infer benchmarks
-CPP := $(wildcard infer/native/*.cpp infer/native/*.h benchmarks/*.cpp)
+CPP := $(wildcard infer/native/*.cpp infer/native/*.h infer/native/cuda/* benchmarks/*.cpp \
+	tests/infer/emulated_gpu/*)
 NATIVE := setup.py $(CPP)
 # One Torch for everyone, so that every machine tests the same.
 TORCH := torch==2.13.0
-# The two distributions of ONNX Runtime exclude one another; take the one that fits the machine.
-EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo cuda; \
-	elif [ "`uname -s`-`uname -m`" = Linux-x86_64 ]; then echo gpu; else echo cpu; fi)
+EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo cuda; else echo cpu; fi)
 
 .PHONY: help demo test check format bench cuda-check cuda-train clean FORCE
 
@@ -67,12 +66,17 @@ cuda-check cuda-train: CUDA_PYTHON := $(BIN)/python
 cuda-check cuda-train: $(VENV)/.dev
 endif
 CUDA_OUT ?= benchmark-results/cuda
+CUDA_ROWS := charlm_native_cuda charlm_native_cuda_fp16 charlm_batch_cuda charlm_batch_cuda_fp16 \
+	charlm_score_many_cuda charlm_score_many_cuda_fp16 charlm_stream_cuda charlm_stream_cuda_fp16 \
+	charlm_stream charlm_stream_int8 charlm_batch_cores charlm_batch_cores_int8 \
+	charlm_score_many_cores sweep_cuda
 # The benchmarks run even where a test fails: a GPU is not always at hand.
 cuda-check:
 	$(CUDA_PYTHON) -m charlm.infer.cli --model infer/models/lovecraft.onnx --provider cuda \
 		--length 100 --seed 1 --explain
 	$(CUDA_PYTHON) -m pytest -m cuda -W default -p no:cacheprovider; tests=$$?; \
-	$(CUDA_PYTHON) -m charlm.benchmarks.cli --provider cuda --out "$(CUDA_OUT)" && exit $$tests
+	$(CUDA_PYTHON) -m charlm.benchmarks.cli --provider cuda --rounds 5 --out "$(CUDA_OUT)" \
+		$(CUDA_ROWS:%=--only %) && exit $$tests
 
 TEXT ?= data/sample.txt
 # The recipe of lovecraft-large, without its report: `charlm-report` makes that later, on any

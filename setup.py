@@ -16,7 +16,10 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 NATIVE = Path("infer", "native")
-COMMON = ("operator.cpp", "filters.cpp", "team.cpp")  # the same for every instruction set
+CUDA = NATIVE / "cuda"
+COMMON = (  # the same for every instruction set
+    "operator.cpp", "filters.cpp", "team.cpp", "cuda/driver.cpp", "cuda/gpu.cpp", "cuda/shapes.cpp",
+)  # fmt: skip
 LIBRARY = {"darwin": "libcharlm.dylib", "win32": "charlm.dll"}.get(sys.platform, "libcharlm.so")
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(
     platform.machine().lower(), platform.machine().lower()
@@ -57,12 +60,13 @@ class BuildNative(build_ext):
             raise CompileError(f"charlm's native operator is for GCC and Clang, on {known}")
         objects = []
         for source in COMMON:
-            objects += self._compiled(source, [], "common")
+            objects += self._compiled(source, [f'-DCHARLM_CUDA="{CUDA.resolve()}"'], "common")
         for name, flags in sets.items():
             objects += self._compiled("kernels.cpp", [*flags, f"-DCHARLM_ISA={name}"], name)
         target = self.get_ext_fullpath(ext.name)
         Path(target).parent.mkdir(parents=True, exist_ok=True)
-        self.compiler.link_shared_object(objects, target, target_lang="c++")
+        libraries = ["dl"] if sys.platform == "linux" else []
+        self.compiler.link_shared_object(objects, target, target_lang="c++", libraries=libraries)
 
     def _compiled(self, source: str, flags: list[str], folder: str) -> list[str]:
         made: list[str] = self.compiler.compile(
@@ -85,6 +89,6 @@ if __name__ == "__main__":
     if sys.platform == "darwin":  # not both of a universal Python's architectures at once
         os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
     sources = [(NATIVE / name).as_posix() for name in (*COMMON, "kernels.cpp")]
-    headers = sorted(path.as_posix() for path in NATIVE.glob("*.h"))
+    headers = sorted(path.as_posix() for path in (*NATIVE.rglob("*.h"), *NATIVE.rglob("*.cu")))
     library = Extension("charlm.infer.native.library", sources, depends=headers, optional=True)
     setup(ext_modules=[library], cmdclass={"build_ext": BuildNative, "bdist_wheel": Wheel})

@@ -13,6 +13,7 @@ from charlm.benchmarks import apart
 from charlm.benchmarks.results import QualityResult
 from charlm.benchmarks.settings import CaseFailedError, CaseSettings
 from charlm.benchmarks.spread import significant
+from charlm.infer.work import ONLY_ON
 
 DIGITS = 6
 
@@ -29,7 +30,12 @@ def measure(
         characters: how many of it at most.
     """
     return tuple(
-        _measure(replace(settings, precision=each), text, characters) for each in precisions
+        _measure(
+            replace(settings, precision=each, provider=ONLY_ON.get(each, settings.provider)),
+            text,
+            characters,
+        )
+        for each in precisions
     )
 
 

@@ -12,7 +12,6 @@ STEP = "step"  # a call of the step graph for each character
 GENERATE = "generate"  # a call of the generate graph for many
 NATIVE = "native"  # a call of charlm's own operator for many
 WAYS = {STEP: "steps", GENERATE: "blocks", NATIVE: "native"}
-DEVICE = "device"  # the same on a GPU, by a graph that is captured once
 
 
 def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine:
@@ -28,20 +27,9 @@ def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine
         CaseFailedError: there is no such path.
         CharlmError: it can't be used here, or its graph is damaged or of other weights.
     """
-    if path == DEVICE:
-        return _on_device(model, precision)
     if path not in WAYS:
         raise CaseFailedError(f"charlm has no {path} path")
     found = choose.choose(Work(2, 1), model, precision=precision, threads=threads, via=WAYS[path])
-    return engine_of(model, found)
-
-
-def _on_device(model: Model, precision: str) -> Engine:
-    if model.device != "cuda":
-        raise CaseFailedError("the model is not open on a GPU")
-    found = choose.choose(Work(None), model, precision=precision)
-    if found.path != choose.DEVICE_BLOCKS:
-        raise CaseFailedError(found.reasons[0])
     return engine_of(model, found)
 
 

@@ -25,12 +25,19 @@ OPERATOR: dict[str, Any] = {"path": "native", "steps": STEPS, "needs": ()}
 PLAIN: dict[str, Any] = {"job": LOOP, "needs": (PROBE,)}
 COMPILED = {"path": "compiled", "slow": True}
 LITERT = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
-WIDE, WIDE_CUDA = 256, 4096  # where the speed of a core, and of a GPU, levels off
+WIDE, WIDE_CUDA = 256, 128 * 132  # where a core's speed levels off, and that of 132 processors
+MOST_CUDA = 2 * WIDE_CUDA  # one half is drawn while the other's texts are cut
 SAMPLES = f"charlm-gen --samples {WIDE}"
-CUDA_SAMPLES = f"charlm-gen --samples {WIDE_CUDA} --provider cuda"
+CUDA_SAMPLES = f"charlm-gen --samples {MOST_CUDA} --length 16384 --provider cuda"
+CUDA_SCORE = "charlm-score FILE --parallel --provider cuda"
 BATCH_ROW: dict[str, Any] = {"batch": WIDE, "needs": ()}
-CUDA_BATCH: dict[str, Any] = {"batch": WIDE_CUDA, "needs": (), "limit": None, "cuda": True}
-DEVICE: dict[str, Any] = {"path": "device", "steps": STEPS, **CUDA_BATCH}
+ON_CUDA: dict[str, Any] = {"needs": (), "limit": None, "cuda": True}
+CUDA_OPERATOR: dict[str, Any] = {"path": "native", "steps": 1024, "batch": WIDE_CUDA, **ON_CUDA}
+CUDA_LENGTH = 16_384  # of each text: of a shorter one its request takes as long as its characters
+CUDA_BATCH: dict[str, Any] = {
+    "batch": MOST_CUDA, "every_core": True, "least": CUDA_LENGTH, **ON_CUDA
+}  # fmt: skip
+CUDA_READ: dict[str, Any] = {"batch": 1, "every_core": True, **ON_CUDA}
 CORES = usable_cores()
 CASES = (
     Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window", slow=True),
@@ -125,40 +132,37 @@ CASES = (
         use="charlm-score FILE --parallel --threads 1 --precision int8", needs=(),
     ),
     Case(
-        "charlm_step_cuda", "charlm on CUDA, step loop", "charlm_step", limit=None, cuda=True,
-        needs=(),
-    ),
-    Case(
         "charlm_stream_cuda", "charlm-gen on CUDA", "charlm_stream",
         use="charlm-gen --provider cuda", limit=None, cuda=True, needs=(),
     ),
-    many(
-        "charlm_samples_cuda", f"charlm on CUDA, step loop, {STREAMS} texts", "charlm_step",
-        limit=None, cuda=True, needs=(),
+    Case(
+        "charlm_stream_cuda_fp16", "charlm-gen on CUDA, fp16", "charlm_stream", precision="fp16",
+        use="charlm-gen --provider cuda --precision fp16", limit=None, cuda=True, needs=(),
     ),
     many(
-        "charlm_batch_cuda", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts", "charlm_batch",
+        "charlm_native_cuda", f"charlm on CUDA, operator, {WIDE_CUDA:,} texts", "charlm_engine",
+        **CUDA_OPERATOR,
+    ),
+    many(
+        "charlm_native_cuda_fp16", f"charlm on CUDA, operator, {WIDE_CUDA:,} texts, fp16",
+        "charlm_engine", precision="fp16", **CUDA_OPERATOR,
+    ),
+    many(
+        "charlm_batch_cuda", f"charlm-gen on CUDA, {MOST_CUDA:,} texts", "charlm_batch",
         use=CUDA_SAMPLES, **CUDA_BATCH,
     ),
     many(
-        "charlm_batch_cuda_fp16", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts, fp16",
+        "charlm_batch_cuda_fp16", f"charlm-gen on CUDA, {MOST_CUDA:,} texts, fp16",
         "charlm_batch", precision="fp16", use=f"{CUDA_SAMPLES} --precision fp16", **CUDA_BATCH,
     ),
     many(
-        "charlm_batch_cuda_tf32", f"charlm-gen on CUDA, {WIDE_CUDA:,} texts, TF32",
-        "charlm_batch", tf32=True, use=f"{CUDA_SAMPLES} --tf32", **CUDA_BATCH,
+        "charlm_score_many_cuda", "charlm-score --parallel on CUDA", "charlm_score_many",
+        job=SCORE_MANY, use=CUDA_SCORE, **CUDA_READ,
     ),
     many(
-        "charlm_device_cuda", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts",
-        "charlm_engine", **DEVICE,
-    ),
-    many(
-        "charlm_device_cuda_tf32", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts, TF32",
-        "charlm_engine", tf32=True, **DEVICE,
-    ),
-    many(
-        "charlm_device_cuda_fp16", f"charlm on CUDA, captured graph, {WIDE_CUDA:,} texts, fp16",
-        "charlm_engine", precision="fp16", **DEVICE,
+        "charlm_score_many_cuda_fp16", "charlm-score --parallel on CUDA, fp16",
+        "charlm_score_many", job=SCORE_MANY, precision="fp16",
+        use=f"{CUDA_SCORE} --precision fp16", **CUDA_READ,
     ),
 )  # fmt: skip
 LIMITS = (

@@ -24,7 +24,18 @@ def about(report: Report) -> list[str]:
         f"temperature 1, sampling included; after a warm-up {report.rounds} rounds in which each "
         f"has one trial of about {report.trial_seconds} s in turn. Median (lowest to highest); "
         f"ratios are taken round by round. {figures.UNSTABLE_MEANS}.",
+        *_on_gpu(report),
     ]
+
+
+def _on_gpu(report: Report) -> list[str]:
+    """How long the trials of a GPU were: what it does in an instant is not what it does."""
+    trials = [
+        f"{case.title}: {case.units:,} characters in {case.units / spread.median:.2f} s"
+        for case in report.cases
+        if case.cuda and (spread := Spread.of(case.rates))
+    ]
+    return ["Trials on the GPU: " + "; ".join(trials)] if trials else []
 
 
 def warning(report: Report) -> str:

@@ -17,10 +17,11 @@ class Case:
         job: what a reader would use it for.
         use: how charlm is asked for it; empty for what is not charlm.
         limit: which of the machine's limits it runs against; None on a GPU.
-        path, precision, batch, steps, filtered, tf32: see `CaseSettings`.
+        path, precision, batch, steps, filtered: see `CaseSettings`.
         every_core: it may use the whole machine; otherwise, the run's threads.
         cuda: it runs on CUDA; otherwise, on the CPU.
         slow: it takes many seconds to start, so a quick run leaves it out.
+        least: units of a trial, where a shorter one would be about something else.
         needs: files of `artifacts`.
     """
 
@@ -37,8 +38,8 @@ class Case:
     filtered: bool = False
     every_core: bool = False
     cuda: bool = False
-    tf32: bool = False
     slow: bool = False
+    least: int = 1
     needs: tuple[str, ...] = (WEIGHTS,)
 
     @property
@@ -57,7 +58,6 @@ class Case:
             batch=self.batch,
             steps=self.steps,
             filtered=self.filtered,
-            tf32=self.tf32,
         )
 
 

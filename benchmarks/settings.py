@@ -29,7 +29,6 @@ class CaseSettings:
         batch: texts side by side.
         steps: characters of each text in one call of the library.
         filtered: draw through top-k and top-p, where a case says that it can.
-        tf32: products on CUDA in TF32.
         hidden: units a layer, where the model is one of `synthetic`'s; 0: the model under test.
     """
 
@@ -44,7 +43,6 @@ class CaseSettings:
     batch: int = 1
     steps: int = 1
     filtered: bool = False
-    tf32: bool = False
     hidden: int = 0
 
     def to_json(self) -> str:

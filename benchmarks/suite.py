@@ -87,7 +87,7 @@ def _speeds(
 
 def _worker(case: Case, settings: CaseSettings) -> timing.Worker:
     told = case.settings(settings)
-    return timing.Worker(case.name, case.target, told, told.threads)
+    return timing.Worker(case.name, case.target, told, told.threads, case.least)
 
 
 def _quality(plan: Plan, settings: CaseSettings, say: Say) -> tuple[QualityResult, ...]:

@@ -38,5 +38,5 @@ def write(hidden: int, like: Metadata, path: Path) -> None:
         weights_sha256=weights.sha256(laid_out),
     )
     path.write_bytes(step_graph.build(laid_out, metadata))
-    generate = generate_graph.build(FloatProducts(laid_out), metadata, GENERATE)
+    generate = generate_graph.build(FloatProducts(laid_out), metadata)
     sibling_path(path, GENERATE).write_bytes(generate)

@@ -22,6 +22,7 @@ class Trialler(Protocol):
     """Something that can be timed in turns; `Worker` is one."""
 
     name: str
+    least: int  # units of a trial
 
     def start(self) -> None:
         """Get ready; CaseFailedError if that can't be done here."""
@@ -57,10 +58,13 @@ class Worker:
         target: `module` or `module:function` that prepares it.
         settings: what it is told.
         cores: how many it is pinned to; 0: all.
+        least: units of a trial, however long they take.
     """
 
-    def __init__(self, name: str, target: str, settings: CaseSettings, cores: int = 1) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, target: str, settings: CaseSettings, cores: int = 1, least: int = 1
+    ) -> None:
+        self.name, self.least = name, least
         self._command = [
             sys.executable, "-m", "charlm.benchmarks.worker", target, settings.to_json()
         ]  # fmt: skip
@@ -113,8 +117,8 @@ class Worker:
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        except OSError:
-            raise CaseFailedError(self._last_words()) from None
+        except OSError as problem:
+            raise CaseFailedError(self._last_words()) from problem
 
     def _answer(self, expected: str) -> dict[str, Any]:
         assert self._process is not None
@@ -213,11 +217,11 @@ class _Turns:
 
 
 def calibrate(case: Trialler, seconds: float) -> int:
-    """Warm a case up with trials that grow; the units that take about `seconds`, at least one."""
+    """Warm a case up with trials that grow; the units that take about `seconds`, or its least."""
     units = 1
     case.trial(units)  # first calls allocate, choose kernels, compile
     taken = case.trial(units)
     while taken < CALIBRATION * seconds:
         units *= 2
         taken = case.trial(units)
-    return max(1, round(units * seconds / taken))
+    return max(case.least, round(units * seconds / taken))

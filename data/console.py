@@ -78,7 +78,7 @@ def exit_code(app: typer.Typer, name: str, arguments: list[str]) -> int:
         message = _in_one_line(error, name)
         if message is None or _wants_debug(arguments):
             raise
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             say(f"{name}: {message}")
         return USER_ERROR
     finally:

@@ -223,7 +223,7 @@ def read_text(
             raise CorpusError(
                 f"{name}: not {encoding}: {_described(problem, position + len(block))}; "
                 "convert the file or name its --encoding"
-            ) from None
+            ) from problem
         if "\0" in text:
             decoder.setstate(before)
             at = position + _first_nul(decoder, block)
@@ -260,7 +260,7 @@ def _decoder(encoding: str) -> codecs.IncrementalDecoder:
     try:
         "".encode(encoding)  # refuses what is no encoding of text, such as hex and zip
         return codecs.getincrementaldecoder(encoding)()
-    except (LookupError, ValueError):
+    except (LookupError, ValueError) as problem:
         raise CorpusError(
             f"unknown encoding {encoding!r}; common ones are utf-8, utf-16, latin-1 and cp1252"
-        ) from None
+        ) from problem

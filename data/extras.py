@@ -1,6 +1,6 @@
 """Optional dependencies: found, or one line on what to install."""
 
-import importlib
+import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -20,9 +20,18 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as problem:
         if problem.name != module.partition(".")[0]:
             raise
-        raise MissingExtraError(
-            f"{module} is not installed; run: pip install 'charlm[{extra}]'"
-        ) from None
+        raise _missing(module, extra) from problem
+
+
+def require_there(extra: str, *modules: str) -> None:
+    """Optional dependencies must be installed; they are imported where they are used.
+
+    Raises:
+        MissingExtraError: one is not; the message has the line to run.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise _missing(module, extra)
 
 
 def require_onnxruntime() -> ModuleType:
@@ -33,18 +42,22 @@ def require_onnxruntime() -> ModuleType:
     """
     try:
         module = require("onnxruntime", "cpu")
-    except MissingExtraError:
+    except MissingExtraError as problem:
         raise MissingExtraError(
             "ONNX Runtime is not installed; run: pip install 'charlm[cpu]', "
             "or 'charlm[cuda]' on a machine with an NVIDIA GPU"
-        ) from None
+        ) from problem
     if module.__file__ is None or len(installed := _distributions(module.__file__)) > 1:
         found = " and ".join(installed) if module.__file__ else "a damaged onnxruntime"
         raise MissingExtraError(
             f"{found} found installed, which own the same folder; run: "
-            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'charlm[gpu]'"
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'charlm[cpu]'"
         )
     return module
+
+
+def _missing(module: str, extra: str) -> MissingExtraError:
+    return MissingExtraError(f"{module} is not installed; run: pip install 'charlm[{extra}]'")
 
 
 def _distributions(package_file: str) -> list[str]:

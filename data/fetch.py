@@ -161,7 +161,7 @@ def _request(source: Source, start: int, timeout: float) -> Any:
         problem.close()
         if start and problem.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return _request(source, 0, timeout)
-        raise _failure(source, f"the server says {problem.code} {problem.reason}") from None
+        raise _failure(source, f"the server says {problem.code} {problem.reason}") from problem
     except _network_errors() as problem:
         host = urlsplit(source.url).netloc
         raise _failure(source, f"can't reach {host}: {_reason(problem)}") from problem

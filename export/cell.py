@@ -1,11 +1,10 @@
-"""The LSTM's step as nodes: layers of cells over products that several precisions provide.
+"""The LSTM's step as nodes: layers of cells over products of float32.
 
 Inside the graphs of many steps the state is flat, [batch, hidden] for each layer, and a step
 begins with the state: logits come from h, the drawn character's row joins the product of h.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from charlm.export.graph import Draft
 from charlm.export.weights import Weights
@@ -31,23 +30,6 @@ class Gates:
     g: str
 
 
-class Products(Protocol):
-    """The matrix products of a model in one precision, as nodes."""
-
-    def gates(self, draft: Draft, layer: int, source: str, h: str) -> Gates:
-        """The gates of a layer from what it reads and its own h.
-
-        Args:
-            draft: where the nodes go.
-            layer: counted from 0.
-            source: the token ids, int64 [batch], for layer 0; else h of the layer below.
-            h: the layer's own.
-        """
-
-    def logits(self, draft: Draft, top: str) -> str:
-        """float32 [batch, vocabulary] from h of the last layer."""
-
-
 class FloatProducts:
     """float32 by Gemm, each gate with a product of its own.
 
@@ -59,13 +41,20 @@ class FloatProducts:
         self.weights = weights
 
     def gates(self, draft: Draft, layer: int, source: str, h: str) -> Gates:
-        """See `Products`."""
+        """The gates of a layer from what it reads and its own h.
+
+        Args:
+            draft: where the nodes go.
+            layer: counted from 0.
+            source: the token ids, int64 [batch], for layer 0; else h of the layer below.
+            h: the layer's own.
+        """
         if layer:
             source = draft.add("Concat", [source, h], draft.local(f"both_{layer}"), axis=1)
         return Gates(*(self._gate(draft, layer, gate, source, h) for gate in GATES))
 
     def logits(self, draft: Draft, top: str) -> str:
-        """See `Products`."""
+        """float32 [batch, vocabulary] from h of the last layer."""
         head = draft.array("head", self.weights.head)
         bias = draft.array("head_bias", self.weights.head_bias)
         return draft.add("Gemm", [top, head, bias], draft.local("logits"))
@@ -86,18 +75,7 @@ class FloatProducts:
         return draft.add("Tanh" if gate == "g" else "Sigmoid", [total], draft.local(name))
 
 
-def split_gates(draft: Draft, total: str, layer: int, hidden: int) -> Gates:
-    """Activate the gates of one wide sum [batch, 4 * hidden], i, o, f, g side by side."""
-    sums = [draft.local(f"sum_iof_{layer}"), draft.local(f"sum_g_{layer}")]
-    draft.split(total, [3 * hidden, hidden], sums, axis=1)
-    sigmoids = draft.add("Sigmoid", [sums[0]], draft.local(f"iof_{layer}"))
-    tanh = draft.add("Tanh", [sums[1]], draft.local(f"g_{layer}"))
-    i, o, f = (draft.local(f"{gate}_{layer}") for gate in "iof")
-    draft.split(sigmoids, [hidden] * 3, [i, o, f], axis=1)
-    return Gates(i, o, f, tanh)
-
-
-def advance(draft: Draft, products: Products, token: str, states: list[State]) -> list[State]:
+def advance(draft: Draft, products: FloatProducts, token: str, states: list[State]) -> list[State]:
     """The states after reading `token`, int64 [batch]."""
     source, after = token, []
     for layer, state in enumerate(states):

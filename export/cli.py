@@ -49,16 +49,12 @@ def export(
             "bits per character.",
         ),
     ] = False,
-    cuda: Annotated[
-        bool,
-        typer.Option("--cuda", help="Write the graphs that --provider cuda wants, too; large."),
-    ] = False,
     fp16: Annotated[
         bool,
         typer.Option(
             "--fp16",
-            help="Write fp16 siblings for CUDA too, unless they lose more than 0.01 bits per "
-            "character.",
+            help="Measure fp16 too, for which there must be a GPU, and write nothing where it "
+            "costs more than 0.01.",
         ),
     ] = False,
     text: Annotated[
@@ -92,16 +88,17 @@ def export(
             "--siblings-of makes the siblings from the file itself: leave out "
             + ("--run" if run is not None else "--no-siblings")
         )
-    more = {"--int8": int8, "--cuda": cuda, "--fp16": fp16, "--text": text is not None}
-    _check_more([name for name, given in more.items() if given], verify_only, siblings)
+    measured = {"--int8": int8, "--fp16": fp16, "--text": text is not None}
+    if verify_only is not None and any(measured.values()):
+        name = next(name for name, given in measured.items() if given)
+        raise SettingsError(f"--verify-only writes nothing: leave out {name}")
     _check_extras()
     from charlm.export.export import Wanted, export_run, export_siblings, verify_file
-    from charlm.export.siblings import CUDA_KINDS, DEFAULT_KINDS
+    from charlm.export.siblings import DEFAULT_KINDS
     from charlm.train import run_folder
 
     own = "the weights it carries"
-    kinds = (DEFAULT_KINDS if siblings else ()) + (CUDA_KINDS if cuda else ())
-    wanted = Wanted(kinds, int8, fp16, text)
+    wanted = Wanted(DEFAULT_KINDS if siblings else (), int8, fp16, text)
     if verify_only is not None:
         done = verify_file(verify_only, run)
         console.say(f"{verify_only}: proven against {own if run is None else run}")
@@ -133,17 +130,6 @@ def _report(done: "Exported") -> None:
         console.say(quality.line(form))
     for note in done.notes:
         console.say(note)
-
-
-def _check_more(more: list[str], verify_only: Path | None, written: bool) -> None:
-    """Options that ask for more siblings or measurements, and what goes with none."""
-    if more and verify_only is not None:
-        raise SettingsError(f"--verify-only writes nothing: leave out {more[0]}")
-    if written:
-        return
-    for name in ("--cuda", "--fp16"):
-        if name in more:
-            raise SettingsError(f"{name} writes siblings: leave out --no-siblings")
 
 
 def _check_extras() -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from charlm.data import MAX_HIDDEN, MAX_LAYERS
 from charlm.data.errors import CharlmError, ModelFileError
 from charlm.data.files import os_errors_as
 from charlm.data.normalise import Normalisation
@@ -33,8 +34,6 @@ SAMPLING = 1
 OPSET = 17
 IR_VERSION = 8
 MAX_MODEL_BYTES = 1 << 30  # a model file from elsewhere is untrusted: no more is ever read
-MAX_HIDDEN = 1 << 13  # recurrent weights of one layer this wide fill MAX_MODEL_BYTES
-MAX_LAYERS = 1 << 8  # far beyond use; with MAX_HIDDEN it bounds what a state can ask for
 # ONNX Runtime's option: the folder of the other files that a model given as bytes may name for its
 # weights. Given a file, which holds none, such a model can't be loaded.
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -269,13 +268,14 @@ def check_tensors(session: Any, *, hidden: int, layers: int, vocabulary: int, wh
 def runtime_errors_as(error: type[CharlmError], doing: str) -> Iterator[None]:
     """Turn what ONNX Runtime raises in the block into `error`, in one line.
 
-    Where a damaged file's names are not UTF-8, that is a `UnicodeDecodeError`.
+    Where a damaged file's names are not UTF-8, that is a `UnicodeDecodeError`; of a run with bound
+    inputs it is a `RuntimeError`.
     """
     try:
         yield
     except Exception as problem:
         its_own = type(problem).__module__.startswith("onnxruntime")
-        if not (its_own or isinstance(problem, UnicodeDecodeError)):
+        if not (its_own or type(problem) in (UnicodeDecodeError, RuntimeError)):
             raise
         raise error(f"{doing}: {str(problem).strip().partition(chr(10))[0]}") from problem
 

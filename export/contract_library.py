@@ -2,13 +2,15 @@
 
 import ctypes
 import functools
+import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from charlm.data.extras import require_onnxruntime
-from charlm.export.contract_native import KEY_PRECISION, KEY_THREADS
+from charlm.export.contract_native import KEY_DEVICE, KEY_NVRTC, KEY_PRECISION, KEY_THREADS
 
 NAME = {"darwin": "libcharlm.dylib", "win32": "charlm.dll"}.get(sys.platform, "libcharlm.so")
 LIBRARY = Path(__file__).parent.parent / "infer" / "native" / NAME
@@ -36,20 +38,44 @@ def register(options: Any) -> None:
     options.register_custom_ops_library(str(LIBRARY))
 
 
-def add_entries(options: Any, precision: str, threads: int) -> None:
+def add_entries(options: Any, precision: str, threads: int, device: str = "cpu") -> None:
     """Make the operator known to a session, and say how it computes there.
 
     Args:
         options: `onnxruntime.SessionOptions`.
-        precision: `float32` or `int8`.
+        precision: `float32`; `int8` on the CPU, `fp16` on a GPU.
         threads: the session's.
+        device: `cpu` or `cuda`.
 
     Raises:
         Exception: see `register`.
     """
     options.add_session_config_entry(KEY_PRECISION, precision)
-    options.add_session_config_entry(KEY_THREADS, str(threads))
+    options.add_session_config_entry(KEY_DEVICE, device)
+    if device == "cuda":
+        options.add_session_config_entry(KEY_NVRTC, ":".join(map(str, _compilers())))
+    else:
+        options.add_session_config_entry(KEY_THREADS, str(threads))
     register(options)
+
+
+def _compilers() -> Iterator[Path]:
+    """Where packages have put NVRTC, NVIDIA's compiler; the newest first."""
+    found = importlib.util.find_spec("nvidia")
+    for folder in (found and found.submodule_search_locations) or ():
+        paths = Path(folder).glob("*/lib/libnvrtc.so.[0-9]*")
+        yield from sorted(paths, key=lambda path: path.name, reverse=True)
+
+
+def gpu() -> tuple[int, str]:
+    """The multiprocessors of the GPU that is here, and its name; 0 and why there is none to use.
+
+    Raises:
+        OSError: the library can't be loaded; see `problem`.
+    """
+    said = ctypes.create_string_buffer(200)
+    count = ctypes.CDLL(str(LIBRARY)).charlm_gpu_processors(said, ctypes.c_size_t(len(said)))
+    return int(count), said.value.decode(errors="replace")
 
 
 def instruction_set() -> str:

@@ -2,13 +2,19 @@
 
 `CharLSTM`, of the domain `charlm`, reads prompts and draws characters, any number in one run. It is
 in a library of custom operators that ONNX Runtime loads (`infer/native/`), from any language:
-register it with the session's options. Session entries: `custom_op.CharLSTM.precision`, `float32`
-or `int8`, and `custom_op.CharLSTM.threads`, as many as the session's intra-op threads.
+register it with the session's options. Where a vocabulary has more than 256 characters, it is
+`CharLSTMWide`, whose ids are int32. Entries of the session's options:
+
+- `custom_op.CharLSTM.precision`: `float32`; on the CPU `int8`; on a GPU `fp16`.
+- `custom_op.CharLSTM.threads`: as many as the session's intra-op threads.
+- `custom_op.CharLSTM.device`: `cuda`: the work is a GPU's, whatever the session's providers, and
+  all tensors are the host's. Where nothing is said, a session on the CUDA provider has it do so.
+- `custom_op.CharLSTM.nvrtc`: where NVIDIA's compiler may stand: paths, with colons between them.
 
 |     | name                  | type    | shape                   |                               |
 |-----|-----------------------|---------|-------------------------|-------------------------------|
 | in  | `h`, `c`              | float32 | [batch, layers, hidden] | zeros start a text            |
-| in  | `prompt`              | int64   | [batch, time]           | read first; time may be 0     |
+| in  | `prompt`              | uint8   | [batch, time]           | read first; time may be 0     |
 | in  | `lengths`             | int64   | [batch]                 | how many ids each reads       |
 | in  | `scored`              | bool    | []                      | is `log_probability` wanted?  |
 | in  | `steps`               | int64   | []                      | how many to draw; may be 0    |
@@ -17,7 +23,7 @@ or `int8`, and `custom_op.CharLSTM.threads`, as many as the session's intra-op t
 | in  | `inverse_temperature` | float32 | [batch]                 | float32(1/T); `GREEDY`        |
 | in  | `top_k`               | int64   | [batch]                 | off: the vocabulary's size    |
 | in  | `top_p`, `min_p`      | float32 | [batch]                 | off: `TOP_P_OFF`, 0           |
-| out | `tokens`              | int32   | [batch, steps]          | drawn by sampling version 1   |
+| out | `tokens`              | uint8   | [batch, steps]          | drawn by sampling version 1   |
 | out | `log_probability`     | float32 | [batch, time]           | of each id read and the next, |
 |     |                       |         |                         | given all before; then 0.     |
 |     |                       |         |                         | [batch, 0] where not scored   |
@@ -38,6 +44,7 @@ from charlm.data.wire import Pieces, fields, packed, part, whole
 from charlm.export import contract
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.contract_siblings import (
+    BYTE_VOCABULARY,
     INVERSE_TEMPERATURE,
     LENGTHS,
     LOG_PROBABILITY,
@@ -58,6 +65,8 @@ from charlm.export.contract_siblings import (
 
 DOMAIN, OPERATOR = "charlm", "CharLSTM"
 KEY_PRECISION, KEY_THREADS = f"custom_op.{OPERATOR}.precision", f"custom_op.{OPERATOR}.threads"
+KEY_DEVICE, KEY_NVRTC = f"custom_op.{OPERATOR}.device", f"custom_op.{OPERATOR}.nvrtc"
+WIDE = f"{OPERATOR}Wide"
 
 # Names of the step graph's weights, and of the operator's.
 TABLE, RECURRENT, HEAD, HEAD_BIAS = "table", "recurrent", "head", "head_bias"
@@ -88,8 +97,8 @@ _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATOR, _NODE_DOMAIN = 1, 2, 3, 4
 _ARRAY_SIZE, _ARRAY_TYPE, _ARRAY_NAME, _ARRAY_BYTES = 1, 2, 8, 9
 _FLOAT = 1
 _ELEMENTS = {
-    "tensor(float)": _FLOAT, "tensor(int32)": 6, "tensor(int64)": 7, "tensor(bool)": 9,
-    "tensor(uint64)": 13,
+    "tensor(float)": _FLOAT, "tensor(uint8)": 2, "tensor(int32)": 6, "tensor(int64)": 7,
+    "tensor(bool)": 9, "tensor(uint64)": 13,
 }  # fmt: skip
 _SECOND = {PROMPT: "time", TOKENS: "steps", LOG_PROBABILITY: "scored_time"}  # names of free sizes
 
@@ -157,8 +166,10 @@ def native_graph(content: bytes, metadata: Metadata, where: str) -> bytes:
         _GRAPH_NODE,
         *(part(_NODE_INPUT, name) for name in (*weights, *INPUTS)),
         *(part(_NODE_OUTPUT, name) for name in OUTPUTS),
-        part(_NODE_NAME, OPERATOR), part(_NODE_OPERATOR, OPERATOR), part(_NODE_DOMAIN, DOMAIN),
-    )  # fmt: skip
+        part(_NODE_NAME, OPERATOR),
+        part(_NODE_OPERATOR, OPERATOR if size <= BYTE_VOCABULARY else WIDE),
+        part(_NODE_DOMAIN, DOMAIN),
+    )
     graph = part(
         _MODEL_GRAPH,
         node,

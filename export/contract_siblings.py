@@ -4,17 +4,15 @@ They stand beside `model.onnx` as `model.KIND.onnx` and carry its metadata, its 
 above all, and what they are themselves. The state goes in and out as in `model.onnx`: float32
 `h`, `c` -> `h_next`, `c_next`, each [batch, layers, hidden], after all characters so far.
 
-Kinds of `generate`: `steps` characters drawn in one run, by sampling version 1.
+`generate`: `steps` characters drawn in one run, by sampling version 1.
 
 |     | name                    | type    | shape          |                                     |
 |-----|-------------------------|---------|----------------|-------------------------------------|
 | in  | `uniform`               | float32 | [batch, steps] | u of each position                  |
 | in  | `inverse_temperature`   | float32 | [batch]        | float32(1/T); greedy: `GREEDY`      |
-| in  | `top_k`                 | int64   | [batch]        | with filters; off: the vocabulary   |
-| in  | `top_p`, `min_p`        | float32 | [batch]        | with filters; off: `TOP_P_OFF`, 0   |
 | out | `tokens`                | uint8   | [batch, steps] | int32 past 256 characters           |
 
-Kinds of `sequence`: a text read in one run.
+`sequence`: a text read in one run.
 
 |     | name              | type    | shape               |                                   |
 |-----|-------------------|---------|---------------------|-----------------------------------|
@@ -25,7 +23,7 @@ Kinds of `sequence`: a text read in one run.
 
 `native`: charlm's own operator, which does both, any precision; `contract_native` has its tensors.
 
-Everything but the vocabulary and the model's sizes is free; `steps` is fixed where a kind says so.
+Everything but the vocabulary and the model's sizes is free.
 This module imports neither Torch nor onnx.
 """
 
@@ -58,34 +56,13 @@ class Kind:
 
     Attributes:
         name: part of the file's name, and `charlm.kind` in its metadata.
-        family: `generate`, `sequence` or `native`, which fixes the tensors.
-        precision: of the products: `float32` or `fp16`.
-        filters: takes top-k, top-p and min-p.
-        steps: the fixed number of steps in one run; None: free.
     """
 
     name: str
-    family: str
-    precision: str = "float32"
-    filters: bool = False
-    steps: int | None = None
 
 
-UNROLLED_STEPS = 32  # a power of two: lengths are cut into few blocks, and few characters are lost
-
-NATIVE = Kind("native", "native")
-GENERATE = Kind("generate", "generate")
-FILTERED = Kind("generate-filtered", "generate", filters=True)
-SEQUENCE = Kind("sequence", "sequence")
-UNROLLED = Kind("unrolled", "generate", steps=UNROLLED_STEPS)
-UNROLLED_FP16 = Kind("unrolled-fp16", "generate", "fp16", steps=UNROLLED_STEPS)
-SEQUENCE_FP16 = Kind("sequence-fp16", "sequence", "fp16")
-KINDS = {
-    kind.name: kind
-    for kind in (
-        NATIVE, GENERATE, FILTERED, SEQUENCE, UNROLLED, UNROLLED_FP16, SEQUENCE_FP16
-    )
-}  # fmt: skip
+NATIVE, GENERATE, SEQUENCE = Kind("native"), Kind("generate"), Kind("sequence")
+KINDS = {kind.name: kind for kind in (NATIVE, GENERATE, SEQUENCE)}
 
 
 def sibling_path(model: Path, kind: Kind) -> Path:
@@ -142,25 +119,27 @@ def tensors(kind: Kind, metadata: Metadata) -> tuple[Tensors, Tensors]:
     characters, numbers, ids = len(metadata.vocabulary), "tensor(float)", "tensor(int64)"
     state: Tensor = (numbers, [None, metadata.layers, metadata.hidden])
     each: Tensor = (numbers, [None])
-    filters: Tensors = {TOP_K: (ids, [None]), TOP_P: each, MIN_P: each}
     inputs: Tensors = {H: state, C: state}
     outputs: Tensors = {H_NEXT: state, C_NEXT: state}
-    if kind.family == "native":
-        inputs |= {PROMPT: (ids, [None, None]), LENGTHS: (ids, [None])}
+    if kind == NATIVE:
+        inputs |= {PROMPT: (token_type(characters), [None, None]), LENGTHS: (ids, [None])}
         inputs |= {SCORED: ("tensor(bool)", []), STEPS: (ids, [])}
         inputs |= dict.fromkeys((SEED, STREAM, POSITION), ("tensor(uint64)", [None]))
-        inputs |= {INVERSE_TEMPERATURE: each, **filters}
-        outputs |= {TOKENS: ("tensor(int32)", [None, None])}
-    elif kind.family == "sequence":
+        inputs |= {INVERSE_TEMPERATURE: each, TOP_K: (ids, [None]), TOP_P: each, MIN_P: each}
+        outputs |= {TOKENS: (token_type(characters), [None, None])}
+    elif kind == SEQUENCE:
         inputs |= dict.fromkeys((TOKENS, TARGETS), (ids, [None, None]))
     else:
-        inputs |= {UNIFORM: (numbers, [None, kind.steps]), INVERSE_TEMPERATURE: each}
-        inputs |= filters if kind.filters else {}
-        token = "tensor(uint8)" if characters <= BYTE_VOCABULARY else "tensor(int32)"
-        outputs |= {TOKENS: (token, [None, kind.steps])}
-    if kind.family != "generate":
+        inputs |= {UNIFORM: (numbers, [None, None]), INVERSE_TEMPERATURE: each}
+        outputs |= {TOKENS: (token_type(characters), [None, None])}
+    if kind != GENERATE:
         outputs |= {LOG_PROBABILITY: (numbers, [None, None]), LOGITS: (numbers, [None, characters])}
     return inputs, outputs
+
+
+def token_type(characters: int) -> str:
+    """The type of the ids of so many characters, where they are drawn."""
+    return "tensor(uint8)" if characters <= BYTE_VOCABULARY else "tensor(int32)"
 
 
 def _pattern(shape: list[Any]) -> list[int | None]:

@@ -9,14 +9,13 @@ from charlm.data.file_sets import write_set
 from charlm.data.files import os_errors_as
 from charlm.export import (
     contract_library,
-    half_siblings,
     step_graph,
     verify_siblings,
     weights,
 )
 from charlm.export.contract import Metadata, read_model_bytes
 from charlm.export.contract_siblings import NATIVE, Kind, sibling_path
-from charlm.export.quality import Quality, measure_int8, sample
+from charlm.export.quality import Quality, measure, sample
 from charlm.export.read_graph import read_graph
 from charlm.export.siblings import DEFAULT_KINDS, build_siblings
 from charlm.export.stale import present, stale
@@ -33,7 +32,7 @@ class Sibling:
     kind: Kind
     path: Path
     size: int  # bytes
-    proof: verify_siblings.Proof
+    proof: verify_siblings.SiblingProof
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,10 @@ class Wanted:
     """What an export is to write and to measure beside the step graph.
 
     Attributes:
-        kinds: the siblings, but for those in fp16; the native one is left out where its operator,
-            by which it is proven, was not built.
+        kinds: the siblings; the native one is left out where its operator, by which it is proven,
+            was not built.
         int8: refuse a model of which int8 costs too much, or can't be measured here.
-        fp16: the fp16 siblings, too.
+        fp16: the same of fp16, which is not measured else.
         text: to measure smaller precisions on, which the model did not learn from; None: what the
             model draws itself.
     """
@@ -178,25 +177,33 @@ class _Work:
         self.notes: tuple[str, ...] = ()
         self.qualities: dict[str, Quality] = {}
         missing, kinds = contract_library.problem(), tuple(wanted.kinds)
-        if missing is not None:
-            if wanted.int8:
-                raise ExportError(f"--int8 can't be measured: {missing}")
+        asked = {"int8": wanted.int8, "fp16": wanted.fp16}
+        for precision, required in asked.items():
+            if required and (reason := missing or _lacking(precision)):
+                raise ExportError(f"--{precision} can't be measured: {reason}")
+        text = None
+        if missing is None or wanted.text is not None:
+            text = sample(laid_out, metadata, wanted.text)
+        if missing is not None or text is None:
             kinds = tuple(kind for kind in kinds if kind != NATIVE)
             self.notes = (f"int8 not measured, and no {NATIVE.name} sibling made: {missing}",)
-        text = None
-        if missing is None or wanted.fp16 or wanted.text is not None:
-            text = sample(laid_out, metadata, wanted.text)
-        if missing is None and text is not None:
+        else:
             (native,) = build_siblings(laid_out, metadata, (NATIVE,)).values()
-            found = self.qualities["int8"] = measure_int8(native, text, metadata, str(model))
-            if wanted.int8:
-                found.check("int8", str(model))
-            self.metadata = replace(metadata, quality=metadata.quality | {"int8": found.as_dict()})
+            for precision, required in asked.items():
+                if precision == "int8" or required:
+                    found = measure(native, precision, text, metadata, str(model))
+                    if required:
+                        found.check(precision, str(model))
+                    self.qualities[precision] = found
+        found_costs = {name: each.as_dict() for name, each in self.qualities.items()}
+        self.metadata = replace(metadata, quality=metadata.quality | found_costs)
         self.built = build_siblings(laid_out, self.metadata, kinds)
-        if wanted.fp16 and text is not None:
-            made = half_siblings.build(laid_out, self.metadata, text, str(model))
-            self.built |= made.contents
-            self.qualities["fp16"] = made.quality
+
+
+def _lacking(precision: str) -> str | None:
+    """Why no device here computes in a precision; None where one does."""
+    processors, reason = contract_library.gpu() if precision == "fp16" else (1, "")
+    return None if processors else reason
 
 
 def _prove(

@@ -20,7 +20,7 @@ from charlm.export import contract, generate_graph
 from charlm.export import contract_siblings as siblings
 from charlm.export.cell import FloatProducts
 from charlm.export.contract import LARGEST_LOSS, Metadata
-from charlm.export.contract_siblings import GENERATE, Kind
+from charlm.export.contract_siblings import GENERATE
 from charlm.export.native import Native
 from charlm.export.proving import open_session
 from charlm.export.weights import Weights
@@ -97,31 +97,21 @@ class Sample:
     origin: str
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Siblings of a smaller precision, and what it costs.
-
-    Attributes:
-        contents: the serialised graphs, checked.
-        quality: the bits per character before and after.
-    """
-
-    contents: dict[Kind, bytes]
-    quality: Quality
-
-
-def measure_int8(content: bytes, sample: Sample, metadata: Metadata, where: str) -> Quality:
-    """What int8 costs a model, by the native operator, which quantises as it packs the weights.
+def measure(
+    content: bytes, precision: str, sample: Sample, metadata: Metadata, where: str
+) -> Quality:
+    """What a precision costs a model, by the native operator, which rounds as it packs the weights.
 
     Args:
         content: the native graph.
+        precision: `int8`, or `fp16` where there is a GPU.
         sample: the text to measure on.
         metadata: of the model.
         where: its name, for messages.
     """
     before, after = (
-        bits_per_character(Native(content, where, precision), sample.ids, metadata)
-        for precision in ("float32", "int8")
+        bits_per_character(Native(content, where, each), sample.ids, metadata)
+        for each in ("float32", precision)
     )
     return Quality(before, after, sample.origin)
 
@@ -140,7 +130,7 @@ def sample(weights: Weights, metadata: Metadata, text: Path | None) -> Sample:
     """
     if text is not None:
         return read_sample(text, metadata)
-    content = generate_graph.build(FloatProducts(weights), metadata, GENERATE)
+    content = generate_graph.build(FloatProducts(weights), metadata)
     return draw_sample(open_session(content, GENERATE.name), metadata)
 
 
@@ -203,7 +193,7 @@ def bits_per_character(session: Any, ids: Ids, metadata: Metadata) -> float:
     """The mean over all characters but the first of each piece, the state carried through each.
 
     Args:
-        session: of a graph of the family `sequence`, or `Native`.
+        session: of a graph of kind `sequence`, or `Native`.
         ids: int64 [pieces, characters].
         metadata: of the model.
     """

@@ -1,27 +1,18 @@
-"""`model.sequence.onnx` and its like: a text is read in one run.
-
-Two forms of one contract. `sequence` gives ONNX Runtime's LSTM operator the whole text: for few
-texts it is the fastest, since nothing but arithmetic happens between two characters. From about
-eight texts on, `sequence-batch` is faster: the hand-laid cell in a Scan, whose products and gates
-run at the speed of the machine's matrix products. Measured on one core with 192 units, in
-characters/s: 181,000 by the operator against 122,000 by Scan for one text, and 409,000 against
-544,000 for 64.
-"""
+"""`model.sequence.onnx`: a text is read in one run, by ONNX Runtime's LSTM operator."""
 
 import numpy as np
-import onnx
 
-from charlm.export.cell import Products, State, advance
+from charlm.export.cell import FloatProducts, State
 from charlm.export.contract import LOGITS, Metadata
 from charlm.export.contract_siblings import (
     LOG_PROBABILITY,
+    SEQUENCE,
     TARGETS,
     TOKENS,
-    Kind,
     properties,
 )
-from charlm.export.graph import FLOAT, INT32, INT64, Draft, serialise, value
-from charlm.export.sibling_tensors import BATCH, declarations
+from charlm.export.graph import FLOAT, INT32, Draft, serialise
+from charlm.export.sibling_tensors import declarations
 from charlm.export.states import join_states, split_states
 from charlm.export.weights import Weights
 
@@ -30,32 +21,14 @@ from charlm.export.weights import Weights
 ONE_HOT_ROWS = 256
 
 
-def build_scan(products: Products, metadata: Metadata, kind: Kind) -> bytes:
-    """The form for many texts: `products` in a Scan; serialised and checked."""
-    draft, layers = Draft(), metadata.layers
-    states = split_states(draft, layers)
-    flat = [name for state in states for name in (state.h, state.c)]
-    last = [State(f"last_h_{layer}", f"last_c_{layer}") for layer in range(layers)]
-    outputs = [name for state in last for name in (state.h, state.c)]
-    body = _body(products, metadata)
-    # The texts' own order of axes would have Scan turn its largest output around once more.
-    turned = draft.add("Transpose", [TOKENS], "tokens_by_time", perm=[1, 0])
-    draft.scan(body, [*flat, turned], [*outputs, "tops"], scanned=1, axis=0)
-    join_states(draft, last)
-    _score(draft, products, "tops", last[-1].h)
-    return _serialise(draft, metadata, kind)
-
-
-def build_operator(weights: Weights, products: Products, metadata: Metadata, kind: Kind) -> bytes:
-    """The form for few texts: one LSTM operator a layer, float32; serialised and checked.
+def build(weights: Weights, metadata: Metadata) -> bytes:
+    """The serialised graph, checked: one LSTM operator a layer, given the whole text.
 
     Args:
-        weights: of the layers.
-        products: of the same weights, for the head.
+        weights: of the model.
         metadata: of the model.
-        kind: of the family `sequence`.
     """
-    draft, last = Draft(), []
+    draft, last, products = Draft(), [], FloatProducts(weights)
     below = _characters(draft, weights.vocabulary)
     for layer, state in enumerate(split_states(draft, metadata.layers)):
         arrays = _operator_arrays(draft, weights, layer)
@@ -71,7 +44,8 @@ def build_operator(weights: Weights, products: Products, metadata: Metadata, kin
         )
     join_states(draft, last)
     _score(draft, products, below, last[-1].h)
-    return _serialise(draft, metadata, kind)
+    graph = draft.to_graph("charlm_sequence", *declarations(SEQUENCE, metadata))
+    return serialise(graph, properties(metadata, SEQUENCE))
 
 
 def _characters(draft: Draft, vocabulary: int) -> str:
@@ -103,25 +77,7 @@ def _operator_arrays(draft: Draft, weights: Weights, layer: int) -> list[str]:
     ]
 
 
-def _body(products: Products, metadata: Metadata) -> onnx.GraphProto:
-    """One step: h and c of each layer, and a token -> h and c of each layer, and the last h."""
-    draft = Draft()
-    states = [State(f"h_{layer}", f"c_{layer}") for layer in range(metadata.layers)]
-    after = advance(draft, products, "token", states)
-    top = draft.add("Identity", [after[-1].h], "top")
-
-    def declared(listed: list[State]) -> list[onnx.ValueInfoProto]:
-        names = [name for state in listed for name in (state.h, state.c)]
-        return [value(name, FLOAT, [BATCH, metadata.hidden]) for name in names]
-
-    return draft.to_graph(
-        "step",
-        [*declared(states), value("token", INT64, [BATCH])],
-        [*declared(after), value(top, FLOAT, [BATCH, metadata.hidden])],
-    )
-
-
-def _score(draft: Draft, products: Products, tops: str, last: str) -> None:
+def _score(draft: Draft, products: FloatProducts, tops: str, last: str) -> None:
     """`log_probability` from h of the last layer [time, batch, hidden], and `logits` after it."""
     # One row a character: the head is a product of matrices for the whole text.
     rows = draft.add("Flatten", [tops], "rows", axis=2)
@@ -135,8 +91,3 @@ def _score(draft: Draft, products: Products, tops: str, last: str) -> None:
     shape = draft.add("Shape", [targets], "by_time")
     by_time = draft.add("Reshape", [found, shape], "found_by_time")
     draft.add("Transpose", [by_time], LOG_PROBABILITY, perm=[1, 0])
-
-
-def _serialise(draft: Draft, metadata: Metadata, kind: Kind) -> bytes:
-    graph = draft.to_graph("charlm_sequence", *declarations(kind, metadata))
-    return serialise(graph, properties(metadata, kind))

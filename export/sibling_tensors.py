@@ -3,7 +3,7 @@
 import onnx
 
 from charlm.export.contract import C_NEXT, H_NEXT, C, H, Metadata
-from charlm.export.contract_siblings import Kind, tensors
+from charlm.export.contract_siblings import SEQUENCE, Kind, tensors
 from charlm.export.graph import FLOAT, INT32, INT64, UINT8, value
 
 BATCH = "batch"
@@ -29,7 +29,7 @@ def declarations(
 def _declared(
     name: str, type_name: str, shape: list[int | None], kind: Kind
 ) -> onnx.ValueInfoProto:
-    second = "time" if kind.family == "sequence" else "steps"
+    second = "time" if kind == SEQUENCE else "steps"
     free = [BATCH] if name in (H, C, H_NEXT, C_NEXT) else [BATCH, second]
     sizes = [free[place] if size is None else size for place, size in enumerate(shape)]
     return value(name, _TYPES[type_name], sizes)

@@ -16,7 +16,7 @@ from charlm.data.errors import ExportError
 from charlm.data.vocabulary import Vocabulary
 from charlm.export import contract, verify
 from charlm.export import contract_siblings as siblings
-from charlm.export.contract_siblings import GREEDY_UNIFORM, Kind
+from charlm.export.contract_siblings import GREEDY_UNIFORM
 from charlm.export.native import Native, uniform_numbers
 from charlm.export.proving import NOT_FINITE, Arrays, Errors, batch_first
 from charlm.export.reference_sampling import Settings, due, excused, numbers
@@ -31,10 +31,8 @@ SINGLE = 50  # runs of one step
 PIECE = 1 << 22  # numbers that Torch gives at once: a large vocabulary is read a few steps a time
 
 
-def blocks(steps: int, fixed: int | None) -> list[int]:
-    """Lengths of blocks that give `steps` in all, or a little more where a kind's is fixed."""
-    if fixed is not None:
-        return [fixed] * -(-steps // fixed)
+def blocks(steps: int) -> list[int]:
+    """Lengths of blocks that give `steps` in all."""
     lengths: list[int] = []
     while sum(lengths) < steps:
         lengths.append(min(LENGTHS[len(lengths) % len(LENGTHS)], steps - sum(lengths)))
@@ -42,36 +40,34 @@ def blocks(steps: int, fixed: int | None) -> list[int]:
 
 
 class GraphDrawer:
-    """A graph of the family `generate`, with numbers from a fixed seed.
+    """A graph of kind `generate`, with numbers from a fixed seed.
 
     Attributes:
         filters: whether it has top-k, top-p and min-p.
-        steps: the fixed number of steps in one run; None: free.
     """
 
-    def __init__(self, session: Any, kind: Kind) -> None:
-        self.filters, self.steps = kind.filters, kind.steps
-        self._session, self._kind = session, kind
+    filters = False
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
         self._random = np.random.RandomState(verify.SEED)
 
     def draw(self, state: Arrays, settings: Settings, steps: int) -> Drawn:
         """The numbers that chose, float32 [batch, steps]; what they chose; h and c after it."""
         uniform = numbers(self._random, settings, steps)
-        return uniform, *run(self._session, self._kind, state, uniform, settings)
+        return uniform, *run(self._session, state, uniform, settings)
 
     def by_position(self, settings: Settings, batch: int, steps: int) -> ByPosition:
         """What draws the same characters at the same positions, however they are cut."""
         del batch
         uniform = numbers(self._random, settings, steps)
-        return lambda state, piece: run(
-            self._session, self._kind, state, uniform[:, piece], settings
-        )
+        return lambda state, piece: run(self._session, state, uniform[:, piece], settings)
 
 
 class NativeDrawer:
     """The native graph, whose numbers go by their positions."""
 
-    filters, steps = True, None
+    filters = True
 
     def __init__(self, native: Native) -> None:
         self._native, self._position = native, 0
@@ -112,7 +108,7 @@ def compare(
     """
     reader, errors, flips = _Reader(model, batch), Errors.of(batch, STATE), 0
     state, position = reader.arrays(), 0
-    for turn, steps in enumerate(blocks(verify.STEPS, drawer.steps)):
+    for turn, steps in enumerate(blocks(verify.STEPS)):
         settings = Settings.mixed(batch, turn, steps, len(vocabulary), drawer.filters)
         uniform, tokens, state = drawer.draw(state, settings, steps)
         if tokens.shape != uniform.shape or tokens.max() >= len(vocabulary):
@@ -133,10 +129,6 @@ def compare(
                 flips += 1
         errors.add(state, reader.arrays())
         position += steps
-        if drawer.steps is not None:
-            # Each run proves the whole graph; one text that all of them carry on may come to where
-            # the model is chaotic, and a right graph parts from Torch there after a thousand steps.
-            state = reader.arrays()
     return errors, flips
 
 
@@ -166,7 +158,7 @@ def check_one_run(drawer: Drawer, model: CharLSTM, where: str) -> None:
     start = [batch_first(part) for part in model.zero_state(batch)]
     long, end = draw(start, slice(steps))
     state, drawn, done = start, [], 0
-    for length in blocks(steps, None):
+    for length in blocks(steps):
         tokens, state = draw(state, slice(done, done + length))
         drawn.append(tokens)
         done += length
@@ -176,7 +168,7 @@ def check_one_run(drawer: Drawer, model: CharLSTM, where: str) -> None:
 
 
 def run(
-    session: Any, kind: Kind, state: Arrays, uniform: npt.NDArray[np.float32], settings: Settings
+    session: Any, state: Arrays, uniform: npt.NDArray[np.float32], settings: Settings
 ) -> tuple[npt.NDArray[np.int64], Arrays]:
     """One run of a graph: tokens, int64 [batch, steps], and h and c after them."""
     feed: dict[str, npt.NDArray[Any]] = {
@@ -185,9 +177,6 @@ def run(
         siblings.UNIFORM: uniform,
         siblings.INVERSE_TEMPERATURE: settings.inverse_temperature,
     }
-    if kind.filters:
-        feed[siblings.TOP_K] = settings.top_k
-        feed[siblings.TOP_P], feed[siblings.MIN_P] = settings.top_p, settings.min_p
     tokens, *after = session.run([siblings.TOKENS, *STATE], feed)
     return tokens.astype(np.int64), after
 

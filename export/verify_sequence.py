@@ -46,7 +46,7 @@ def cuts(steps: int, streams: int, vocabulary: int) -> list[list[int]]:
     most = max(1, CALL // (streams * vocabulary))
     return [
         _cut(steps, most),
-        [part for block in blocks(steps, None) for part in _cut(block, most)],
+        [part for block in blocks(steps) for part in _cut(block, most)],
     ]
 
 

@@ -1,24 +1,16 @@
-"""The proof of a model's further graphs, each by the way of its family."""
+"""The proof of a model's further graphs, each by what it does."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from charlm.data.errors import ExportError, ModelFileError
-from charlm.export import (
-    contract,
-    verify,
-    verify_generate,
-    verify_half,
-    verify_sequence,
-)
+from charlm.export import contract, verify, verify_generate, verify_sequence
 from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import Kind, check_sibling
+from charlm.export.contract_siblings import GENERATE, NATIVE, SEQUENCE, Kind, check_sibling
 from charlm.export.native import Native
 from charlm.export.proving import Errors, judge, largest, one_thread, open_session
 from charlm.export.verify_generate import Drawer, GraphDrawer, NativeDrawer
-from charlm.export.verify_half import HalfProof
-from charlm.export.weights import from_torch
 from charlm.train.model import CharLSTM
 
 Found = dict[tuple[int, str], float]
@@ -30,7 +22,7 @@ class SiblingProof:
 
     Attributes:
         carried: over all carried steps.
-        step: of single steps from Torch's own state. Empty where a kind's steps are fixed.
+        step: of single steps from Torch's own state.
         drawn: how many characters it drew.
         flips: how many of them only a near-tie excuses.
         steps: over how many steps the graph carried its own state.
@@ -69,15 +61,10 @@ class SiblingProof:
         return shown
 
 
-Proof = SiblingProof | HalfProof
-
-
 def prove_siblings(
     contents: Mapping[Kind, bytes], model: CharLSTM, metadata: Metadata, names: Mapping[Kind, str]
-) -> dict[Kind, Proof]:
+) -> dict[Kind, SiblingProof]:
     """Run each graph beside the Torch model, which `verify.prove` has found finite.
-
-    An fp16 graph is run as `verify_half` says.
 
     Args:
         contents: the serialised graphs.
@@ -89,24 +76,20 @@ def prove_siblings(
         ModelFileError: ONNX Runtime can't load a graph, or it is none of its kind and weights.
         ExportError: it does not equal the Torch model; the message says where and how far.
     """
-    proofs: dict[Kind, Proof] = {}
+    proofs = {}
     reference = None
     for kind, content in contents.items():
         where = names[kind]
-        native = Native(content, where) if kind.family == "native" else None
+        native = Native(content, where) if kind == NATIVE else None
         session = _open(native.session if native else None, content, kind, metadata, where)
         failed = f"{where}: a run of it failed"
         with contract.runtime_errors_as(ExportError, failed), one_thread():
-            if kind.precision == "fp16":
-                laid_out = from_torch(model)
-                proofs[kind] = verify_half.prove(session, kind, model, laid_out, metadata, where)
-                continue
             proof = SiblingProof()
-            if kind.family != "generate":
+            if kind != GENERATE:
                 reference = reference or verify_sequence.read_by_torch(model)
                 proof = _prove_sequence(native or session, reference, where)
-            if kind.family != "sequence":
-                drawer: Drawer = NativeDrawer(native) if native else GraphDrawer(session, kind)
+            if kind != SEQUENCE:
+                drawer: Drawer = NativeDrawer(native) if native else GraphDrawer(session)
                 proof |= _prove_generate(drawer, model, metadata, where)
             proofs[kind] = proof
     return proofs
@@ -127,15 +110,12 @@ def _prove_generate(
     for batch in verify.BATCHES:
         found, excused = verify_generate.compare(drawer, model, batch, metadata.vocabulary, where)
         carried |= _of(found)
-        drawn += batch * sum(verify_generate.blocks(verify.STEPS, drawer.steps))
+        drawn += batch * verify.STEPS
         flips += excused
-        if drawer.steps is None:
-            step |= _of(verify_generate.compare_steps(drawer, model, batch))
-    steps = drawer.steps or verify.STEPS
-    _judge(where, step, carried, steps)
-    if drawer.steps is None:
-        verify_generate.check_one_run(drawer, model, where)
-    return SiblingProof(carried, step, drawn, flips, steps)
+        step |= _of(verify_generate.compare_steps(drawer, model, batch))
+    _judge(where, step, carried, verify.STEPS)
+    verify_generate.check_one_run(drawer, model, where)
+    return SiblingProof(carried, step, drawn, flips, verify.STEPS)
 
 
 def _prove_sequence(session: Any, reference: verify_sequence.Reference, where: str) -> SiblingProof:

@@ -1,25 +1,24 @@
 """Opening a model file: an untrusted file becomes checked sessions with its metadata."""
 
 import functools
-import os
 import threading
 from pathlib import Path
 from typing import Any
 
-from charlm.data.cores import check_threads
+from charlm.data.cores import check_threads, usable_cores
 from charlm.data.errors import ModelFileError
 from charlm.data.extras import require_onnxruntime
 from charlm.export import contract, contract_library, contract_native
 from charlm.export.contract import Metadata
 from charlm.infer import providers
-from charlm.infer.runtime import session_on, session_options, start
+from charlm.infer.runtime import session_on, session_options
 from charlm.infer.siblings import Siblings
 
 # A step of a model whose weights fit into one core's cache is over before a second thread has
 # woken up; one thread was faster up to here on two cores.
 SINGLE_THREAD_BYTES = 4 << 20
 PRECISIONS = ("float32", "int8", "fp16")
-NATIVE_PRECISIONS = ("float32", "int8")
+NATIVE_PRECISIONS = {"cpu": ("float32", "int8"), "cuda": ("float32", "fp16")}
 # Of recurrent weights that one core's cache does not hold, so that threads share a single text's
 # steps, from here on: with 384 units two cores drew 117,000 characters/s and one 57,000. As the
 # operator has it (`kWorthSharing`).
@@ -39,10 +38,10 @@ class Model:
         threads: CPU threads of a session that steps.
         note: what a user should know of how it was opened, or None.
         siblings: further graphs of the same weights, beside the file.
-        session: of the step graph, where there is one already.
 
     Attributes:
-        without_native: why the native operator is not used, and what to do; None where it is.
+        without_native: why the native operator is not used, and what to do; None where it is, as
+            always on CUDA.
     """
 
     def __init__(
@@ -54,19 +53,16 @@ class Model:
         threads: int,
         note: str | None,
         siblings: Siblings,
-        session: Any = None,
     ) -> None:
         self.metadata, self.device, self.threads, self.note = metadata, device, threads, note
         self.siblings = siblings
-        self._content, self._where, self._started = content, where, session
+        self._content, self._where, self._started = content, where, None
         self._lock = threading.Lock()
         self._native: dict[tuple[str, int], Any] = {}
 
     @functools.cached_property
     def without_native(self) -> str | None:
         """See the class."""
-        if self.device != "cpu":
-            return "the native operator runs on the CPU"
         if problem := contract_library.problem():
             return problem
         try:
@@ -77,10 +73,12 @@ class Model:
 
     def uses_native(self, precision: str) -> bool:
         """Whether the native operator computes this model in a precision."""
-        return precision in NATIVE_PRECISIONS and self.without_native is None
+        return precision in NATIVE_PRECISIONS[self.device] and self.without_native is None
 
     def shares_steps(self, precision: str) -> bool:
         """Whether the native operator is faster by several threads, even for a single text."""
+        if self.device != "cpu":
+            return False
         metadata = self.metadata
         numbers = 4 * metadata.hidden**2 * (2 * metadata.layers - 1)
         return numbers * (1 if precision == "int8" else 4) > WORTH_SHARING
@@ -89,7 +87,7 @@ class Model:
         """The session of the native operator; the same one again the next time.
 
         Args:
-            precision: one of `NATIVE_PRECISIONS`.
+            precision: one of `NATIVE_PRECISIONS`, of its device.
             threads: CPU threads.
 
         Raises:
@@ -102,8 +100,8 @@ class Model:
                 runtime = require_onnxruntime()
                 options = session_options(runtime, threads)
                 with native_errors(self._where):
-                    contract_library.add_entries(options, precision, threads)
-                    session = session_on(runtime, self._native_graph, options, "cpu")
+                    contract_library.add_entries(options, precision, threads, self.device)
+                    session = session_on(runtime, self._native_graph, options)
                 self._native[precision, threads] = session
             return self._native[precision, threads]
 
@@ -121,7 +119,7 @@ class Model:
                 with contract.runtime_errors_as(
                     ModelFileError, f"{self._where}: ONNX Runtime can't load it"
                 ):
-                    session = session_on(runtime, self._content, options, "cpu")
+                    session = session_on(runtime, self._content, options)
                 _check(session, self._where)
                 self._started = session
             return self._started
@@ -132,7 +130,7 @@ class Model:
 
 
 def open_model(
-    path: Path, provider: str = "auto", threads: int | None = None, *, tf32: bool = False
+    path: Path, provider: str = "auto", threads: int | None = None, precision: str = "float32"
 ) -> Model:
     """Open a step graph that `charlm-export` wrote.
 
@@ -140,7 +138,7 @@ def open_model(
         path: the `.onnx` file.
         provider: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None chooses by the size of the weights.
-        tf32: products on CUDA in TF32, which is faster and rounds otherwise; nothing on the CPU.
+        precision: in which it will be used: what a GPU lacks for it is found out now.
 
     Raises:
         ModelFileError: no such file, not a charlm model, damaged, or of a later format.
@@ -150,28 +148,34 @@ def open_model(
     """
     check_threads(threads)
     content, where = contract.read_model_bytes(path), str(path)
-    runtime = require_onnxruntime()
+    require_onnxruntime()
     threads = threads or _threads_for(len(content))
-    choice = providers.choose(provider, runtime)
-    session, metadata = (
-        None,
-        Metadata.from_properties(contract_native.properties_of(content, where), where),
-    )
-    if choice.device == "cuda":
-        options = session_options(runtime, threads)
-        session, choice = start(runtime, content, options, where, provider, choice, tf32=tf32)
-        _check(session, where)
-    siblings = Siblings(path, metadata, choice.device, tf32)
-    model = Model(content, metadata, where, choice.device, threads, choice.note, siblings, session)
+    choice = providers.choose(provider)
+    metadata = Metadata.from_properties(contract_native.properties_of(content, where), where)
+    siblings = Siblings(path, metadata)
+    model = Model(content, metadata, where, choice.device, threads, choice.note, siblings)
+    if model.device == "cuda":
+        if precision not in NATIVE_PRECISIONS["cuda"]:
+            return model  # which is told when it is used
+        try:
+            model.native(precision, 1)
+            return model
+        except ModelFileError as problem:
+            reason = str(problem).removeprefix(f"{where}: ")
+        model = Model(content, metadata, where, "cpu", threads, None, siblings)
+        if model.without_native is None:
+            model.native("float32", 1)  # a bad file is not blamed on the GPU
+        choice = providers.without_cuda(provider, reason)
+        model.note = choice.note
     if model.without_native is not None:
         _ = model.session  # what is wrong with it is said now
-        if choice.device == "cpu" and contract_library.is_there():
+        if contract_library.is_there():
             model.note = choice.note or model.without_native
     return model
 
 
-def _check(session: Any, where: str) -> Metadata:
-    """The metadata of a session whose tensors are those that it gives."""
+def _check(session: Any, where: str) -> None:
+    """The tensors of a session must be those of its metadata."""
     with contract.runtime_errors_as(ModelFileError, f"{where}: its names can't be read"):
         metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map, where)
         contract.check_tensors(
@@ -181,8 +185,7 @@ def _check(session: Any, where: str) -> Metadata:
             vocabulary=len(metadata.vocabulary),
             where=where,
         )
-    return metadata
 
 
 def _threads_for(size: int) -> int:
-    return 1 if size <= SINGLE_THREAD_BYTES else (os.cpu_count() or 1)
+    return 1 if size <= SINGLE_THREAD_BYTES else usable_cores()

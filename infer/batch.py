@@ -1,6 +1,8 @@
 """Many streams in one batch: those that end leave, others enter, none waits for the slowest."""
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +10,9 @@ import numpy.typing as npt
 from charlm.data.errors import SettingsError
 from charlm.export.contract import Metadata
 from charlm.infer.batch_stream import BatchStream
-from charlm.infer.engine import Engine, Reader
-from charlm.infer.requests import BadLine, Request
+from charlm.infer.engine import Engine, Reader, Tokens
+from charlm.infer.prompt_file import BadLine
+from charlm.infer.request import Request
 from charlm.infer.results import Order, Outcome
 from charlm.infer.sampling import Sampling
 from charlm.infer.waiting import Entrants, Refuse, Waiting
@@ -24,7 +27,7 @@ Show = Callable[[str, str], None]  # takes a prompt as the model read it, and a 
 
 
 def generate_batch(
-    engine: Engine,
+    engines: Sequence[Engine],
     reader: Reader,
     metadata: Metadata,
     requests: Iterable[Request | BadLine],
@@ -46,7 +49,8 @@ def generate_batch(
     shrinks. What is finished is yielded before an error or Ctrl-C goes on to the caller.
 
     Args:
-        engine: draws the characters; nobody else may use it meanwhile.
+        engines: draw the characters, each for its share of the streams; nobody else may use them
+            meanwhile. With several, one draws while the texts of another are cut.
         reader: reads the prompts.
         metadata: the model's.
         requests: any number of them.
@@ -64,26 +68,36 @@ def generate_batch(
         raise SettingsError(f"--width is 1 or more, not {width}")
     order = Order(ordered, WINDOW * width)
     waiting = Waiting(requests, reader, metadata, order, width, refuse)
-    batch = _Batch(engine, waiting, metadata, width, longest_block, show_first)
-    try:
-        while True:
-            batch.fill()
-            yield from order.ready()
-            if batch.streams:
-                for stream in batch.draw():
+    with ThreadPoolExecutor(len(engines)) as pool:
+        beside = pool if len(engines) > 1 else None
+        batches = [
+            _Batch(engine, waiting, metadata, share, longest_block, show_first, beside)
+            for engine, share in zip(engines, _shares(width, len(engines)), strict=True)
+            if share
+        ]
+        try:
+            for batch in itertools.cycle(batches):
+                for stream in batch.drawn():
                     order.add(stream.result())
                 batch.show()  # once they are safe: showing is where Ctrl-C often comes
                 yield from order.ready()  # filling may wait for requests that are yet to be written
-            elif waiting.exhausted:
-                return
-    except MemoryError as problem:
-        yield from order.rest()
-        raise SettingsError(
-            f"{width} streams side by side don't fit into memory: give a smaller --width"
-        ) from problem
-    except (Exception, KeyboardInterrupt):
-        yield from order.rest()
-        raise
+                batch.fill()
+                yield from order.ready()
+                batch.draw()
+                if waiting.exhausted and not any(each.streams for each in batches):
+                    return
+        except MemoryError as problem:
+            yield from order.rest()
+            raise SettingsError(
+                f"{width} streams side by side don't fit into memory: give a smaller --width"
+            ) from problem
+        except (Exception, KeyboardInterrupt):
+            yield from order.rest()
+            raise
+
+
+def _shares(width: int, count: int) -> list[int]:
+    return [width * (each + 1) // count - width * each // count for each in range(count)]
 
 
 def block_length(
@@ -119,25 +133,41 @@ class _Batch:
         width: int,
         longest: int,
         show_first: Show | None,
+        pool: ThreadPoolExecutor | None,
     ) -> None:
         self.streams: list[BatchStream] = []
         self._engine, self._waiting, self._width, self._longest = engine, waiting, width, longest
         self._type = np.dtype(metadata.vocabulary.dtype)
         self._size = len(metadata.vocabulary)
         self._show_first, self._shown = show_first, 0
+        self._pool = pool
+        self._block: Tokens | Future[Tokens] | None = None
 
-    def draw(self) -> list[BatchStream]:
-        """Draw a block; the streams that it ended, which stay in their rows until others come."""
-        steps = self._steps()
-        drawn = self._engine.draw([stream.uniforms for stream in self.streams], steps)
-        tokens = np.ascontiguousarray(drawn, dtype=self._type)
-        data, size = tokens.tobytes(), steps * self._type.itemsize
+    def draw(self) -> None:
+        """Draw a block, in the pool if there is one."""
+        self._block = None
+        if self.streams:
+            steps, numbers = self._steps(), [stream.uniforms for stream in self.streams]
+            if self._pool:
+                self._block = self._pool.submit(self._engine.draw, numbers, steps)
+            else:
+                self._block = self._engine.draw(numbers, steps)
+
+    def drawn(self) -> list[BatchStream]:
+        """The streams that the block ended, which stay in their rows until others come."""
+        if self._block is None:
+            return []
+        block = self._block.result() if isinstance(self._block, Future) else self._block
+        tokens = np.ascontiguousarray(block, dtype=self._type).data.cast("B")
+        size = block.shape[1] * self._type.itemsize
         for row, stream in enumerate(self.streams):
-            stream.take(data[row * size : (row + 1) * size])
+            stream.take(tokens[row * size : (row + 1) * size])
         return [stream for stream in self.streams if not stream.remaining]
 
     def show(self) -> None:
         """Show what is new of the first request's text, which stands in the first row."""
+        if not self.streams:
+            return
         first = self.streams[0]
         if self._show_first and first.index == 0:
             piece = first.certain(self._shown)

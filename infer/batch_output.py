@@ -21,8 +21,10 @@ from charlm.infer.batch_progress import watched
 from charlm.infer.filters import NO_FILTERS
 from charlm.infer.generator import MANY, Generator
 from charlm.infer.lacking import of_prompts
-from charlm.infer.requests import BadLine, Request, is_json_lines, read_requests
+from charlm.infer.prompt_file import BadLine, is_json_lines, read_requests
+from charlm.infer.request import Request
 from charlm.infer.results import Failure, Outcome, Result
+from charlm.infer.waiting import NO_END
 from charlm.infer.work import Work
 
 MAX_SAMPLES = 1 << 64  # as many as a seed has streams
@@ -38,9 +40,9 @@ class Job:
     """
 
     request: Request  # the prompt and the settings of all samples; what lines of a file don't say
-    samples: int = 1  # texts of the prompt, streams 0, 1, … of its seed
+    samples: int = 1  # texts of the prompt, samples 0, 1, … of its seed
     prompts: Path | None = None  # a file of prompts instead; `-` is standard input
-    prompts_format: str = "auto"  # one of `requests.FORMATS`
+    prompts_format: str = "auto"  # one of `prompt_file.FORMATS`
     width: int | None = None  # how many streams run side by side; None leaves it to the device
     work: Work = MANY  # what is known of it, to choose how it is computed
     ordered: bool = True  # in the order of the requests, or as they are finished
@@ -49,6 +51,8 @@ class Job:
     echo: bool = True  # the prompt before the text
 
     def __post_init__(self) -> None:
+        if self.request.length == 0:
+            raise SettingsError(NO_END)
         if self.as_json and self.null:
             raise SettingsError("--json and --null contradict each other: give one of them")
         if not 1 <= self.samples <= MAX_SAMPLES:
@@ -100,7 +104,7 @@ def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
 def _requests(job: Job) -> Iterator[Iterable[Request | BadLine]]:
     """A job's requests; the file that they stand in is open meanwhile."""
     if job.prompts is None:
-        yield (replace(job.request, stream=stream) for stream in range(job.samples))
+        yield (replace(job.request, sample=number) for number in range(job.samples))
         return
     json_lines = is_json_lines(job.prompts.name, job.prompts_format)
     if job.prompts == STANDARD_INPUT:
@@ -238,7 +242,7 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
         "prompt": asked.prompt,
         "text": outcome.text,
         "seed": asked.seed,
-        "stream": asked.stream,
+        "sample": asked.sample,
         "temperature": asked.temperature,
         **{name: value for name, value in filters.items() if value != getattr(NO_FILTERS, name)},
         **({"window": asked.window} if asked.window is not None else {}),

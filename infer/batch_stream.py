@@ -1,13 +1,47 @@
 """One stream of a batch: its prompt as tokens, what it has drawn, and when it ends."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from charlm.export.contract import Metadata
 from charlm.infer import stops
 from charlm.infer.engine import Tokens
 from charlm.infer.philox import UniformStream
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
 from charlm.infer.results import Result
+
+AT_FIRST = 1 << 16  # tokens that a stream has room for as it begins
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How texts begin and end: what requests of the same words have in common.
+
+    Attributes:
+        prompt: tokens to be read before the first is drawn.
+        shown: the prompt as the model reads it.
+        lacking: how many of its characters the model does not know.
+        stops: the stop strings as the model writes them.
+    """
+
+    prompt: Tokens
+    shown: str
+    lacking: int
+    stops: tuple[str, ...]
+
+    @classmethod
+    def of(cls, request: Request, metadata: Metadata) -> "Opening":
+        """That of a request.
+
+        Raises:
+            VocabularyError: a character of the prompt or of a stop string that the model lacks.
+            SettingsError: an empty stop string.
+        """
+        vocabulary, text = metadata.vocabulary, metadata.normalisation(request.prompt)
+        prompt = vocabulary.encode(text, metadata.unknown(request.unknown))
+        ends = stops.normalised(request.stop, metadata)
+        return cls(prompt, vocabulary.decode(prompt), vocabulary.lacks(text), ends)
 
 
 class BatchStream:
@@ -16,6 +50,7 @@ class BatchStream:
     Args:
         index: the request's place among the requests.
         request: what is asked for.
+        opening: of the request.
         metadata: the model's.
 
     Attributes:
@@ -23,34 +58,31 @@ class BatchStream:
         shown_prompt: the request's prompt as the model reads it.
         uniforms: the stream's random numbers, at its position.
         remaining: how many characters may yet be drawn; 0 once the text has ended.
-
-    Raises:
-        VocabularyError: a character of the prompt or of a stop string that the model lacks.
-        SettingsError: an empty stop string.
     """
 
-    def __init__(self, index: int, request: Request, metadata: Metadata) -> None:
+    def __init__(self, index: int, request: Request, opening: Opening, metadata: Metadata) -> None:
         self.index, self.request = index, request
         self._vocabulary = vocabulary = metadata.vocabulary
-        unknown = metadata.unknown(request.unknown)
-        text = metadata.normalisation(request.prompt)
-        self.prompt: Tokens = vocabulary.encode(text, unknown)
-        self.shown_prompt = vocabulary.decode(self.prompt)
-        self._lacking = vocabulary.lacks(text)
-        self._stops = stops.normalised(request.stop, metadata)
+        self.prompt, self.shown_prompt = opening.prompt, opening.shown
+        self._lacking, self._stops = opening.lacking, opening.stops
         self._before = max((len(stop) for stop in self._stops), default=1) - 1
         self._type = np.dtype(vocabulary.dtype)
-        self._drawn = bytearray()  # tokens in the vocabulary's smallest type
+        # Tokens in the vocabulary's smallest type: room for all of them, or for the first of many.
+        self._drawn = bytearray(min(request.length, AT_FIRST) * self._type.itemsize)
+        self._size = 0  # bytes of them
         self._end: tuple[int, str] | None = None
-        self.uniforms = UniformStream(request.seed, request.stream)
+        self.uniforms = UniformStream(request.seed, request.sample)
         self.remaining = request.length
 
-    def take(self, tokens: bytes) -> None:
+    def take(self, tokens: bytes | memoryview) -> None:
         """Add tokens that were drawn, in the vocabulary's type; what lies past the end is not."""
-        size = self._type.itemsize
-        before = len(self._drawn)
-        self._drawn += tokens[: self.remaining * size]
-        self.remaining -= (len(self._drawn) - before) // size
+        size, before = self._type.itemsize, self._size
+        taken = tokens[: self.remaining * size]
+        self._size += len(taken)
+        if self._size > len(self._drawn):
+            self._drawn.extend(bytes(max(len(self._drawn), len(taken))))
+        self._drawn[before : self._size] = taken
+        self.remaining -= len(taken) // size
         if self._stops:
             start = max(0, before // size - self._before)
             self._end = stops.find(self._text(start), self._stops)
@@ -83,4 +115,5 @@ class BatchStream:
         )  # fmt: skip
 
     def _text(self, start: int, end: int | None = None) -> str:
-        return self._vocabulary.decode(np.frombuffer(self._drawn, dtype=self._type)[start:end])
+        drawn = np.frombuffer(self._drawn, self._type, self._size // self._type.itemsize)
+        return self._vocabulary.decode(drawn[start:end])

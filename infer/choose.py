@@ -4,26 +4,20 @@ from dataclasses import dataclass
 
 from charlm.data.cores import usable_cores
 from charlm.data.errors import ModelFileError, SettingsError
-from charlm.export.contract_siblings import (
-    FILTERED,
-    GENERATE,
-    SEQUENCE_FP16,
-    UNROLLED,
-    UNROLLED_FP16,
-)
+from charlm.export.contract_siblings import GENERATE
 from charlm.infer.artifact import PRECISIONS, Model
 from charlm.infer.work import ONLY_ON, Work
 
-NATIVE, STEP = "native operator", "step loop"
-BLOCKS, DEVICE_BLOCKS = "blocks", "blocks on the device"
+NATIVE, BLOCKS, STEP = "native operator", "blocks", "step loop"
 WAYS = ("native", "blocks", "steps")
 # Opening the graph of many steps takes 3 ms; a character by it saves 5 µs alone, 0.4 among many. A
 # larger model takes longer to open and saves no more.
 MEASURED_SIZE = 850_000  # bytes
 WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
 # About 3 ms each alone: past it nothing is gained, and a reader would see text jump.
-LONGEST_ALONE = {NATIVE: 1024, BLOCKS: 256, DEVICE_BLOCKS: 256, STEP: 256}
-LONGEST_TOGETHER = {NATIVE: 256, BLOCKS: 64, DEVICE_BLOCKS: 64, STEP: 64}
+LONGEST_ALONE = {NATIVE: 1024, BLOCKS: 256, STEP: 256}
+LONGEST_TOGETHER = {NATIVE: 256, BLOCKS: 64, STEP: 64}
+LONGEST_ON_GPU = 1024  # of many texts: about 50 ms of work, against 15 of copies
 
 
 @dataclass(frozen=True)
@@ -31,7 +25,7 @@ class Plan:
     """How it is done.
 
     Attributes:
-        path: `NATIVE`, `STEP`, `BLOCKS` or `DEVICE_BLOCKS`.
+        path: `NATIVE`, `BLOCKS` or `STEP`.
         precision: one of `PRECISIONS`.
         threads: that draw at once, each with its share of the streams.
         longest_block: steps in one run at most.
@@ -73,12 +67,14 @@ def choose(
     if via not in ("auto", *WAYS):
         raise SettingsError(f"via is auto, {', '.join(WAYS)}, not {via!r}")
     _check_precision(precision, model, work)
-    path, why = _window_path(work.window, via) if work.window is not None else (
+    path, why = _window_path(work.window, via, model) if work.window is not None else (
         _path(work, model, precision, via)
     )  # fmt: skip
     shared = path == NATIVE and model.shares_steps(precision)
     count, why_threads = _threads(work, model.device, threads, shared)
     block = (LONGEST_ALONE if work.streams == 1 else LONGEST_TOGETHER)[path]
+    if model.device == "cuda":
+        block = LONGEST_ON_GPU
     reasons = [f"path: {path}, {why}", f"precision: {precision}"]
     if path != STEP:
         reasons.append(f"block: up to {block} characters of a text in one run")
@@ -88,12 +84,14 @@ def choose(
 
 def _path(work: Work, model: Model, precision: str, via: str) -> tuple[str, str]:
     """The way for some work without a window."""
+    if model.device == "cuda":
+        if via in ("blocks", "steps"):
+            raise SettingsError(f"via {via} runs on the CPU: give provider cpu")
+        return NATIVE, "on the GPU"
     if via == "steps":
         if precision != "float32":
             raise SettingsError(f"the step loop has no {precision}: give it float32")
         return STEP, "as asked for"
-    if model.device == "cuda":
-        return _cuda_path(work, model, precision, via)
     missing = model.without_native
     if via != "blocks" and missing is None:
         from charlm.export.contract_library import instruction_set
@@ -131,24 +129,9 @@ def _portable_path(work: Work, model: Model, why: str) -> tuple[str, str]:
     return BLOCKS, why
 
 
-def _cuda_path(work: Work, model: Model, precision: str, via: str) -> tuple[str, str]:
-    found: tuple[str, str] = DEVICE_BLOCKS, "whose state never leaves the device"
-    if precision == "fp16":
-        if work.filters:
-            raise SettingsError(
-                "--precision fp16 has no top-k, top-p or min-p: leave them out, or draw in float32"
-            )
-    # Not the CPU's graph of many steps: it leans on the order in which ArgMin takes equals.
-    elif UNROLLED not in model.siblings:
-        found = STEP, "since the model has no graph for CUDA (charlm-export --cuda writes it)"
-    elif work.filters and FILTERED not in model.siblings:
-        found = STEP, "since the model has no graph with filters (charlm-export --cuda writes it)"
-    if via != "auto" and found[0] == STEP:
-        raise ModelFileError("the model has no graph for CUDA: charlm-export --cuda writes it")
-    return found
-
-
-def _window_path(window: int, via: str) -> tuple[str, str]:
+def _window_path(window: int, via: str, model: Model) -> tuple[str, str]:
+    if model.device == "cuda":
+        raise SettingsError("--window is stepped through on the CPU: give --provider cpu")
     if via in ("native", "blocks"):
         raise SettingsError("a window is stepped through: it has no blocks, leave them out")
     return STEP, f"since a window of {window} keeps {window} staggered states of each text"
@@ -173,11 +156,6 @@ def _check_precision(precision: str, model: Model, work: Work) -> None:
     needed = ONLY_ON[precision]
     if model.device != needed:
         raise SettingsError(f"--precision {precision} runs with --provider {needed} only")
-    if precision == "int8":
-        if work.window is not None:
-            raise SettingsError("--window is stepped through in float32: leave out --precision")
-        model.metadata.check_loss(precision)
-    elif (UNROLLED_FP16 if work.window is None else SEQUENCE_FP16) not in model.siblings:
-        raise ModelFileError(
-            "the model has no fp16 graphs beside it: charlm-export --fp16 writes them"
-        )
+    if work.window is not None:
+        raise SettingsError("--window is stepped through in float32: leave out --precision")
+    model.metadata.check_loss(precision)

@@ -55,7 +55,7 @@ def generate(
         Path | None,
         typer.Option(
             help="File of prompts, one a line, or JSON Lines with prompt, length, temperature, "
-            "seed, stream, stop, top_k, top_p and min_p of each; - is standard input.",
+            "seed, sample, stop, top_k, top_p and min_p of each; - is standard input.",
             metavar="FILE",
         ),
     ] = None,
@@ -73,13 +73,15 @@ def generate(
     ] = False,
     width: Annotated[
         int | None,
-        typer.Option(help="Texts drawn side by side.", show_default="256 a thread, on CUDA 4096"),
+        typer.Option(
+            help="Texts drawn side by side.",
+            show_default="256 a thread, or a multiprocessor of a GPU",
+        ),
     ] = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the text.")] = True,
     unknown: options.Unknown = None,
     provider: options.Provider = "auto",
     threads: options.Threads = None,
-    tf32: options.Tf32 = False,
     precision: options.Precision = "float32",
     explain: Annotated[
         bool, typer.Option("--explain", help="Say on stderr how it is computed, and why.")
@@ -109,7 +111,7 @@ def generate(
         streams = count_prompts(prompts) if prompts else samples
         work = Work(streams, length, bool(top_k or min_p or top_p != 1), window)
         device, why_device = provider_for(work, provider, precision)
-        generator = Generator.open(path, device, threads, precision, tf32=tf32)
+        generator = Generator.open(path, device, threads, precision)
         if explain:
             _explain(generator, work, width, why_device)
         if generator.model.note:
@@ -132,7 +134,7 @@ def generate(
             output.write_live(out, text)
             return
         from charlm.infer import batch_output
-        from charlm.infer.requests import Request
+        from charlm.infer.request import Request
 
         job = batch_output.Job(
             Request(prompt, **drawn), samples=samples, prompts=prompts,

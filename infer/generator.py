@@ -1,29 +1,30 @@
 """Generating text: one stream as it goes, or many side by side."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy.typing as npt
 
 from charlm.data.errors import SettingsError
 from charlm.data.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
-from charlm.infer import sampler, single
+from charlm.infer import providers, single
 from charlm.infer.artifact import Model, open_model
 from charlm.infer.choose import Plan, choose
 from charlm.infer.filters import NO_FILTERS
-from charlm.infer.settings import Settings
+from charlm.infer.request import Request, Settings
 from charlm.infer.shipped import find_model
 from charlm.infer.work import Work, provider_for
 
 if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
     from charlm.infer.batch import Show
-    from charlm.infer.requests import BadLine, Request
+    from charlm.infer.prompt_file import BadLine
     from charlm.infer.results import Outcome
+    from charlm.infer.score import Score
 
 Tokens = npt.NDArray[Any]
 MANY = Work(streams=None)
@@ -58,6 +59,8 @@ class Generator:
     ) -> None:
         self.model = model
         self._how: dict[str, Any] = {"precision": precision, "threads": threads, "via": via}
+        self._open_for: Callable[[Work], Generator] | None = None
+        self._for_many: Generator | None = None
 
     @classmethod
     def open(
@@ -67,24 +70,32 @@ class Generator:
         threads: int | None = None,
         precision: str = "float32",
         via: str = "auto",
-        tf32: bool = False,
         work: Work | None = None,
     ) -> "Generator":
         """Open a model file; None opens `./model.onnx`, or else the model that ships.
 
-        `provider="auto"` takes a GPU where there is one, but where `work` says that it is too
-        small for one, or `precision` is int8, which is the CPU's.
-
-        On CUDA, `precision="fp16"` and `tf32` are faster than full float32. Both round otherwise:
-        fp16 is another model, with texts of its own; TF32 is the same, with more near-ties that
-        fall to the other side.
+        `provider="auto"` opens it on the CPU, and on a GPU too once there is work that gains by
+        one (see `work`); where `work` says so, at once.
 
         Raises:
             ModelFileError, ProviderError, MissingExtraError, SettingsError: see `open_model`.
         """
         chosen = find_model(None if path is None else Path(path))
-        provider, _ = provider_for(work, provider, precision)
-        return cls(open_model(chosen, provider, threads, tf32=tf32), precision, threads, via)
+        device, _ = provider_for(work or Work(), provider, precision)
+        made = cls(open_model(chosen, device, threads, precision), precision, threads, via)
+        if work is None and device != provider:
+            made._open_for = partial(cls.open, chosen, provider, threads, precision, via)
+        return made
+
+    def _chosen_for(self, work: Work) -> "Generator":
+        """This one, or where `auto` has some work done by a GPU that is here, one on the GPU."""
+        open_for, precision = self._open_for, self._how["precision"]
+        if open_for is None or provider_for(work, "auto", precision)[0] != "auto":
+            return self
+        if self._for_many is None:
+            there = providers.choose("auto").device == "cuda"
+            self._for_many = open_for(work) if there else self
+        return self._for_many
 
     def plan(self, work: Work, width: int | None = None) -> Plan:
         """How some work is done.
@@ -105,7 +116,7 @@ class Generator:
         chosen = checked_width(width, model, plan.threads, work.window)
         side_by_side = chosen if work.streams is None else min(chosen, work.streams)
         reason = f"width: up to {side_by_side} texts side by side"
-        return replace(plan, width=chosen, reasons=(*plan.reasons, reason))
+        return replace(plan, width=side_by_side, reasons=(*plan.reasons, reason))
 
     @property
     def metadata(self) -> Metadata:
@@ -138,29 +149,28 @@ class Generator:
         """How many characters of a prompt the model does not know."""
         return self.vocabulary.lacks(self.metadata.normalisation(prompt))
 
-    def text(self, prompt: str = "", *, stream: int = 0, **settings: Any) -> str:
-        """The text that `stream` yields, whole.
+    def text(self, prompt: str = "", **settings: Unpack[Settings]) -> str:
+        """The text after a prompt, whole; see `pieces`.
 
         Raises:
             SettingsError: a length of 0, which has no whole.
         """
-        if Settings(**settings).length == 0:
+        if settings.get("length") == 0:
             raise SettingsError("a text without end can't be returned whole: use stream()")
-        return "".join(self.pieces(prompt, stream=stream, **settings))
+        return "".join(self.pieces(prompt, **settings))
 
-    def stream(self, prompt: str = "", *, stream: int = 0, **settings: Any) -> Iterator[str]:
+    def stream(self, prompt: str = "", **settings: Unpack[Settings]) -> Iterator[str]:
         """Yield the characters after a prompt one by one; see `pieces`."""
-        return itertools.chain.from_iterable(self.pieces(prompt, stream=stream, **settings))
+        return itertools.chain.from_iterable(self.pieces(prompt, **settings))
 
-    def pieces(self, prompt: str = "", *, stream: int = 0, **settings: Any) -> Iterator[str]:
+    def pieces(self, prompt: str = "", **settings: Unpack[Settings]) -> Iterator[str]:
         """Yield the text after a prompt in pieces, as they are drawn.
 
         Args:
             prompt: text to go on with; empty starts from a zero state and a character drawn
                 from the training text's frequencies.
-            stream: which of the seed's streams of random numbers, from 0; a sample's number.
-            settings: fields of `Settings`. What may begin a stop string is yielded once it is
-                certain that it does not.
+            settings: those of `Request`, which has their defaults. What may begin a stop string is
+                yielded once it is certain that it does not.
 
         Raises:
             SettingsError: a setting out of range, or an empty stop string.
@@ -168,9 +178,27 @@ class Generator:
                 not know.
             ModelFileError: while it runs: the model's weights are damaged.
         """
-        chosen = Settings(**settings)
-        sampler.check_stream(stream)
-        return self._until_stop(self._stream(prompt, chosen, stream), chosen)
+        request = Request(prompt, **settings)
+        work = Work(1, request.length, request.filters != NO_FILTERS, request.window)
+        tokens = self.encode(prompt, request.unknown)
+        text = single.pieces(self.model, self.plan(work), tokens, request)
+        if request.stop == ():
+            return text
+        from charlm.infer import stops
+
+        return stops.until(text, stops.normalised(request.stop, self.metadata))
+
+    def score(self, text: str, unknown: Unknown | None = None) -> "Score":
+        """How well the model predicts a text, read from a zero state (see `Scorer`).
+
+        Raises:
+            VocabularyError: a character that the model does not know.
+            CorpusError: fewer than two characters.
+            ModelFileError: the model's weights are damaged.
+        """
+        from charlm.infer.score import Scorer
+
+        return Scorer(self.model, unknown, self._how["precision"]).score([text])
 
     def batch(
         self,
@@ -197,9 +225,15 @@ class Generator:
         from charlm.infer.batch import generate_batch
         from charlm.infer.paths import engine_of, reader_of, refusal
 
+        chosen = self._chosen_for(work)
+        if chosen is not self:
+            return chosen.batch(
+                requests, width=width, ordered=ordered, show_first=show_first, work=work
+            )
         plan = self.plan(work, width)
+        engines = 2 if self.model.device == "cuda" else 1  # a GPU draws while a core cuts texts
         return generate_batch(
-            engine_of(self.model, plan),
+            [engine_of(self.model, plan) for _ in range(engines)],
             reader_of(self.model, plan),
             self.metadata,
             requests,
@@ -209,16 +243,3 @@ class Generator:
             show_first=show_first,
             refuse=partial(refusal, plan),
         )
-
-    def _until_stop(self, text: Iterator[str], settings: Settings) -> Iterator[str]:
-        if settings.stop == ():
-            return text
-        from charlm.infer import stops
-
-        return stops.until(text, stops.normalised(settings.stop, self.metadata))
-
-    def _stream(self, prompt: str, settings: Settings, stream: int) -> Iterator[str]:
-        filtered = settings.filters != NO_FILTERS
-        plan = self.plan(Work(1, settings.length, filtered, settings.window))
-        tokens = self.encode(prompt, settings.unknown)
-        return single.pieces(self.model, plan, tokens, settings, stream)

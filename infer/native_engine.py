@@ -11,6 +11,7 @@ from charlm.data.errors import ModelFileError
 from charlm.export import contract_native as native
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.contract_siblings import (
+    BYTE_VOCABULARY,
     INVERSE_TEMPERATURE,
     LENGTHS,
     LOG_PROBABILITY,
@@ -39,14 +40,15 @@ class NativeEngine(HostEngine):
 
     Args:
         session: of the native graph.
+        metadata: of the model.
     """
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
+    def __init__(self, session: Any, metadata: Metadata) -> None:
+        self._session, self._ids = session, id_type(metadata)
 
     def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
         """See `Engine`."""
-        blank = np.zeros((len(numbers), 0), dtype=np.int64)
+        blank = np.zeros((len(numbers), 0), dtype=self._ids)
         feed = _feed(self._h, self._c, blank, self._sampling, numbers)
         feed[STEPS] = np.array(steps)
         tokens: Tokens
@@ -76,7 +78,7 @@ class NativeReader:
             rows = np.flatnonzero(lengths > place)  # of a long one only a part stands in memory
             parts = [prompts[row][place : place + LONGEST_READ] for row in rows.tolist()]
             counts = np.array([len(part) for part in parts], dtype=np.int64)
-            ids = np.zeros((len(parts), int(counts.max())), dtype=np.int64)
+            ids = np.zeros((len(parts), int(counts.max())), dtype=id_type(metadata))
             for row, part in zip(ids, parts, strict=True):
                 row[: len(part)] = part
             feed = self._reading(ids, counts, h[rows], c[rows])
@@ -86,19 +88,25 @@ class NativeReader:
     def run(self, ids: Ids, h: Array, c: Array) -> Read:
         """See `Sequence`."""
         lengths = np.full(len(ids), ids.shape[1] - 1)
-        feed = self._reading(ids, lengths, h, c) | {SCORED: np.array(True)}
+        found_ids = np.ascontiguousarray(ids, dtype=id_type(self._metadata))
+        feed = self._reading(found_ids, lengths, h, c) | {SCORED: np.array(True)}
         found, *after = _run(self._session, [LOG_PROBABILITY, H_NEXT, C_NEXT, LOGITS], feed)
         return Read(found[:, 1:], *after)
 
     def _reading(
-        self, ids: Ids, lengths: npt.NDArray[np.int64], h: Array, c: Array
+        self, ids: Tokens, lengths: npt.NDArray[np.int64], h: Array, c: Array
     ) -> dict[str, npt.NDArray[Any]]:
         sampling = Sampling.same(len(ids), len(self._metadata.vocabulary))
         return _feed(h, c, ids, sampling, [NOTHING] * len(ids)) | {LENGTHS: lengths}
 
 
+def id_type(metadata: Metadata) -> type[np.integer[Any]]:
+    """The type of the ids that the operator takes and gives."""
+    return np.uint8 if len(metadata.vocabulary) <= BYTE_VOCABULARY else np.int32
+
+
 def _feed(
-    h: Array, c: Array, prompt: Ids, sampling: Sampling, numbers: Sequence[UniformStream]
+    h: Array, c: Array, prompt: Tokens, sampling: Sampling, numbers: Sequence[UniformStream]
 ) -> dict[str, npt.NDArray[Any]]:
     """All inputs, of a run that reads no more than its prompts' first 0 ids and draws nothing."""
     return {

@@ -27,11 +27,3 @@ Unknown = Annotated[
 Precision = Annotated[
     str, typer.Option(help="float32; int8 on the CPU or fp16 on CUDA: faster, other texts.")
 ]
-Tf32 = Annotated[
-    bool,
-    typer.Option(
-        "--tf32",
-        help="On CUDA, products in TF32: faster, with another rounding, so that a text may come "
-        "to differ from the CPU's at near-ties far more often.",
-    ),
-]

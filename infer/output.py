@@ -26,8 +26,8 @@ def text_output() -> Iterator[IO[str]]:
     sys.stdout.flush()
     kept = os.dup(descriptor)
     os.dup2(sys.stderr.fileno(), descriptor)
-    encoding = sys.stdout.encoding
-    text = os.fdopen(os.dup(kept), "w", encoding=encoding, errors="replace", newline="")
+    encoding, errors = sys.stdout.encoding, sys.stdout.errors
+    text = os.fdopen(os.dup(kept), "w", encoding=encoding, errors=errors, newline="")
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield text

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from charlm.data.errors import CharlmError, SettingsError
 from charlm.export.contract_siblings import GENERATE
 from charlm.infer.artifact import Model
-from charlm.infer.choose import BLOCKS, DEVICE_BLOCKS, NATIVE, Plan
+from charlm.infer.choose import BLOCKS, NATIVE, Plan
 from charlm.infer.engine import Engine, Reader
 from charlm.infer.filters import NO_FILTERS
 
 if TYPE_CHECKING:
-    from charlm.infer.requests import Request
+    from charlm.infer.request import Request
 
 
 def engine_of(model: Model, plan: Plan) -> Engine:
@@ -18,18 +18,16 @@ def engine_of(model: Model, plan: Plan) -> Engine:
     if plan.path == NATIVE:
         from charlm.infer.native_engine import NativeEngine
 
-        return NativeEngine(model.native(plan.precision, plan.threads))
-    if plan.path == DEVICE_BLOCKS:
-        from charlm.infer.cuda_engine import CudaEngine, cuda_blocks
-
-        return CudaEngine(cuda_blocks(model, plan.precision))
+        return NativeEngine(model.native(plan.precision, plan.threads), model.metadata)
     if plan.path == BLOCKS:
         from charlm.infer.scan_engine import ScanEngine
 
-        return ScanEngine(model.siblings.session(GENERATE), plan.threads)
+        return ScanEngine(
+            model.siblings.session(GENERATE), len(model.metadata.vocabulary), plan.threads
+        )
     from charlm.infer.step_engine import StepEngine
 
-    return StepEngine(model, plan.window, plan.precision)
+    return StepEngine(model, plan.window)
 
 
 def reader_of(model: Model, plan: Plan) -> Reader:
@@ -41,14 +39,14 @@ def reader_of(model: Model, plan: Plan) -> Reader:
     from charlm.infer.reading import SequenceReader, WindowReader
 
     if plan.window is not None:
-        return WindowReader(model, plan.window, plan.precision)
+        return WindowReader(model, plan.window)
     return SequenceReader(model, plan.precision)
 
 
 def refusal(plan: Plan, request: "Request") -> CharlmError | None:
     """Why a request can't be served by this plan, if it can't.
 
-    Not every graph has filters, and all streams of a batch have one window.
+    Not every path has filters, and all streams of a batch have one window.
     """
     if request.window != plan.window:
         return SettingsError(
@@ -57,8 +55,6 @@ def refusal(plan: Plan, request: "Request") -> CharlmError | None:
         )
     if request.filters == NO_FILTERS:
         return None
-    if plan.precision == "fp16":
-        return SettingsError("--precision fp16 has no top-k, top-p or min-p")
     if plan.path == BLOCKS:
         return SettingsError("top-k, top-p and min-p in a batch that was said to have none")
     return None

@@ -28,7 +28,8 @@ class SequenceReader:
     """
 
     def __init__(self, model: Model, precision: str = "float32") -> None:
-        self._metadata, self._sequence = model.metadata, open_sequence(model, precision)
+        self._model, self._metadata = model, model.metadata
+        self._sequence = open_sequence(model, precision)
 
     def read(self, prompts: Sequence[Tokens]) -> Primed:
         """See `Reader`."""
@@ -36,7 +37,7 @@ class SequenceReader:
         return longest_first(prompts, _blank(shape, len(self._metadata.vocabulary)), self._advance)
 
     def _advance(self, ids: Ids, state: Primed) -> Primed:
-        longest = run_length(len(ids), self._metadata)
+        longest = run_length(len(ids), self._model)
         followed = np.concatenate((ids, ids[:, -1:]), axis=1)  # nothing is asked of the last
         for place in range(0, ids.shape[1], longest):
             end = min(place + longest, ids.shape[1])
@@ -50,11 +51,11 @@ class WindowReader:
 
     Args:
         model: an open model.
-        window, precision: as of `WindowStepper`.
+        window: as of `WindowStepper`.
     """
 
-    def __init__(self, model: Model, window: int, precision: str = "float32") -> None:
-        self._model, self._window, self._precision = model, window, precision
+    def __init__(self, model: Model, window: int) -> None:
+        self._model, self._window = model, window
 
     def read(self, prompts: Sequence[Tokens]) -> Primed:
         """See `Reader`."""
@@ -64,7 +65,7 @@ class WindowReader:
         return longest_first(cut, _blank(shape, len(metadata.vocabulary)), self._advance)
 
     def _advance(self, ids: Ids, state: Primed) -> Primed:
-        stepper = stepper_of(self._model, len(ids), self._window, self._precision)
+        stepper = stepper_of(self._model, len(ids), self._window)
         stepper.set_state(state.h, state.c)
         for column in ids.T:
             stepper.token[:] = column
@@ -89,7 +90,7 @@ def longest_first(prompts: Sequence[Tokens], state: Primed, advance: Advance) ->
     for length in np.unique(lengths).tolist():
         reading = int(np.count_nonzero(lengths >= length))
         places = begins[:reading, None] + np.arange(done, length)
-        state = advance(tokens[places].astype(np.int64), state.take(slice(reading)))
+        state = advance(tokens[places], state.take(slice(reading)))
         parts.append(state.take(slice(int(np.count_nonzero(lengths > length)), None)))
         done = length
     return Primed.joined(parts[::-1]).take(np.argsort(order))

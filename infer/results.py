@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from charlm.data.errors import CharlmError
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
 
 
 @dataclass(frozen=True)

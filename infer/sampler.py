@@ -22,8 +22,8 @@ __all__ = [
     "Sampler",
     "Sampling",
     "UniformStream",
+    "check_sample",
     "check_seed",
-    "check_stream",
     "draw_initial",
     "draw_seed",
     "inverse_temperature",
@@ -46,18 +46,29 @@ def check_seed(seed: int) -> None:
     Raises:
         SettingsError: it is not.
     """
-    if not 0 <= seed < 1 << 64:
+    if not 0 <= whole(seed, "--seed") < 1 << 64:
         raise SettingsError(f"--seed is a number from 0 to 2^64 - 1, not {seed}")
 
 
-def check_stream(stream: int) -> None:
-    """A stream is an unsigned 64-bit number.
+def check_sample(sample: int) -> None:
+    """A sample is an unsigned 64-bit number.
 
     Raises:
         SettingsError: it is not.
     """
-    if not 0 <= stream < 1 << 64:
-        raise SettingsError(f"a stream is a number from 0 to 2^64 - 1, not {stream}")
+    if not 0 <= whole(sample, "a sample") < 1 << 64:
+        raise SettingsError(f"a sample is a number from 0 to 2^64 - 1, not {sample}")
+
+
+def whole(number: int, what: str) -> int:
+    """The same number.
+
+    Raises:
+        SettingsError: it is not whole.
+    """
+    if type(number) is not int:
+        raise SettingsError(f"{what} is a whole number, not {number!r}")
+    return number
 
 
 def uniforms(seed: int, stream: int) -> Iterator[np.float32]:

@@ -64,8 +64,11 @@ class Sampling:
             SettingsError: an impossible temperature.
         """
         made = cls.same(len(temperatures), vocabulary)
-        for row, (temperature, each) in enumerate(zip(temperatures, filters, strict=True)):
-            made.put(row, temperature, each)
+        alike: dict[tuple[float, Filters], list[int]] = {}
+        for row, settings in enumerate(zip(temperatures, filters, strict=True)):
+            alike.setdefault(settings, []).append(row)
+        for settings, rows in alike.items():
+            made.put(rows, *settings)
         return made
 
     @classmethod
@@ -92,7 +95,9 @@ class Sampling:
         made.put(slice(None), temperature, filters)
         return made
 
-    def put(self, row: int | slice, temperature: float, filters: Filters = NO_FILTERS) -> None:
+    def put(
+        self, row: int | slice | list[int], temperature: float, filters: Filters = NO_FILTERS
+    ) -> None:
         """Give a stream, or several, other settings: a new one has taken its place.
 
         Raises:

@@ -23,11 +23,12 @@ class ScanEngine(HostEngine):
 
     Args:
         session: of the generate graph.
+        vocabulary: how many characters there are.
         threads: that run at once, each with its share of the streams.
     """
 
-    def __init__(self, session: Any, threads: int = 1) -> None:
-        self._session, self._threads = session, threads
+    def __init__(self, session: Any, vocabulary: int, threads: int = 1) -> None:
+        self._session, self._vocabulary, self._threads = session, vocabulary, threads
         self._pool: Any = None
         if threads > 1:
             from concurrent.futures import ThreadPoolExecutor  # as long to import as a graph opens
@@ -59,4 +60,10 @@ class ScanEngine(HostEngine):
         }
         with runtime_errors_as(ModelFileError, "ONNX Runtime can't run the model"):
             tokens, h, c = self._session.run(OUTPUTS, feed)
+        whole = tokens.shape == uniform[rows].shape and h.shape == c.shape == feed[H].shape
+        if not (whole and (tokens >= 0).all() and (tokens < self._vocabulary).all()):
+            raise ModelFileError(
+                "the graph of many steps gives other characters than were asked for: "
+                "write it anew with charlm-export"
+            )
         return tokens, h, c

@@ -138,12 +138,11 @@ class Scorer:
         """
         metadata = self.model.metadata
         text = TokenText(chunks, where, metadata, self.unknown)
-        longest = run_length(1, metadata)
+        longest = run_length(1, self.model)
         h = c = np.zeros((1, metadata.layers, metadata.hidden), dtype=np.float32)
         found = Score(0, 0.0)
         while (count := text.have(longest)) > 0:
-            ids = text.take(count)[None].astype(np.int64)
-            read = self._sequence.run(ids, h, c)
+            read = self._sequence.run(text.take(count)[None], h, c)
             h, c = read.h, read.c
             found += Score(count, float(bits(read.log_probability).sum()))
         return checked(found.of(text), where)

@@ -9,7 +9,6 @@ import numpy as np
 
 from charlm.data.errors import CharlmError, CorpusError, VocabularyError
 from charlm.data.vocabulary import Unknown
-from charlm.export.contract import Metadata
 from charlm.infer.artifact import Model
 from charlm.infer.score import Score, bits, checked
 from charlm.infer.score_text import TokenText, check_unknown
@@ -19,6 +18,7 @@ from charlm.infer.sequence import Sequence, open_sequence, run_length
 # 64 texts 542,000, 256 texts 550,000.
 WIDTH = 64
 WIDTHS = {"cpu": WIDTH, "cuda": 256}
+WORKERS_OF_GPU = 2  # while one of them fetches texts, the other's are read
 # Each row may hold a file open, of the thousand that a process may usually have.
 MOST_ROWS = 512
 JOIN_SECONDS = 1.0  # a thread that waits for a pipe to be written can't be stopped
@@ -84,7 +84,7 @@ def score_many(
     width = max(1, min(width, MOST_ROWS // workers))
     pending = _Shared(enumerate(texts))
     batches = [
-        _Batch(open_sequence(model, precision), model.metadata, unknown, width, pending)
+        _Batch(model, open_sequence(model, precision), unknown, width, pending)
         for _ in range(workers)
     ]
     return batches[0].run() if workers == 1 else _side_by_side(batches, pending)
@@ -133,13 +133,14 @@ class _Batch:
 
     def __init__(
         self,
+        model: Model,
         sequence: Sequence,
-        metadata: Metadata,
         unknown: Unknown | None,
         width: int,
         pending: _Shared,
     ) -> None:
-        self._sequence, self._metadata, self._unknown = sequence, metadata, unknown
+        self._model, self._sequence, self._unknown = model, sequence, unknown
+        metadata = model.metadata
         self._width, self._pending = width, pending
         self._rows: list[_Row] = []
         self._h = self._c = np.zeros((0, metadata.layers, metadata.hidden), dtype=np.float32)
@@ -173,16 +174,16 @@ class _Batch:
         if taken is None:
             return None
         index, text = taken
-        return _Row(index, TokenText(text.chunks, text.name, self._metadata, self._unknown))
+        return _Row(index, TokenText(text.chunks, text.name, self._model.metadata, self._unknown))
 
     def _read(self) -> None:
         """One run. A row that ends within it reads on, for nothing, until the run is over."""
-        longest = run_length(len(self._rows), self._metadata)
+        longest = run_length(len(self._rows), self._model)
         counts = [row.have(longest) for row in self._rows]
         time = max(counts)
         if time == 0:
             return
-        ids = np.zeros((len(counts), time + 1), dtype=np.int64)
+        ids = np.zeros((len(counts), time + 1), dtype=self._model.metadata.vocabulary.dtype)
         for place, (row, count) in enumerate(zip(self._rows, counts, strict=True)):
             if count:
                 ids[place, : count + 1] = row.text.take(count)

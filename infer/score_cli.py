@@ -49,7 +49,6 @@ def score(
         int | None,
         typer.Option(help="Batches of texts or segments side by side.", show_default="all cores"),
     ] = None,
-    tf32: options.Tf32 = False,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
@@ -83,7 +82,7 @@ def score(
         device, _ = provider_for(
             text_work(files, parallel or window is not None), provider, precision
         )
-        opened = open_model(path, device, threads if job.alone else 1, tf32=tf32)
+        opened = open_model(path, device, threads if job.alone else 1, precision)
         console.say(f"charlm-score: {shipped.describe(path)}, {opened.device}")
         failures = score_output.run(out, opened, job)
     if failures:

@@ -13,7 +13,7 @@ from charlm.data.errors import CharlmError, SettingsError
 from charlm.data.vocabulary import Unknown
 from charlm.infer.artifact import Model
 from charlm.infer.score import Scorer
-from charlm.infer.score_batch import TEXT_ERRORS, WIDTHS, Text, score_many
+from charlm.infer.score_batch import TEXT_ERRORS, WIDTHS, WORKERS_OF_GPU, Text, score_many
 from charlm.infer.score_format import Found, fields, line
 from charlm.infer.score_progress import progress_of, read_file
 from charlm.infer.window import check_window
@@ -148,7 +148,7 @@ class _JsonWriter:
 
 def _outcomes(model: Model, texts: Sequence[Text], job: Job) -> Iterator[Outcome]:
     """The outcome of each text, as they are finished."""
-    workers = job.threads if model.device == "cpu" else 1  # one thread keeps a GPU busy
+    workers = job.threads if model.device == "cpu" else WORKERS_OF_GPU
     if job.parallel:
         from charlm.infer.score_segments import WARM_UP, SegmentScorer
 

@@ -25,11 +25,12 @@ from charlm.infer.sequence import Array, Sequence, open_sequence, run_length
 # without warming up, 0.9 after 64 characters, 0.005 after 256, less than rounding after 1024.
 WARM_UP = 256
 MOST_WARM_UP = 1 << 16
-SEGMENTS = 64  # of a worker, as `score_batch.WIDTH`
-MOST_SEGMENTS = 1 << 12
+SEGMENTS = {"cpu": 64, "cuda": 8192}  # of a worker, side by side
+MOST_SEGMENTS = 1 << 14
 # A longer segment spends a smaller share of its time on warming up: 256 of 16,384 are 1.6 %.
 # Text and ids of so many are all that memory holds; a longer text is scored piece after piece.
 LONGEST_SEGMENT = 1 << 14
+LONGEST_PIECE = 1 << 26
 # A shorter one is not worth it, and leaves no state behind to measure the next one's against.
 SHORTEST_SEGMENT = 1 << 10
 SHORTEST_IN_WARM_UPS = 4  # at most a fifth of the time goes into warming up
@@ -128,7 +129,7 @@ class SegmentScorer:
         unknown: what becomes of characters that the model does not know (see `TokenText`).
         precision: of the graph that reads the text.
         workers: threads that run one session side by side, each with its share of the segments.
-        segments: side by side; None: `SEGMENTS` for each worker.
+        segments: side by side; None: `SEGMENTS` of the device for each worker.
         warm_up: characters that a segment reads before its own.
 
     Raises:
@@ -147,7 +148,8 @@ class SegmentScorer:
         segments: int | None = None,
         warm_up: int = WARM_UP,
     ) -> None:
-        segments = min(SEGMENTS * workers, MOST_SEGMENTS) if segments is None else segments
+        if segments is None:
+            segments = min(SEGMENTS[model.device] * workers, MOST_SEGMENTS)
         if not 1 <= segments <= MOST_SEGMENTS:
             raise SettingsError(f"--segments is from 1 to {MOST_SEGMENTS}, not {segments}")
         if not 0 <= warm_up <= MOST_WARM_UP:
@@ -166,11 +168,17 @@ class SegmentScorer:
         text = TokenText(chunks, where, metadata, self.unknown)
         h = c = np.zeros((1, metadata.layers, metadata.hidden), dtype=np.float32)
         found = SegmentedScore(Score(0, 0.0), 0, self.warm_up, 0, ())
-        with ThreadPoolExecutor(len(self._sequences)) as pool:
-            while (count := text.have(self.segments * LONGEST_SEGMENT)) > 0:
-                piece = self._piece(text.take(count), h, c, pool)
+        longest = min(self.segments * LONGEST_SEGMENT, LONGEST_PIECE)
+        pool = ThreadPoolExecutor(len(self._sequences) + 1)
+        try:
+            coming = pool.submit(_taken, text, longest)
+            while len(ids := coming.result()) > 1:
+                coming = pool.submit(_taken, text, longest)  # while this one is read
+                piece = self._piece(ids, h, c, pool)
                 h, c = piece.h, piece.c
                 found += piece.found
+        finally:  # not by `with`: a thread that waits for a pipe to be written can't be stopped
+            pool.shutdown(wait=False, cancel_futures=True)
         return replace(found, score=checked(found.score.of(text), where))
 
     def _piece(self, ids: Tokens, h: Array, c: Array, pool: ThreadPoolExecutor) -> _Piece:
@@ -203,11 +211,11 @@ class SegmentScorer:
 
     def _read(self, sequence: Sequence, rows: Tokens, h: Array, c: Array, warm_up: int) -> _Rows:
         """Read rows [rows, characters + 1] to their ends."""
-        length, longest = rows.shape[1] - 1, run_length(len(rows), self.model.metadata)
+        length, longest = rows.shape[1] - 1, run_length(len(rows), self.model)
         warming, own = np.zeros((2, len(rows)))
         first = np.zeros((len(rows), CHECKED))
         for start in range(0, length, longest):
-            block = rows[:, start : min(start + longest, length) + 1].astype(np.int64)
+            block = rows[:, start : min(start + longest, length) + 1]
             read = sequence.run(block, h, c)
             h, c, costs = read.h, read.c, bits(read.log_probability)
             cut = max(0, warm_up - start)
@@ -229,6 +237,11 @@ class SegmentScorer:
         longer = self._read(self._sequences[0], own, read.h[after - 1], read.c[after - 1], 0)
         excess: Costs = read.first[after].sum(axis=1) - longer.own
         return excess
+
+
+def _taken(text: TokenText, longest: int) -> Tokens:
+    """The next piece of a text, and the character after it; fewer than two where none is left."""
+    return text.take(text.have(longest))
 
 
 def _joined(parts: list[_Rows]) -> _Rows:

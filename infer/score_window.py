@@ -67,7 +67,7 @@ class WindowScorer:
         """
         text = TokenText(chunks, where, self.model.metadata, self.unknown)
         h = c = self._zeros(1)
-        before = np.zeros(0, dtype=np.int64)  # up to `window` characters
+        before = np.zeros(0, dtype=self.model.metadata.vocabulary.dtype)  # up to `window`
         found = WindowScore(Score(0, 0.0), self.window, Score(0, 0.0))
         with ThreadPoolExecutor(len(self._sequences)) as pool:
             while (count := text.have(PIECE)) > 0:
@@ -87,10 +87,9 @@ class WindowScorer:
 
     def _carried(self, ids: Tokens, h: Array, c: Array) -> tuple[Costs, Array, Array]:
         """The cost of each of ids[1:], and the state after ids[:-1]."""
-        costs, longest = np.empty(len(ids) - 1), run_length(1, self.model.metadata)
+        costs, longest = np.empty(len(ids) - 1), run_length(1, self.model)
         for start in range(0, len(costs), longest):
-            block = ids[None, start : start + longest + 1].astype(np.int64)
-            read = self._sequences[0].run(block, h, c)
+            read = self._sequences[0].run(ids[None, start : start + longest + 1], h, c)
             h, c = read.h, read.c
             costs[start : start + longest] = bits(read.log_probability)[0]
         return costs, h, c
@@ -107,13 +106,13 @@ class WindowScorer:
         """The cost of the last character of each row [rows, window + 1]."""
         costs = np.empty(len(rows))
         for start in range(0, len(rows), self._width):
-            block = rows[start : start + self._width].astype(np.int64)
+            block = rows[start : start + self._width]
             costs[start : start + self._width] = self._last(sequence, block)
         return costs
 
     def _last(self, sequence: Sequence, block: Tokens) -> Costs:
         h = c = self._zeros(len(block))
-        longest = run_length(len(block), self.model.metadata)
+        longest = run_length(len(block), self.model)
         for start in range(0, self.window, longest):
             part = block[:, start : start + longest + 1]
             read = sequence.run(part, h, c)

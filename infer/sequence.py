@@ -8,23 +8,23 @@ import numpy.typing as npt
 
 from charlm.data.errors import ModelFileError, SettingsError
 from charlm.export import contract
-from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
+from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H
 from charlm.export.contract_siblings import (
     LOG_PROBABILITY,
     SEQUENCE,
-    SEQUENCE_FP16,
     TARGETS,
     TOKENS,
 )
 from charlm.infer.artifact import PRECISIONS, Model
 from charlm.infer.session import Stepper
+from charlm.infer.work import ONLY_ON
 
 Array = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
+Ids = npt.NDArray[Any]  # of any integer type
 
 # Characters in one run: a single text gains nothing from longer runs than 1,024, many texts nothing
 # from longer than 16 each.
-CELLS = 4096
+CELLS = {"cpu": 4096, "cuda": 1 << 22}
 LONGEST_RUN = 1024
 MOST_NUMBERS = 1 << 22  # in the largest array of a run, 16 MiB, where a vocabulary is large
 
@@ -53,7 +53,7 @@ class Sequence(Protocol):
         """Read all but the last character of every text, and judge all but the first.
 
         Args:
-            ids: int64 [batch, time + 1], at least two characters.
+            ids: [batch, time + 1], at least two characters.
             h, c: float32 [batch, layers, hidden], the state before the first.
 
         Raises:
@@ -73,9 +73,21 @@ class GraphSequence:
 
     def run(self, ids: Ids, h: Array, c: Array) -> Read:
         """See `Sequence`."""
-        given = {TOKENS: ids[:, :-1], TARGETS: ids[:, 1:], H: h, C: c}
+        wide = ids.astype(np.int64)
+        given: dict[str, npt.NDArray[Any]] = {
+            TOKENS: wide[:, :-1],
+            TARGETS: wide[:, 1:],
+            H: h,
+            C: c,
+        }
         with contract.runtime_errors_as(ModelFileError, "ONNX Runtime can't run the model"):
-            return Read(*self._session.run([LOG_PROBABILITY, H_NEXT, C_NEXT, LOGITS], given))
+            read = Read(*self._session.run([LOG_PROBABILITY, H_NEXT, C_NEXT, LOGITS], given))
+        if (*read.log_probability.shape, *read.h.shape) != (*given[TARGETS].shape, *h.shape):
+            raise ModelFileError(
+                "the graph that reads texts gives other figures than were asked for: "
+                "write it anew with charlm-export"
+            )
+        return read
 
 
 class StepSequence:
@@ -101,7 +113,7 @@ class StepSequence:
             stepper.token[:] = column
             stepper.step()
             row[:] = stepper.logits
-        found = _log_probability(logits, np.ascontiguousarray(ids[:, 1:].T))
+        found = _log_probability(logits, np.ascontiguousarray(ids[:, 1:].T, dtype=np.int64))
         return Read(found.T, *stepper.state(), logits[-1])
 
 
@@ -136,15 +148,16 @@ def open_sequence(model: Model, precision: str = "float32", threads: int = 1) ->
         if SEQUENCE in model.siblings:
             return GraphSequence(model.siblings.session(SEQUENCE, threads))
         return StepSequence(model)
-    if precision == "fp16" and SEQUENCE_FP16 in model.siblings:
-        return GraphSequence(model.siblings.session(SEQUENCE_FP16, threads))
-    if precision == "int8":
-        raise SettingsError(f"--precision int8 can't be had: {model.without_native}")
-    raise SettingsError("the model has no fp16 graph for whole texts: charlm-export --fp16")
+    needed = ONLY_ON[precision]
+    if model.device != needed:
+        raise SettingsError(f"--precision {precision} runs with --provider {needed} only")
+    raise SettingsError(f"--precision {precision} can't be had: {model.without_native}")
 
 
-def run_length(batch: int, metadata: Metadata) -> int:
+def run_length(batch: int, model: Model) -> int:
     """How many characters of each text one run should read: long enough, in bounded memory."""
-    widest = max(len(metadata.vocabulary), 4 * metadata.hidden)
-    cells = min(CELLS, MOST_NUMBERS // widest)
+    cells = CELLS[model.device]
+    if model.device == "cpu":
+        widest = max(len(model.metadata.vocabulary), 4 * model.metadata.hidden)
+        cells = min(cells, MOST_NUMBERS // widest)
     return max(1, min(LONGEST_RUN, cells // batch))

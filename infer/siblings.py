@@ -18,24 +18,12 @@ class Siblings:
     Args:
         model: the model file that they stand beside; None: there are none.
         metadata: of the model.
-        device: where their sessions run, `"cpu"` or `"cuda"`.
-        tf32: as of `open_model`.
-
-    Attributes:
-        kept: what others have made of the sessions and will want again, by names of theirs.
     """
 
-    def __init__(
-        self,
-        model: Path | None = None,
-        metadata: Metadata | None = None,
-        device: str = "cpu",
-        tf32: bool = False,
-    ) -> None:
-        self._model, self._metadata, self._device, self._tf32 = model, metadata, device, tf32
+    def __init__(self, model: Path | None = None, metadata: Metadata | None = None) -> None:
+        self._model, self._metadata = model, metadata
         self._open: dict[tuple[str, int], Any] = {}
         self._lock = threading.Lock()
-        self.kept: dict[str, Any] = {}
 
     def __contains__(self, kind: Kind) -> bool:
         return self._model is not None and sibling_path(self._model, kind).is_file()
@@ -69,14 +57,7 @@ class Siblings:
         runtime = require_onnxruntime()
         options = session_options(runtime, threads)
         with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
-            session = session_on(
-                runtime,
-                content,
-                options,
-                self._device,
-                tf32=self._tf32,
-                captured=kind.steps is not None,  # only these have no control flow
-            )
+            session = session_on(runtime, content, options)
             found = session.get_modelmeta().custom_metadata_map
             check_sibling(session, found, kind, self._metadata, where)
         return session

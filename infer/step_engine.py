@@ -18,18 +18,17 @@ class StepEngine:
     Args:
         model: an open step graph.
         window: characters that each is drawn from, see `WindowStepper`; None: all before it.
-        precision: with a window, of its steps.
     """
 
     block: int | None = None
 
-    def __init__(self, model: Model, window: int | None = None, precision: str = "float32") -> None:
-        self.model, self._window, self._precision = model, window, precision
+    def __init__(self, model: Model, window: int | None = None) -> None:
+        self.model, self._window = model, window
 
     def start(self, primed: Primed, sampling: Sampling) -> None:
         """See `Engine`."""
         count = len(primed.logits)
-        self._stepper = stepper_of(self.model, count, self._window, self._precision)
+        self._stepper = stepper_of(self.model, count, self._window)
         self._stepper.set_state(primed.h, primed.c)
         self._stepper.logits[:] = primed.logits
         self._sample(sampling)

@@ -7,16 +7,18 @@ from itertools import groupby
 
 import numpy as np
 
-from charlm.data.errors import CharlmError
+from charlm.data.errors import CharlmError, SettingsError
 from charlm.export.contract import Metadata
 from charlm.infer import sampler
-from charlm.infer.batch_stream import BatchStream
+from charlm.infer.batch_stream import BatchStream, Opening
 from charlm.infer.engine import Primed, Reader, Tokens
 from charlm.infer.philox import take_block
-from charlm.infer.requests import BadLine, Request
+from charlm.infer.prompt_file import BadLine
+from charlm.infer.request import Request
 from charlm.infer.results import Failure, Order
 from charlm.infer.session import check_finite
 
+NO_END = "--length 0, a text without end, can't be one of several"
 Refuse = Callable[[Request], CharlmError | None]  # why a request can't be served, if it can't
 
 
@@ -62,6 +64,7 @@ class Waiting:
         self._ahead, self._refuse, self.exhausted = ahead, refuse, False
         self._next: tuple[int, Request | BadLine] | None = None
         self._ready: deque[tuple[BatchStream, Primed, int]] = deque()
+        self._opened: tuple[object, Opening] | None = None  # of the request before
         self._last: dict[bytes, tuple[Primed, int]] = {}  # states of the prompts read last
 
     def take(self, count: int) -> Entrants | None:
@@ -94,9 +97,14 @@ class Waiting:
         try:
             if isinstance(request, BadLine):
                 raise request.error
+            if request.length == 0:
+                raise SettingsError(NO_END)
             if self._refuse and (why := self._refuse(request)):
                 raise why
-            return BatchStream(index, request, self._metadata)
+            alike = request.prompt, request.unknown, request.stop
+            if self._opened is None or self._opened[0] != alike:  # samples of a prompt: once
+                self._opened = alike, Opening.of(request, self._metadata)
+            return BatchStream(index, request, self._opened[1], self._metadata)
         except CharlmError as problem:
             self._order.add(Failure(index, request.line, problem))
             return None

@@ -5,9 +5,9 @@ import os
 from charlm.data.errors import SettingsError
 from charlm.infer.artifact import Model
 
-# On the CPU the speed of a core levels off here: 90,000 steps/s alone, 470,000 at 64 streams,
-# 560,000 at 256 and at 512 (LSTM-192). A GPU is filled by thousands.
-DEFAULT_WIDTHS = {"cpu": 256, "cuda": 4096}
+# Where the speed of a core levels off (LSTM-192), and that of a GPU's multiprocessor; two such
+# batches take turns on a GPU.
+DEFAULT_WIDTH, WIDTH_OF_PROCESSOR = 256, 2 * 128
 MAX_WIDTH = 1 << 16
 STATE_COPIES = 4  # h and c twice in the stepper, the same again where streams are exchanged
 GATE_ROWS = 12  # what a step holds for each unit meanwhile
@@ -46,9 +46,12 @@ def checked_width(
 
 def default_width(model: Model, threads: int = 1, window: int | None = None) -> int:
     """As many streams as fill the device, or as memory holds, if that is fewer."""
-    wanted = DEFAULT_WIDTHS[model.device]
-    if model.device == "cpu":  # each thread has its share; a GPU is one
-        wanted *= threads
+    if model.device == "cuda":
+        from charlm.export.contract_library import gpu
+
+        wanted = WIDTH_OF_PROCESSOR * gpu()[0]
+    else:
+        wanted = DEFAULT_WIDTH * threads  # each thread has its share
     there = memory_bytes()
     held = MAX_WIDTH if there is None else there // stream_bytes(model, window)
     return max(1, min(wanted // (window or 1), held, MAX_WIDTH))

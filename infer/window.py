@@ -2,10 +2,9 @@
 
 from typing import Any
 
+from charlm.data import MAX_WINDOW
 from charlm.data.errors import SettingsError
 from charlm.export.contract import Metadata
-
-MAX_WINDOW = 1 << 12  # a character costs so many steps; past it, carry the state
 
 
 def check_window(window: int | None) -> None:

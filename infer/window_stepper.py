@@ -2,9 +2,6 @@
 
 import numpy as np
 
-from charlm.data.errors import SettingsError
-from charlm.export import contract
-from charlm.export.contract_siblings import SEQUENCE_FP16
 from charlm.infer.artifact import Model
 from charlm.infer.session import Array, Stepper
 
@@ -28,21 +25,14 @@ class WindowStepper:
         model: an open model.
         batch: number of streams.
         window: characters, at least 1.
-        precision: `float32` or `fp16`, of which a sequence graph must stand beside the model.
 
     Attributes:
         token: int64 [batch], to be filled by the caller before each step.
         logits: float32 [batch, vocabulary], written by each step in place.
-
-    Raises:
-        ModelFileError: the graph of the precision is missing or damaged.
     """
 
-    def __init__(self, model: Model, batch: int, window: int, precision: str = "float32") -> None:
-        sequence = None
-        if precision != "float32":
-            sequence = model.siblings.session(SEQUENCE_FP16, model.threads)
-        self._all = Stepper(model, batch * window, fresh=batch, sequence=sequence)
+    def __init__(self, model: Model, batch: int, window: int) -> None:
+        self._all = Stepper(model, batch * window, fresh=batch)
         self._shape = (window, batch, model.metadata.layers, model.metadata.hidden)
         self._tokens = self._all.token.reshape(window, batch)
         self.token = np.zeros(batch, dtype=np.int64)
@@ -68,16 +58,8 @@ class WindowStepper:
         self._all.set_state(*(each.swapaxes(0, 1).reshape(shape) for each in (h, c)))
 
 
-def stepper_of(
-    model: Model, batch: int, window: int | None, precision: str
-) -> Stepper | WindowStepper:
-    """A stepper of so many streams.
-
-    Raises:
-        SettingsError: a device can't hold them.
-    """
-    doing = f"{batch} streams side by side can't be held (give a smaller --width)"
-    with contract.runtime_errors_as(SettingsError, doing):
-        if window is not None:
-            return WindowStepper(model, batch, window, precision)
-        return Stepper(model, batch)
+def stepper_of(model: Model, batch: int, window: int | None) -> Stepper | WindowStepper:
+    """A stepper of so many streams."""
+    if window is not None:
+        return WindowStepper(model, batch, window)
+    return Stepper(model, batch)

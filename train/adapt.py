@@ -82,7 +82,7 @@ def _with_length(progress: Progress, config: TrainingConfig, steps_an_epoch: int
         )
     schedule = progress.schedule
     if schedule is not None:
-        before = progress.step - int(schedule["taken"])  # steps of the warm-up
+        before = progress.step - schedule["taken"]  # steps of the warm-up
         schedule = {"total_steps": total - before, "taken": schedule["taken"]}
     return replace(progress, total_steps=total, schedule=schedule, finished=False, test_bits=None)
 

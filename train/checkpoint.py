@@ -1,24 +1,50 @@
 """`training_state.pt`: everything that a run is, in one file, and the only truth about it."""
 
 import io
+import shlex
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 import torch
 from torch import Tensor
 
-from charlm.data.errors import RunError
+from charlm.data.errors import CharlmError, RunError
 from charlm.data.files import os_errors_as, write_bytes
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import NOTHING_RARE, Rare
+from charlm.data.vocabulary import Vocabulary
 from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.format import check_format
-from charlm.train.model import CharLSTM
+from charlm.train.format import check_format, check_tensors, check_types
+from charlm.train.model import CharLSTM, shapes
+from charlm.train.optimise import make_optimiser
+from charlm.train.schedule import Taken
 
 FILE = "training_state.pt"
 FORMAT = 3  # those before, never released, knew no rare characters, then no weight decay
 Tensors = dict[str, Tensor]
+
+
+class Begun(TypedDict):
+    """The weights of step 0, where those were not drawn."""
+
+    name: str
+    sha256: str
+
+
+class Record(TypedDict, total=False):
+    """A line of `metrics.jsonl`: an evaluation, in bits per character and seconds of training.
+
+    Runs of before have less; either `seconds` or `characters_per_second` is always there.
+    """
+
+    step: int
+    epoch: Required[float]
+    train_bits: Required[float]
+    validation_bits: float | None
+    seconds: float
+    characters_per_second: float
+    lr: float
 
 
 @dataclass(frozen=True)
@@ -34,7 +60,7 @@ class Setup:
     vocabulary: tuple[str, ...]
     initial: tuple[int, ...]  # occurrences of each character in the training part
     rare: Rare = NOTHING_RARE
-    initialised_from: dict[str, str] | None = None  # name and sha256 of the weights of step 0
+    initialised_from: Begun | None = None
     versions: dict[str, str] | None = None  # of what it was trained with; None: not recorded
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,7 +93,7 @@ class Progress:
     optimiser: dict[str, Any]
     rng: Tensor
     carried: tuple[Tensor, Tensor] | None = None  # (h, c) of the streams, None at an epoch's start
-    schedule: dict[str, Any] | None = None  # None until the number of steps is fixed
+    schedule: Taken | None = None  # None until the number of steps is fixed
     total_steps: int | None = None
     step: int = 0  # optimiser steps taken
     epoch: int = 0  # epochs completed
@@ -80,7 +106,7 @@ class Progress:
     best_bits: float | None = None
     best_epoch: int = 0
     stale_epochs: int = 0
-    metrics: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[Record] = field(default_factory=list)
     test_bits: float | None = None
     finished: bool = False
 
@@ -111,8 +137,8 @@ class Checkpoint:
         """Read `training_state.pt` from `folder`.
 
         Raises:
-            RunError: the file is missing, damaged, from a later version, or holds weights that
-                its settings have no model for.
+            RunError: the file is missing, of another version, or damaged: something in it is
+                missing, of the wrong type or shape, not finite, or contradicts the rest.
         """
         path = folder / FILE
         if path.is_dir():
@@ -125,24 +151,62 @@ class Checkpoint:
                 raise TypeError
             check_format(path, saved["format"], FORMAT)
             setup, progress = Setup.from_dict(saved["setup"]), Progress(**saved["progress"])
-            _check_shapes(setup.model, progress.weights, progress.best_weights)
+            _check_setup(setup)
+            _check_progress(setup, progress)
             return cls(setup, progress)
         except RunError:
             raise
-        except Exception:  # a damaged pickle can raise anything
+        except Exception as problem:  # a damaged pickle can raise anything
+            again = shlex.quote(str(folder))
+            reason = f" ({problem})" if isinstance(problem, ValueError | CharlmError) else ""
             raise RunError(
-                f"{path}: damaged, or not a training state of charlm; "
-                "train again into another folder with --out"
-            ) from None
+                f"{path}: damaged, or not a training state of charlm{reason}; bring back a copy, "
+                f"or train again with: charlm-train TEXT --overwrite --out {again}"
+            ) from problem
 
 
-def _check_shapes(config: ModelConfig, *saved: Tensors | None) -> None:
-    """Whether weights are those of a model of these sizes; a `ValueError` if not."""
+def _check_setup(setup: Setup) -> None:
+    check_types(setup, Setup, "setup")
+    known = Vocabulary(setup.vocabulary)
+    if known.characters != setup.vocabulary:
+        raise ValueError("setup.vocabulary is not distinct and in order")
+    if not len(known) == setup.model.vocabulary == len(setup.initial):
+        raise ValueError("setup.vocabulary, initial and model.vocabulary contradict each other")
+    if min(setup.initial) < 0 or not any(setup.initial):
+        raise ValueError("setup.initial holds no frequencies")
+    if setup.rare.replacement is not None:
+        known.id_of(setup.rare.replacement)
+
+
+def _check_progress(setup: Setup, progress: Progress) -> None:
+    """Whether `progress` has all that going on with a run of `setup` takes; a `ValueError`."""
+    check_types(progress, Progress, "progress")
+    for name, value in vars(progress).items():
+        if isinstance(value, int | float) and value < 0:
+            raise ValueError(f"progress.{name} is below 0")
+    if (progress.best_weights is None) != (progress.epoch == 0):
+        raise ValueError("progress.epoch and best_weights contradict each other")
+    total, step = progress.total_steps, progress.step
+    began = progress.epoch or progress.step_in_epoch
+    if (total is not None and step >= total + bool(began)) or (progress.finished and not began):
+        raise ValueError("progress.step, total_steps and epoch contradict each other")
+    wanted = shapes(setup.model)
+    check_tensors(progress.weights, wanted, "progress.weights")
+    if progress.best_weights is not None:
+        check_tensors(progress.best_weights, wanted, "progress.best_weights")
+    if progress.carried is not None:
+        shape = (setup.model.layers, setup.training.batch_size, setup.model.hidden)
+        carried = dict(zip("hc", progress.carried, strict=True))
+        check_tensors(carried, {"h": shape, "c": shape}, "progress.carried")
+    rng = progress.rng
+    if rng.dtype != torch.uint8 or rng.dim() != 1:
+        raise ValueError("progress.rng is not a generator's state")
+    if setup.training.device == "cpu":
+        torch.Generator().set_state(rng)
     with torch.device("meta"):
-        wanted = {name: tensor.shape for name, tensor in CharLSTM(config).state_dict().items()}
-    for weights in saved:
-        if weights is not None and {name: w.shape for name, w in weights.items()} != wanted:
-            raise ValueError
+        model = CharLSTM(setup.model)
+    model.to_empty(device="cpu")  # memory that is never written to takes none
+    make_optimiser(model, setup.training).check_state(progress.optimiser, begun=step > 0)
 
 
 def exists(folder: Path) -> bool:

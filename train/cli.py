@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from charlm.data import console
-from charlm.data.extras import require
+from charlm.data.extras import require_there
 from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
 from charlm.train.config import ADAM_LR, TrainingConfig
 from charlm.train.scale import (
@@ -216,7 +216,7 @@ def train(
 
     Example: charlm-train book.txt --minutes 10
     """
-    del debug, version
+    del version
     options = {
         "recipe": recipe, "epochs": epochs, "minutes": minutes, "hidden": hidden,
         "layers": layers, "dropout": dropout, "output_dropout": output_dropout,
@@ -225,8 +225,7 @@ def train(
         "patience": patience, "final": final, "seed": seed, "device": device, "threads": threads,
         "autocast": autocast, "step": step, "tf32": tf32,
     }  # fmt: skip
-    for module in ("torch", "safetensors", "matplotlib"):
-        require(module, "train")
+    require_there("train", "torch", "safetensors", "matplotlib")
     try:
         from charlm.train.lock import FolderLock
         from charlm.train.run import train_and_report
@@ -247,7 +246,7 @@ def train(
             options=options,
         )
         with FolderLock() as lock:
-            return train_and_report(replace(request, lock=lock), report=report)
+            return train_and_report(replace(request, lock=lock), report=report, debug=debug)
     except KeyboardInterrupt:  # before training began, or a second time
         console.say("charlm-train: interrupted; what was saved before is still there")
         return console.INTERRUPTED

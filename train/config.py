@@ -1,8 +1,11 @@
 """The settings of a training run, with the reason for each default beside it."""
 
+import math
+import sys
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from charlm.data import MAX_HIDDEN, MAX_LAYERS
 from charlm.data.cores import check_threads
 from charlm.data.errors import SettingsError
 
@@ -13,8 +16,8 @@ STEPS = ("eager", "compiled", "graph")
 DEVICES = ("auto", "cpu", "cuda")
 WINDOW = 40  # characters before each target of the notebook
 SEEDS = 2**63  # what every generator takes, with room for an epoch's number on top
-MAX_HIDDEN, MAX_LAYERS = 1 << 13, 1 << 8  # what a model file may have (`export.contract`)
 MAX_EPOCHS, MAX_MINUTES = 10**9, 1e7  # more than anyone has, and less than arithmetic minds
+MAX_RATE = 1e18  # no use past 1, and the product of two must fit into float32
 STRIDE = 3  # characters from one of the notebook's windows to the next
 
 
@@ -80,15 +83,15 @@ class TrainingConfig:
         _at_least("seed", self.seed, 0)
         if self.seed >= SEEDS:
             raise SettingsError(f"--seed is below 2^63, not {self.seed}")
-        _above_zero("lr", self.lr)
-        _above_zero("muon-lr", self.muon_lr)
+        _above_zero("lr", self.lr, MAX_RATE)
+        _above_zero("muon-lr", self.muon_lr, MAX_RATE)
         _above_zero("clip", self.clip)
-        if not 0 <= self.weight_decay < float("inf"):
-            raise SettingsError(f"--weight-decay is at least 0, not {self.weight_decay}")
+        if not 0 <= self.weight_decay <= MAX_RATE:
+            raise SettingsError(
+                f"--weight-decay is at least 0 and at most {MAX_RATE:g}, not {self.weight_decay}"
+            )
         if self.minutes is not None:
-            _above_zero("minutes", self.minutes)
-            if self.minutes > MAX_MINUTES:
-                raise SettingsError(f"--minutes is at most {MAX_MINUTES:g}, not {self.minutes:g}")
+            _above_zero("minutes", self.minutes, MAX_MINUTES)
 
 
 ADAM_LR = 0.032  # of a stateful run that Adam alone trains; 0.064 is better for one epoch only
@@ -159,6 +162,8 @@ def _share(name: str, value: float) -> None:
         raise SettingsError(f"--{name} is at least 0 and below 1, not {value}")
 
 
-def _above_zero(name: str, value: float) -> None:
-    if not 0 < value < float("inf"):
+def _above_zero(name: str, value: float, most: float = sys.float_info.max) -> None:
+    if not 0 < value < math.inf:
         raise SettingsError(f"--{name} is a number above 0, not {value}")
+    if value > most:
+        raise SettingsError(f"--{name} is at most {most:g}, not {value:g}")

@@ -175,7 +175,7 @@ def named_group(environment: "os._Environ[str] | dict[str, str]") -> Group:
         raise SettingsError(
             f"RANK or WORLD_SIZE in the environment is no number ({problem}): "
             "start with torchrun, or unset them"
-        ) from None
+        ) from problem
     if not 0 <= rank < size:
         raise SettingsError(
             f"RANK {rank} in the environment is not below WORLD_SIZE {size}: "

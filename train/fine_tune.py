@@ -13,7 +13,7 @@ from charlm.data.corpus import Corpus
 from charlm.data.errors import RunError, SettingsError
 from charlm.data.rare import Wanted
 from charlm.data.vocabulary import Vocabulary
-from charlm.train.checkpoint import Setup, Tensors
+from charlm.train.checkpoint import Begun, Setup, Tensors
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
@@ -108,7 +108,7 @@ def initial_weights(source: Source, setup: Setup) -> Tensors:
     return {name: values.detach().clone() for name, values in weights.items()}
 
 
-def recorded(source: Source) -> dict[str, str]:
+def recorded(source: Source) -> Begun:
     """What a run keeps of where it began."""
     return {"name": source.name, "sha256": source.sha256}
 

@@ -108,7 +108,7 @@ def write(folder: Path, run: ImportedRun) -> None:
         run_folder.WEIGHTS: save(dict(run.model.state_dict())),
         run_folder.CARD: render(folder.resolve().name, config).encode(),
     }
-    older = (run_folder.METRICS, run_folder.CURVE, *report_files.ALL)
+    older = (run_folder.METRICS, *report_files.ALL)
     with os_errors_as(RunError, f"can't write into {folder}"):
         write_set(
             {folder / name: content for name, content in contents.items()},

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from charlm.data import MAX_HIDDEN, MAX_LAYERS, MAX_WINDOW
 from charlm.data.errors import ModelFileError
-from charlm.train.config import MAX_HIDDEN, MAX_LAYERS
 
 SUPPORTED = (
     "charlm-import reads Sequential models of one-hot characters: LSTM layers of one size "
@@ -23,7 +23,6 @@ LSTM_MUST_HAVE: dict[str, tuple[object, object]] = {
 }
 """What each option must be for the layer to be Torch's LSTM, and what it is where nothing says."""
 MAX_VOCABULARY = 0x110000  # there are no more characters
-MAX_WINDOW = 1 << 12  # what `charlm-gen --window` goes up to (`infer.window`)
 SHOWN = 300  # characters of a description
 
 

@@ -135,8 +135,8 @@ def _read_archive(file: IO[bytes]) -> KerasModel:
 def _member(archive: zipfile.ZipFile, name: str, most: int, ratio: int | None = None) -> bytes:
     try:
         info = archive.getinfo(name)
-    except KeyError:
-        raise ModelFileError(f"a zip archive without {name}: not a .keras file") from None
+    except KeyError as problem:
+        raise ModelFileError(f"a zip archive without {name}: not a .keras file") from problem
     bomb = ratio is not None and info.file_size > ratio * max(info.compress_size, 1 << 12)
     if info.file_size > most or bomb:
         raise ModelFileError(f"its {name} would unpack to {info.file_size:,} bytes: too large")
@@ -172,8 +172,8 @@ def _assemble(architecture: Architecture, find: Find, version: object) -> KerasM
         where = f"the {part} of {name!r}"
         try:
             dataset = find(kind, number, name, index)
-        except (KeyError, ValueError):
-            raise ModelFileError(f"{where} is missing from it") from None
+        except (KeyError, ValueError) as problem:
+            raise ModelFileError(f"{where} is missing from it") from problem
         found = keras_h5.array(dataset, shape, where)
         if not np.isfinite(found).all():
             raise ModelFileError(f"{where} is not finite: the model's training diverged")

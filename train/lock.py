@@ -56,13 +56,13 @@ class FolderLock:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except BlockingIOError as problem:
                 holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
                 os.close(descriptor)
                 raise RunError(
                     f"{folder}: another process{holder and ' '}{holder} trains there: wait for its "
                     "end, or name another folder with --out"
-                ) from None
+                ) from problem
             except OSError:  # no locks on this file system
                 os.close(descriptor)
                 return

@@ -11,7 +11,7 @@ from charlm.data.errors import TrainingError
 from charlm.data.vocabulary import Vocabulary
 from charlm.train.batches import keep_on, make_batches, sent
 from charlm.train.budget import WarmUp, steps_for
-from charlm.train.checkpoint import Checkpoint, Progress, Setup, Tensors
+from charlm.train.checkpoint import Checkpoint, Progress, Record, Setup, Tensors
 from charlm.train.distributed import ALONE, Group
 from charlm.train.evaluate import bits_per_character, judged, seconds_a_character
 from charlm.train.model import CharLSTM, State
@@ -21,12 +21,14 @@ from charlm.train.optimise import make_optimiser
 from charlm.train.precision import allow_tf32
 from charlm.train.randomness import random_state, set_random_state
 from charlm.train.sample import sample_tokens
+from charlm.train.scale import too_high
 from charlm.train.schedule import Schedule, hold_at_start
 from charlm.train.step import make_step
 
 SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU
 SAVE_SECONDS = 30.0
+DIVERGED = 2  # times the bits that guessing takes, which no training that works comes to
 WARM_UP_PARTS = 20  # of named epochs at most one is for measuring, at a low rate
 
 
@@ -159,13 +161,14 @@ class Trainer:
             )
 
     def _diverged(self) -> str:
+        lower = too_high(self.config)
         if self.resumed:
             return (
                 "training diverged; go on from the last save with --resume --accept-changes and a "
-                f"lower --lr than {self.config.lr:g}"
+                f"lower {lower}"
             )
         return (
-            f"training diverged; start again with a lower --lr than {self.config.lr:g} "
+            f"training diverged; start again with a lower {lower} "
             "(and --overwrite, or another --out)"
         )
 
@@ -193,7 +196,13 @@ class Trainer:
                     f"the validation loss is not finite after step {progress.step}: "
                     f"{self._diverged()}"
                 )
-        record = {
+        reached, guessing = bits or train_bits, math.log2(len(self.setup.vocabulary))
+        if reached > DIVERGED * max(guessing, 8):  # of few characters, overfitting takes as much
+            raise TrainingError(
+                f"{reached:.3g} bits per character after step {progress.step}, where guessing "
+                f"takes {guessing:.3g}: {self._diverged()}"
+            )
+        record: Record = {
             "step": progress.step,
             "epoch": round(progress.epoch + progress.step_in_epoch / len(self.batches), 4),
             "train_bits": round(train_bits, 5),
@@ -210,7 +219,7 @@ class Trainer:
         self.loss_sum.zero_()
         self.carried = self._zero_state()
         if self.group.first:
-            observer.evaluated(record, self._sample())
+            observer.evaluated(dict(record), self._sample())
         self._tick()
         progress.epoch_seconds = 0.0
         self._save(observer, epoch_ended=True)
@@ -295,7 +304,7 @@ class Trainer:
         progress, config = self.progress, self.config
         self.optimiser.load_state_dict(progress.optimiser)
         if progress.schedule is not None:
-            steps = int(progress.schedule["total_steps"])
+            steps = progress.schedule["total_steps"]
             self.schedule = Schedule(self.optimiser, steps)
             self.schedule.load_state_dict(progress.schedule)
         set_random_state(config.device, progress.rng)

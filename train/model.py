@@ -10,6 +10,12 @@ State = tuple[Tensor, Tensor]
 """Hidden and cell state (h, c), each float32 of shape [layers, batch, hidden]."""
 
 
+def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of each of a model's weights, by name; takes no memory."""
+    with torch.device("meta"):
+        return {name: tuple(w.shape) for name, w in CharLSTM(config).state_dict().items()}
+
+
 class CharLSTM(nn.Module):
     """A character-level language model.
 
@@ -22,6 +28,7 @@ class CharLSTM(nn.Module):
         self.config = config
         self.lstm = nn.LSTM(config.vocabulary, config.hidden, config.layers)
         self.head = nn.Linear(config.hidden, config.vocabulary)
+        self.run_lstm = lstm  # `step` replaces it where the rest is compiled
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights as Keras does, so that both recipes start where the notebook did.
@@ -79,7 +86,7 @@ class CharLSTM(nn.Module):
             # does, with a hand-written backward pass takes 1.3 times as long as the fused one.
             shape = (*tokens.shape, self.config.vocabulary)
             read = self.head.weight.new_zeros(shape).scatter_(2, tokens.unsqueeze(2), 1.0)
-        hidden, h, c = lstm(read, state, list(weights.values()), self.training)
+        hidden, h, c = self.run_lstm(read, state, list(weights.values()), self.training)
         return hidden, (h, c)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -147,7 +154,6 @@ class CharLSTM(nn.Module):
         return parameter
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # it would unroll the steps
 def lstm(
     read: Tensor, state: State, weights: list[Tensor], training: bool
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,8 +1,11 @@
 """A training run as a person watches it: a progress bar, a line an epoch, samples of text."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,6 +16,39 @@ from charlm.train import run_folder
 from charlm.train.checkpoint import Checkpoint
 from charlm.train.checkpoint import Progress as TrainingProgress
 from charlm.train.signals import StopSignals
+
+
+class Unfailing:
+    """A stream as long as it can be written, and nothing after that: a run goes on unwatched.
+
+    Args:
+        stream: a text stream, such as stderr.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or no longer."""
+        with self._survived():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or no longer."""
+        with self._survived():
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    @contextlib.contextmanager
+    def _survived(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:  # a full disk, or a reader that left: what is still held goes nowhere too
+            with open(os.devnull, "w") as nothing:  # noqa: PTH123 - a descriptor is wanted, no path
+                os.dup2(nothing.fileno(), self.stream.fileno())
 
 
 class Display:
@@ -86,5 +122,4 @@ class Display:
             with os_errors_as(RunError, f"can't write into {self.folder}"):
                 run_folder.remove_older(self.folder, checkpoint)
         if epoch_ended:
-            finished = checkpoint.progress.finished
-            run_folder.write(self.folder, checkpoint, with_curve=finished)
+            run_folder.write(self.folder, checkpoint)

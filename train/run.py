@@ -1,6 +1,8 @@
 """One training run from request to report, shown on stderr."""
 
+import contextlib
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,14 +17,14 @@ from charlm.train.distributed import Group, LostRankError, joined_group, losses_
 from charlm.train.loop import Trainer
 from charlm.train.memory import shortage_explained
 from charlm.train.observer import Observer, Silent
-from charlm.train.progress import Display
+from charlm.train.progress import Display, Unfailing
 from charlm.train.report import files as report_files
 from charlm.train.signals import StopSignals
 from charlm.train.start import Request, Started
 from charlm.train.start_together import start_together
 
 
-def train_and_report(request: Request, *, report: bool = True) -> int:
+def train_and_report(request: Request, *, report: bool = True, debug: bool = False) -> int:
     """Start or resume a run, train it to its end or until a signal, and say what came of it.
 
     Under torchrun this is one of several processes, of which the first does the talking.
@@ -30,10 +32,16 @@ def train_and_report(request: Request, *, report: bool = True) -> int:
     Args:
         request: what to train.
         report: make the report of a run that was trained to its end (see `charlm.train.report`).
+        debug: raise what the report's making raises.
 
     Returns:
         The exit code: 0, or 128 + the signal that stopped it.
     """
+    with contextlib.redirect_stderr(Unfailing(sys.stderr)):
+        return _train_and_report(request, report, debug)
+
+
+def _train_and_report(request: Request, report: bool, debug: bool) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with joined_group() as group:
         try:
@@ -52,7 +60,7 @@ def train_and_report(request: Request, *, report: bool = True) -> int:
     if code is not None:
         return code
     if report:  # now that no other process waits for this one
-        _report(console, started, request.texts)
+        _report(console, started, request.texts, debug)
     console.print(f"next: charlm-export model.onnx --run {shlex.quote(str(started.folder))}")
     return 0
 
@@ -109,7 +117,7 @@ def _run(started: Started, group: Group, observer: Observer, signals: StopSignal
         return 128 + group.highest(signals.received or 0)
 
 
-def _report(console: Console, started: Started, named: Sequence[Path]) -> None:
+def _report(console: Console, started: Started, named: Sequence[Path], debug: bool) -> None:
     """Make the run's report. The run is finished and saved: nothing that happens here is its."""
     folder = started.folder
     again = f"make it with: charlm-report {shlex.quote(str(folder))}"
@@ -129,6 +137,8 @@ def _report(console: Console, started: Started, named: Sequence[Path]) -> None:
     except KeyboardInterrupt:
         console.print(f"{folder}: the report was left out; {again}")
     except Exception as problem:  # whatever it is, it must not cost the run
+        if debug:
+            raise
         reason = " ".join(str(problem).split()) or type(problem).__name__
         console.print(f"{folder}: no report: {reason}; {again}")
 

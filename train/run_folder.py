@@ -5,24 +5,23 @@ import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
 
 from charlm.data.errors import CharlmError, RunError
 from charlm.data.files import os_errors_as, write_bytes, write_text
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import NOTHING_RARE, Rare
 from charlm.data.vocabulary import Vocabulary
-from charlm.train import curve, model_card, versions
+from charlm.train import model_card, versions
 from charlm.train.checkpoint import FILE as STATE
-from charlm.train.checkpoint import Checkpoint, Setup
+from charlm.train.checkpoint import Begun, Checkpoint, Record, Setup
 from charlm.train.config import ModelConfig, as_dict
-from charlm.train.format import check_format
-from charlm.train.model import CharLSTM
+from charlm.train.format import check_format, check_tensors, check_types
+from charlm.train.model import CharLSTM, shapes
 from charlm.train.report import files as report_files
 
 FORMAT = 1
@@ -30,8 +29,75 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CARD = "README.md"
-CURVE = "loss.svg"
-DERIVED = (WEIGHTS, CONFIG, METRICS, CARD, CURVE)
+DERIVED = (WEIGHTS, CONFIG, METRICS, CARD)
+
+
+class Training(TypedDict, total=False):
+    """The settings of a run that charlm trained: what is read of them; an imported one has few."""
+
+    recipe: Required[str]
+    device: Required[str]
+    batch_size: Required[int]
+    seq_len: Required[int]
+    lr: Required[float]
+    seed: Required[int]
+    epochs: Required[int | None]
+    minutes: Required[float | None]
+    passes: int | None
+    optimiser: str
+    muon_lr: float | None
+    weight_decay: float | None
+    final: bool
+    initialised_from: Begun
+
+
+class Imported(TypedDict, total=False):
+    """What is read of a model that `charlm-import` brought."""
+
+    recipe: Required[str]
+    source: Required[str]
+    seq_len: int | None
+    file: str
+
+
+class Corpus(TypedDict, total=False):
+    """The text of a run."""
+
+    files: list[str]
+    encoding: str | None
+    sha256: str | None
+
+
+class Results(TypedDict, total=False):
+    """How the training ended, with seconds and bits per character."""
+
+    finished: Required[bool]
+    epochs: Required[int]
+    steps: Required[int]
+    seconds: Required[float]
+    validation_bits_per_character: float | None
+    test_bits_per_character: float | None
+
+
+class Config(TypedDict, total=False):
+    """What `config.json` has to hold; what an imported model has of it, or else more."""
+
+    model: Required[ModelConfig]
+    normalisation: Required[Normalisation]
+    rare: Rare
+    vocabulary: Required[list[str]]
+    initial: Required[list[float]]
+    training: Required[Training]
+    corpus: Required[Corpus]
+    results: Required[Results]
+    versions: Required[dict[str, str]]
+
+
+class ImportedConfig(Config):
+    """Of an imported model, of whose training nobody knows."""
+
+    training: Required[Imported]  # type: ignore[misc]
+    results: Required[dict[str, Any]]  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -53,13 +119,12 @@ class Run:
     rare: Rare = NOTHING_RARE
 
 
-def write(folder: Path, checkpoint: Checkpoint, *, with_curve: bool = True) -> None:
+def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Write every derived file of a run anew from its state.
 
     Args:
         folder: an existing run folder.
         checkpoint: the run's state.
-        with_curve: draw the loss curve too, which takes a fraction of a second.
 
     Raises:
         RunError: the folder can't be written, or the disk is full.
@@ -77,8 +142,6 @@ def write(folder: Path, checkpoint: Checkpoint, *, with_curve: bool = True) -> N
         write_text(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write_text(folder / METRICS, "".join(lines))
         write_text(folder / CARD, model_card.render(folder.resolve().name, config))
-        if progress.metrics and with_curve:
-            write_bytes(folder / CURVE, curve.draw(progress.metrics))
 
 
 def remove_older(folder: Path, checkpoint: Checkpoint) -> None:
@@ -138,31 +201,57 @@ def load(folder: Path) -> Run:
     """
     config = _read_config(folder)
     try:
+        config["model"] = ModelConfig(**config["model"])
+        config["normalisation"] = Normalisation.from_dict(config["normalisation"])
+        config["rare"] = rare = Rare.from_dict(config.get("rare", {}))
+        imported = "source" in config["training"]
+        check_types(config, ImportedConfig if imported else Config, "")
         vocabulary = Vocabulary(config["vocabulary"])
+        if list(vocabulary.characters) != config["vocabulary"]:
+            raise ValueError("vocabulary is not distinct and in order")
         counts = np.array(config["initial"], dtype=np.float64)
-        if not len(vocabulary) == config["model"]["vocabulary"] == len(counts):
+        if not len(vocabulary) == config["model"].vocabulary == len(counts):
             raise ValueError("vocabulary, initial and the model's sizes contradict each other")
-        if not counts.sum() > 0:
+        if counts.min() < 0 or not 0 < counts.sum() < math.inf:
             raise ValueError("initial holds no frequencies")
-        model = CharLSTM(ModelConfig(**config["model"]))
-        normalisation = Normalisation.from_dict(config["normalisation"])
-        rare = Rare.from_dict(config.get("rare", {}))
         if rare.replacement is not None:
             vocabulary.id_of(rare.replacement)
-        summary = {key: config[key] for key in ("training", "corpus", "results", "versions")}
-        promised = "source" in summary["training"] or bool(summary["results"].get("epochs"))
     except (
-        KeyError, TypeError, ValueError, RuntimeError, AttributeError, CharlmError
+        KeyError, TypeError, ValueError, AttributeError, OverflowError, CharlmError
     ) as problem:  # fmt: skip
         reason = f"{problem} is missing" if isinstance(problem, KeyError) else problem
         raise RunError(f"{folder / CONFIG}: damaged: {reason}{_mending(folder)}") from problem
-    _load_weights(folder, model, promised)
+    promised = imported or bool(config["results"]["epochs"])
+    model = _load_weights(folder, config["model"], promised)
     initial = tuple((counts / counts.sum()).tolist())
-    return Run(model.eval(), vocabulary, normalisation, initial, summary, rare)
+    summary = {key: config[key] for key in ("training", "corpus", "results", "versions")}
+    return Run(model, vocabulary, config["normalisation"], initial, summary, rare)
 
 
-def _load_weights(folder: Path, model: CharLSTM, promised: bool) -> None:
-    """Give a model the weights of a run; `promised` where its configuration speaks of an epoch."""
+def read_metrics(folder: Path) -> tuple[Record, ...]:
+    """The evaluations of a run, in order; none where there is no `metrics.jsonl`.
+
+    Raises:
+        RunError: the file can't be read, or is damaged.
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        return ()
+    try:
+        with os_errors_as(RunError, f"can't read {path}"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+        records: list[Record] = [json.loads(line) for line in lines]
+        check_types(records, list[Record], "lines")
+        timed = all("seconds" in record for record in records)  # see `report.history`
+        if not timed and not all("characters_per_second" in record for record in records):
+            raise ValueError("neither seconds nor characters_per_second is in every line")
+    except (ValueError, RecursionError) as problem:
+        raise RunError(f"{path}: damaged: {problem}{_mending(folder)}") from problem
+    return tuple(records)
+
+
+def _load_weights(folder: Path, config: ModelConfig, promised: bool) -> CharLSTM:
+    """A run's model in evaluation mode; `promised` where `config.json` speaks of an epoch."""
     path = folder / WEIGHTS
     _refuse_folder(path)
     if not path.exists():
@@ -178,21 +267,15 @@ def _load_weights(folder: Path, model: CharLSTM, promised: bool) -> None:
     except SafetensorError as problem:
         reason = str(problem).splitlines()[0]
         raise RunError(f"{path}: damaged: {reason}{_mending(folder)}") from problem
-    if different := _disagreement(weights, model.state_dict()):
-        raise RunError(f"{path}: of another model than {CONFIG}: {different}{_mending(folder)}")
+    try:
+        check_tensors(weights, shapes(config), "")
+    except ValueError as problem:
+        raise RunError(
+            f"{path}: damaged, or of another model than {CONFIG}: {problem}{_mending(folder)}"
+        ) from problem
+    model = CharLSTM(config)
     model.load_state_dict(weights)
-
-
-def _disagreement(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
-    """The first tensor that is not as a model has it; empty if all are."""
-    for name in sorted(found.keys() | wanted.keys()):
-        if name not in found:
-            return f"it has no {name}"
-        if name not in wanted:
-            return f"it has {name}, which the model has not"
-        if found[name].shape != wanted[name].shape:
-            return f"{name} is {list(found[name].shape)}, not {list(wanted[name].shape)}"
-    return ""
+    return model.eval()
 
 
 def _mending(folder: Path) -> str:
@@ -237,7 +320,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         with os_errors_as(RunError, f"can't read {path}"):
             config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise RunError(f"{path}: damaged: {problem}{_mending(folder)}") from problem
     if not isinstance(config, dict) or "format" not in config:
         raise RunError(f"{path}: not a run's configuration{_mending(folder)}")

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from charlm.data.rare import ALPHABETS
-from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.config import ADAM_LR, NOTEBOOK_DEFAULTS, ModelConfig, TrainingConfig
 
 READ = 24_000_000  # characters to be read in all, as far as `OFTEN` allows
 OFTEN = 20  # passes; what a text has to teach is then learnt, if it is long enough
@@ -102,3 +102,18 @@ def weights(model: ModelConfig) -> int:
 def own_weights(model: ModelConfig) -> int:
     """The characters' own weights: of each, from its input to four gates, and to its output."""
     return 5 * model.hidden * model.vocabulary
+
+
+def too_high(training: TrainingConfig) -> str:
+    """What a training that diverged should have lower: what is above its default, or the rate."""
+    notebook = training.recipe == "notebook"
+    lr = ADAM_LR if training.optimiser == "adam" else TrainingConfig.lr
+    usual = {"lr": NOTEBOOK_DEFAULTS["lr"] if notebook else lr}
+    if training.optimiser == "muon":
+        usual["muon_lr"] = TrainingConfig.muon_lr
+    if not notebook:
+        usual["weight_decay"] = MOST_DECAY
+    above = [name for name, most in usual.items() if getattr(training, name) > most] or ["lr"]
+    return " or ".join(
+        f"--{name.replace('_', '-')} than {getattr(training, name):g}" for name in above
+    )

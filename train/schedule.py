@@ -1,11 +1,18 @@
 """The learning rate's course over a run."""
 
-from typing import Any
+from typing import TypedDict
 
 from charlm.train.optimise import Optimisers
 
 WARM_UP = 0.05  # share of the steps in which the rate rises; 0.3 with cosines cost 0.02 bits
 START = 0.04  # share of the peak at the first step, and while a budget of time is being measured
+
+
+class Taken(TypedDict):
+    """Where a schedule is, in steps."""
+
+    total_steps: int
+    taken: int
 
 
 class Schedule:
@@ -25,13 +32,13 @@ class Schedule:
         self.taken += 1
         self._set()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Taken:
         """What going on needs."""
         return {"total_steps": self.total_steps, "taken": self.taken}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Taken) -> None:
         """Go on from what `state_dict` gave."""
-        self.total_steps, self.taken = int(state["total_steps"]), int(state["taken"])
+        self.total_steps, self.taken = state["total_steps"], state["taken"]
         self._set()
 
     def _set(self) -> None:

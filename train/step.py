@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from charlm.train.config import TrainingConfig
 from charlm.train.graph import Graphed
-from charlm.train.model import CharLSTM, State
+from charlm.train.model import CharLSTM, State, lstm
 from charlm.train.optimise import Optimisers, clip_gradients
 
 Step = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
@@ -35,6 +35,7 @@ def make_step(
     """
     forward: Callable[..., tuple[Tensor, State]] = objective
     if config.step == "compiled":
+        model.run_lstm = torch.compiler.disable(lstm)  # type: ignore[no-untyped-call]  # it would unroll the steps
         forward = torch.compile(objective)
 
     scale = LOSS_SCALE if config.autocast == "bf16" else 1.0

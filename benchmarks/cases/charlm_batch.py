@@ -5,7 +5,7 @@ from typing import Any
 from charlm.benchmarks.cases.charlm_open import generator_of
 from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
 from charlm.benchmarks.work import TOP_K, TOP_P
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
 from charlm.infer.results import Outcome
 from charlm.infer.work import Work
 

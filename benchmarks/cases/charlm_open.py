@@ -19,9 +19,8 @@ def model_of(settings: CaseSettings) -> Model:
     Raises:
         CharlmError: see `open_model`.
     """
-    return open_model(
-        Path(settings.model), settings.provider, threads_of(settings), tf32=settings.tf32
-    )
+    threads = threads_of(settings)
+    return open_model(Path(settings.model), settings.provider, threads, settings.precision)
 
 
 def generator_of(settings: CaseSettings) -> Generator:
@@ -30,10 +29,8 @@ def generator_of(settings: CaseSettings) -> Generator:
     Raises:
         CharlmError: see `Generator.open`.
     """
-    return Generator.open(
-        settings.model, settings.provider, threads_of(settings), settings.precision,
-        tf32=settings.tf32,
-    )  # fmt: skip
+    threads = threads_of(settings)
+    return Generator.open(settings.model, settings.provider, threads, settings.precision)
 
 
 def prompt_of(model: Model) -> list[int]:

@@ -427,7 +427,7 @@ void score_waiting(Block<P>& block) {
   for (std::int64_t row = 0; row < block.waiting; ++row) {
     float* logits = block.logits + row * characters;
     const std::int64_t place = block.scored[row];
-    const float logit = logits[block.call.prompt[place]];
+    const float logit = logits[block.call.prompt_at(place)];
     const float most = soften(logits, characters, 1.0f);
     Floats total{};
     for (std::int64_t at = 0; at < characters; at += kLanes) total += load(logits + at);
@@ -473,8 +473,7 @@ void read(Block<P>& block) {
     while (reading > 0 && call.lengths[block.stream[reading - 1]] <= time) --reading;
     if (reading < before) settle(block, reading, before);
     for (std::int64_t row = 0; row < reading; ++row)
-      block.tokens[row] =
-          static_cast<std::int32_t>(call.prompt[block.stream[row] * call.time + time]);
+      block.tokens[row] = call.prompt_at(block.stream[row] * call.time + time);
     if (reading > 0) advance(block, reading);
   }
   if (block.waiting > 0) score_waiting(block);
@@ -669,7 +668,7 @@ Outcome run_block(const charlm::Model& model, const Call& call, std::int64_t fir
     take_logits(block, block.top(), count);
     draw(block);
     for (std::int64_t row = 0; row < count; ++row)
-      call.tokens[block.stream[row] * call.steps + step] = block.tokens[row];
+      call.give(block.stream[row] * call.steps + step, block.tokens[row]);
     advance(block, count);
   }
   write_now(team.phase, std::int64_t{-1});

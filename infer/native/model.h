@@ -18,7 +18,7 @@ struct Weights {
   const float* head_bias;   // [vocabulary]
 };
 
-enum class Precision { float32, int8 };
+enum class Precision { float32, int8, fp16 };  // fp16 on a GPU only
 
 // One run for `streams` streams: each reads its prompt, and then draws `steps` characters.
 // The tensors are those of `export/contract_siblings.py`, kind `native`; all have been checked.
@@ -26,15 +26,28 @@ struct Call {
   std::int64_t streams, time, steps;
   bool scored;
   const float *h, *c;                                // [streams, layers, hidden]
-  const std::int64_t* prompt;                        // [streams, time]
+  int id_bytes;                                      // of ids: 1, unsigned, or 4
+  const void* prompt;                                // ids [streams, time]
   const std::int64_t* lengths;                       // [streams], at most `time`
   const std::uint64_t *seed, *stream, *position;     // [streams]
   const float *inverse_temperature, *top_p, *min_p;  // [streams]
   const std::int64_t* top_k;                         // [streams]
-  std::int32_t* tokens;                              // [streams, steps]
+  void* tokens;                                      // ids [streams, steps]
   float* log_probability;                            // [streams, time] where `scored`
   float* logits;                                     // [streams, vocabulary]
   float *h_next, *c_next;                            // [streams, layers, hidden]
+
+  std::int32_t prompt_at(std::int64_t place) const {
+    return id_bytes == 1 ? static_cast<const std::uint8_t*>(prompt)[place]
+                         : static_cast<const std::int32_t*>(prompt)[place];
+  }
+  void give(std::int64_t place, std::int32_t token) const {
+    if (id_bytes == 1) {
+      static_cast<std::uint8_t*>(tokens)[place] = static_cast<std::uint8_t>(token);
+    } else {
+      static_cast<std::int32_t*>(tokens)[place] = token;
+    }
+  }
 };
 
 enum class Outcome { done, no_memory, not_finite };

@@ -1,18 +1,21 @@
 // The operator `charlm.CharLSTM` for ONNX Runtime: reads prompts and draws text, many characters a
-// run.
+// run. `charlm.CharLSTMWide` is the same for vocabularies whose ids have no room in a byte.
 //
-// Its tensors are those of `export/contract_siblings.py`, kind `native`. A file from elsewhere is
-// not trusted: shapes, sizes, ids and settings are checked here, before anything is touched.
+// Its tensors are those of `export/contract_native.py`. A file from elsewhere is not trusted:
+// shapes, sizes, ids and settings are checked here, before anything is touched.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <new>
+#include <string>
 #include <thread>
 
+#include "cuda/gpu.h"
 #include "isa.h"
 #include "model.h"
 #include "ort_api.h"
@@ -59,13 +62,13 @@ constexpr Tensor kInputTensors[kInputs] = {
     {"upper", ORT_FLOAT},     {"upper_bias", ORT_FLOAT},
     {"head", ORT_FLOAT},      {"head_bias", ORT_FLOAT},
     {"h", ORT_FLOAT},         {"c", ORT_FLOAT},
-    {"prompt", ORT_INT64},    {"lengths", ORT_INT64},
+    {"prompt", ORT_UINT8},    {"lengths", ORT_INT64},
     {"scored", ORT_BOOL},     {"steps", ORT_INT64},
     {"seed", ORT_UINT64},     {"stream", ORT_UINT64},
     {"position", ORT_UINT64}, {"inverse_temperature", ORT_FLOAT},
     {"top_k", ORT_INT64},     {"top_p", ORT_FLOAT},
     {"min_p", ORT_FLOAT}};
-constexpr OrtTensorType kOutputTypes[kOutputs] = {ORT_INT32, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT,
+constexpr OrtTensorType kOutputTypes[kOutputs] = {ORT_UINT8, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT,
                                                   ORT_FLOAT};
 
 // What the weights' sizes may be: as `export/contract.py` has them.
@@ -148,12 +151,17 @@ bool all_finite(const float* values, std::int64_t count) {
 
 // What a session asks of the operator, by the entries of its options.
 struct Settings {
-  Precision precision;
-  int threads;
-  const InstructionSet* instructions;
+  Precision precision = Precision::float32;
+  int threads = 1;
+  const InstructionSet* instructions = nullptr;  // null: the work is a GPU's
+  std::string nvrtc;                             // where NVIDIA's compiler may stand
+  bool on_cuda_provider = false;                 // outputs are in the device's memory
+  bool wide = false;                             // ids of 4 bytes
+
   bool operator==(const Settings& other) const {
     return precision == other.precision && threads == other.threads &&
-           instructions == other.instructions;
+           instructions == other.instructions && nvrtc == other.nvrtc &&
+           on_cuda_provider == other.on_cuda_provider && wide == other.wide;
   }
 };
 
@@ -162,7 +170,9 @@ struct Settings {
 class Kernel {
  public:
   Kernel(const OrtApi& api, const Settings& settings) : api_(api), settings_(settings) {}
-  ~Kernel() { settings_.instructions->release(model_); }
+  ~Kernel() {
+    if (model_) settings_.instructions->release(model_);
+  }
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
   const OrtApi& api() const { return api_; }
@@ -193,6 +203,17 @@ class Kernel {
                           constant(info, kHead, head, 2, problem),
                           constant(info, kHeadBias, head_bias, 1, problem)};
     if (!problem.ok()) return;
+    if (!settings_.wide && vocabulary_ > 256) {
+      problem.say("CharLSTM: a vocabulary of %lld needs CharLSTMWide",
+                  static_cast<long long>(vocabulary_));
+      return;
+    }
+    if (!settings_.instructions) {
+      std::string said;
+      gpu_ = charlm_gpu::opened(weights, settings_.precision, settings_.nvrtc, said);
+      if (!gpu_) problem.say("CharLSTM: %s", said.c_str());
+      return;
+    }
     model_ = settings_.instructions->pack(weights, settings_.precision);
     const std::int64_t numbers = gates * hidden_ * (2 * layers_ - 1);
     const std::int64_t bytes = numbers * (settings_.precision == Precision::int8 ? 1 : 4);
@@ -207,7 +228,8 @@ class Kernel {
     call.h = input<float>(context, kH, state, 3, problem);
     call.c = input<float>(context, kC, state, 3, problem);
     std::int64_t each[] = {state[0]}, text[] = {state[0], kAny};
-    call.prompt = input<std::int64_t>(context, kPrompt, text, 2, problem);
+    call.id_bytes = settings_.wide ? 4 : 1;
+    call.prompt = input<void>(context, kPrompt, text, 2, problem);
     call.lengths = input<std::int64_t>(context, kLengths, each, 1, problem);
     const auto* scored = input<bool>(context, kScored, nullptr, 0, problem);
     const auto* steps = input<std::int64_t>(context, kSteps, nullptr, 0, problem);
@@ -224,7 +246,7 @@ class Kernel {
     const std::int64_t drawn[] = {call.streams, call.steps};
     const std::int64_t read[] = {call.streams, call.scored ? call.time : 0};
     const std::int64_t logits[] = {call.streams, vocabulary_};
-    call.tokens = output<std::int32_t>(context, kTokens, drawn, 2, problem);
+    call.tokens = output<void>(context, kTokens, drawn, 2, problem);
     call.log_probability = output<float>(context, kLogProbability, read, 2, problem);
     call.logits = output<float>(context, kLogits, logits, 2, problem);
     call.h_next = output<float>(context, kHNext, state, 3, problem);
@@ -283,7 +305,7 @@ class Kernel {
                            number, static_cast<long long>(length),
                            static_cast<long long>(call.time));
       for (std::int64_t time = 0; time < call.time && time <= length; ++time) {
-        const std::int64_t id = call.prompt[stream * call.time + time];
+        const std::int64_t id = call.prompt_at(stream * call.time + time);
         if (id < 0 || id >= vocabulary_)
           return problem.say("CharLSTM: id %lld in prompt %lld, and the vocabulary has %lld",
                              static_cast<long long>(id), number,
@@ -332,6 +354,11 @@ class Kernel {
   };
 
   void run(const OrtKernelContext* context, const Call& call, Problem& problem) const {
+    if (gpu_) {
+      const std::string said = charlm_gpu::run(*gpu_, call);
+      if (!said.empty()) problem.say("CharLSTM: %s", said.c_str());
+      return;
+    }
     Work work{*this, call, blocks(call.streams)};
     work.team.shares = call.streams == 1 ? shares_ : 1;
     const std::int64_t jobs = work.blocks == 1 ? work.team.shares : work.blocks;
@@ -365,6 +392,7 @@ class Kernel {
   const Settings settings_;
   std::int64_t vocabulary_ = 0, hidden_ = 0, layers_ = 0;
   charlm::Model* model_ = nullptr;
+  std::shared_ptr<charlm_gpu::Gpu> gpu_;
   int shares_ = 1;  // of a single stream's steps
 };
 
@@ -372,8 +400,6 @@ class Kernel {
 
 struct Operator : OrtCustomOp {
   Settings settings;
-  OrtCustomOpDomain* domain;
-  Operator* following;
 };
 
 OrtStatus* CHARLM_ORT_CALL create(const OrtCustomOp* op, const OrtApi* api,
@@ -403,40 +429,72 @@ Value CHARLM_ORT_CALL always(const OrtCustomOp*) {
   return value;
 }
 
-// One operator for each way in which sessions ask for it; they last as long as the process.
-Operator* made_for(const OrtApi& api, const Settings& settings, Problem& problem) {
-  static std::mutex mutex;
-  static Operator* first = nullptr;
-  const std::lock_guard<std::mutex> lock(mutex);
-  for (Operator* each = first; each; each = each->following)
-    if (each->settings == settings) return each;
+Operator* made(const Settings& settings) {
   auto* op = new (std::nothrow) Operator{};
-  if (!op) {
-    problem.say("CharLSTM: no memory");
-    return nullptr;
-  }
+  if (!op) return nullptr;
   op->settings = settings;
   op->version = kOrtApiVersion;
-  op->GetName = [](const OrtCustomOp*) { return "CharLSTM"; };
-  op->GetExecutionProviderType = [](const OrtCustomOp*) { return "CPUExecutionProvider"; };
+  op->GetName = [](const OrtCustomOp* op) {
+    return static_cast<const Operator*>(op)->settings.wide ? "CharLSTMWide" : "CharLSTM";
+  };
+  op->GetExecutionProviderType = [](const OrtCustomOp* op) {
+    const bool cuda = static_cast<const Operator*>(op)->settings.on_cuda_provider;
+    return cuda ? "CUDAExecutionProvider" : "CPUExecutionProvider";
+  };
   op->GetInputTypeCount = always<std::size_t, kInputs>;
-  op->GetInputType = [](const OrtCustomOp*, std::size_t at) { return kInputTensors[at].type; };
+  op->GetInputType = [](const OrtCustomOp* op, std::size_t at) {
+    const bool wide = static_cast<const Operator*>(op)->settings.wide;
+    return at == kPrompt && wide ? ORT_INT32 : kInputTensors[at].type;
+  };
   op->GetOutputTypeCount = always<std::size_t, kOutputs>;
-  op->GetOutputType = [](const OrtCustomOp*, std::size_t at) { return kOutputTypes[at]; };
+  op->GetOutputType = [](const OrtCustomOp* op, std::size_t at) {
+    const bool wide = static_cast<const Operator*>(op)->settings.wide;
+    return at == kTokens && wide ? ORT_INT32 : kOutputTypes[at];
+  };
   op->GetInputCharacteristic = [](const OrtCustomOp*, std::size_t) { return ORT_REQUIRED; };
   op->GetOutputCharacteristic = op->GetInputCharacteristic;
-  op->GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return ORT_MEM_DEFAULT; };
+  op->GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return ORT_MEM_CPU_INPUT; };
   op->GetStartVersion = always<int, 1>;
   op->GetEndVersion = always<int, 1>;
   op->CreateKernelV2 = create;
   op->KernelComputeV2 = compute;
   op->KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
-  if (problem.take(api.create_domain("charlm", &op->domain)) &&
-      problem.take(api.add_operator(op->domain, op))) {
-    op->following = first;
-    first = op;
-  }
   return op;
+}
+
+// The operators for the ways in which a session may use them, in a domain; they last as long as the
+// process, one domain for each way in which sessions ask for them.
+struct Domain {
+  Settings settings;
+  OrtCustomOpDomain* domain = nullptr;
+  Domain* following = nullptr;
+};
+OrtCustomOpDomain* domain_for(const OrtApi& api, const Settings& settings, Problem& problem) {
+  static std::mutex mutex;
+  static Domain* first = nullptr;
+  const std::lock_guard<std::mutex> lock(mutex);
+  for (Domain* each = first; each; each = each->following)
+    if (each->settings == settings) return each->domain;
+  auto* found = new (std::nothrow) Domain{settings};
+  if (!found || !problem.take(api.create_domain("charlm", &found->domain))) return nullptr;
+  for (const bool wide : {false, true}) {
+    for (const bool cuda : {false, true}) {
+      Settings each = settings;
+      each.wide = wide;
+      if (cuda) {  // where a session has that provider, and nothing else was asked for
+        if (!each.instructions || each.precision == Precision::int8) continue;
+        each.on_cuda_provider = true, each.instructions = nullptr;
+      } else if (each.instructions && each.precision == Precision::fp16) {
+        continue;
+      }
+      Operator* op = made(each);
+      if (!op) problem.say("CharLSTM: no memory");
+      if (!problem.ok() || !problem.take(api.add_operator(found->domain, op))) return nullptr;
+    }
+  }
+  found->following = first;
+  first = found;
+  return found->domain;
 }
 
 // The value of an entry of a session's options, or "".
@@ -449,15 +507,23 @@ void read_entry(const OrtApi& api, const OrtSessionOptions* options, const char*
 }
 
 Settings settings_of(const OrtApi& api, const OrtSessionOptions* options, Problem& problem) {
-  char precision[16], threads[16];
+  char precision[16], threads[16], device[16], nvrtc[4096];
   read_entry(api, options, "custom_op.CharLSTM.precision", precision, sizeof precision, problem);
   read_entry(api, options, "custom_op.CharLSTM.threads", threads, sizeof threads, problem);
-  Settings settings{Precision::float32, 0, nullptr};
-  if (std::strcmp(precision, "int8") == 0) {
+  read_entry(api, options, "custom_op.CharLSTM.device", device, sizeof device, problem);
+  read_entry(api, options, "custom_op.CharLSTM.nvrtc", nvrtc, sizeof nvrtc, problem);
+  Settings settings;
+  settings.nvrtc = nvrtc;
+  const bool cuda = std::strcmp(device, "cuda") == 0, cpu = std::strcmp(device, "cpu") == 0;
+  if (device[0] && !cuda && !cpu) problem.say("CharLSTM: device is cpu or cuda, not '%s'", device);
+  if (std::strcmp(precision, "int8") == 0 && !cuda) {
     settings.precision = Precision::int8;
+  } else if (std::strcmp(precision, "fp16") == 0 && !cpu) {
+    settings.precision = Precision::fp16;
   } else if (precision[0] && std::strcmp(precision, "float32") != 0) {
-    problem.say("CharLSTM: precision is float32 or int8, not '%s'", precision);
+    problem.say("CharLSTM: precision is float32, int8 (cpu) or fp16 (cuda), not '%s'", precision);
   }
+  if (cuda) return settings;
   settings.threads =
       threads[0] ? std::atoi(threads) : static_cast<int>(std::thread::hardware_concurrency());
   if (settings.threads < 1) settings.threads = 1;
@@ -487,8 +553,9 @@ CHARLM_EXPORT OrtStatus* CHARLM_ORT_CALL RegisterCustomOps(OrtSessionOptions* op
   Problem problem(*api);
   const Settings settings = settings_of(*api, options, problem);
   if (!problem.ok()) return problem.released();
-  Operator* op = made_for(*api, settings, problem);
-  if (problem.ok()) problem.take(api->add_domain(options, op->domain));
+  OrtCustomOpDomain* domain = domain_for(*api, settings, problem);
+  if (problem.ok() && !domain) problem.say("CharLSTM: no memory");
+  if (problem.ok()) problem.take(api->add_domain(options, domain));
   return problem.released();
 }
 
@@ -497,4 +564,10 @@ CHARLM_EXPORT const char* charlm_instruction_set() {
   const char* wanted = std::getenv("CHARLM_ISA");
   const InstructionSet* found = charlm::instruction_set(wanted && *wanted ? wanted : nullptr);
   return found ? found->name : nullptr;
+}
+
+// The multiprocessors of the GPU that a session on "cuda" would use, and its name; 0 and the reason
+// where there is none.
+CHARLM_EXPORT int charlm_gpu_processors(char* said, std::size_t size) {
+  return charlm_gpu::processors(said, size);
 }

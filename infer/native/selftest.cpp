@@ -56,7 +56,8 @@ bool near(const Floats& found, const std::vector<double>& wanted, double toleran
 struct Case {
   int64_t vocabulary, hidden, layers, streams, time, steps;
   Floats table, recurrent, upper, upper_bias, head, head_bias, h, c;
-  std::vector<int64_t> prompt, lengths, top_k;
+  std::vector<std::int32_t> prompt;
+  std::vector<int64_t> lengths, top_k;
   std::vector<std::uint64_t> seed, stream, position;
   Floats inverse, top_p, min_p;
 
@@ -71,7 +72,8 @@ struct Case {
     head = normal(hidden * vocabulary, 3 * scale), head_bias = normal(vocabulary, 1);
     h = normal(streams * layers * hidden, 0.5f), c = normal(streams * layers * hidden, 2);
     for (float& each : h) each = std::tanh(each);
-    for (int64_t at = 0; at < streams * time; ++at) prompt.push_back(whole(0, vocabulary - 1));
+    for (int64_t at = 0; at < streams * time; ++at)
+      prompt.push_back(static_cast<std::int32_t>(whole(0, vocabulary - 1)));
     for (int64_t row = 0; row < streams; ++row) {
       lengths.push_back(whole(0, time));
       seed.push_back(random_bits()), stream.push_back(random_bits());
@@ -115,6 +117,7 @@ Result run(const InstructionSet& set, const Model& model, const Case& given, int
                   scored,
                   given.h.data() + first * units,
                   given.c.data() + first * units,
+                  sizeof(std::int32_t),
                   given.prompt.data() + first * given.time,
                   given.lengths.data() + first,
                   given.seed.data() + first,

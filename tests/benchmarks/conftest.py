@@ -55,7 +55,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.onnx"
     laid_out = weights.from_torch(model)
     path.write_bytes(step_graph.build(laid_out, metadata))
-    content = generate_graph.build(FloatProducts(laid_out), metadata, GENERATE)
+    content = generate_graph.build(FloatProducts(laid_out), metadata)
     sibling_path(path, GENERATE).write_bytes(content)
     return path
 

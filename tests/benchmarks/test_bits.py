@@ -1,5 +1,6 @@
 """Bits per character of a text, in a process of its own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,16 @@ def test_characters_that_the_model_lacks_are_left_out(
     odd = tmp_path / "odd.txt"
     odd.write_text((PROMPT * 10).replace("w", "w☃"), encoding="utf-8")
     assert bits.score(case_settings, odd, 10**6).bits == bits.score(case_settings, text, 400).bits
+
+
+def test_a_precision_is_measured_where_it_runs(case_settings: CaseSettings, text: Path) -> None:
+    """Whichever provider the run is for."""
+    on_cuda = replace(case_settings, provider="cuda")
+    int8, fp16 = bits.measure(["int8", "fp16"], on_cuda, text, 100)
+    assert int8.bits
+    (found,) = bits.measure(["fp16"], case_settings, text, 100)
+    assert found == fp16
+    assert found.bits or (found.skipped or "").startswith("--provider cuda can't run here")
 
 
 def test_what_can_not_be_scored_says_why(case_settings: CaseSettings, tmp_path: Path) -> None:

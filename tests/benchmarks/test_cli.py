@@ -106,14 +106,18 @@ def test_a_small_run_writes_its_report_and_prints_the_table(
 ) -> None:
     pytest.importorskip("matplotlib")
     out = tmp_path / "report"
-    names = ("charlm_step", "charlm_step_cuda", "onnx_window", "flips")
+    names = ("charlm_step", "charlm_stream_cuda", "onnx_window", "flips")
     chosen = [word for name in names for word in ("--only", name)]
     assert bench("--quick", "--model", model_file, "--out", out, *chosen) == 0
     shown = capsys.readouterr()
     found = reports.load(out / "report.json")
     assert shown.out == markdown.speed_table(found) + "\n"
     assert "round 1 of 2" in shown.err
-    assert [case.name for case in found.cases] == ["onnx_window", "charlm_step", "charlm_step_cuda"]
+    assert [case.name for case in found.cases] == [
+        "onnx_window",
+        "charlm_step",
+        "charlm_stream_cuda",
+    ]
     assert [len(case.rates) for case in found.cases[:2]] == [2, 2]
     assert {each.flips for each in found.flips} == {0}
     assert {each.skipped for each in found.flips} == {None}

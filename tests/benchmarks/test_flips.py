@@ -70,7 +70,7 @@ def test_the_reference_is_the_text_that_generator_draws(model: Model, model_file
     blocks = list(Reference(model, 1.0).blocks(start, 7, POSITIONS))
     drawn = np.concatenate([block.drawn for block in blocks], axis=1)
     for stream in (0, STREAMS - 1):
-        text = generator.text(prompt, length=POSITIONS, seed=7, stream=stream)
+        text = generator.text(prompt, length=POSITIONS, seed=7, sample=stream)
         assert generator.vocabulary.decode(drawn[stream]) == text
     np.testing.assert_array_equal(blocks[0].after.h, blocks[1].before.h)
 

@@ -30,8 +30,8 @@ def prepare(settings):
 class Counted:
     """A case whose every unit takes a hundredth of a second, by its own account."""
 
-    def __init__(self, name: str, turns: list[str], fails_at: int = -1) -> None:
-        self.name = name
+    def __init__(self, name: str, turns: list[str], fails_at: int = -1, least: int = 1) -> None:
+        self.name, self.least = name, least
         self.turns = turns
         self.fails_at = fails_at
         self.asked: list[int] = []
@@ -76,8 +76,10 @@ def test_calibration_grows_to_the_time_asked_for() -> None:
     assert case.asked == [1, 1, 2, 4, 8, 16, 32]
 
 
-def test_a_slow_case_does_one_unit_a_trial() -> None:
-    assert timing.calibrate(Counted("a", []), 0.001) == 1
+@pytest.mark.parametrize("least", [1, 50])
+def test_a_slow_case_does_its_least_a_trial(least: int) -> None:
+    assert timing.calibrate(Counted("a", [], least=least), 0.001) == least
+    assert timing.calibrate(Counted("a", [], least=least), 1.0) == 100
 
 
 def test_cases_take_turns() -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,16 @@ settings.register_profile(
 settings.load_profile("charlm-export")
 
 CHARACTERS = " abcdefghijk"
-SUMMARY = {"training": {}, "corpus": {}, "results": {"test_bits_per_character": 2.5}}
+SUMMARY: dict[str, Any] = {
+    "training": {
+        "recipe": "stateful", "device": "cpu", "batch_size": 4, "seq_len": 32, "lr": 0.01,
+        "seed": 0, "epochs": 1, "minutes": None,
+    },
+    "corpus": {},
+    "results": {
+        "finished": True, "epochs": 1, "steps": 9, "seconds": 1.0, "test_bits_per_character": 2.5
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -170,7 +170,7 @@ def test_a_missing_run(export: Export) -> None:
 
 def test_a_run_without_weights(export: Export, run_folder: Path) -> None:
     (run_folder / "model.safetensors").unlink()
-    refused(export("model.onnx"), saying="no epoch has been completed yet")
+    refused(export("model.onnx"), saying="it has no model.safetensors")
 
 
 def test_a_run_with_damaged_weights(export: Export, run_folder: Path) -> None:
@@ -304,6 +304,12 @@ def test_verify_only_refuses_a_truncated_file(
     content = Path("model.onnx").read_bytes()
     Path("model.onnx").write_bytes(content[: int(len(content) * share)])
     refused(export("--verify-only", "model.onnx"), saying="model.onnx: ")
+
+
+@pytest.mark.parametrize("more", [["--int8"], ["--fp16"], ["--text", "a.txt"]])
+def test_verify_only_measures_nothing(export: Export, more: list[str]) -> None:
+    saying = f"--verify-only writes nothing: leave out {more[0]}"
+    refused(export("--verify-only", "x.onnx", *more), saying=saying)
 
 
 def test_verify_only_of_a_missing_file(export: Export) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.data import MAX_HIDDEN, MAX_LAYERS
 from charlm.data.errors import ModelFileError, VocabularyError
 from charlm.data.normalise import CASES, NEWLINES, NOTEBOOK, Normalisation
 from charlm.data.rare import NOTHING_RARE, Rare
@@ -40,8 +41,8 @@ def metadata(draw: st.DrawFn) -> Metadata:
     replacement = draw(st.sampled_from(sorted(characters)))
     records = NOTHING_RARE, Rare("drop", None, 3, 9, 5, 0.25), Rare("replace", replacement, 5)
     return Metadata(
-        hidden=draw(st.integers(1, contract.MAX_HIDDEN)),
-        layers=draw(st.integers(1, contract.MAX_LAYERS)),
+        hidden=draw(st.integers(1, MAX_HIDDEN)),
+        layers=draw(st.integers(1, MAX_LAYERS)),
         vocabulary=Vocabulary(characters),
         normalisation=Normalisation(
             case=draw(st.sampled_from(CASES)),
@@ -168,8 +169,8 @@ def test_a_missing_size_is_named(key: str) -> None:
         ({"hidden": True}, "hidden is a whole number"),
         ({"hidden": 1.5}, "hidden is a whole number"),
         ({"hidden": "5"}, "hidden is a whole number"),
-        ({"hidden": contract.MAX_HIDDEN + 1}, "hidden is a whole number"),
-        ({"layers": contract.MAX_LAYERS + 1}, "layers is a whole number"),
+        ({"hidden": MAX_HIDDEN + 1}, "hidden is a whole number"),
+        ({"layers": MAX_LAYERS + 1}, "layers is a whole number"),
         ({"layers": -1}, "layers is a whole number"),
         ({"vocabulary": 4}, "another size"),
         ({"normalisation": {"case": "upper"}}, "normalisation"),

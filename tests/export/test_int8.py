@@ -1,4 +1,7 @@
-"""What int8 costs: every export measures and records it; and exports without charlm's operator."""
+"""What int8 costs, which every export measures and records, and fp16, which it does where asked.
+
+And exports without charlm's operator.
+"""
 
 import re
 from collections.abc import Callable
@@ -11,6 +14,7 @@ from charlm.data.errors import ModelFileError
 from charlm.export import contract_library, quality
 from charlm.export.contract import Metadata
 from charlm.export.contract_native import properties_of
+from charlm.export.native import Native
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]
@@ -139,24 +143,56 @@ def test_weights_that_are_not_finite_are_said_to_be(
     with torch.no_grad():
         model.head.weight[3, 3] = torch.nan
     write_run(Path("runs/nan"), model)
-    refused(export("new.onnx", "--run", "runs/nan"), saying="weights hold numbers that are not")
+    refused(export("new.onnx", "--run", "runs/nan"), saying="holds numbers that are not finite")
 
 
-@pytest.mark.parametrize("built", [True, False])
-def test_fp16_is_measured_with_the_operator_and_without(
-    export: Export, monkeypatch: pytest.MonkeyPatch, built: bool
-) -> None:
-    if not built:
-        monkeypatch.setattr(contract_library, "LIBRARY", Path("none"))
-    assert export("model.onnx", "--run", "runs/good", "--fp16")[0] == 0
-    found = metadata_in("model.sequence-fp16.onnx").quality
-    assert found.keys() == ({"int8", "fp16"} if built else {"fp16"})
+@pytest.mark.cuda
+def test_fp16_costs_next_to_nothing(export: Export, tiny_run: Path) -> None:
+    processors, reason = contract_library.gpu()
+    if not processors:
+        pytest.skip(reason)
+    code, lines = export("model.onnx", "--run", tiny_run, "--fp16")
+    assert code == 0
+    assert any(line.startswith("fp16: ") for line in lines)
+    assert 0 < abs(metadata_in("model.onnx").quality["fp16"]["loss"]) < 0.0005
 
 
-def test_without_the_operator_int8_can_not_be_asked_for(
+@pytest.fixture
+def int8_for_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were a GPU that loses in fp16 what int8 loses."""
+    monkeypatch.setattr(contract_library, "gpu", lambda: (1, "none but this"))
+
+    def opened(content: bytes, where: str, precision: str) -> Native:
+        return Native(content, where, precision.replace("fp16", "int8"))
+
+    monkeypatch.setattr(quality, "Native", opened)
+
+
+@pytest.mark.usefixtures("int8_for_fp16")
+def test_fp16_is_recorded_beside_int8_or_refuses_the_model(export: Export) -> None:
+    code, lines = export("model.onnx", "--run", "runs/good", "--fp16")
+    assert code == 0
+    int8, fp16 = (line for line in lines if " bits per character where float32 has " in line)
+    assert fp16 == int8.replace("int8: ", "fp16: ")
+    before = contents()
+    for name in before.keys() - {"model.json"}:
+        costs = metadata_in(name).quality
+        assert costs.keys() == {"int8", "fp16"}
+        assert costs["fp16"] == costs["int8"]
+    for more in ([], ["--no-siblings"]):
+        answer = export("model.onnx", "--run", "runs/bad", "--fp16", *more)
+        refused(answer, saying="nothing was written; export it without --fp16")
+        assert contents() == before
+
+
+def test_what_can_not_be_measured_here_can_not_be_asked_for(
     export: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(contract_library, "gpu", lambda: (0, "no NVIDIA driver"))
+    answer = export("model.onnx", "--run", "runs/good", "--fp16")
+    refused(answer, saying="charlm-export: --fp16 can't be measured: no NVIDIA driver")
     monkeypatch.setattr(contract_library, "LIBRARY", Path("none"))
-    answer = export("model.onnx", "--run", "runs/good", "--int8")
-    refused(answer, saying=f"--int8 can't be measured: {NOT_BUILT}")
+    for precision in ("int8", "fp16"):
+        answer = export("model.onnx", "--run", "runs/good", f"--{precision}")
+        refused(answer, saying=f"--{precision} can't be measured: {NOT_BUILT}")
     assert contents() == {}

@@ -174,4 +174,4 @@ def loss_of(model: CharLSTM, metadata: Metadata) -> Quality:
     laid_out = weights.from_torch(model)
     (content,) = build_siblings(laid_out, metadata, [NATIVE]).values()
     text = quality.sample(laid_out, metadata, None)
-    return quality.measure_int8(content, text, metadata, "m.onnx")
+    return quality.measure(content, "int8", text, metadata, "m.onnx")

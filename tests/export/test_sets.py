@@ -8,9 +8,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from charlm.export import contract_siblings, siblings
+from charlm.export import siblings
 from charlm.export.contract import KEY_WEIGHTS
-from charlm.export.contract_siblings import GENERATE, UNROLLED
+from charlm.export.contract_siblings import GENERATE, SEQUENCE, sibling_path
 from charlm.export.stale import present, stale
 from charlm.train.model import CharLSTM
 
@@ -60,19 +60,17 @@ def test_an_export_replaces_the_whole_set(export: Export) -> None:
 
 def test_no_stale_sibling_stays_beside_a_new_model(export: Export) -> None:
     assert export("model.onnx", "--run", "runs/first")[0] == 0
-    Path("model.unrolled.onnx").write_bytes(Path("model.generate.onnx").read_bytes())
-    Path("model.generate-filtered.onnx").write_bytes(b"cut short")
+    Path("model.sequence.onnx").write_bytes(b"cut short")
     Path("model.other.onnx").write_bytes(b"the user's own")
     assert export("model.onnx", "--run", "runs/second", "--no-siblings")[0] == 0
     assert files() == {"model.onnx", "model.json", "model.other.onnx"}
 
 
 def test_siblings_of_the_same_weights_stay(export: Export) -> None:
-    """What was made for CUDA before is as good as it was."""
     assert export("model.onnx", "--run", "runs/first")[0] == 0
-    Path("model.unrolled.onnx").write_bytes(Path("model.generate.onnx").read_bytes())
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
-    assert files() == {*SET, "model.unrolled.onnx"}
+    before = contents()
+    assert export("model.onnx", "--run", "runs/first", "--no-siblings")[0] == 0
+    assert contents() == before
 
 
 def test_without_siblings(export: Export) -> None:
@@ -91,7 +89,6 @@ def test_siblings_of_a_model_that_has_none(export: Export) -> None:
     for name in (*SIBLINGS, "model.json"):
         Path(name).unlink()
     Path("model.sequence.onnx").write_bytes(b"stale")
-    Path("model.unrolled.onnx").write_bytes(b"stale")
     written = Path("model.onnx").stat().st_mtime_ns
     code, lines = export("--siblings-of", "model.onnx")
     assert code == 0
@@ -126,7 +123,7 @@ def test_a_siblings_failed_proof_leaves_everything_as_it_was(
 ) -> None:
     assert export("model.onnx", "--run", "runs/first")[0] == 0
     before = contents()
-    real = siblings.BUILDERS[contract_siblings.SEQUENCE]
+    real = siblings.BUILDERS[SEQUENCE]
 
     def wrong(*given: object) -> bytes:
         proto = onnx.load_model_from_string(real(*given))  # type: ignore[arg-type]
@@ -136,7 +133,7 @@ def test_a_siblings_failed_proof_leaves_everything_as_it_was(
         tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
         return bytes(proto.SerializeToString())
 
-    monkeypatch.setitem(siblings.BUILDERS, contract_siblings.SEQUENCE, wrong)
+    monkeypatch.setitem(siblings.BUILDERS, SEQUENCE, wrong)
     given = [*command, *(["--run", "runs/second"] if command == ["model.onnx"] else [])]
     refused(export(*given), saying="model.sequence.onnx does not equal the Torch model: ")
     assert contents() == before
@@ -217,9 +214,7 @@ def test_what_is_present_and_what_is_stale(export: Export) -> None:
     assert {path.name for path in present(model).values()} == SIBLINGS
     assert stale(model, digest) == []
     assert {path.name for path in stale(model, "0" * 64)} == SIBLINGS
-    contract_siblings.sibling_path(model, UNROLLED).write_bytes(b"")
-    contract_siblings.sibling_path(model, GENERATE).write_bytes(b"\xff" * 9)
-    assert {path.name for path in stale(model, digest)} == {
-        "model.generate.onnx",
-        "model.unrolled.onnx",
-    }
+    damaged = [sibling_path(model, kind) for kind in (GENERATE, SEQUENCE)]
+    for path, content in zip(damaged, (b"\xff" * 9, b""), strict=True):
+        path.write_bytes(content)
+    assert stale(model, digest) == damaged

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, settings
 
 from charlm.data import console
 from charlm.data.errors import ProviderError
-from charlm.data.extras import require_onnxruntime
 from charlm.data.normalise import NOTEBOOK
 from charlm.data.vocabulary import Vocabulary
 from charlm.export import contract_library, step_graph, weights
@@ -115,11 +114,11 @@ def portable() -> Portable:
 
 
 @pytest.fixture(scope="session")
-def as_if_on_cuda() -> Callable[..., Model]:
-    """An open model that takes itself to be on a GPU, with a session of its step graph or not."""
+def as_if_on_cuda() -> Callable[[Model], Model]:
+    """An open model that takes itself to be on a GPU."""
 
-    def made(model: Model, session: Any = None) -> Model:
-        return Model(b"", model.metadata, "", "cuda", 1, None, model.siblings, session)
+    def made(model: Model) -> Model:
+        return Model(b"", model.metadata, "", "cuda", 1, None, model.siblings)
 
     return made
 
@@ -245,7 +244,7 @@ def exact_each_way(
 def needs_cuda() -> None:
     """Skips, with the reason, where CUDA can't run."""
     try:
-        providers.choose("cuda", require_onnxruntime())
+        providers.choose("cuda")
     except ProviderError as reason:
         pytest.skip(str(reason))
 

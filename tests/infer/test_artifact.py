@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from charlm.data.errors import ModelFileError, ProviderError, SettingsError
-from charlm.export import contract
+from charlm.export import contract, contract_native
 from charlm.export.contract import Metadata
 from charlm.infer import artifact, providers
 from charlm.infer.artifact import open_model
 from charlm.infer.generator import Generator
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
+from charlm.infer.runtime import session_on
 
 Change = Callable[[onnx.ModelProto], None]
 
@@ -42,6 +43,7 @@ def test_a_good_file_opens(small_path: Path, small_metadata: Metadata) -> None:
     assert model.metadata.vocabulary == small_metadata.vocabulary
     assert model.metadata.initial == pytest.approx(small_metadata.initial)
     assert model.metadata.weights_sha256 == small_metadata.weights_sha256
+    assert model.session is model.session
     options = model.session.get_session_options()
     assert options.intra_op_num_threads == 1
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
@@ -236,16 +238,17 @@ def test_other_tensors_than_the_contracts_are_refused(
         _ = open_model(altered(change), "cpu").session
 
 
+def spoil(model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name == "recurrent":
+            array = np.full_like(numpy_helper.to_array(tensor), np.nan)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
 @pytest.mark.parametrize("via", ["native", "steps"])
 def test_weights_that_are_not_finite_are_a_clear_error(
     altered: Callable[[Change], Path], via: str
 ) -> None:
-    def spoil(model: onnx.ModelProto) -> None:
-        for tensor in model.graph.initializer:
-            if tensor.name == "recurrent":
-                array = np.full_like(numpy_helper.to_array(tensor), np.nan)
-                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-
     generator = Generator.open(altered(spoil), "cpu", via=via)
     for prompt in ("", "a"):
         with pytest.raises(ModelFileError, match="not finite"):
@@ -285,75 +288,64 @@ def test_weights_in_another_file_are_never_read(
             open_model(named, "cpu")
 
 
-class RuntimeWithBrokenCuda:
-    """ONNX Runtime whose CUDA provider fails as it starts, with an error or in silence."""
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The devices that native sessions are started on; the GPU does not start."""
+    devices: list[str] = []
 
-    SessionOptions = onnxruntime.SessionOptions
+    def start(runtime: Any, content: bytes, options: Any) -> Any:
+        devices.append(options.get_session_config_entry(contract_native.KEY_DEVICE))
+        if devices[-1] == "cuda":
+            raise Fail("CharLSTM: starting the device failed: it is on fire\nand more")
+        return session_on(runtime, content, options)
 
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
-        self.started: list[Any] = []
-
-    def InferenceSession(
-        self, content: bytes, options: Any, providers: list[Any], enable_fallback: int
-    ) -> Any:
-        assert not enable_fallback, "its own fall to the CPU prints to stdout"
-        self.started.append(providers)
-        if len(providers) > 1 and self.error:
-            raise self.error
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-@pytest.fixture(params=[RuntimeError("no cublas\nand more"), None], ids=["error", "silence"])
-def broken_cuda(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> RuntimeWithBrokenCuda:
-    runtime = RuntimeWithBrokenCuda(request.param)
-    monkeypatch.setattr(artifact, "require_onnxruntime", lambda: runtime)
-    monkeypatch.setattr(providers, "choose", lambda *_: providers.Choice("cuda"))
-    return runtime
+    monkeypatch.setattr(artifact, "session_on", start)
+    monkeypatch.setattr(
+        providers, "choose", lambda wanted: providers.Choice("cpu" if wanted == "cpu" else "cuda")
+    )
+    return devices
 
 
-def test_auto_falls_to_the_cpu_where_cuda_does_not_start(
-    small_path: Path, broken_cuda: RuntimeWithBrokenCuda, capfd: pytest.CaptureFixture[str]
+def test_auto_falls_to_the_cpu_where_a_gpu_does_not_start(
+    small_path: Path, started: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = open_model(small_path, "auto")
-    assert model.device == "cpu"
-    assert model.note is not None
-    assert "an NVIDIA GPU is here but is not used" in model.note
-    assert "did not start its CUDA provider" in model.note
-    assert ("no cublas" in model.note) == (broken_cuda.error is not None)
-    assert "\n" not in model.note
-    assert [len(chain) for chain in broken_cuda.started] == [2, 1]
+    assert (model.device, model.note) == (
+        "cpu",
+        "an NVIDIA GPU is here but is not used: starting the device failed: it is on fire",
+    )
     assert Generator(model).text("a", length=5, seed=1)
+    assert started == ["cuda", "cpu"]
     assert capfd.readouterr().out == ""
 
 
-def test_cuda_that_does_not_start_is_an_error_where_it_was_asked_for(
-    small_path: Path, broken_cuda: RuntimeWithBrokenCuda
+def test_a_gpu_that_does_not_start_is_an_error_where_it_was_asked_for(
+    small_path: Path, started: list[str]
 ) -> None:
-    with pytest.raises(ProviderError, match=r"^--provider cuda can't run here: .*--provider cpu$"):
+    """But where what it lacks is the precision, that is told."""
+    generator = Generator.open(small_path, "cuda", precision="int8")
+    with pytest.raises(SettingsError, match="--precision int8 runs with --provider cpu only"):
+        generator.text("a", length=5)
+    assert not started
+    saying = r"^--provider cuda can't run here: starting the .* on fire; or use --provider cpu$"
+    with pytest.raises(ProviderError, match=saying):
         open_model(small_path, "cuda")
 
 
-def test_a_bad_file_is_not_blamed_on_cuda(
-    altered: Callable[[Change], Path], broken_cuda: RuntimeWithBrokenCuda
+@pytest.mark.usefixtures("started")
+@pytest.mark.parametrize("provider", ["auto", "cuda"])
+def test_a_bad_file_is_not_blamed_on_the_gpu(
+    altered: Callable[[Change], Path], provider: str
 ) -> None:
-    path = altered(lambda model: setattr(model.graph.node[0], "op_type", "Nonsense"))
-    with pytest.raises(ModelFileError, match=r"m\.onnx: ONNX Runtime can't load it"):
-        open_model(path, "cuda")
+    with pytest.raises(ModelFileError, match=r"m\.onnx: recurrent holds numbers that are not fin"):
+        open_model(altered(spoil), provider)
 
 
-def test_a_session_is_started_once_it_is_wanted(
-    small_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runtime = RuntimeWithBrokenCuda(None)
-    monkeypatch.setattr(artifact, "require_onnxruntime", lambda: runtime)
+def test_a_session_is_started_once_it_is_wanted(small_path: Path, started: list[str]) -> None:
     model = open_model(small_path, "cpu")
-    assert not runtime.started
-    assert model.session is model.session
+    assert not started
     assert model.native("float32", 1) is model.native("float32", 1)
-    assert runtime.started == [["CPUExecutionProvider"]] * 2
+    assert started == ["cpu"]
     assert model.native("float32", 2) is not model.native("float32", 1)
 
 

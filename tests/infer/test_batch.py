@@ -18,7 +18,8 @@ from charlm.infer.generator import Generator
 from charlm.infer.native_engine import NativeEngine, NativeReader
 from charlm.infer.paths import engine_of, reader_of
 from charlm.infer.philox import UniformStream
-from charlm.infer.requests import BadLine, Request
+from charlm.infer.prompt_file import BadLine
+from charlm.infer.request import Request
 from charlm.infer.results import Failure, Outcome, Result
 from charlm.infer.sampling import Sampling
 from charlm.infer.work import Work
@@ -26,7 +27,7 @@ from charlm.infer.work import Work
 
 def alone(generator: Generator, request: Request) -> str:
     return generator.text(
-        request.prompt, stream=request.stream, length=request.length, seed=request.seed,
+        request.prompt, sample=request.sample, length=request.length, seed=request.seed,
         temperature=request.temperature, top_k=request.top_k, top_p=request.top_p,
         min_p=request.min_p, unknown=request.unknown, stop=request.stop,
     )  # fmt: skip
@@ -37,7 +38,7 @@ class Recorded(NativeEngine):
 
     def __init__(self, generator: Generator) -> None:
         session = generator.model.native("float32", 1)
-        super().__init__(session)
+        super().__init__(session, generator.metadata)
         self._reader = NativeReader(session, generator.metadata)
         self._decode = generator.vocabulary.decode
         self.blocks: list[tuple[int, int]] = []
@@ -63,13 +64,15 @@ def recorded(
     generator: Generator, requests: Any, **options: Any
 ) -> tuple[Recorded, Iterator[Outcome]]:
     engine = Recorded(generator)
-    return engine, generate_batch(engine, engine, generator.metadata, requests, **options)
+    return engine, generate_batch([engine], engine, generator.metadata, requests, **options)
 
 
-def run(generator: Generator, requests: list[Request], **options: Any) -> list[Outcome]:
+def run(
+    generator: Generator, requests: list[Request], engines: int = 1, **options: Any
+) -> list[Outcome]:
     model, plan = generator.model, generator.plan(Work(None))
-    engine, reader = engine_of(model, plan), reader_of(model, plan)
-    return list(generate_batch(engine, reader, generator.metadata, requests, **options))
+    drawing, reader = [engine_of(model, plan) for _ in range(engines)], reader_of(model, plan)
+    return list(generate_batch(drawing, reader, generator.metadata, requests, **options))
 
 
 def texts(outcomes: list[Outcome]) -> list[str]:
@@ -84,7 +87,7 @@ asked = st.builds(
     length=st.integers(1, 80),
     temperature=st.sampled_from([0.0, 0.3, 1.0, 2.0]),
     seed=st.integers(0, 3),
-    stream=st.integers(0, 3),
+    sample=st.integers(0, 3),
     top_k=st.sampled_from([0, 2, 5]),
     top_p=st.sampled_from([1.0, 0.8]),
     stop=st.lists(st.text("abcdefgh", min_size=1, max_size=2), max_size=2).map(tuple),
@@ -97,12 +100,13 @@ asked = st.builds(
 def test_a_text_does_not_depend_on_what_runs_beside_it(
     exact: Generator, via: str, data: st.DataObject, requests: list[Request]
 ) -> None:
-    """Whatever the width, the order of the requests, and the length of a block."""
+    """Whatever the engines, the width, the order of the requests, and the length of a block."""
     wanted = [alone(exact, request) for request in requests]
     order = data.draw(st.permutations(range(len(requests))))
     outcomes = run(
         Generator(exact.model, via=via),
         [requests[place] for place in order],
+        engines=data.draw(st.integers(1, 3), "engines"),
         width=data.draw(st.integers(1, 14), "width"),
         ordered=data.draw(st.booleans(), "ordered"),
         longest_block=data.draw(st.integers(1, 70), "longest block"),
@@ -128,7 +132,7 @@ def mixed(count: int) -> list[Request]:
             length=int(random.randint(1, 40)) if number % 97 else 400,
             temperature=float(random.choice([0.5, 1.0])),
             seed=9,
-            stream=number,
+            sample=number,
             stop=("qx",) if number % 3 else (),
         )
         for number in range(count)
@@ -149,7 +153,7 @@ def test_three_thousand_streams_of_mixed_lengths(exact: Generator, ordered: bool
 
 def test_none_waits_for_the_slowest(exact: Generator) -> None:
     """One text of 640 and 80 of 8 side by side: little more is drawn than is asked for."""
-    requests = [Request("a", length=640), *[Request("a", length=8, stream=s) for s in range(80)]]
+    requests = [Request("a", length=640), *[Request("a", length=8, sample=s) for s in range(80)]]
     engine, outcomes = recorded(exact, requests, width=2, ordered=False)
     assert 0 in [each.index for each in outcomes][-2:]
     assert sum(rows * steps for rows, steps in engine.blocks) == 1280
@@ -157,7 +161,7 @@ def test_none_waits_for_the_slowest(exact: Generator) -> None:
 
 
 def test_at_the_end_the_batch_shrinks(exact: Generator) -> None:
-    requests = [Request("a", length=16 * (1 + number), stream=number) for number in range(8)]
+    requests = [Request("a", length=16 * (1 + number), sample=number) for number in range(8)]
     engine, outcomes = recorded(exact, requests, width=8)
     assert texts(list(outcomes)) == [alone(exact, request) for request in requests]
     rows = [rows for rows, _ in engine.blocks]
@@ -174,7 +178,7 @@ def test_in_order_what_waits_is_bounded(exact: Generator) -> None:
         nonlocal taken
         for number in range(100):
             taken += 1
-            yield Request("a", length=1 if number else 300, stream=number)
+            yield Request("a", length=1 if number else 300, sample=number)
 
     engine, outcomes = recorded(exact, requests(), width=4, longest_block=8)
     first = next(outcomes)
@@ -195,7 +199,7 @@ def test_prompts_are_read_many_at_a_time(exact: Generator) -> None:
 @pytest.mark.parametrize("ordered", [True, False])
 def test_a_prompt_that_comes_again_is_not_read_again(exact: Generator, ordered: bool) -> None:
     prompts = [*["the city"] * 40, *["a", "the city", "é", "a"] * 10]
-    requests = [Request(prompt, length=30, stream=s) for s, prompt in enumerate(prompts)]
+    requests = [Request(prompt, length=30, sample=s) for s, prompt in enumerate(prompts)]
     engine, outcomes = recorded(exact, requests, width=8, ordered=ordered)
     for outcome in outcomes:
         assert isinstance(outcome, Result)
@@ -204,7 +208,7 @@ def test_a_prompt_that_comes_again_is_not_read_again(exact: Generator, ordered: 
 
 
 def test_requests_of_millions_take_no_memory(exact: Generator) -> None:
-    endless = (Request("a", length=3, stream=number) for number in itertools.count())
+    endless = (Request("a", length=3, sample=number) for number in itertools.count())
     outcomes = exact.batch(endless, width=16)
     tracemalloc.start()
     try:
@@ -226,7 +230,7 @@ def test_a_request_can_wait_for_the_text_of_the_one_before(exact: Generator) -> 
     def requests() -> Iterator[Request]:
         for number in range(4):
             assert len(got) == number
-            yield Request("a", length=20, stream=number)
+            yield Request("a", length=20, sample=number)
 
     for outcome in exact.batch(requests(), width=1):
         assert isinstance(outcome, Result)
@@ -315,7 +319,7 @@ def test_what_the_engine_can_not_serve_leaves_the_others(exact: Generator, order
     """A request that is refused never reaches the engine, and fails with what was said of it."""
     why = SettingsError("no filters here")
     requests = [
-        Request("a", length=5 + s, stream=s, top_k=2 * (s % 3 == 0), line=s + 1) for s in range(9)
+        Request("a", length=5 + s, sample=s, top_k=2 * (s % 3 == 0), line=s + 1) for s in range(9)
     ]
     outcomes = run(
         exact, requests, width=2, ordered=ordered,
@@ -344,7 +348,7 @@ def test_no_requests_no_results(exact: Generator) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ModelFileError("gone")])
 def test_what_is_finished_comes_out_before_an_error(exact: Generator, error: BaseException) -> None:
-    requests = [Request("a", length=500), *[Request("a", length=3, stream=s) for s in range(9)]]
+    requests = [Request("a", length=500), *[Request("a", length=3, sample=s) for s in range(9)]]
     engine, outcomes = recorded(exact, requests, width=4, longest_block=8)
     engine.error = error
     got: list[int] = []
@@ -367,7 +371,7 @@ def test_weights_that_are_not_finite_are_an_error(exact: Generator) -> None:
             return Primed(primed.h, primed.c, primed.logits * np.float32(np.nan))
 
     engine = Broken(exact)
-    outcomes = generate_batch(engine, engine, exact.metadata, [Request("a")], width=1)
+    outcomes = generate_batch([engine], engine, exact.metadata, [Request("a")], width=1)
     with pytest.raises(ModelFileError, match="not finite"):
         next(outcomes)
 
@@ -379,7 +383,7 @@ def test_the_first_text_is_shown_in_pieces(
 ) -> None:
     """Only what is certain, in blocks that are short where the batch is wide."""
     shown: list[tuple[str, str]] = []
-    requests = [Request("The", length=150, stream=s, seed=3, stop=stop) for s in range(count)]
+    requests = [Request("The", length=1000, sample=s, seed=3, stop=stop) for s in range(count)]
     outcomes = exact.batch(requests, show_first=lambda *piece: shown.append(piece))
     result = next(outcomes)
     assert isinstance(result, Result)
@@ -394,7 +398,7 @@ def test_the_first_text_is_shown_in_pieces(
 
 def test_the_first_text_is_shown_while_others_leave_and_enter(exact: Generator) -> None:
     shown: list[str] = []
-    requests = [Request("a", length=400 if not s else 20 + s, stream=s) for s in range(30)]
+    requests = [Request("a", length=400 if not s else 20 + s, sample=s) for s in range(30)]
     outcomes = exact.batch(requests, width=8, show_first=lambda _, piece: shown.append(piece))
     assert next(outcomes).index == 0
     assert "".join(shown) == alone(exact, requests[0])
@@ -402,7 +406,7 @@ def test_the_first_text_is_shown_while_others_leave_and_enter(exact: Generator) 
 
 def test_after_a_first_that_fails_none_is_shown(exact: Generator) -> None:
     shown: list[str] = []
-    requests = [Request("?"), *[Request("a", length=200, stream=s) for s in range(300)]]
+    requests = [Request("?"), *[Request("a", length=200, sample=s) for s in range(300)]]
     engine, outcomes = recorded(
         exact, requests, width=300, show_first=lambda *piece: shown.extend(piece)
     )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from charlm.data import console
+from charlm.export import contract_library
 from charlm.infer import cli, providers
 from charlm.infer.generator import Generator
 
@@ -79,7 +80,7 @@ def test_filters_reach_the_generator(
     samples: int,
 ) -> None:
     given = {"length": 60, "seed": 1, "temperature": 3.0}
-    wanted = [small.text("a", stream=row, **given, **settings) for row in range(samples)]
+    wanted = [small.text("a", sample=row, **given, **settings) for row in range(samples)]
     named = ("--length", 60, "--seed", 1, "--temperature", 3, "--no-echo", "--samples", samples)
     assert generate("a", *named, *options)[1] == "\n\n".join(wanted) + "\n"
     assert wanted[0] != small.text("a", **given)
@@ -109,7 +110,7 @@ def test_a_drawn_seed_is_shown_and_gives_the_text_again(generate: Generate) -> N
 def test_samples_are_separated_by_an_empty_line(
     generate: Generate, small: Generator, echo: bool
 ) -> None:
-    texts = [small.text("the", length=25, seed=5, stream=stream) for stream in range(3)]
+    texts = [small.text("the", length=25, seed=5, sample=stream) for stream in range(3)]
     shown = [("the" if echo else "") + text for text in texts]
     options = ("--length", 25, "--seed", 5, "--samples", 3, "--echo" if echo else "--no-echo")
     code, out, _ = generate("the", *options)
@@ -156,7 +157,7 @@ def test_model_onnx_here_comes_before_the_shipped_one(
     [
         (["the?"], "character '?' (U+003F) at position 3"),
         (["a", "--unknown", "??"], "'??' is not one of the model's 28 characters"),
-        (["a", "--length", "-1"], "--length is 0 (without end) or more, not -1"),
+        (["a", "--length", "-1"], "--length is from 0 (without end) to 2^60, not -1"),
         (["a", "--length", "many"], "--length"),
         (["a", "--temperature", "-1"], "--temperature is 0 (greedy)"),
         (["a", "--temperature", "nan"], "--temperature is 0 (greedy)"),
@@ -319,10 +320,17 @@ def test_text_is_seen_as_it_is_drawn(start: Start, way: str) -> None:
     assert process.wait(timeout=60) == 0
 
 
-def test_characters_that_stdout_can_not_show_are_replaced(start: Start, small: Generator) -> None:
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:replace"])
+def test_characters_that_stdout_can_not_show(start: Start, small: Generator, encoding: str) -> None:
+    """An error that says what helps, unless Python was told what to do with them."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     process = start("é", "--length", "5", "--seed", "1", env=environment)
     out, err = process.communicate(timeout=60)
+    if encoding == "ascii":
+        assert (process.returncode, out) == (2, b"")
+        said = rb"charlm-gen: '\xe9' can't be written in ascii; set PYTHONIOENCODING=utf-8"
+        assert err.splitlines()[-1] == said
+        return
     assert process.returncode == 0, err
     wanted = "é" + small.text("é", length=5, seed=1) + "\n"
     assert out == wanted.encode("ascii", "replace")
@@ -331,8 +339,8 @@ def test_characters_that_stdout_can_not_show_are_replaced(start: Start, small: G
 def test_cuda_that_can_not_run_never_falls_to_the_cpu(
     generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(providers, "_no_device", lambda: "no NVIDIA driver was found")
-    monkeypatch.setattr(providers, "_cpu_build", lambda _: None)
+    monkeypatch.setattr(contract_library, "problem", lambda: None)
+    monkeypatch.setattr(contract_library, "gpu", lambda: (0, "no NVIDIA driver was found"))
     code, out, err = generate("a", "--provider", "cuda")
     assert (code, out) == (2, "")
     assert err == [

@@ -3,9 +3,7 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
-from charlm.data.errors import SettingsError
 from charlm.infer.choose import BLOCKS
 from charlm.infer.engine import Engine, Primed, with_rows
 from charlm.infer.filters import Filters
@@ -13,8 +11,6 @@ from charlm.infer.generator import Generator
 from charlm.infer.paths import engine_of, reader_of
 from charlm.infer.philox import UniformStream
 from charlm.infer.sampling import Sampling
-from charlm.infer.session import Stepper
-from charlm.infer.window_stepper import stepper_of
 from charlm.infer.work import Work
 
 
@@ -51,13 +47,13 @@ def test_streams_draw_what_each_draws_alone(exact: Generator, exact_each_way: Ge
     assert [block.shape for block in blocks] == [(4, 1), (4, 7), (4, 32)]
     assert [each.position for each in streams] == [40] * 4
     for stream, tokens in enumerate(np.concatenate(blocks, axis=1)):
-        wanted = exact.text(prompts[stream], length=40, seed=3, stream=stream, **settings[stream])
+        wanted = exact.text(prompts[stream], length=40, seed=3, sample=stream, **settings[stream])
         assert exact.vocabulary.decode(tokens) == wanted
 
 
 def test_rows_are_replaced_kept_and_doubled(exact: Generator, exact_each_way: Generator) -> None:
-    texts = [exact.text("a", length=30, seed=3, stream=stream) for stream in range(4)]
-    other = exact.text("the", length=20, seed=3, stream=7, temperature=0.3)
+    texts = [exact.text("a", length=30, seed=3, sample=stream) for stream in range(4)]
+    other = exact.text("the", length=20, seed=3, sample=7, temperature=0.3)
     drawing, streams = engine(exact_each_way), numbers(0, 1, 2, 3)
     drawing.start(primed(exact_each_way, *["a"] * 4), sampling_of(1, 1, 1, 1))
     drawing.draw(streams, 10)
@@ -77,20 +73,6 @@ def test_what_was_primed_is_not_written_to(exact_each_way: Generator) -> None:
     drawing.draw(numbers(0, 1), 10)
     for ours, kept in zip((given.h, given.c, given.logits), before, strict=True):
         np.testing.assert_array_equal(ours, kept)
-
-
-def test_streams_that_a_device_can_not_hold_are_one_line(
-    small: Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
-
-    def full(*_: Any) -> None:
-        raise RuntimeException("bad allocation\nsomewhere")
-
-    monkeypatch.setattr(Stepper, "__init__", full)
-    saying = r"^9 streams side by side can't be held \(give a smaller --width\): bad allocation$"
-    with pytest.raises(SettingsError, match=saying):
-        stepper_of(small.model, 9, None, "float32")
 
 
 def test_parts_are_joined_and_taken() -> None:

@@ -16,7 +16,7 @@ from charlm.infer import sampler
 from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
 from charlm.infer.paths import reader_of
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
 from charlm.infer.results import Result
 from charlm.infer.session import Stepper
 from charlm.infer.siblings import Siblings
@@ -42,7 +42,7 @@ def first_uniforms(seed: int, stream: int, count: int) -> Floats:
 
 def side_by_side(generator: Generator, prompt: str, count: int, **settings: Any) -> list[str]:
     """Samples of a prompt as a batch draws them."""
-    requests = [Request(prompt, stream=stream, **settings) for stream in range(count)]
+    requests = [Request(prompt, sample=stream, **settings) for stream in range(count)]
     return [each.text for each in generator.batch(requests) if isinstance(each, Result)]
 
 
@@ -54,10 +54,10 @@ def test_text_stream_pieces_and_batch_agree(
     options: dict[str, Any] = {"length": 60, "temperature": temperature, "seed": 9}
     rows = side_by_side(small, prompt, 3, **options)
     for stream, row in enumerate(rows):
-        text = small.text(prompt, stream=stream, **options)
+        text = small.text(prompt, sample=stream, **options)
         assert len(text) == 60
-        assert [*small.stream(prompt, stream=stream, **options)] == [*text]
-        assert "".join(small.pieces(prompt, stream=stream, **options)) == text
+        assert [*small.stream(prompt, sample=stream, **options)] == [*text]
+        assert "".join(small.pieces(prompt, sample=stream, **options)) == text
         assert row == text
     assert len(set(rows)) == (3 if temperature else 1)
 
@@ -69,7 +69,7 @@ def test_filtered_texts_alone_and_side_by_side_agree(
 ) -> None:
     options: dict[str, Any] = {"length": 150, "temperature": 2.0, "seed": 9, **settings}
     rows = side_by_side(small, prompt, 3, **options)
-    assert rows == [small.text(prompt, stream=stream, **options) for stream in range(3)]
+    assert rows == [small.text(prompt, sample=stream, **options) for stream in range(3)]
     assert rows[0] != small.text(prompt, length=150, temperature=2.0, seed=9)
     if not prompt:
         initial = small.text("", length=1, seed=9)
@@ -94,13 +94,13 @@ def test_filters_that_are_off_change_nothing(small: Generator) -> None:
 
 def test_a_text_depends_on_seed_and_stream(small: Generator) -> None:
     texts = {
-        (seed, stream): small.text("a", length=40, seed=seed, stream=stream)
+        (seed, stream): small.text("a", length=40, seed=seed, sample=stream)
         for seed in (0, 1, 2**64 - 1)
         for stream in (0, 1)
     }
     assert len(set(texts.values())) == 6
     for (seed, stream), text in texts.items():
-        assert small.text("a", length=40, seed=seed, stream=stream) == text
+        assert small.text("a", length=40, seed=seed, sample=stream) == text
 
 
 def test_a_longer_text_begins_with_the_shorter(small: Generator) -> None:
@@ -299,11 +299,11 @@ def test_a_setting_out_of_range_is_refused_at_once(
             method("a", **settings)
 
 
-@pytest.mark.parametrize("stream", [-1, 2**64])
-def test_an_impossible_stream_is_refused_at_once(small: Generator, stream: int) -> None:
+@pytest.mark.parametrize("sample", [-1, 2**64])
+def test_an_impossible_sample_is_refused_at_once(small: Generator, sample: int) -> None:
     for method in (small.text, small.stream):
-        with pytest.raises(SettingsError, match="a stream is a number from 0"):
-            method("a", stream=stream)
+        with pytest.raises(SettingsError, match="a sample is a number from 0"):
+            method("a", sample=sample)
 
 
 def test_model_onnx_in_the_current_folder_is_opened_unasked(

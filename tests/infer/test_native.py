@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from charlm.data.errors import ModelFileError
-from charlm.export import contract_library, contract_native
+from charlm.data.vocabulary import Vocabulary
+from charlm.export import contract_library, contract_native, step_graph, weights
 from charlm.export import contract_siblings as names
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.infer import native_engine
@@ -24,7 +26,7 @@ from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
 from charlm.infer.native_engine import NativeEngine, NativeReader
 from charlm.infer.philox import UniformStream
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
 from charlm.infer.sampling import Sampling
 from charlm.infer.work import Work
 
@@ -42,17 +44,30 @@ def lovecraft() -> Generator:
     return Generator.open(Path(__file__).parents[2] / "infer" / "models" / "lovecraft.onnx", "cpu")
 
 
-@pytest.fixture(scope="module")
-def native(small_content: bytes, small_metadata: Metadata) -> bytes:
-    return contract_native.native_graph(small_content, small_metadata, "small")
+def with_ids(native: bytes, operator: str, kind: int) -> bytes:
+    """The graph by another operator, whose ids are of another type."""
+    model = onnx.load_model_from_string(native)
+    model.graph.node[0].op_type = operator
+    for each in (*model.graph.input, *model.graph.output):
+        if each.name in (names.PROMPT, names.TOKENS):
+            each.type.tensor_type.elem_type = kind
+    return bytes(model.SerializeToString())
 
 
-def session(graph: bytes, precision: str = "float32", threads: int = 1) -> Any:
+@pytest.fixture(scope="module", params=[contract_native.OPERATOR, contract_native.WIDE])
+def native(small_content: bytes, small_metadata: Metadata, request: pytest.FixtureRequest) -> bytes:
+    graph = contract_native.native_graph(small_content, small_metadata, "small")
+    if request.param == contract_native.WIDE:
+        graph = with_ids(graph, request.param, onnx.TensorProto.INT32)
+    return graph
+
+
+def session(graph: bytes, precision: str = "float32", threads: int = 1, device: str = "cpu") -> Any:
     runtime = pytest.importorskip("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    contract_library.add_entries(options, precision, threads)
+    contract_library.add_entries(options, precision, threads, device)
     return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
@@ -62,10 +77,10 @@ def inputs(opened: Any, batch: int, **given: Any) -> dict[str, npt.NDArray[Any]]
     random = np.random.RandomState(7)
     h = np.tanh(random.standard_normal((batch, layers, hidden)).astype(np.float32))
     ones = np.ones(batch, dtype=np.float32)
-    return {
+    feed = {
         H: h,
         C: 3 * h[::-1],
-        names.PROMPT: np.zeros((batch, 0), dtype=np.int64),
+        names.PROMPT: np.zeros((batch, 0)),
         names.LENGTHS: np.zeros(batch, dtype=np.int64),
         names.SCORED: np.array(False),
         names.STEPS: np.array(0),
@@ -77,6 +92,9 @@ def inputs(opened: Any, batch: int, **given: Any) -> dict[str, npt.NDArray[Any]]
         names.TOP_P: np.where(np.arange(batch) % 5 == 2, 0.8, 2).astype(np.float32),
         names.MIN_P: np.where(np.arange(batch) % 5 == 3, 0.1, 0).astype(np.float32),
     } | given
+    (kind,) = (each.type for each in opened.get_inputs() if each.name == names.PROMPT)
+    ids = np.uint8 if kind == "tensor(uint8)" else np.int32
+    return feed | {names.PROMPT: feed[names.PROMPT].astype(ids)}
 
 
 def rows(feed: dict[str, npt.NDArray[Any]], some: slice) -> dict[str, npt.NDArray[Any]]:
@@ -114,6 +132,37 @@ def test_a_stream_is_the_same_to_the_bit_in_any_batch_and_on_any_threads(
         np.testing.assert_array_equal(found, before, err_msg=name)
 
 
+def test_ids_are_bytes_where_a_byte_holds_them(
+    exact_weights: weights.Weights, exact_metadata: Metadata, tmp_path: Path
+) -> None:
+    """Of 256 characters, and one more."""
+    for size, ids in ((256, np.uint8), (257, np.int32)):
+        many = replace(
+            exact_weights,
+            table=np.tile(exact_weights.table, (10, 1, 1))[:size],
+            head=np.tile(exact_weights.head, 10)[:, :size],
+            head_bias=np.linspace(0, 3, size, dtype=np.float32),
+        )
+        metadata = replace(
+            exact_metadata,
+            vocabulary=Vocabulary("".join(chr(0x4E00 + place) for place in range(size))),
+            initial=(1 / size,) * size,
+            weights_sha256=weights.sha256(many),
+        )
+        path = tmp_path / f"{size}.onnx"
+        path.write_bytes(step_graph.build(many, metadata))
+        model = open_model(path, "cpu")
+        prompt = "".join(metadata.vocabulary.characters[-9:])
+        texts = [Generator(model, via=via).text(prompt, length=300) for via in ("native", "steps")]
+        assert texts[0] == texts[1]
+        feed = inputs(model.native("float32", 1), 2, **{names.STEPS: np.array(5)})
+        assert model.native("float32", 1).run([names.TOKENS], feed)[0].dtype == ids
+    graph = contract_native.native_graph(path.read_bytes(), metadata, "257")
+    narrow = with_ids(graph, contract_native.OPERATOR, onnx.TensorProto.UINT8)
+    with pytest.raises(Exception, match="a vocabulary of 257 needs CharLSTMWide"):
+        session(narrow)
+
+
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("cuts", [(1,) * 24, (5, 19), (23, 1), (8, 8, 8)])
 def test_steps_may_be_cut_into_any_runs(
@@ -140,7 +189,7 @@ def test_what_was_drawn_can_be_read_again(small: Generator) -> None:
     opened = small.model.native("float32", 1)
     feed = inputs(opened, 9, **{names.STEPS: np.array(30)})
     tokens, _, *drawn = opened.run(OUTPUTS, feed)
-    again = {names.PROMPT: tokens.astype(np.int64), names.LENGTHS: np.full(9, 30)}
+    again = {names.PROMPT: tokens, names.LENGTHS: np.full(9, 30)}
     _, _, *read = opened.run(OUTPUTS, inputs(opened, 9, **again))
     for found, wanted in zip(read, drawn, strict=True):
         np.testing.assert_array_equal(found, wanted)
@@ -157,7 +206,7 @@ def test_it_draws_the_step_graphs_characters_but_for_near_ties(
     model, length, streams = lovecraft.model, 150, 20
     prompt = lovecraft.encode("the nameless city of the")
     primed = NativeReader(model.native("float32", 1), model.metadata).read([prompt])
-    engine = NativeEngine(model.native("float32", 1))
+    engine = NativeEngine(model.native("float32", 1), model.metadata)
     sampling = Sampling.same(streams, len(lovecraft.vocabulary), temperature, filters)
     engine.start(primed.take([0] * streams), sampling)
     drawn = engine.draw([UniformStream(3, stream) for stream in range(streams)], length)
@@ -208,7 +257,7 @@ def test_scores_end_where_a_text_ends(small: Generator) -> None:
     long = inputs(opened, 2, **{names.PROMPT: ids, names.LENGTHS: np.array([4, 4])})
     long[names.SCORED] = np.array(True)
     short = long | {names.LENGTHS: np.array([1, 0])}
-    short[names.PROMPT] = np.array([[3, 1, -7, 99, 99], [9, -1, -1, -1, -1]])
+    short[names.PROMPT] = np.array([[3, 1, 28, 99, 99], [9] + [255] * 4], dtype=np.uint8)
     whole, part = (opened.run([names.LOG_PROBABILITY], each)[0] for each in (long, short))
     np.testing.assert_array_equal(part[0], [*whole[0, :2], 0, 0, 0])
     np.testing.assert_array_equal(part[1], [whole[1, 0], 0, 0, 0, 0])
@@ -219,7 +268,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {names.PROMPT: np.array([[1], [28]]), names.LENGTHS: np.array([1, 1])}, "id 28",
     ),
     "a negative id": (
-        {names.PROMPT: np.array([[1], [-1]]), names.LENGTHS: np.array([1, 1])}, "id -1",
+        {names.PROMPT: np.array([[1], [-1]]), names.LENGTHS: np.array([1, 1])}, "id -1|id 255",
     ),
     "a length past the prompt": ({names.LENGTHS: np.array([0, 1])}, "length of prompt 1 is 1"),
     "a negative length": ({names.LENGTHS: np.array([-1, 0])}, "length of prompt 0 is -1"),
@@ -308,9 +357,18 @@ def test_without_the_library_the_domain_is_unknown(native: bytes) -> None:
         runtime.InferenceSession(native, providers=["CPUExecutionProvider"])
 
 
-def test_an_unknown_precision_is_refused(native: bytes) -> None:
-    with pytest.raises(Exception, match="precision is float32 or int8, not 'int4'"):
-        session(native, "int4")
+@pytest.mark.parametrize(
+    ("precision", "device"), [("int4", "cpu"), ("int4", "cuda"), ("fp16", "cpu"), ("int8", "cuda")]
+)
+def test_a_precision_that_a_device_has_not_is_refused(
+    native: bytes, precision: str, device: str
+) -> None:
+    saying = rf"precision is float32, int8 \(cpu\) or fp16 \(cuda\), not '{precision}'"
+    with pytest.raises(Exception, match=saying):
+        session(native, precision, device=device)
+    with pytest.raises(Exception, match="device is cpu or cuda, not 'tpu'"):
+        session(native, device="tpu")
+    session(native)  # the next one starts
 
 
 def test_weights_at_which_float32_overflows_are_an_error_and_no_text(
@@ -438,6 +496,6 @@ def test_int8_costs_little(lovecraft: Generator) -> None:
 def test_filters_use_every_thread(small: Generator) -> None:
     plan = small.plan(Work(1000, 100, filters=True))
     assert plan.path == "native operator"
-    found = list(small.batch([Request("the", 30, stream=n, top_p=0.5) for n in range(40)]))
-    alone = [small.text("the", length=30, stream=n, top_p=0.5) for n in range(40)]
+    found = list(small.batch([Request("the", 30, sample=n, top_p=0.5) for n in range(40)]))
+    alone = [small.text("the", length=30, sample=n, top_p=0.5) for n in range(40)]
     assert [each.text for each in found] == alone  # type: ignore[union-attr]

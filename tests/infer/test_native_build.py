@@ -36,7 +36,8 @@ def compiled(
 ) -> list[str]:
     """Objects of the operator for all instruction sets of a machine; warnings are errors."""
     common = [*build["FLAGS"], *WARNINGS, *flags]
-    jobs = [(source, source, []) for source in build["COMMON"]]
+    cuda = [f'-DCHARLM_CUDA="{NATIVE / "cuda"}"']
+    jobs = [(source.replace("/", "-"), source, cuda) for source in build["COMMON"]]
     for name, own in build["INSTRUCTION_SETS"][machine].items():
         jobs.append((name, "kernels.cpp", [*own, f"-DCHARLM_ISA={name}"]))
 
@@ -60,7 +61,8 @@ def self_test(objects: list[str], folder: Path, compiler: str, flags: list[str])
     program = folder / "selftest"
     source = str(NATIVE / "selftest.cpp")
     parts = [each for each in objects if not each.endswith("operator.cpp.o")]
-    run([compiler, "-std=c++17", *flags, "-pthread", source, *parts, "-o", str(program)])
+    own = ["-std=c++17", *flags, "-pthread"]
+    run([compiler, *own, source, *parts, "-o", str(program), "-ldl"])
     return program
 
 
@@ -73,7 +75,7 @@ def sanitized(build: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     flags = [*SANITIZERS, "-fsanitize=address,undefined"]
     objects = compiled(build, folder, "g++", build["MACHINE"], flags)
     self_test(objects, folder, "g++", flags)
-    run(["g++", *flags, "-shared", *objects, "-o", str(folder / build["LIBRARY"])])
+    run(["g++", *flags, "-shared", *objects, "-o", str(folder / build["LIBRARY"]), "-ldl"])
     return folder
 
 
@@ -139,7 +141,7 @@ for turn in range(400):
         state = np.zeros((batch, 2, 16), np.float32)
         session.run(None, {
             "h": state, "c": state,
-            "prompt": draw(0, 28)[:, None] * np.array([1, 0, 1]),
+            "prompt": draw(0, 28).astype(np.uint8)[:, None] * np.array([1, 0, 1], np.uint8),
             "lengths": draw(0, 4 if chosen.random() < 0.1 else 3),
             "scored": np.array(chosen.random() < 0.5), "steps": np.array(chosen.randint(0, 5)),
             "seed": draw(0, 9).astype(np.uint64), "stream": draw(0, 9).astype(np.uint64),

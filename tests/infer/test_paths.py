@@ -15,10 +15,10 @@ from charlm.export.siblings import build_siblings
 from charlm.infer import generator as generator_module
 from charlm.infer import shipped
 from charlm.infer.artifact import Model, open_model
-from charlm.infer.choose import BLOCKS, DEVICE_BLOCKS, NATIVE, Plan
+from charlm.infer.choose import BLOCKS, NATIVE, Plan
 from charlm.infer.generator import Generator
-from charlm.infer.paths import reader_of, refusal
-from charlm.infer.requests import Request
+from charlm.infer.paths import reader_of
+from charlm.infer.request import Request
 from charlm.infer.results import Failure, Result
 from charlm.infer.work import Work
 
@@ -38,18 +38,12 @@ def test_every_way_draws_the_same_texts(
 
 def test_a_request_that_the_plan_cannot_serve_fails_alone(exact_with_siblings: Path) -> None:
     generator = Generator.open(exact_with_siblings, "cpu", via="blocks")
-    requests = [Request("the", 20, stream=n, top_k=3 if n == 1 else 0) for n in range(3)]
+    requests = [Request("the", 20, sample=n, top_k=3 if n == 1 else 0) for n in range(3)]
     first, second, third = generator.batch(requests, work=Work(3, 20))
     assert isinstance(first, Result)
     assert isinstance(second, Failure)
     assert isinstance(second.error, SettingsError)
     assert isinstance(third, Result)
-
-
-def test_fp16_refuses_what_filters_and_nothing_else() -> None:
-    plan = Plan(DEVICE_BLOCKS, "fp16", 1, 32, ())
-    assert refusal(plan, Request("the")) is None
-    assert isinstance(refusal(plan, Request("the", min_p=0.1)), SettingsError)
 
 
 def test_prompts_are_read_in_the_precision_that_draws() -> None:

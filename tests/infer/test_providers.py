@@ -1,166 +1,75 @@
-import ctypes
-import re
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+"""Which device is chosen, and what is said of a GPU that can't be used."""
+
+from collections.abc import Callable
 
 import pytest
 
 from charlm.data.errors import ProviderError, SettingsError
+from charlm.export import contract_library
 from charlm.infer import providers
 from charlm.infer.providers import Choice
 
-CHATTER = "Failed to load libcudnn.so.9"
-
-
-class Driver:
-    """NVIDIA's driver, with any number of devices, or an error."""
-
-    def __init__(self, devices: int = 1, init: int = 0, count: int = 0) -> None:
-        self.devices, self.init, self.count = devices, init, count
-
-    def cuInit(self, flags: int) -> int:
-        assert flags == 0
-        return self.init
-
-    def cuDeviceGetCount(self, number: Any) -> int:
-        number._obj.value = self.devices
-        return self.count
-
-
-class Machine:
-    """What `choose` looks at: a build of ONNX Runtime, a driver, and the CUDA libraries."""
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        driver: Driver | None = None,
-        missing: str | None = None,
-        build: tuple[str, ...] = (providers.CUDA, providers.CPU),
-    ) -> None:
-        self.driver, self.missing = driver, missing
-        self.loaded: list[str] = []
-        self.preloaded = 0
-        package = folder / "onnxruntime"
-        (package / "capi").mkdir(parents=True)
-        (package / "capi" / "libonnxruntime_providers_shared.so").touch()
-        self.runtime = SimpleNamespace(
-            __file__=str(package / "__init__.py"),
-            get_available_providers=lambda: list(build),
-            preload_dlls=self.preload,
-        )
-
-    def preload(self) -> None:
-        self.preloaded += 1
-        print(CHATTER)
-
-    def load(self, name: str, mode: int = 0) -> Any:
-        self.loaded.append(Path(name).name)
-        if name in ("libcuda.so.1", "nvcuda.dll"):
-            if self.driver is None:
-                raise OSError("no such library")
-            return self.driver
-        if self.missing and "providers_cuda" in name:
-            raise OSError(f"{self.missing}: cannot open shared object file\nand more")
-        return SimpleNamespace()
+Machine = Callable[..., None]
+NOT_BUILT = "the native operator was not built"
+NO_DRIVER = "no NVIDIA driver: libcuda.so.1 can't be opened"
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    def build(**parts: Any) -> Machine:
-        made = Machine(tmp_path, **parts)
-        monkeypatch.setattr(ctypes, "CDLL", made.load)
-        return made
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Makes `choose` see an operator, or why there is none, and a GPU, or why there is none."""
 
-    return build
+    def seen(problem: str | None = None, gpu: tuple[int, str] = (132, "a GPU")) -> None:
+        monkeypatch.setattr(contract_library, "problem", lambda: problem)
+        monkeypatch.setattr(
+            contract_library, "gpu", lambda: pytest.fail("no library") if problem else gpu
+        )
+
+    return seen
 
 
-def test_cpu_looks_at_nothing(machine: Any) -> None:
-    made = machine(driver=Driver())
-    assert providers.choose("cpu", made.runtime) == Choice("cpu")
-    assert not made.loaded
-    assert not made.preloaded
+def test_the_cpu_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("problem", "gpu"):
+        monkeypatch.setattr(contract_library, name, lambda: pytest.fail("a GPU was looked for"))
+    assert providers.choose("cpu") == Choice("cpu")
 
 
 @pytest.mark.parametrize("wanted", ["auto", "cuda"])
-def test_a_whole_installation_runs_cuda(
-    machine: Any, wanted: str, capfd: pytest.CaptureFixture[str]
+def test_a_gpu_is_taken(machine: Machine, wanted: str) -> None:
+    machine()
+    assert providers.choose(wanted) == Choice("cuda")
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [({"problem": NOT_BUILT}, NOT_BUILT), ({"gpu": (0, NO_DRIVER)}, NO_DRIVER)],
+)
+def test_where_there_is_none_auto_is_silent_and_cuda_an_error_with_the_reason(
+    machine: Machine, parts: dict[str, object], reason: str
 ) -> None:
-    made = machine(driver=Driver())
-    assert providers.choose(wanted, made.runtime) == Choice("cuda")
-    assert made.preloaded == 1
-    assert made.loaded[-1].endswith(("providers_cuda.so", "providers_cuda.dll"))
-    assert capfd.readouterr() == ("", "")
+    machine(**parts)
+    assert providers.choose("auto") == Choice("cpu", None)
+    with pytest.raises(ProviderError) as raised:
+        providers.choose("cuda")
+    said = f"--provider cuda can't run here: {reason}; or use --provider cpu"
+    assert str(raised.value) == said
 
 
-NO_DEVICE = [
-    ({}, "no NVIDIA driver was found"),
-    ({"driver": Driver(devices=0)}, "the NVIDIA driver finds no device"),
-    ({"driver": Driver(init=100)}, r"finds no usable device \(CUDA error 100\)"),
-    ({"driver": Driver(count=3)}, r"finds no usable device \(CUDA error 3\)"),
-]
-UNUSABLE = [
-    ({"driver": Driver(), "build": (providers.CPU,)}, "CPU-only build .install charlm.cuda"),
-    (
-        {"driver": Driver(), "missing": "libcublasLt.so.13"},
-        r"a CUDA library is missing \(install charlm\[cuda\]\): libcublasLt.so.13: cannot open",
-    ),
-]
+def test_auto_says_why_a_gpu_is_not_used() -> None:
+    note = "an NVIDIA GPU is here but is not used: too old"
+    assert providers.without_cuda("auto", "too old") == Choice("cpu", note)
+    with pytest.raises(ProviderError, match="can't run here: too old; or use --provider cpu"):
+        providers.without_cuda("cuda", "too old")
 
 
-@pytest.mark.parametrize(("parts", "reason"), [*NO_DEVICE, *UNUSABLE])
-def test_cuda_that_can_not_run_is_an_error_with_the_reason(
-    machine: Any, parts: dict[str, Any], reason: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(
-        ProviderError, match=rf"^--provider cuda can't run here: .*{reason}.*; or use .*cpu$"
-    ) as raised:
-        providers.choose("cuda", machine(**parts).runtime)
-    assert "\n" not in str(raised.value)
-    assert capfd.readouterr().out == ""
-
-
-@pytest.mark.parametrize(("parts", "reason"), NO_DEVICE)
-@pytest.mark.parametrize("build", [(providers.CPU,), (providers.CUDA, providers.CPU)])
-def test_auto_is_silent_where_there_is_no_device(
-    machine: Any, parts: dict[str, Any], reason: str, build: tuple[str, ...]
-) -> None:
-    made = machine(**parts, build=build)
-    assert providers.choose("auto", made.runtime) == Choice("cpu", None)
-    assert not made.preloaded, "CUDA is not touched before a device is found"
-
-
-@pytest.mark.parametrize(("parts", "reason"), UNUSABLE)
-def test_auto_says_why_a_device_is_not_used(
-    machine: Any, parts: dict[str, Any], reason: str
-) -> None:
-    choice = providers.choose("auto", machine(**parts).runtime)
-    assert choice.device == "cpu"
-    assert choice.note is not None
-    assert re.search(reason, choice.note)
-    assert choice.note.startswith("an NVIDIA GPU is here but is not used: ")
-    assert "\n" not in choice.note
-
-
-def test_nothing_reaches_stdout_while_libraries_are_looked_for(
-    machine: Any, capfd: pytest.CaptureFixture[str]
-) -> None:
-    made = machine(driver=Driver(), missing="libcudnn.so.9")
-    providers.choose("auto", made.runtime)
-    assert made.preloaded == 1
-    print("still here")
-    assert capfd.readouterr().out == "still here\n"
+@pytest.mark.skipif(contract_library.problem() is not None, reason=str(contract_library.problem()))
+def test_this_machine_has_a_gpu_or_says_why_not() -> None:
+    processors, said = contract_library.gpu()
+    assert processors >= 0
+    assert said
+    assert "\n" not in said
 
 
 @pytest.mark.parametrize("wanted", ["", "gpu", "CUDA", "cpu "])
-def test_an_unknown_provider_is_refused(machine: Any, wanted: str) -> None:
+def test_an_unknown_provider_is_refused(wanted: str) -> None:
     with pytest.raises(SettingsError, match="--provider is one of auto, cpu, cuda, not"):
-        providers.choose(wanted, machine().runtime)
-
-
-def test_cuda_runs_in_full_float32() -> None:
-    assert providers.session_providers("cpu") == ["CPUExecutionProvider"]
-    cuda, cpu = providers.session_providers("cuda")
-    assert cuda == ("CUDAExecutionProvider", {"use_tf32": "0"})
-    assert cpu == "CPUExecutionProvider"
+        providers.choose(wanted)

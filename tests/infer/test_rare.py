@@ -14,7 +14,7 @@ from charlm.export import verify
 from charlm.export.export import Wanted, export_run
 from charlm.infer import cli, score_cli
 from charlm.infer.generator import Generator
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
 from charlm.infer.score import Scorer
 from charlm.infer.score_segments import SegmentScorer
 from charlm.infer.score_window import WindowScorer

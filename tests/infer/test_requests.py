@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from charlm.data.errors import SettingsError
-from charlm.infer import requests
+from charlm.infer import prompt_file as requests
 from charlm.infer.filters import Filters
-from charlm.infer.requests import BadLine, Request, is_json_lines, read_requests
+from charlm.infer.prompt_file import BadLine, is_json_lines, read_requests
+from charlm.infer.request import Request
 
 DEFAULTS = Request(length=50, temperature=0.5, seed=7, top_k=4, stop=("x",))
 
@@ -37,12 +38,12 @@ def one(line: str) -> Request | BadLine:
         ("é\n🦑\n".encode(), ["é", "🦑"]),
     ],
 )
-def test_a_line_is_a_prompt_and_its_number_its_stream(content: bytes, prompts: list[str]) -> None:
+def test_a_line_is_a_prompt_and_its_number_its_sample(content: bytes, prompts: list[str]) -> None:
     found = read(content, json_lines=False)
     assert [each.prompt for each in found if isinstance(each, Request)] == prompts
     for number, each in enumerate(found):
         assert isinstance(each, Request)
-        assert (each.stream, each.line) == (number, number + 1)
+        assert (each.sample, each.line) == (number, number + 1)
         assert (each.length, each.temperature, each.seed) == (50, 0.5, 7)
         assert (each.top_k, each.stop) == (4, ("x",))
 
@@ -52,17 +53,17 @@ def test_json_lines_say_what_differs() -> None:
         {"prompt": "a"},
         {"prompt": "b", "length": 9, "temperature": 2, "stop": "."},
         {"prompt": "", "seed": 3, "stop": ["a", "b\r\n"], "top_k": 1, "top_p": 0.5, "min_p": 0},
-        {"prompt": "c", "stream": 11, "seed": None, "length": None, "temperature": 0},
-        {"prompt": "d", "stream": 11, "seed": 2**64 - 1, "stop": []},
+        {"prompt": "c", "sample": 11, "seed": None, "length": None, "temperature": 0},
+        {"prompt": "d", "sample": 11, "seed": 2**64 - 1, "stop": []},
     ]
     content = "\n\n".join(json.dumps(line) for line in lines) + "\n \n"
     found = read(content.encode(), json_lines=True)
     assert found == [
-        Request("a", 50, 0.5, 7, stream=0, top_k=4, stop=("x",), line=1),
-        Request("b", 9, 2.0, 7, stream=2, top_k=4, stop=(".",), line=3),
+        Request("a", 50, 0.5, 7, sample=0, top_k=4, stop=("x",), line=1),
+        Request("b", 9, 2.0, 7, sample=2, top_k=4, stop=(".",), line=3),
         Request("", 50, 0.5, 3, 0, top_k=1, top_p=0.5, min_p=0.0, stop=("a", "b\n"), line=5),
-        Request("c", 50, 0.0, 7, stream=11, top_k=4, stop=("x",), line=7),
-        Request("d", 50, 0.5, 2**64 - 1, stream=11, top_k=4, stop=(), line=9),
+        Request("c", 50, 0.0, 7, sample=11, top_k=4, stop=("x",), line=7),
+        Request("d", 50, 0.5, 2**64 - 1, sample=11, top_k=4, stop=(), line=9),
     ]
 
 
@@ -77,8 +78,7 @@ def test_json_lines_say_what_differs() -> None:
         ('{"prompt": null}', '"prompt" is not a string'),
         ('{"prompt": 3}', '"prompt" is not a string'),
         ('{"prompt": "a", "lenght": 3}', "unknown key 'lenght'; the keys are prompt, length, "),
-        ('{"prompt": "a", "length": 0}', "length 0, a text without end"),
-        ('{"prompt": "a", "length": -1}', "length is 1 to"),
+        ('{"prompt": "a", "length": -1}', "length is from 0"),
         ('{"prompt": "a", "length": 1e99}', '"length" is not a whole number'),
         ('{"prompt": "a", "length": 3.0}', '"length" is not a whole number'),
         ('{"prompt": "a", "length": true}', '"length" is not a whole number'),
@@ -91,7 +91,7 @@ def test_json_lines_say_what_differs() -> None:
         (f'{{"prompt": "a", "length": 1{"0" * 5000}}}', "not JSON that can be read"),
         ("[" * 100_000, "not JSON that can be read"),
         ('{"prompt": "a", "seed": -1}', "seed is a number from 0 to 2^64 - 1, not -1"),
-        ('{"prompt": "a", "stream": -1}', "a stream is a number from 0"),
+        ('{"prompt": "a", "sample": -1}', "a sample is a number from 0"),
         ('{"prompt": "a", "stop": 3}', '"stop" is not a string or a list of strings'),
         ('{"prompt": "a", "stop": ["b", 3]}', '"stop" is not a string or a list of strings'),
         ('{"prompt": "a", "top_p": 0}', "top-p is above 0"),
@@ -172,11 +172,16 @@ def test_an_unknown_format_is_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "saying"),
     [
-        ({"length": 0}, "without end"),
+        ({"length": 5.5}, "--length is a whole number"),
+        ({"seed": 1.0}, "--seed is a whole number"),
+        ({"sample": True}, "a sample is a whole number"),
+        ({"stop": None}, "stop is text"),
+        ({"stop": ("a", 1)}, "a stop string is text"),
+        ({"prompt": b"a"}, "the prompt is text"),
         ({"length": -3}, "--length"),
         ({"length": 1 << 62}, "--length"),
         ({"seed": -1}, "--seed"),
-        ({"stream": 2**64}, "a stream is"),
+        ({"sample": 2**64}, "a sample is"),
         ({"temperature": float("nan")}, "--temperature"),
         ({"top_k": -1}, "--top-k"),
         ({"top_p": 1.5}, "--top-p"),
@@ -185,7 +190,7 @@ def test_an_unknown_format_is_refused() -> None:
 )
 def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], saying: str) -> None:
     with pytest.raises(SettingsError, match=saying):
-        Request("a", **settings)
+        Request(**({"prompt": "a"} | settings))
 
 
 def test_filters_are_those_that_were_asked_for() -> None:

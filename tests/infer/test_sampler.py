@@ -158,11 +158,11 @@ def test_an_impossible_temperature_is_refused(temperature: float) -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 2**64])
-def test_an_impossible_seed_or_stream_is_refused(number: int) -> None:
+def test_an_impossible_seed_or_sample_is_refused(number: int) -> None:
     with pytest.raises(SettingsError, match="--seed"):
         sampler.check_seed(number)
-    with pytest.raises(SettingsError, match="a stream"):
-        sampler.check_stream(number)
+    with pytest.raises(SettingsError, match="a sample"):
+        sampler.check_sample(number)
 
 
 def test_drawn_seeds_differ_and_are_seeds() -> None:

@@ -114,15 +114,15 @@ def test_greedy_can_be_had_by_drawing(logits: Floats) -> None:
 
 
 def test_arrays_of_a_batch() -> None:
-    found = Sampling.of(
-        [0.5, 0, 1], [Filters(3), Filters(2, 0.5, 0.1), Filters(99, 0.25, 0.75)], 62
-    )
-    assert found.inverse_temperature.tolist() == [2, 2**100, 1]
-    assert found.greedy.tolist() == [False, True, False]
-    assert found.top_k.tolist() == [3, 62, 62]
-    assert found.top_p.tolist() == [TOP_P_OFF, TOP_P_OFF, 0.25]
-    assert found.min_p.tolist() == [0, 0, 0.75]
-    assert found.filtered().tolist() == [True, False, True]
+    """The first and the last stream have the same settings."""
+    filters = [Filters(3), Filters(2, 0.5, 0.1), Filters(99, 0.25, 0.75), Filters(3)]
+    found = Sampling.of([0.5, 0, 1, 0.5], filters, 62)
+    assert found.inverse_temperature.tolist() == [2, 2**100, 1, 2]
+    assert found.greedy.tolist() == [False, True, False, False]
+    assert found.top_k.tolist() == [3, 62, 62, 3]
+    assert found.top_p.tolist() == [TOP_P_OFF, TOP_P_OFF, 0.25, TOP_P_OFF]
+    assert found.min_p.tolist() == [0, 0, 0.75, 0]
+    assert found.filtered().tolist() == [True, False, True, True]
     kinds = [found.inverse_temperature, found.greedy, found.top_k, found.top_p, found.min_p]
     assert [each.dtype for each in kinds] == ["float32", "bool", "int64", "float32", "float32"]
 

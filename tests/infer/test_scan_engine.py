@@ -15,7 +15,7 @@ from charlm.infer.engine import Primed
 from charlm.infer.generator import Generator
 from charlm.infer.paths import engine_of
 from charlm.infer.philox import UniformStream
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
 from charlm.infer.results import Result
 from charlm.infer.sampling import Sampling
 from charlm.infer.scan_engine import STREAMS_A_THREAD, ScanEngine
@@ -30,7 +30,7 @@ def test_a_batch_of_mixed_settings_is_that_of_single_texts(
 ) -> None:
     blocks = Generator.open(exact_with_siblings, "cpu", threads, via="blocks")
     requests = [
-        Request("the city"[: n % 8], 1 + 7 * n % 90, temperature, seed=5, stream=n)
+        Request("the city"[: n % 8], 1 + 7 * n % 90, temperature, seed=5, sample=n)
         for n, temperature in zip(range(90), itertools.cycle(TEMPERATURES), strict=False)
     ]
     results = [*blocks.batch(requests, width=3 * STREAMS_A_THREAD)]
@@ -40,7 +40,7 @@ def test_a_batch_of_mixed_settings_is_that_of_single_texts(
         asked = result.request
         assert result.text == exact.text(
             asked.prompt, length=asked.length, temperature=asked.temperature, seed=5,
-            stream=asked.stream,
+            sample=asked.sample,
         )  # fmt: skip
 
 
@@ -61,10 +61,25 @@ class Noting:
 )
 def test_each_thread_gets_a_share_that_is_worth_it(streams: int, shares: list[int]) -> None:
     session, state = Noting(), np.arange(streams, dtype=np.float32)[:, None, None]
-    engine = ScanEngine(session, threads=4)
+    engine = ScanEngine(session, vocabulary=28, threads=4)
     engine.start(Primed(state, state, state), Sampling.same(streams, 28))
     assert engine.draw([UniformStream(1, n) for n in range(streams)], 5).shape == (streams, 5)
     assert sorted(session.streams) == shares
+
+
+@pytest.mark.parametrize("given", [(2, 6), (2, 5)])
+def test_a_graph_that_gives_what_was_not_asked_for_is_refused(given: tuple[int, int]) -> None:
+    """A block that is too long, or characters that there are not."""
+
+    class Damaged(Noting):
+        def run(self, outputs: list[str], feed: dict[str, Any]) -> tuple[Any, ...]:
+            return np.full(given, 28, dtype=np.uint8), feed[H], feed[C]
+
+    state = np.zeros((2, 1, 1), dtype=np.float32)
+    engine = ScanEngine(Damaged(), vocabulary=28)
+    engine.start(Primed(state, state, state), Sampling.same(2, 28))
+    with pytest.raises(ModelFileError, match="write it anew with charlm-export"):
+        engine.draw([UniformStream(1, n) for n in range(2)], 5)
 
 
 def test_what_onnx_runtime_refuses_is_one_line(exact_with_siblings: Path) -> None:

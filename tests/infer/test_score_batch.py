@@ -106,11 +106,9 @@ def test_workers_share_the_rows_that_may_be_open(
     widths = []
     make = score_batch._Batch.__init__
 
-    def spied(
-        self: Any, sequence: Any, metadata: Any, unknown: Any, width: int, *rest: Any
-    ) -> None:
+    def spied(self: Any, model: Any, sequence: Any, unknown: Any, width: int, *rest: Any) -> None:
         widths.append(width)
-        make(self, sequence, metadata, unknown, width, *rest)
+        make(self, model, sequence, unknown, width, *rest)
 
     monkeypatch.setattr(score_batch._Batch, "__init__", spied)
     scored(small, TEXTS, workers=32)

@@ -1,6 +1,8 @@
 """A text in segments, against the text as a whole."""
 
 import itertools
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from charlm.data.errors import CorpusError, ModelFileError, SettingsError, VocabularyError
 from charlm.infer import score, score_segments
+from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
 from charlm.infer.score import Score, Scorer
 from charlm.infer.score_segments import SegmentedScore, SegmentScorer
@@ -113,21 +116,28 @@ def test_segments_are_longer_than_their_warm_up(small: Generator) -> None:
     assert found.segments == 8999 // 1024
 
 
-def test_each_worker_adds_segments(small: Generator) -> None:
-    for workers in (1, 2):
-        scorer = SegmentScorer(small.model, workers=workers)
-        assert scorer.segments == 64 * workers
-    assert SegmentScorer(small.model, workers=2, segments=5).segments == 5
+def test_each_worker_adds_segments(
+    small: Generator, as_if_on_cuda: Callable[[Model], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a GPU far more, up to the most."""
+    monkeypatch.setattr(score_segments, "open_sequence", lambda *_: None)
+    for model, wanted in (
+        (small.model, (64, 128, 192)),
+        (as_if_on_cuda(small.model), (8192, 16384, 16384)),
+    ):
+        found = [SegmentScorer(model, workers=workers).segments for workers in (1, 2, 3)]
+        assert found == [*wanted]
+        assert SegmentScorer(model, workers=2, segments=5).segments == 5
 
 
 @pytest.mark.parametrize(
     ("settings", "saying"),
     [
-        ({"segments": 0}, "--segments is from 1 to 4096, not 0"),
-        ({"segments": 5000}, "--segments is from 1 to 4096, not 5000"),
+        ({"segments": 0}, "--segments is from 1 to 16384, not 0"),
+        ({"segments": 20000}, "--segments is from 1 to 16384, not 20000"),
         ({"warm_up": -1}, "--warm-up is from 0 to 65536, not -1"),
         ({"warm_up": 10**6}, "--warm-up is from 0 to 65536, not 1000000"),
-        ({"precision": "fp16"}, "the model has no fp16 graph"),
+        ({"precision": "fp16"}, "--precision fp16 runs with --provider cuda only"),
     ],
 )
 def test_settings_out_of_range(small: Generator, settings: dict[str, Any], saying: str) -> None:
@@ -149,3 +159,24 @@ def test_mistakes_are_those_of_a_text_alone(
     monkeypatch.setattr(score_segments, "bits", lambda given: score.bits(given) * np.nan)
     with pytest.raises(ModelFileError, match="not finite"):
         scorer.score([letters(100)])
+
+
+def test_an_error_does_not_wait_for_the_rest_of_the_text(
+    small: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is read ahead, and may come from a pipe that nobody writes to."""
+    written, waited = threading.Event(), []
+
+    def chunks() -> Iterator[str]:
+        yield letters(2 * score_segments.LONGEST_SEGMENT - 1)
+        waited.append(written.wait(30))
+
+    def broken(*_: Any) -> None:
+        raise ModelFileError("damaged")
+
+    scorer = SegmentScorer(small.model, segments=1)
+    monkeypatch.setattr(scorer, "_read", broken)
+    with pytest.raises(ModelFileError, match="damaged"):
+        scorer.score(chunks())
+    assert not waited
+    written.set()

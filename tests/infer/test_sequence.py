@@ -14,6 +14,7 @@ import torch
 from charlm.data.errors import ModelFileError, SettingsError
 from charlm.export.contract_siblings import SEQUENCE, sibling_path
 from charlm.infer import sequence
+from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
 from charlm.infer.sequence import Read, open_sequence, run_length
 from charlm.train.model import CharLSTM
@@ -80,7 +81,7 @@ def test_the_caller_s_arrays_stay_as_they_are(each_way: Generator) -> None:
 
 @pytest.mark.parametrize(
     ("precision", "said"),
-    [("int8", "was not built"), ("fp16", "charlm-export --fp16"), ("x", "float32, int8, fp16")],
+    [("int8", "was not built"), ("fp16", "--provider cuda only"), ("x", "float32, int8, fp16")],
 )
 def test_a_precision_that_is_not_there_is_one_line(
     small_whole: Generator, precision: str, said: str
@@ -113,9 +114,14 @@ def test_what_can_not_be_read_is_one_line(each_way: Generator) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_runs_are_long_and_bounded(small: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    metadata = small.metadata
-    lengths = [run_length(batch, metadata) for batch in (1, 4, 64, 256, 4096, 10**6)]
-    assert lengths == [1024, 1024, 64, 16, 1, 1]
+def test_runs_are_long_and_bounded(
+    small: Generator,
+    as_if_on_cuda: Callable[[Model], Model],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a GPU a thousand texts at once are still read in long runs."""
+    batches, gpu = (1, 4, 64, 256, 4096, 10**6), as_if_on_cuda(small.model)
+    assert [run_length(batch, small.model) for batch in batches] == [1024, 1024, 64, 16, 1, 1]
+    assert [run_length(batch, gpu) for batch in batches] == [1024, 1024, 1024, 1024, 1024, 4]
     monkeypatch.setattr(sequence, "MOST_NUMBERS", 64 * 100)  # gates of 16 units are the widest
-    assert run_length(4, metadata) == 25
+    assert run_length(4, small.model) == 25

@@ -1,16 +1,9 @@
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pytest
 import torch
 
 from charlm.data.errors import ModelFileError
-from charlm.infer import session
-from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
 from charlm.infer.session import Stepper
 from charlm.train.model import CharLSTM
@@ -145,44 +138,3 @@ def test_a_token_that_the_graph_lacks_is_a_clear_error(small: Generator) -> None
     stepper.token[0] = 28
     with pytest.raises(ModelFileError, match=r"ONNX Runtime can't run the model: .*Gather"):
         stepper.step()
-
-
-class Device:
-    """Stands in for a GPU: its memory is the CPU's, but every value there is a copy.
-
-    Binding a host array as an input is refused: ONNX Runtime copies it to the device as it is
-    bound, and never looks at the array again.
-    """
-
-    def __init__(self, model: Model, as_if_on_cuda: Callable[[Model, Any], Model]) -> None:
-        self.values: list[Any] = []
-        real = model.session
-        session = SimpleNamespace(_sess=real._sess, io_binding=lambda: self.binding(real))
-        self.model = as_if_on_cuda(model, session)
-
-    def binding(self, real: Any) -> Any:
-        made = real.io_binding()
-        made.bind_input = lambda *_: pytest.fail("a host array was bound as an input")
-        return made
-
-    def ortvalue_from_numpy(self, array: npt.NDArray[Any], device: str, number: int) -> Any:
-        assert (device, number) == ("cuda", 0)
-        real = onnxruntime.OrtValue.ortvalue_from_numpy(array.copy(), "cpu", 0)
-        self.values.append(real)
-        return real
-
-
-def test_on_a_device_the_token_is_sent_before_each_step(
-    small: Generator,
-    small_torch: CharLSTM,
-    as_if_on_cuda: Callable[[Model, Any], Model],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    device = Device(small.model, as_if_on_cuda)
-    runtime = SimpleNamespace(OrtValue=device)
-    monkeypatch.setattr(session, "require_onnxruntime", lambda: runtime)
-    stepper = Stepper(device.model, 3)
-    assert len(device.values) == 5, "a token, and two buffers for each of h and c"
-    check_against_torch(stepper, small_torch, drawn(41, 3))
-    stepper.set_state(*(part + 1 for part in stepper.state()))
-    assert stepper.state()[0].mean() > 0.5

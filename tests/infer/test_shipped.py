@@ -16,13 +16,13 @@ from charlm.data.errors import ModelFileError
 from charlm.data.normalise import NOTEBOOK
 from charlm.export import weights
 from charlm.export.contract import LARGEST_LOSS
-from charlm.export.contract_siblings import FILTERED, KINDS, NATIVE
+from charlm.export.contract_siblings import KINDS, NATIVE
 from charlm.export.read_graph import read_graph
 from charlm.infer import sampler, shipped
 from charlm.infer.artifact import open_model
 from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
 from charlm.infer.results import Result
 from charlm.infer.score import Scorer
 from charlm.infer.session import Stepper
@@ -136,7 +136,7 @@ def test_samples_side_by_side_are_the_streams_but_for_near_ties(
 ) -> None:
     """The batch's own logits, where each row is fed the text of its stream alone."""
     length = 300
-    texts = [lovecraft.text(PROMPT, length=length, seed=3, stream=s) for s in range(count)]
+    texts = [lovecraft.text(PROMPT, length=length, seed=3, sample=s) for s in range(count)]
     ids = np.stack([lovecraft.encode(text) for text in texts]).astype(np.int64)
     stepper = Stepper(lovecraft.model, count)
     logits: list[Floats] = []
@@ -169,7 +169,7 @@ def test_next_characters_are_drawn_from_its_distribution(
     characters = "".join(lovecraft.vocabulary.characters)
     logits = torch_logits(lovecraft_torch, characters, prompt)[-1].astype(np.float64)
     shares = np.exp((logits - logits.max()) / temperature)
-    requests = [Request(prompt, 1, temperature, seed=4, stream=stream) for stream in range(5000)]
+    requests = [Request(prompt, 1, temperature, seed=4, sample=stream) for stream in range(5000)]
     drawn = "".join(each.text for each in lovecraft.batch(requests) if isinstance(each, Result))
     ids = lovecraft.vocabulary.encode(drawn)
     found, quantile = chi_square(np.bincount(ids, minlength=62), shares)
@@ -241,9 +241,9 @@ def test_an_incomplete_installation_is_named(
 
 
 def test_every_sibling_stands_beside_it_and_opens() -> None:
-    """All but the native one, made when it is wanted, and the one with filters, for CUDA alone."""
+    """All but the native one, which is made when it is wanted."""
     siblings = open_model(shipped.shipped_model(), "cpu").siblings
-    assert siblings.kinds() == [each for each in KINDS.values() if each not in (NATIVE, FILTERED)]
+    assert siblings.kinds() == [each for each in KINDS.values() if each != NATIVE]
     for kind in siblings.kinds():
         siblings.session(kind)
 
@@ -267,11 +267,11 @@ def test_int8_costs_no_more_than_is_allowed(name: str) -> None:
 def test_an_int8_text_does_not_depend_on_those_beside_it(lovecraft: Generator) -> None:
     """And is another than the float32 model's."""
     generator = Generator(lovecraft.model, precision="int8")
-    requests = [Request("the city ", length=150, seed=3, stream=stream) for stream in range(24)]
+    requests = [Request("the city ", length=150, seed=3, sample=stream) for stream in range(24)]
     together = [
         each.text for each in generator.batch(requests, width=24) if isinstance(each, Result)
     ]
     for stream in (0, 11, 23):
-        alone = generator.text("the city ", length=150, seed=3, stream=stream)
+        alone = generator.text("the city ", length=150, seed=3, sample=stream)
         assert together[stream] == alone
     assert lovecraft.text("the city ", length=150, seed=3) != together[0]

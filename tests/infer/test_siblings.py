@@ -8,13 +8,7 @@ import onnx
 import pytest
 
 from charlm.data.errors import ModelFileError
-from charlm.export.contract_siblings import (
-    GENERATE,
-    KEY_KIND,
-    SEQUENCE,
-    UNROLLED,
-    sibling_path,
-)
+from charlm.export.contract_siblings import GENERATE, KEY_KIND, NATIVE, SEQUENCE, sibling_path
 from charlm.infer.artifact import open_model
 from charlm.infer.siblings import Siblings
 
@@ -37,15 +31,15 @@ def test_those_that_are_there_are_known_and_opened_once(model: Path) -> None:
     siblings = open_model(model, "cpu").siblings
     assert siblings.kinds() == [GENERATE, SEQUENCE]
     assert GENERATE in siblings
-    assert UNROLLED not in siblings
+    assert NATIVE not in siblings
     session = siblings.session(GENERATE)
     assert siblings.session(GENERATE) is session
     assert siblings.session(GENERATE, threads=2) is not session
 
 
 def test_one_that_is_missing_is_named(model: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"exact\.unrolled\.onnx"):
-        open_model(model, "cpu").siblings.session(UNROLLED)
+    with pytest.raises(ModelFileError, match=r"exact\.native\.onnx"):
+        open_model(model, "cpu").siblings.session(NATIVE)
     with pytest.raises(ModelFileError, match="without a file"):
         Siblings().session(GENERATE)
 

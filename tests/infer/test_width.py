@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from charlm.data.errors import SettingsError
+from charlm.export import contract_library
 from charlm.infer import width
 from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
@@ -38,8 +39,8 @@ def test_memory_is_known_here_or_not_at_all() -> None:
         ("cpu", 1, 256),
         ("cpu", 4, 1024),
         ("cpu", 256, 1 << 16),
-        ("cuda", 1, 4096),
-        ("cuda", 64, 4096),
+        ("cuda", 1, 132 * 256),
+        ("cuda", 64, 132 * 256),
     ],
 )
 def test_the_default_fills_the_device(
@@ -50,8 +51,9 @@ def test_the_default_fills_the_device(
     threads: int,
     wanted: int,
 ) -> None:
-    """On a GPU the threads of the CPU change nothing; on the CPU each has its share."""
+    """On the CPU each thread has its share; on a GPU each of its multiprocessors, here 132."""
     monkeypatch.setattr(width, "memory_bytes", lambda: None)
+    monkeypatch.setattr(contract_library, "gpu", lambda: (132, "a GPU"))
     model = as_if_on_cuda(exact.model) if device == "cuda" else exact.model
     assert width.checked_width(None, model, threads) == wanted
 

@@ -7,17 +7,15 @@ import pytest
 
 from charlm.data.errors import SettingsError
 from charlm.export.contract import Metadata
-from charlm.infer.requests import Request
-from charlm.infer.settings import Settings
+from charlm.infer.request import Request
 from charlm.infer.window import MAX_WINDOW, check_window, hint, trained_window
 
 
 @pytest.mark.parametrize("window", [0, -1, MAX_WINDOW + 1, 1 << 70])
 def test_a_window_out_of_range_is_refused_wherever_it_is_given(window: int) -> None:
     saying = rf"--window is from 1 to 4096 characters, not {window};"
-    for refuse in (check_window, lambda value: Settings(window=value)):
-        with pytest.raises(SettingsError, match=saying):
-            refuse(window)
+    with pytest.raises(SettingsError, match=saying):
+        check_window(window)
     with pytest.raises(SettingsError, match=saying):
         Request("a", window=window)
 
@@ -25,7 +23,7 @@ def test_a_window_out_of_range_is_refused_wherever_it_is_given(window: int) -> N
 @pytest.mark.parametrize("window", [None, 1, 40, MAX_WINDOW])
 def test_the_others_are_taken(window: int | None) -> None:
     check_window(window)
-    assert Settings(window=window).window == Request("a", window=window).window == window
+    assert Request("a", window=window).window == window
 
 
 @pytest.mark.parametrize(

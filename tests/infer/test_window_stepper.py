@@ -1,18 +1,13 @@
 """Staggered states, against windows that are read again for each character."""
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pytest
 
-from charlm.data.errors import ModelFileError
 from charlm.export import contract
-from charlm.infer import session, shipped
-from charlm.infer.artifact import Model
+from charlm.infer import shipped
 from charlm.infer.generator import Generator
 from charlm.infer.session import Stepper
 from charlm.infer.window_stepper import WindowStepper
@@ -105,11 +100,6 @@ def test_states_go_from_one_stepper_into_another(exact: Generator, read: int) ->
     np.testing.assert_array_equal(rest, wanted[read:, rows])
 
 
-def test_a_precision_without_a_graph_is_named(small: Generator) -> None:
-    with pytest.raises(ModelFileError, match="sequence-fp16"):
-        WindowStepper(small.model, 1, 3, "fp16")
-
-
 def test_what_a_stepper_is_put_into_is_not_written_to(exact: Generator) -> None:
     stepper = WindowStepper(exact.model, 2, 3)
     stepped(stepper, drawn(2, 5))
@@ -119,47 +109,3 @@ def test_what_a_stepper_is_put_into_is_not_written_to(exact: Generator) -> None:
     stepped(stepper, drawn(2, 7))
     for each, kept in zip(state, before, strict=True):
         np.testing.assert_array_equal(each, kept)
-
-
-class Device:
-    """Stands in for a GPU: its memory is the CPU's, but every value there is a copy."""
-
-    def __init__(self, real: Any) -> None:
-        self.values: list[Any] = []
-        self._real, self._sess = real, real._sess
-
-    def ortvalue_from_numpy(self, array: npt.NDArray[Any], device: str, number: int) -> Any:
-        assert (device, number) == ("cuda", 0)
-        self.values.append(onnxruntime.OrtValue.ortvalue_from_numpy(array.copy(), "cpu", 0))
-        return self.values[-1]
-
-    def io_binding(self) -> Any:
-        made = self._real.io_binding()
-        bind = {"input": made.bind_input, "output": made.bind_output}
-
-        def on_device(way: str, name: str, place: str, *rest: Any) -> None:
-            assert place == ("cpu" if name == contract.LOGITS else "cuda")
-            bind[way](name, "cpu", *rest)
-
-        made.bind_input = lambda *given: on_device("input", *given)
-        made.bind_output = lambda *given: on_device("output", *given)
-        return made
-
-
-def test_on_a_device_states_move_on_where_they_are(
-    exact: Generator,
-    as_if_on_cuda: Callable[[Model, Any], Model],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """And the tokens are sent before each step."""
-    ids = drawn(2, 30)
-    wanted = stepped(WindowStepper(exact.model, 2, 5), ids)
-    device = Device(exact.model.session)
-    monkeypatch.setattr(session, "require_onnxruntime", lambda: SimpleNamespace(OrtValue=device))
-    model = as_if_on_cuda(exact.model, device)
-    stepper, second = WindowStepper(model, 2, 5), WindowStepper(model, 2, 5)
-    assert len(device.values) == 2 * 5, "a token, and two buffers for each of h and c"
-    found = stepped(stepper, ids[:, :17])
-    second.set_state(*stepper.state())
-    rest = stepped(second, ids[:, 17:])
-    np.testing.assert_array_equal(np.concatenate((found, rest)), wanted)

@@ -17,7 +17,7 @@ from charlm.infer import shipped, width
 from charlm.infer.filters import Filters
 from charlm.infer.generator import Generator
 from charlm.infer.philox import UniformStream
-from charlm.infer.requests import Request
+from charlm.infer.request import Request
 from charlm.infer.results import Failure, Result
 from charlm.infer.sampler import Sampler, draw_initial
 from charlm.infer.work import Work
@@ -43,13 +43,13 @@ def naive(
     length: int,
     *,
     seed: int = 3,
-    stream: int = 0,
+    sample: int = 0,
     temperature: float = 1.0,
     filters: Filters | None = None,
 ) -> str:
     """The notebook's loop: every character reads the whole window again, from a zero state."""
     metadata, session = generator.metadata, generator.model.session
-    uniforms = UniformStream(seed, stream).take(length)
+    uniforms = UniformStream(seed, sample).take(length)
     ids = generator.encode(prompt).tolist()
     known = len(ids)
     for uniform in uniforms:
@@ -84,7 +84,7 @@ def test_prompts_shorter_and_longer_than_the_window(
 
 
 def test_settings_mean_what_they_mean_elsewhere(exact: Generator) -> None:
-    settings = {"temperature": 0.7, "stream": 5}
+    settings = {"temperature": 0.7, "sample": 5}
     wanted = naive(exact, "the", 6, 80, filters=Filters(9, 0.9, 0.01), **settings)  # type: ignore[arg-type]
     options: dict[str, Any] = {**settings, "top_k": 9, "top_p": 0.9, "min_p": 0.01}
     assert exact.text("the", length=80, seed=3, window=6, **options) == wanted
@@ -109,14 +109,14 @@ def test_a_batch_of_unlike_requests_gives_each_its_own_text(exact: Generator, wi
     """Streams enter, leave and change places while the others' windows slide on."""
     prompts = ["", "a", "the city of many names", "é", "the", "a door", ""]
     requests = [
-        Request(prompt, 10 + 13 * number, stream=number, seed=3, window=5)
+        Request(prompt, 10 + 13 * number, sample=number, seed=3, window=5)
         for number, prompt in enumerate(prompts)
     ]
     found = list(exact.batch(requests, width=wide, work=Work(None, window=5)))
     for number, outcome in enumerate(found):
         assert isinstance(outcome, Result)
         asked = outcome.request
-        assert outcome.text == naive(exact, asked.prompt, 5, asked.length, stream=number)
+        assert outcome.text == naive(exact, asked.prompt, 5, asked.length, sample=number)
 
 
 def test_a_batch_has_one_window(exact: Generator) -> None:
@@ -145,7 +145,7 @@ def test_each_stream_counts_as_many_as_its_states(
 
 
 def test_the_command_draws_by_windows(generate: Generate, exact: Generator) -> None:
-    wanted = [naive(exact, "the city", 5, 40, stream=stream) for stream in range(3)]
+    wanted = [naive(exact, "the city", 5, 40, sample=stream) for stream in range(3)]
     options = ("--window", 5, "--length", 40, "--seed", 3)
     assert generate("the city", *options)[1] == f"the city{wanted[0]}\n"
     assert generate("the?city", *options, "--unknown", " ")[1] == f"the city{wanted[0]}\n"
@@ -155,7 +155,7 @@ def test_the_command_draws_by_windows(generate: Generate, exact: Generator) -> N
     assert [json.loads(line)["text"] for line in objects] == wanted
     assert [json.loads(line)["window"] for line in objects] == [5] * 3
     Path("prompts.txt").write_text("the city\n\nthe\n", encoding="utf-8")
-    wanted[1:] = [naive(exact, "", 5, 40, stream=1), naive(exact, "the", 5, 40, stream=2)]
+    wanted[1:] = [naive(exact, "", 5, 40, sample=1), naive(exact, "the", 5, 40, sample=2)]
     found = generate("--prompts", "prompts.txt", *options, "--no-echo", "--width", 2)[1]
     assert found == "\n\n".join(wanted) + "\n"
 

@@ -19,9 +19,11 @@ def test_auto_leaves_a_gpu_alone_where_the_job_is_small() -> None:
     assert provider == "cpu"
     assert why is not None
     assert str(WORTH_CUDA_STREAMS) in why
-    enough = Work(WORTH_CUDA_STREAMS, WORTH_CUDA_CHARACTERS // WORTH_CUDA_STREAMS)
-    assert provider_for(enough, "auto") == ("auto", None)
+    most = (WORTH_CUDA_CHARACTERS - 1) // WORTH_CUDA_STREAMS
+    assert provider_for(Work(WORTH_CUDA_STREAMS, most), "auto")[0] == "cpu"
+    assert provider_for(Work(WORTH_CUDA_STREAMS, most + 1), "auto") == ("auto", None)
     assert provider_for(Work(None), "auto") == ("auto", None)
+    assert provider_for(Work(None, window=40), "auto")[0] == "cpu", "where windows are stepped"
     assert provider_for(Work(1, 1), "cuda") == ("cuda", None)
     assert provider_for(None, "auto") == ("auto", None)
 

@@ -18,7 +18,7 @@ import sys
 from itertools import count
 from typing import Any
 
-from charlm.train import cli, loop, run_folder
+from charlm.train import cli, loop
 from charlm.train.observer import Silent
 from charlm.train.progress import Display
 
@@ -70,7 +70,6 @@ def fork(processes: int, errors: str, moment: str, arguments: list[str]) -> list
 def serve() -> None:
     for module in ("torch._dynamo", "charlm.train.run"):  # every process needs them, after the fork
         importlib.import_module(module)
-    run_folder.curve.draw([{"epoch": 1, "train_bits": 2.0, "validation_bits": 2.0}])
     for job in sys.stdin:
         processes, errors, moment, arguments = json.loads(job)
         print(json.dumps(fork(processes, errors, moment, arguments)), flush=True)

@@ -113,7 +113,7 @@ def test_weights_of_another_size(folder: Path) -> None:
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(RunError) as error:
         run_folder.load(folder)
-    found = f"{WEIGHTS}: of another model than {CONFIG}: head.weight is [52, 16], not [52, 24]; "
+    found = f"of another model than {CONFIG}: head.weight is [52, 16], not [52, 24]; "
     found = found.replace("52", str(config["model"]["vocabulary"]))
     assert found in str(error.value)
 

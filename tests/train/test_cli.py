@@ -4,7 +4,6 @@ import json
 import math
 import re
 import sys
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 
 from charlm.data import console
 from charlm.data.corpus import split
-from charlm.train import cli, curve, run_folder
+from charlm.train import cli, run_folder
 from charlm.train.checkpoint import FILE, Checkpoint
 from charlm.train.evaluate import bits_per_character
 
@@ -107,12 +106,10 @@ def test_help_has_an_example_and_all_the_options(capsys: pytest.CaptureFixture[s
 def test_the_run_folder(tiny_run: Path) -> None:
     names = {path.name for path in tiny_run.iterdir()}
     assert names == {
-        "model.safetensors", "config.json", "metrics.jsonl", "training_state.pt", "README.md",
-        "loss.svg",
+        "model.safetensors", "config.json", "metrics.jsonl", "training_state.pt", "README.md"
     }  # fmt: skip
     lines = (tiny_run / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
-    assert ET.parse(tiny_run / "loss.svg").getroot().tag.endswith("svg")
     permissions = {path.stat().st_mode & 0o777 for path in tiny_run.iterdir()}
     assert len(permissions) == 1, "the files differ in their permissions"
 
@@ -151,17 +148,6 @@ def test_the_model_card(tiny_run: Path, tiny_text: Path) -> None:
     assert "2 × LSTM(16)" in card
     assert "on the last 5 %, scored once" in card
     assert str(tiny_text.parent) not in card
-
-
-def test_the_loss_curve_depends_on_the_metrics_only() -> None:
-    metrics = [
-        {"epoch": 1, "train_bits": 3.0, "validation_bits": None},
-        {"epoch": 2, "train_bits": 2.0, "validation_bits": None},
-    ]
-    assert curve.draw(metrics) == curve.draw(metrics)
-    assert b"<svg" in curve.draw(metrics)
-    judged = [record | {"validation_bits": 2.5} for record in metrics]
-    assert curve.draw(judged) != curve.draw(metrics)
 
 
 def test_final_learns_from_95_percent(

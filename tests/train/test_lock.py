@@ -119,7 +119,6 @@ def test_what_a_kill_left_of_an_overwritten_run_goes_when_resumed(
     shutil.copy(tmp_path / "new" / FILE, folder / FILE)
     assert train("--resume", "--out", folder)[0] == 128
     assert not (folder / run_folder.WEIGHTS).exists()
-    assert not (folder / run_folder.CURVE).exists()
     monkeypatch.undo()
     assert train("--resume", "--out", folder)[0] == 0
     assert run_folder.load(folder).model.config.hidden == 8

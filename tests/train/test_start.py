@@ -180,10 +180,10 @@ def test_a_diverging_loss_keeps_what_was_saved_before(
 def test_a_learning_rate_that_is_far_too_high(
     train: Train, tmp_path: Path, tiny_text: Path
 ) -> None:
-    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, "--lr", "1e38")
+    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, "--lr", "1e18")
     assert code == 2
-    assert "not finite" in lines[-1]
-    assert "lower --lr than 1e+38" in lines[-1]
+    assert "diverged" in lines[-1]
+    assert "lower --lr than 1e+18" in lines[-1]
     assert Checkpoint.load(tmp_path / "run").progress.step == 0
 
 
@@ -448,7 +448,27 @@ def test_a_model_beyond_the_machines_memory_is_refused_at_once(
 def test_a_resumed_run_that_diverges_is_not_told_to_start_again(
     stopped: Path, train: Train
 ) -> None:
-    code, lines = train("--resume", "--out", stopped, "--accept-changes", "--lr", "1e300")
+    code, lines = train("--resume", "--out", stopped, "--accept-changes", "--lr", "1e18")
     assert code == 2
     assert "go on from the last save with --resume --accept-changes and a lower --lr" in lines[-1]
     assert train("--resume", "--out", stopped, "--accept-changes", "--lr", "0.01")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--muon-lr", "1e39"], "--muon-lr is at most 1e+18, not 1e+39"),
+        (["--lr", "1e39"], "--lr is at most 1e+18"),
+        (["--weight-decay", "1e30"], "--weight-decay is at least 0 and at most 1e+18"),
+        (["--weight-decay", "1e9"], "a lower --weight-decay than 1e+09 (and --overwrite"),
+        (["--lr", "100"], "where guessing takes 5."),
+        (["--lr", "100", "--final"], "a lower --lr than 100"),
+        (["--lr", "1e9", "--optimiser", "adam"], "a lower --lr than 1e+09"),
+    ],
+)
+def test_what_makes_training_diverge_is_named(
+    options: list[str], words: str, train: Train, tmp_path: Path, tiny_text: Path
+) -> None:
+    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, *options)
+    assert code == 2
+    assert words in lines[-1]

@@ -3,15 +3,19 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib.metadata import entry_points
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from charlm.data import MAX_HIDDEN, MAX_WINDOW
 from charlm.data.corpus import SAMPLE
 from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, REPLACEMENT
 from charlm.train import scale
 from charlm.train.config import TrainingConfig
-from charlm.train.report.evidence import Advice, Evidence
+from charlm.train.report.evidence import Advice, ContextPoint, Evidence
 from charlm.train.report.subject import Subject
+from charlm.train.source import NAMED
 
 ENOUGH = 10  # epochs that most texts repay
 FALLING = 0.004  # of the bits, from the last epoch but one to the last
@@ -19,6 +23,7 @@ WIDE_GAP, NARROW_GAP = 0.25, 0.08  # bits that held-out text costs more than lea
 WORSE = 0.01  # bits per character that are worth a word
 QUOTED = 3.0  # times as many copies of 40 characters as another text of the same author
 SHORT_TEXT = 1_000_000
+MOSTLY = 0.9  # of a text's characters in ASCII, for a model of English to begin from
 DRIFTED = 0.02
 LONGEST_WINDOW = 100  # each character costs so many rows of a product
 LEAST_DROPOUT, MOST_DROPOUT = 0.2, 0.6  # that are worth a trial
@@ -90,7 +95,7 @@ def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
         )
     else:
         return
-    hidden = 2 * subject.run.model.config.hidden
+    hidden = min(2 * subject.run.model.config.hidden, MAX_HIDDEN)
     yield Advice("more hidden units", because, _again(subject, hidden=hidden))
 
 
@@ -101,34 +106,51 @@ def _best_ngram(evidence: Evidence) -> float:
 def _short(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     size = sum(map(len, subject.splits))
     if evidence.held_out and size < SHORT_TEXT:
-        begun = subject.training.get("initialised_from")
-        ships = "" if begun else ", such as lovecraft for English"
+        # What ships is of English: a text of other letters gains nothing by it.
+        known = zip(subject.run.vocabulary.characters, subject.run.initial, strict=True)
+        plain = sum(share for character, share in known if character.isascii()) > MOSTLY
+        fits = plain and not subject.training.get("initialised_from")
+        ships = ", such as lovecraft for English" if fits else ""
         yield Advice(
             f"more text, or begin from a model of a larger one{ships}",
             f"the text has {size:,} characters, and what it lacks no setting makes up for",
-            _again(subject, init_from="OTHER_RUN"),
+            _again(subject, init_from="lovecraft") if fits else "",
         )
 
 
 def _by_windows(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     never = evidence.context[-1].bits
-    best = min(evidence.context, key=lambda point: point.bits)
+    tried = [p for p in evidence.context if p.length is not None and p.length <= MAX_WINDOW]
+    best = min(tried, key=lambda point: point.bits, default=evidence.context[-1])
     first, last = evidence.drift.first_and_last()
-    if best.length is not None and best.bits < never - WORSE:
+    if best.bits < never - WORSE:
         yield Advice(
             "generate by windows",
-            f"with the state reset every {best.length} characters it needs {best.bits:.3f} bits, "
-            f"and {never:.3f} carried",
-            f"charlm-gen --window {best.length} --model MODEL.onnx",
+            f"with the state reset every {best.length} characters, so that half as many are before "
+            f"one on average, it needs {best.bits:.3f} bits, and {never:.3f} carried",
+            _generate(subject, f"--window {_best_window(tried)}"),
         )
     elif last - first > DRIFTED:
         yield Advice(
             "reset the state in long texts",
             f"on the same text it went from {first:.3f} to {last:.3f} bits in "
             f"{evidence.drift.characters:,} characters read on",
-            f"charlm-gen --window {LONGEST_WINDOW} --model MODEL.onnx",
+            _generate(subject, f"--window {LONGEST_WINDOW}"),
         )
-    del subject
+
+
+def _best_window(tried: Sequence[ContextPoint]) -> int:
+    """How many characters to read before each: the end of the range where they cost least.
+
+    Of a reset every N, a half is what the reset every N/2 has already; the rest is what characters
+    with N/2 to N before them cost.
+    """
+    costs, before, total = {}, 0, 0.0
+    for point in tried:
+        length = point.length or 0
+        costs[length] = (length * point.bits - total) / (length - before)
+        before, total = length, length * point.bits
+    return min(costs, key=lambda length: costs[length])
 
 
 def _quotes(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
@@ -159,18 +181,29 @@ def _cooler(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
             f"generate at temperature {temperature}",
             f"its trigrams are then {found[best]:.3f} bits from the held-out text's, and "
             f"{found['temperature 1']:.3f} at 1",
-            f"charlm-gen --temperature {temperature} --model MODEL.onnx",
+            _generate(subject, f"--temperature {temperature}"),
         )
-    del subject
+
+
+def _generate(subject: Subject, options: str) -> str:
+    """A command that draws from the run with other options; it is exported before."""
+    model = shlex.quote(f"{subject.folder.resolve().name}.onnx")
+    run = shlex.quote(_from_here(subject.folder))
+    return f"charlm-export ./{model} --run {run} && charlm-gen {options} --model ./{model}"
 
 
 def _again(subject: Subject, **options: object) -> str:
-    """A command that trains on the same text with other options, into another folder."""
+    """A command that trains on the same text with other options, into another folder.
+
+    Empty where the weights that the run began with are no longer to be found.
+    """
     given = dict(options)
     training, model = subject.training, subject.run.model.config
     begun = training.get("initialised_from")
     if begun and not {"hidden", "layers"} & given.keys():
-        given.setdefault("init_from", _source(subject, begun["name"]))  # it says the sizes
+        if (source := _source(subject, begun["name"])) is None:
+            return ""
+        given.setdefault("init_from", source)  # it says the sizes
     if "init_from" not in given:
         kept = {"hidden": (model.hidden, 192), "layers": (model.layers, 1)}
         for name, (own, default) in kept.items():
@@ -182,6 +215,9 @@ def _again(subject: Subject, **options: object) -> str:
             given = _of_the_training(training) | _held_back(subject) | given
         if not begun and training.get("epochs"):
             given.setdefault("epochs", training["epochs"])
+    encoding = subject.run.summary["corpus"].get("encoding") or "utf-8"
+    if encoding != "utf-8":
+        given["encoding"] = encoding
     if training.get("recipe") == "notebook":
         given.setdefault("recipe", "stateful")
     words = ["charlm-train", *map(shlex.quote, _named(subject.files))]
@@ -189,8 +225,10 @@ def _again(subject: Subject, **options: object) -> str:
         words.append(f"--{name.replace('_', '-')}")
         if value is not None:
             words.append(shlex.quote(str(value)))
-    folder = subject.folder.resolve().name
-    return " ".join([*words, "--out", shlex.quote(f"runs/{folder}-2")])
+    name = subject.folder.resolve().name
+    folders = (Path("runs") / f"{name}-{number}" for number in count(2))
+    folder = next(each for each in folders if not each.exists())
+    return " ".join([*words, "--out", shlex.quote(str(folder))])
 
 
 def _held_back(subject: Subject) -> dict[str, object]:
@@ -229,9 +267,6 @@ def _of_the_text(subject: Subject) -> dict[str, object]:
     found: dict[str, object] = {name: said for name, said in read.items() if said != "keep"}
     if not normalisation.nfc:
         found["no_nfc"] = None
-    encoding = subject.run.summary["corpus"].get("encoding") or "utf-8"
-    if encoding != "utf-8":
-        found["encoding"] = encoding
     rare = subject.run.rare
     if rare.policy == "drop" or rare.replacement not in (None, REPLACEMENT):
         found["rare"] = rare.unknown
@@ -249,13 +284,21 @@ def _named(texts: Sequence[Path]) -> list[str]:
     return [_from_here(path) for path in texts]
 
 
-def _source(subject: Subject, name: str) -> str:
-    """The weights that a run began with, which it knows by name alone: often they lie beside it."""
-    beside = subject.folder.resolve().parent / name
-    return _from_here(beside) if beside.exists() else name
+def _source(subject: Subject, name: str) -> str | None:
+    """The weights that a run began with, which it knows by name alone: often they lie beside it.
+
+    None where they are neither there, nor here, nor a model that ships.
+    """
+    for path in (subject.folder.resolve().parent / name, Path(name)):
+        if path.exists():
+            return _from_here(path)
+    plain = Path(name).stem
+    found = (entry.load()(Path(plain)) for entry in entry_points(group=NAMED))
+    return plain if any(path.name == name and path.exists() for path in found) else None
 
 
 def _from_here(path: Path) -> str:
-    """A path from where the user is; of one that lies elsewhere, the name."""
+    """A path from where the user is, which no command takes for an option."""
     here, path = Path.cwd(), path.resolve()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+    inside = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    return f"./{inside}" if inside.startswith("-") else inside

@@ -45,10 +45,9 @@ def report(
     Example: charlm-report runs/book
     """
     del debug, version
-    from charlm.data.extras import require
+    from charlm.data.extras import require_there
 
-    for module in ("torch", "safetensors", "matplotlib"):
-        require(module, "train")
+    require_there("train", "torch", "safetensors", "matplotlib")
     from rich.console import Console
 
     from charlm.train.report.output import Request, make_report

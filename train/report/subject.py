@@ -1,6 +1,5 @@
 """What a report is about: a trained model, its text in splits, and how it came about."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ import numpy.typing as npt
 
 from charlm.data.corpus import Splits, digest_files, read_corpus
 from charlm.data.errors import CorpusError, RunError
-from charlm.data.files import os_errors_as
 from charlm.data.known import Known
 from charlm.train import checkpoint, run_folder
-from charlm.train.checkpoint import Checkpoint
+from charlm.train.checkpoint import Checkpoint, Record
 from charlm.train.config import STRIDE, WINDOW
 from charlm.train.parts import parts
 
@@ -37,7 +35,7 @@ class Subject:
     run: run_folder.Run
     splits: Splits
     files: tuple[Path, ...]
-    metrics: tuple[dict[str, Any], ...]
+    metrics: tuple[Record, ...]
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -105,7 +103,7 @@ def read_subject(folder: Path, texts: Sequence[Path] = (), scratch: Path | None 
             f"{files[0]}: {len(read.ids)} characters, too few to judge a model by; "
             f"name a text of {20 * LEAST} at the least"
         )
-    return Subject(folder, run, splits, files, _metrics(folder))
+    return Subject(folder, run, splits, files, run_folder.read_metrics(folder))
 
 
 def _recorded(folder: Path) -> tuple[Path, ...]:
@@ -131,23 +129,3 @@ def _check_same(folder: Path, files: Sequence[Path], recorded: str | None) -> No
             f"{', '.join(map(str, files))}: not the text that {folder} was trained on (sha256 "
             f"{found[:12]}…, not {recorded[:12]}…): bring that text back, or name it with --corpus"
         )
-
-
-def _metrics(folder: Path) -> tuple[dict[str, Any], ...]:
-    path = folder / run_folder.METRICS
-    if not path.is_file():
-        return ()
-    try:
-        with os_errors_as(RunError, f"can't read {path}"):
-            lines = path.read_text(encoding="utf-8").splitlines()
-        records = tuple(json.loads(line) for line in lines)
-        timed = all("seconds" in record for record in records)  # see `history`
-        for record in records:
-            for name in ("epoch", "train_bits", "seconds" if timed else "characters_per_second"):
-                float(record[name])
-    except (ValueError, KeyError, TypeError) as problem:
-        raise RunError(
-            f"{path}: damaged: {problem}; charlm-train --resume --out "
-            f"{shlex.quote(str(folder))} writes it anew"
-        ) from problem
-    return records

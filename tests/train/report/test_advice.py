@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from charlm.data import MAX_WINDOW
 from charlm.data.normalise import Normalisation
 from charlm.data.rare import MAX_VOCABULARY, MIN_COUNT, REPLACEMENT, Rare
 from charlm.train import scale
@@ -99,7 +100,23 @@ def test_no_gap_at_all(subject: Subject, content: Evidence) -> None:
 def test_a_model_that_wants_windows(subject: Subject, content: Evidence) -> None:
     context = (ContextPoint(40, 2.0), ContextPoint(None, 2.1))
     last = advise(subject, replace(content, context=context))[-1]
-    assert last.command == "charlm-gen --window 40 --model MODEL.onnx"
+    assert last.command.startswith("charlm-export ./tiny.onnx --run /")
+    assert last.command.endswith("/tiny && charlm-gen --window 40 --model ./tiny.onnx")
+
+
+def test_a_window_that_charlm_gen_takes_and_that_is_exactly_so_long(
+    subject: Subject, content: Evidence
+) -> None:
+    def given(*points: tuple[int | None, float]) -> str:
+        context = tuple(ContextPoint(*point) for point in points)
+        return advise(subject, replace(content, context=context))[-1].command
+
+    assert f"--window {MAX_WINDOW // 2 + 512} " in given(
+        (1280, 2.05), (MAX_WINDOW // 2 + 512, 2.0), (5120, 1.9), (None, 2.1)
+    )
+    assert "--window" not in given((2560, 2.1), (5120, 1.9), (None, 2.1))
+    # A reset every 80 averages over 1 to 80 characters: 2.0 where the first half cost 1.5 less.
+    assert "--window 40 " in given((20, 3.0), (40, 2.02), (80, 2.0), (None, 2.1))
 
 
 def test_drift(subject: Subject, content: Evidence) -> None:
@@ -119,14 +136,14 @@ def test_quotes(subject: Subject, content: Evidence) -> None:
 def test_a_better_temperature(subject: Subject, content: Evidence) -> None:
     cooler = (Distances("temperature 0.7", {"3 characters": 0.1}), content.distances[1])
     last = advise(subject, replace(content, distances=cooler))[-1]
-    assert last.command == "charlm-gen --temperature 0.7 --model MODEL.onnx"
+    assert last.command.endswith("charlm-gen --temperature 0.7 --model ./tiny.onnx")
 
 
 def test_commands_name_texts_from_where_the_user_is(
     subject: Subject, content: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (file,) = subject.files
-    assert f"charlm-train {file.name} " in advise(subject, content)[0].command
+    assert f"charlm-train {file.resolve()} " in advise(subject, content)[0].command
     monkeypatch.chdir(file.parent.parent)
     inside = str(Path(file.parent.name) / file.name)
     assert f"charlm-train {inside} " in advise(subject, content)[0].command
@@ -139,6 +156,9 @@ def test_where_a_run_began_is_kept_unless_the_sizes_change(
     summary = subject.run.summary | {"training": subject.training | begun}
     tuned = replace(subject, run=replace(subject.run, summary=summary))
     falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
+    assert not advise(tuned, replace(content, curve=falling))[0].command, "it is gone"
+    monkeypatch.chdir(tmp_path)
+    Path("old.onnx").touch()
     longer = advise(tuned, replace(content, curve=falling))[0].command
     assert "--init-from old.onnx" in longer
     assert "--hidden" not in longer
@@ -152,9 +172,10 @@ def test_where_a_run_began_is_kept_unless_the_sizes_change(
     beside = replace(tuned, folder=tmp_path / "runs" / "new")
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "old.onnx").touch()
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "new-2").touch()
     longer = advise(beside, replace(content, curve=falling))[0].command
     assert "--init-from runs/old.onnx" in longer
+    assert longer.endswith("--out runs/new-3"), "there is one already"
 
 
 def test_what_holds_back_is_named_where_the_rule_has_another(
@@ -186,8 +207,23 @@ def test_other_weights_keep_their_own_dropout(
     model = subject.run.model
     monkeypatch.setattr(model, "config", replace(model.config, dropout=0.35, output_dropout=0.2))
     other = next(a for a in advise(subject, content) if "begin from a model" in a.what).command
-    assert "--init-from OTHER_RUN" in other
+    assert "--init-from lovecraft" in other
     assert "dropout" not in other
+    summary = subject.run.summary | {"corpus": {"encoding": "cp1251"}}
+    run = replace(subject.run, summary=summary)
+    assert "--encoding cp1251" in advise(replace(subject, run=run), content)[0].command
+    shares = tuple(0.0 if c.isascii() else 1.0 for c in run.vocabulary.characters)
+    other = advise(replace(subject, run=replace(run, initial=shares)), content)[-1]
+    assert "lovecraft" not in other.what + other.command, "it would gain nothing"
+
+
+def test_the_shipped_model_is_named_again(subject: Subject, content: Evidence) -> None:
+    begun = {"initialised_from": {"name": "lovecraft.onnx", "sha256": "0"}}
+    summary = subject.run.summary | {"training": subject.training | begun}
+    tuned = replace(subject, run=replace(subject.run, summary=summary))
+    falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
+    command = advise(tuned, replace(content, curve=falling))[0].command
+    assert "--init-from lovecraft " in command
 
 
 def test_rare_characters_are_told_as_before(subject: Subject, content: Evidence) -> None:

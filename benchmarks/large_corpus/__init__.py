@@ -1,1 +1,0 @@
-"""Training on a corpus of gigabytes, and the memory that it takes of its own."""

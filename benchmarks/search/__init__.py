@@ -1,1 +1,0 @@
-"""The search behind the training recipe's defaults: one variant a run, one line a result."""

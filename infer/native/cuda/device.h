@@ -1,0 +1,110 @@
+// What the kernel uses of a GPU: one function for each instruction.
+#pragma once
+
+#ifndef CHARLM_EMULATED  // the tests have these functions for a CPU
+
+#define CHARLM_DEVICE __device__ __forceinline__
+
+using Word = unsigned int;
+using Wide = unsigned long long;
+
+CHARLM_DEVICE int thread_number() { return static_cast<int>(threadIdx.x); }
+CHARLM_DEVICE int block_number() { return static_cast<int>(blockIdx.x); }
+
+CHARLM_DEVICE uint4* shared_memory() {
+  extern __shared__ uint4 charlm_shared[];
+  return charlm_shared;
+}
+
+// All threads of the block have come here, and see what the others wrote.
+CHARLM_DEVICE void meet() { __syncthreads(); }
+
+// Among the 32 lanes of a warp.
+template <class T>
+CHARLM_DEVICE T from_lane(T value, int lane) {
+  return __shfl_sync(0xFFFFFFFFu, value, lane);
+}
+template <class T>
+CHARLM_DEVICE T across(T value, int mask) {
+  return __shfl_xor_sync(0xFFFFFFFFu, value, mask);
+}
+
+// 16 bytes from global to shared memory; they are there once `copies_are_there` returns.
+CHARLM_DEVICE void copy(uint4* to, const uint4* from) {
+#if __CUDA_ARCH__ >= 800
+  const auto place = static_cast<Word>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(place), "l"(from) : "memory");
+#else
+  *to = *from;
+#endif
+}
+CHARLM_DEVICE void copies_are_there() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
+// sums [16, 8] += a [16, 16] b [16, 8], of fp16 numbers, summed in float32. A lane holds of each
+// what PTX's m16n8k16 says: of `sums` and `a` rows lane / 4 and lane / 4 + 8.
+CHARLM_DEVICE void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Word b_high) {
+#if __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b_low), "r"(b_high));
+#else
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a.x), "r"(a.y), "r"(b_low));
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a.z), "r"(a.w), "r"(b_high));
+#endif
+}
+
+// Two fp16 numbers in a word.
+CHARLM_DEVICE Word halves(float low, float high) {
+  Word both;
+#if __CUDA_ARCH__ >= 800
+  asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(both) : "f"(low), "f"(high));
+#else
+  asm("{.reg .f16 l, h; cvt.rn.f16.f32 l, %1; cvt.rn.f16.f32 h, %2; mov.b32 %0, {l, h};}"
+      : "=r"(both)
+      : "f"(low), "f"(high));
+#endif
+  return both;
+}
+CHARLM_DEVICE float2 floats(Word both) {
+  float2 found;
+  asm("{.reg .f16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h;}"
+      : "=f"(found.x), "=f"(found.y)
+      : "r"(both));
+  return found;
+}
+
+// Of the special function unit: 2^x and 1/x to 2 units of the last place, tanh to 2^-11.
+CHARLM_DEVICE float power_of_two(float x) {
+  float found;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(found) : "f"(x));
+  return found;
+}
+CHARLM_DEVICE float logarithm_of_two(float x) {
+  float found;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(found) : "f"(x));
+  return found;
+}
+CHARLM_DEVICE float inverse(float x) {
+  float found;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(found) : "f"(x));
+  return found;
+}
+CHARLM_DEVICE float rough_tanh(float x) {
+  float found;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(found) : "f"(x));
+  return found;
+}
+CHARLM_DEVICE Wide upper_product(Wide a, Wide b) { return __umul64hi(a, b); }
+
+#endif

@@ -1,0 +1,27 @@
+// A model on an NVIDIA GPU.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "../model.h"
+
+namespace charlm_gpu {
+
+class Gpu;  // packed weights on the device, and the kernels for them
+
+// Puts a model's weights on the first device; null, and the reason, where that can't be done.
+//
+// nvrtc: where NVIDIA's compiler may stand, paths with colons between them.
+std::shared_ptr<Gpu> opened(const charlm::Weights& weights, charlm::Precision precision,
+                            const std::string& nvrtc, std::string& problem) noexcept;
+
+// All of a call, which has been checked; what went wrong, or nothing. Others may run beside it. Its
+// outputs may be in the host's memory or the device's.
+std::string run(Gpu& gpu, const charlm::Call& call) noexcept;
+
+// Of the first device, whose name is written to `said`; 0, and the reason, where there is none.
+int processors(char* said, std::size_t size) noexcept;
+
+}  // namespace charlm_gpu

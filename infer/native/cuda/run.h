@@ -1,0 +1,80 @@
+// What the host and the kernel agree on: how the work of a model is cut up, and one run of it.
+#pragma once
+
+namespace charlm_gpu {
+
+// How a model's streams and weights are dealt out. Sizes are in units of 16 bytes where nothing is
+// said: of a row of weights so much is 4 float32 numbers, or 8 of fp16.
+struct Shape {
+  int units, layers, vocabulary;
+  int parts;                           // of a number: one of fp16, or two, which make float32
+  int tiles, row_warps, column_warps;  // a block has row_warps * tiles * 16 streams
+  int chunk;                           // k-tiles of 16 rows that pass by together
+  int head_groups;                     // groups of 32 characters that do
+  bool table_shared;                   // the first layer's table passes by, too
+  bool state_shared, logits_held;      // they stay on the chip
+
+  constexpr int hidden() const {  // units, and such as are always 0
+    const int whole = column_warps > 2 ? 8 * column_warps : 16;
+    return (units + whole - 1) / whole * whole;
+  }
+  constexpr int warps() const { return row_warps * column_warps; }
+  constexpr int threads() const { return 32 * warps(); }
+  constexpr int row_tiles() const { return tiles * row_warps; }
+  constexpr int streams() const { return 16 * row_tiles(); }
+  constexpr int depth() const { return hidden() / 16; }
+  constexpr int groups() const { return hidden() / 8; }  // of 8 units, which are 32 columns
+  constexpr int rounds() const { return groups() / column_warps; }
+  constexpr int character_groups() const { return (vocabulary + 31) / 32; }
+  constexpr int own() const { return 8 * character_groups(); }  // characters of a lane
+  constexpr bool kept() const {                                 // h of a step stays in registers
+    return layers == 1 && tiles * depth() * parts <= 24;
+  }
+
+  constexpr int piece() const { return 64 * parts; }  // of 16 rows and 32 columns of weights
+  constexpr int layer_chunk() const { return column_warps * chunk * piece(); }
+  constexpr int head_chunk() const { return head_groups * chunk * piece(); }
+  constexpr int entry() const { return 4 * parts; }  // of a character and a group in the table
+  constexpr int table() const { return column_warps * vocabulary * entry(); }
+  constexpr int largest() const {
+    return layer_chunk() > head_chunk() ? layer_chunk() : head_chunk();
+  }
+  constexpr int slot() const { return largest() + (table_shared ? table() : 0); }
+  constexpr int cells() const { return layers * row_tiles() * groups() * 32; }
+  constexpr int inputs() const { return layers * parts * row_tiles() * depth() * 32; }
+  constexpr int state() const { return cells() + inputs() * (kept() ? 1 : 2); }
+  constexpr int values() const { return logits_held ? 0 : row_tiles() * own() * 16; }
+  constexpr int letters() const { return streams() / 4; }
+  constexpr int shared() const { return 2 * slot() + 2 * letters() + (state_shared ? state() : 0); }
+  constexpr int scratch() const { return (state_shared ? 0 : state()) + values(); }
+
+  constexpr int chunks() const { return depth() / chunk; }  // of a round of the first layer
+  constexpr int head_chunks() const { return character_groups() / head_groups * chunks(); }
+  constexpr int layer_chunks() const { return rounds() * chunks() * (2 * layers - 1); }
+  constexpr int step_chunks() const { return head_chunks() + layer_chunks(); }
+};
+
+// Pointers are the device's.
+struct Run {
+  const void* weights;  // in the order in which a step uses them: the head's, then the layers'
+  const void* table;    // of the first layer, by groups of 8 units
+  const float* bias;    // of the layers above
+  const float* head_bias;
+  float gate_scale, head_scale;  // what takes products of split numbers back to size
+  int streams, time, steps, scored, filtered;
+  const float *h, *c;                                  // [streams, layers, units]
+  const void* prompt;                                  // Id [streams, time]
+  const int* lengths;                                  // [streams], at most `time`
+  const int* longest;                                  // of each block's
+  const unsigned long long *seed, *stream, *position;  // [streams]
+  const float *inverse_temperature, *top_p, *min_p;    // [streams]
+  const int* top_k;                                    // [streams]
+  void* tokens;                                        // Id [streams, steps]
+  float* log_probability;                              // [streams, time] where scored
+  float* logits;                                       // [streams, vocabulary]
+  float *h_next, *c_next;                              // [streams, layers, units]
+  int* not_finite;                                     // becomes 1 where a number is not
+  void* scratch;                                       // of each block `Shape::scratch`
+};
+
+}  // namespace charlm_gpu
