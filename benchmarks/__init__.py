@@ -1,1 +1,5 @@
 """Measurements of speed and memory against the notebook and the machine's limits, and reports."""
+
+from charlm.data.system.lazy import lazily
+
+__getattr__ = lazily(__name__, {})

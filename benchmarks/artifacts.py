@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from charlm.benchmarks.settings import PROMPT, CaseFailedError, reason_file
+from charlm.benchmarks.harness.settings import PROMPT, CaseFailedError, reason_file
 
 INFO = "model.json"
 WEIGHTS = "weights.npz"
@@ -91,7 +91,7 @@ class Source:
     @cached_property
     def metadata(self) -> Any:
         """The `Metadata` of the file."""
-        from charlm.infer.artifact import open_model
+        from charlm.infer.model.artifact import open_model
 
         return open_model(self.model, "cpu", 1).metadata
 
@@ -102,7 +102,7 @@ class Source:
         Raises:
             MissingExtraError: Torch or onnx is not installed.
         """
-        from charlm.data.extras import require
+        from charlm.data.system.extras import require
 
         require("torch", "train")
         require("onnx", "train")
@@ -173,7 +173,7 @@ def _write_litert_step(source: Source, path: Path) -> None:
 
 
 def _write_probe(_: Source, path: Path) -> None:
-    from charlm.benchmarks.probe import build
+    from charlm.benchmarks.harness.probe import build
 
     build(read_info(path.parent), path)
 
@@ -202,7 +202,7 @@ def _last_line(text: str) -> str:
 
 
 if __name__ == "__main__":
-    from charlm.data.errors import CharlmError
+    from charlm.data.system.errors import CharlmError
 
     try:
         write(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from charlm.benchmarks import apart
-from charlm.benchmarks.results import QualityResult
-from charlm.benchmarks.settings import CaseFailedError, CaseSettings
-from charlm.benchmarks.spread import significant
-from charlm.infer.work import ONLY_ON
+from charlm.benchmarks.harness import apart
+from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
+from charlm.benchmarks.report.results import QualityResult, significant
+from charlm.infer.planning.work import ONLY_ON
 
 DIGITS = 6
 
@@ -48,8 +47,8 @@ def score(settings: CaseSettings, text: Path, characters: int) -> QualityResult:
         CharlmError: the text can't be read, or there is no such precision.
     """
     from charlm.benchmarks.cases.charlm_open import model_of
-    from charlm.data.corpus import read_files
-    from charlm.infer.score import Scorer
+    from charlm.data.text.corpus import read_files
+    from charlm.infer.scoring.score import Scorer
 
     scorer = Scorer(model_of(settings), "drop", settings.precision)
     found = scorer.score(_first(read_files([text]), characters), text.name)

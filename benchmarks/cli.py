@@ -1,12 +1,16 @@
 """`charlm-bench`: parse, measure, write the report."""
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from charlm.data import console
+from charlm.data.system import console
+from charlm.data.system.errors import CharlmError, SettingsError
 
 app = console.make_app()
 
@@ -67,21 +71,29 @@ def bench(
     Example: charlm-bench --out results
     """
     del debug, version
-    from charlm.benchmarks import markdown, report
+    from charlm.benchmarks.report import markdown, report
 
     if table is not None:
-        print(markdown.speed_table(report.load(table)))
+        with _fitting(table):
+            print(markdown.speed_table(report.load(table)))
         return
-    from charlm.benchmarks import output
+    from charlm.benchmarks import suite
 
     if render is not None:
         folder = out or render.parent
-        for name in output.render(report.load(render), folder):
+        with _fitting(render):
+            names = suite.render(report.load(render), folder)
+        for name in names:
             console.say(f"wrote {folder / name}")
         return
+    if provider == "cuda":
+        from charlm.infer.model import providers
+
+        providers.choose(provider)  # says now why it can't run here
+    signal.signal(signal.SIGTERM, _interrupt)  # workers and the temporary folder are cleared away
     from charlm.benchmarks import plan as plans
-    from charlm.data.corpus import SAMPLE
-    from charlm.infer.shipped import find_model, shipped_model
+    from charlm.data.text.corpus import SAMPLE
+    from charlm.infer.model.shipped import find_model, shipped_model
 
     plan = plans.Plan(
         model=find_model(model) if model else shipped_model(),
@@ -92,8 +104,23 @@ def bench(
     )
     plan = plans.quick(plan) if quick else plan
     plan = plan if rounds is None else replace(plan, rounds=rounds)
-    found = output.measure_and_write(plan, out, console.say)
+    found = suite.measure_and_write(plan, out, console.say)
     print(markdown.speed_table(found))
+
+
+@contextlib.contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """What is wrong with a report's fields together is one line."""
+    try:
+        yield
+    except (CharlmError, OSError):
+        raise
+    except Exception as problem:
+        raise SettingsError(f"{path}: its fields do not fit together: {problem}") from problem
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:

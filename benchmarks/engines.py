@@ -1,12 +1,12 @@
 """charlm's paths by name, as engines: what the cases of one path run, and what flips compares."""
 
-from charlm.benchmarks.settings import CaseFailedError
-from charlm.infer import choose
-from charlm.infer.artifact import Model
-from charlm.infer.engine import Engine, Primed
-from charlm.infer.paths import engine_of
-from charlm.infer.session import Stepper
-from charlm.infer.work import Work
+from charlm.benchmarks.harness.settings import CaseFailedError
+from charlm.infer.engines.engine import Engine, Primed
+from charlm.infer.engines.session import Stepper
+from charlm.infer.model.artifact import Model
+from charlm.infer.planning import choose
+from charlm.infer.planning.paths import engine_of
+from charlm.infer.planning.work import Work
 
 STEP = "step"  # a call of the step graph for each character
 GENERATE = "generate"  # a call of the generate graph for many

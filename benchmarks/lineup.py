@@ -5,19 +5,104 @@ a new row, with `path`, `precision`, `batch` and `steps` as its module understan
 report's first table, its bars and its goals find it by its job, its precision and its cores.
 """
 
+from dataclasses import dataclass, replace
 from typing import Any
 
-from charlm.benchmarks.artifacts import LENGTH, LITERT_STEP, PROBE, WEIGHTS, WINDOW
-from charlm.benchmarks.results import (
+from charlm.benchmarks.artifacts import LENGTH, LITERT_STEP, PROBE, WEIGHTS, WINDOW, ModelInfo
+from charlm.benchmarks.harness.settings import OPERATIONS, STREAMS, TOP_K, TOP_P, CaseSettings
+from charlm.benchmarks.report.results import (
+    LOOP,
+    MANY,
     NOTEBOOK,
+    ONE,
     PLAIN_LOOP,
     PLAIN_LOOP_INT8,
     PRODUCT_LIMIT,
+    SCORE,
+    SCORE_MANY,
     VECTOR_LIMIT,
 )
-from charlm.benchmarks.rows import Bound, Case, many
-from charlm.benchmarks.work import LOOP, SCORE, SCORE_MANY, STREAMS, TOP_K, TOP_P
-from charlm.data.cores import usable_cores
+from charlm.data.system.cores import usable_cores
+
+
+@dataclass(frozen=True)
+class Case:
+    """A procedure.
+
+    Attributes:
+        module: its file in `cases`.
+        job: what a reader would use it for.
+        use: how charlm is asked for it; empty for what is not charlm.
+        limit: which of the machine's limits it runs against; None on a GPU.
+        path, precision, batch, steps, filtered: see `CaseSettings`.
+        every_core: it may use the whole machine; otherwise, the run's threads.
+        cuda: it runs on CUDA; otherwise, on the CPU.
+        slow: it takes many seconds to start, so a quick run leaves it out.
+        least: units of a trial, where a shorter one would be about something else.
+        needs: files of `artifacts`.
+    """
+
+    name: str
+    title: str
+    module: str
+    job: str = ONE
+    use: str = ""
+    limit: str | None = VECTOR_LIMIT
+    path: str = "step"
+    precision: str = "float32"
+    batch: int = 1
+    steps: int = 1
+    filtered: bool = False
+    every_core: bool = False
+    cuda: bool = False
+    slow: bool = False
+    least: int = 1
+    needs: tuple[str, ...] = (WEIGHTS,)
+
+    @property
+    def target(self) -> str:
+        """What its worker imports."""
+        return f"charlm.benchmarks.cases.{self.module}"
+
+    def settings(self, given: CaseSettings) -> CaseSettings:
+        """What its worker is told: the run's settings with the row's own."""
+        return replace(
+            given,
+            provider="cuda" if self.cuda else "cpu",
+            threads=0 if self.every_core else given.threads,
+            path=self.path,
+            precision=self.precision,
+            batch=self.batch,
+            steps=self.steps,
+            filtered=self.filtered,
+        )
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One of the machine's limits; a function of `limits`."""
+
+    name: str
+    title: str
+    limit: str
+    slow: bool = False
+    needs: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """What its worker imports."""
+        return f"charlm.benchmarks.harness.limits:{self.name}"
+
+    def characters(self, model: ModelInfo) -> float:
+        """How many characters' products a unit of its work is."""
+        return OPERATIONS / model.flops if self.limit == PRODUCT_LIMIT else 1
+
+
+def many(name: str, title: str, module: str, **fields: object) -> Case:
+    """A row of many texts side by side."""
+    row = Case(name, title, module, MANY, limit=PRODUCT_LIMIT, batch=STREAMS)
+    return replace(row, **fields)  # type: ignore[arg-type]
+
 
 STEPS = 64  # characters of each text in one call, where a path draws several
 SCAN: dict[str, Any] = {"path": "generate", "steps": STEPS, "needs": ()}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.extras import require
+from charlm.data.system.extras import require
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 ORDER = (0, 1, 3, 2)  # Torch's gates i, f, g, o as i, f, o, g

@@ -4,12 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charlm.benchmarks import artifacts
-from charlm.benchmarks.lineup import CASES, LIMITS
-from charlm.benchmarks.rows import Bound, Case
-from charlm.benchmarks.sweep_run import Effort
-from charlm.benchmarks.sweeps import SWEEPS, Sweep
-from charlm.data.corpus import SAMPLE
-from charlm.data.errors import SettingsError
+from charlm.benchmarks.lineup import CASES, LIMITS, Bound, Case
+from charlm.benchmarks.sweeps import SWEEPS, Effort, Sweep
+from charlm.data.system.errors import SettingsError
+from charlm.data.text.corpus import SAMPLE
 
 LIMITS_PART, PROCESSES, MEMORY, FLIPS = "limits", "processes", "memory", "flips"
 PARTS = (LIMITS_PART, PROCESSES, MEMORY, FLIPS)

@@ -1,39 +1,143 @@
-"""Running a plan: what is measured, in which order, and the report of it."""
+"""Running a plan: what is measured, in which order, the report of it, and its files."""
 
 import datetime
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from charlm.benchmarks import (
-    artifacts,
-    bits,
-    flips,
-    machine,
-    pinning,
-    process_lineup,
-    processes,
-    sweep_run,
-    timing,
-)
+from charlm.benchmarks import artifacts, bits, flips, lineup, suite, sweeps
 from charlm.benchmarks.artifacts import ModelInfo
+from charlm.benchmarks.harness import machine, pinning, processes, timing
+from charlm.benchmarks.harness.processes import Flatness, Process, ProcessTimes
+from charlm.benchmarks.harness.settings import CaseSettings
+from charlm.benchmarks.harness.timing import Measured, Say
+from charlm.benchmarks.lineup import Bound, Case
 from charlm.benchmarks.plan import FLIPS, MEMORY, PROCESSES, Plan
-from charlm.benchmarks.processes import Flatness, Process, ProcessTimes
-from charlm.benchmarks.report import Report
-from charlm.benchmarks.results import (
+from charlm.benchmarks.report import markdown, page, plot, sweep_plot
+from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.results import (
+    DIGITS,
+    NOTEBOOK,
     OURS,
     CaseResult,
     FlipsResult,
     LimitResult,
     ProcessResult,
     QualityResult,
+    Spread,
     SweepResult,
+    rounded,
+    significant,
 )
-from charlm.benchmarks.rows import Bound, Case
-from charlm.benchmarks.settings import CaseSettings
-from charlm.benchmarks.spread import DIGITS, Spread, rounded, significant
 from charlm.benchmarks.sweeps import PRECISION
-from charlm.benchmarks.timing import Measured, Say
+from charlm.data.system.errors import SettingsError
+from charlm.data.system.files import os_errors_as, write_bytes
+
+ROOT = Path("benchmark-results")
+
+
+def measure_and_write(plan: Plan, folder: Path | None, say: Say) -> Report:
+    """Run a plan and write its report into `folder`; None: a folder named after day and processor.
+
+    Raises:
+        SettingsError: the folder can't be written; found out before anything is measured.
+        CaseFailedError: the model can't be opened.
+    """
+    if folder is not None:
+        _make(folder)
+    report = suite.run(plan, say)
+    chosen = folder or ROOT / f"{report.date}-{machine.slug(report.machine.cpu)}"
+    _make(chosen)
+    for name in write(report, chosen):
+        say(f"wrote {chosen / name}")
+    return report
+
+
+def write(report: Report, folder: Path) -> list[str]:
+    """Write every file of a report into an existing folder; their names.
+
+    Raises:
+        SettingsError: the folder can't be written.
+    """
+    pictures = _pictures(report)
+    files = {
+        "report.json": report.to_json().encode(),
+        "report.html": page.render(report).encode(),
+        "report.md": markdown.render(report, list(pictures)).encode(),
+        **pictures,
+    }
+    with os_errors_as(SettingsError, f"can't write into {folder}"):
+        for name, content in files.items():
+            write_bytes(folder / name, content)
+    return list(files)
+
+
+def render(report: Report, folder: Path) -> list[str]:
+    """Write every file of a report that was measured before; their names.
+
+    Raises:
+        SettingsError: the folder can't be made or written.
+    """
+    _make(folder)
+    return write(report, folder)
+
+
+def _pictures(report: Report) -> dict[str, bytes]:
+    """The pictures of the Markdown by their files' names."""
+    speeds = plot.draw(report) or {}
+    sweeps = {f"{sweep.name}.svg": sweep_plot.draw(sweep) for sweep in report.sweeps}
+    found = {f"speed.{kind}": content for kind, content in speeds.items()}
+    return found | {name: content for name, content in sweeps.items() if content is not None}
+
+
+def _make(folder: Path) -> None:
+    with os_errors_as(SettingsError, f"can't make the folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+PAIR = ("charlm_gen_100", "import_onnxruntime")
+ROUNDS = 2  # rounds of whole processes for each round of trials: they are short and noisy
+SLOW_ROUNDS = 5  # of whole processes that take seconds to start
+
+
+def whole_processes(settings: CaseSettings, cuda: bool, with_slow: bool = True) -> list[Process]:
+    """The commands that are measured from their start to their end.
+
+    Args:
+        settings: what their cases are told.
+        cuda: CUDA takes part.
+        with_slow: take in those that start for many seconds.
+    """
+    cores = settings.threads
+
+    def first(name: str, title: str, case: str) -> Process:
+        command = processes.first_character(lineup.case(case).target, settings)
+        return Process(name, title, command, case, SLOW_ROUNDS, cores)
+
+    def plain(name: str, title: str, command: tuple[str, ...], case: str | None = None) -> Process:
+        return Process(name, title, command, case, cores=cores)
+
+    found = [
+        plain("python", "python -c pass", processes.python("pass")),
+        plain(PAIR[1], "python -c 'import onnxruntime'", processes.python("import onnxruntime")),
+        plain(PAIR[0], "charlm-gen --length 100", processes.charlm_gen(settings, 100)),
+        plain(
+            "charlm_gen_1", "charlm-gen --length 1", processes.charlm_gen(settings, 1),
+            "charlm_stream",
+        ),
+        first("first_torch_step", "Torch step loop, first character", "torch_step"),
+        first("first_openvino", "OpenVINO step loop, first character", "openvino_step"),
+        first("first_litert", "LiteRT step loop, first character", "litert_step"),
+        first("first_keras", "notebook, first character", NOTEBOOK),
+    ]  # fmt: skip
+    if cuda:
+        command = processes.charlm_gen(replace(settings, provider="cuda"), 1)
+        title = "charlm-gen --length 1 on CUDA"
+        found.append(
+            Process("charlm_gen_1_cuda", title, command, "charlm_stream_cuda", SLOW_ROUNDS)
+        )
+    slow = {case.name for case in lineup.CASES if case.slow}
+    return [each for each in found if with_slow or each.case not in slow]
 
 
 def run(plan: Plan, say: Say) -> Report:
@@ -61,7 +165,7 @@ def run(plan: Plan, say: Say) -> Report:
             quality=quality,
             sweeps=_sweeps(plan, settings, quality, say),
             processes=_whole_processes(plan, settings, say),
-            pair=process_lineup.PAIR if plan.wants(PROCESSES) else None,
+            pair=PAIR if plan.wants(PROCESSES) else None,
             memory=_memory(plan, settings, say),
             flips=_flips(plan, settings, say),
             left_out=plan.left_out(),
@@ -106,15 +210,15 @@ def _sweeps(
 ) -> tuple[SweepResult, ...]:
     found = {each.precision: each.bits for each in quality}
     effort = plan.sweep_effort()
-    return tuple(sweep_run.run(each, settings, effort, found, say) for each in plan.sweeps())
+    return tuple(sweeps.run(each, settings, effort, found, say) for each in plan.sweeps())
 
 
 def _whole_processes(plan: Plan, settings: CaseSettings, say: Say) -> tuple[ProcessResult, ...]:
     if not plan.wants(PROCESSES):
         return ()
     cuda = plan.provider == "cuda"
-    commands = process_lineup.whole_processes(settings, cuda, with_slow=not plan.quick)
-    times = processes.measure(commands, process_lineup.ROUNDS * plan.rounds, say)
+    commands = whole_processes(settings, cuda, with_slow=not plan.quick)
+    times = processes.measure(commands, ROUNDS * plan.rounds, say)
     return tuple(map(_process_result, commands, times))
 
 

@@ -16,13 +16,14 @@ def write(hidden: int, like: Metadata, path: Path) -> None:
     Raises:
         MissingExtraError: Torch or onnx is not installed.
     """
-    from charlm.data.extras import require
+    from charlm.data.system.extras import require
 
     torch = require("torch", "train")
     require("onnx", "train")
-    from charlm.export import generate_graph, step_graph, weights
-    from charlm.export.cell import FloatProducts
+    from charlm.export import weights
     from charlm.export.contract_siblings import GENERATE, sibling_path
+    from charlm.export.graphs import generate_graph, step_graph
+    from charlm.export.graphs.cell import FloatProducts
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 

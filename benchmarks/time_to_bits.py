@@ -21,12 +21,12 @@ from typing import Annotated, Any
 
 import typer
 
-from charlm.benchmarks import machine
-from charlm.benchmarks.machine import Machine
-from charlm.data import console
-from charlm.data.errors import SettingsError
-from charlm.data.files import os_errors_as, write_text
-from charlm.train.scale import HELD_BACK
+from charlm.benchmarks.harness import machine
+from charlm.benchmarks.harness.machine import Machine
+from charlm.data.system import console
+from charlm.data.system.errors import SettingsError
+from charlm.data.system.files import os_errors_as, write_text
+from charlm.train.setup.scale import HELD_BACK
 
 app = console.make_app()
 

@@ -1,11 +1,56 @@
 """`charlm-data`: list the corpora, fetch one."""
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from charlm.data import console
+from charlm.data.system import console
+
+
+def catalogue() -> str:
+    """One line a corpus: its name, its size in bytes, what it is, and how to have it."""
+    from charlm.data.text.corpus import SAMPLE
+    from charlm.data.text.fetch import SOURCES, default_path
+
+    rows = [
+        ("sample", SAMPLE.stat().st_size, "stories that ship with charlm", "charlm-train"),
+        *(
+            (
+                source.name,
+                source.size,
+                source.about,
+                f"charlm-data fetch {source.name}  (to {default_path(source)})",
+            )
+            for source in SOURCES.values()
+        ),
+    ]
+    return "\n".join(
+        f"{name:<16} {size:>9,} bytes  {about:<32} {how}" for name, size, about, how in rows
+    )
+
+
+@contextmanager
+def download_bar(name: str, size: int) -> Iterator[Callable[[int], None]]:
+    """Show how much of `size` bytes is there; nothing where stderr is no terminal.
+
+    Yields:
+        The function to call with the number of bytes that are there so far.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=size)
+        yield lambda there: bar.update(task, completed=there)
+
 
 app = console.make_app()
 
@@ -31,7 +76,6 @@ def list_command(debug: console.Debug = False) -> None:
 
 
 def _print_catalogue() -> None:
-    from charlm.data.catalogue import catalogue
 
     print(catalogue())
 
@@ -49,8 +93,7 @@ def fetch(
     Example: charlm-data fetch lovecraft --to lovecraft.txt
     """
     del debug
-    from charlm.data import fetch as library
-    from charlm.data.download_bar import download_bar
+    from charlm.data.text import fetch as library
 
     source = library.find(name)
     path = to or library.default_path(source)

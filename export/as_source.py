@@ -1,6 +1,7 @@
 """An exported model as a source of weights for `charlm-train --init-from`.
 
-Registered in `pyproject.toml` under the entry points `charlm.sources`; see `charlm.train.source`.
+Registered in `pyproject.toml` under the entry points `charlm.sources`; see
+`charlm.train.setup.source`.
 """
 
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 from charlm.export.contract import read_model_bytes
 from charlm.export.weights import Weights, to_torch
 from charlm.train.model import CharLSTM
-from charlm.train.source import Source
+from charlm.train.setup.source import Source
 
 
 def read_onnx(path: Path) -> Source:
@@ -21,7 +22,7 @@ def read_onnx(path: Path) -> Source:
         ModelFileError: not a charlm model, or damaged.
         MissingExtraError: onnx is not installed.
     """
-    from charlm.data.extras import require
+    from charlm.data.system.extras import require
 
     require("onnx", "train")
     from charlm.export.read_graph import read_graph

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.data import console
-from charlm.data.errors import SettingsError
+from charlm.data.system import console
+from charlm.data.system.errors import SettingsError
 
 if TYPE_CHECKING:
     from charlm.export.export import Exported
@@ -94,8 +94,8 @@ def export(
         raise SettingsError(f"--verify-only writes nothing: leave out {name}")
     _check_extras()
     from charlm.export.export import Wanted, export_run, export_siblings, verify_file
-    from charlm.export.siblings import DEFAULT_KINDS
-    from charlm.train import run_folder
+    from charlm.export.graphs.siblings import DEFAULT_KINDS
+    from charlm.train.runs import run_folder
 
     own = "the weights it carries"
     wanted = Wanted(DEFAULT_KINDS if siblings else (), int8, fp16, text)
@@ -107,7 +107,7 @@ def export(
         console.say(f"{siblings_of}: proven against {own}")
     else:
         assert model is not None
-        source = run or run_folder.newest()
+        source = run or run_folder.newest(holding=run_folder.WEIGHTS)
         done = export_run(source, model, wanted)
         console.say(
             f"{done.model}: {done.size:,} bytes, {done.metadata.layers} x "
@@ -133,7 +133,7 @@ def _report(done: "Exported") -> None:
 
 
 def _check_extras() -> None:
-    from charlm.data.extras import require, require_onnxruntime
+    from charlm.data.system.extras import require, require_onnxruntime
 
     for module in ("torch", "onnx", "safetensors"):
         require(module, "train")

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from charlm.data import MAX_HIDDEN, MAX_LAYERS
-from charlm.data.errors import CharlmError, ModelFileError
-from charlm.data.files import os_errors_as
-from charlm.data.normalise import Normalisation
-from charlm.data.rare import NOTHING_RARE, Rare
-from charlm.data.vocabulary import Unknown, Vocabulary
+from charlm.data.system.errors import CharlmError, ModelFileError
+from charlm.data.system.files import os_errors_as
+from charlm.data.text.normalise import Normalisation
+from charlm.data.text.rare import NOTHING_RARE, Rare
+from charlm.data.text.vocabulary import Unknown, Vocabulary
 
 FORMAT = 1
 SAMPLING = 1

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from charlm.data.extras import require_onnxruntime
+from charlm.data.system.extras import require_onnxruntime
 from charlm.export.contract_native import KEY_DEVICE, KEY_NVRTC, KEY_PRECISION, KEY_THREADS
 
 NAME = {"darwin": "libcharlm.dylib", "win32": "charlm.dll"}.get(sys.platform, "libcharlm.so")

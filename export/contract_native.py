@@ -39,8 +39,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from charlm.data.errors import ModelFileError
-from charlm.data.wire import Pieces, fields, packed, part, whole
+from charlm.data.system.errors import ModelFileError
+from charlm.data.system.wire import Pieces, fields, packed, part, whole
 from charlm.export import contract
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.contract_siblings import (

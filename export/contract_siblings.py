@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.data.errors import ModelFileError
+from charlm.data.system.errors import ModelFileError
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 
 UNIFORM, INVERSE_TEMPERATURE = "uniform", "inverse_temperature"

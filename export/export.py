@@ -4,25 +4,49 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from charlm.data.errors import ExportError
-from charlm.data.file_sets import write_set
-from charlm.data.files import os_errors_as
-from charlm.export import (
-    contract_library,
-    step_graph,
-    verify_siblings,
-    weights,
-)
-from charlm.export.contract import Metadata, read_model_bytes
-from charlm.export.contract_siblings import NATIVE, Kind, sibling_path
+import onnx
+from google.protobuf.message import DecodeError
+
+from charlm.data.system.errors import ExportError, ModelFileError
+from charlm.data.system.file_sets import write_set
+from charlm.data.system.files import os_errors_as
+from charlm.export import contract_library, weights
+from charlm.export.contract import KEY_WEIGHTS, Metadata, read_model_bytes
+from charlm.export.contract_siblings import KINDS, NATIVE, Kind, sibling_path
+from charlm.export.graphs import step_graph
+from charlm.export.graphs.siblings import DEFAULT_KINDS, build_siblings
+from charlm.export.proof import verify_siblings
+from charlm.export.proof.verify import Proof, prove
+from charlm.export.proof.verify_siblings import prove_siblings
 from charlm.export.quality import Quality, measure, sample
 from charlm.export.read_graph import read_graph
-from charlm.export.siblings import DEFAULT_KINDS, build_siblings
-from charlm.export.stale import present, stale
-from charlm.export.verify import Proof, prove
-from charlm.export.verify_siblings import prove_siblings
-from charlm.train import run_folder
 from charlm.train.model import CharLSTM
+from charlm.train.runs import run_folder
+
+
+def present(model: Path) -> dict[Kind, Path]:
+    """The siblings that stand beside a model, by the names of the files alone."""
+    paths = {kind: sibling_path(model, kind) for kind in KINDS.values()}
+    return {kind: path for kind, path in paths.items() if path.is_file()}
+
+
+def stale(model: Path, weights_sha256: str) -> list[Path]:
+    """The files beside a model that bear a sibling's name and are of other weights, or damaged.
+
+    Args:
+        model: the model file, which need not exist.
+        weights_sha256: of its weights.
+    """
+    return [path for path in present(model).values() if _weights_of(path) != weights_sha256]
+
+
+def _weights_of(path: Path) -> str | None:
+    try:
+        found = onnx.load_model_from_string(read_model_bytes(path))
+    except (ModelFileError, DecodeError, ValueError):
+        return None
+    hashes = [entry.value for entry in found.metadata_props if entry.key == KEY_WEIGHTS]
+    return hashes[0] if len(hashes) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -70,7 +94,7 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
-def export_run(run: Path, model: Path, wanted: Wanted = Wanted()) -> Exported:
+def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) -> Exported:
     """Write the step graph of a run to `model`, its metadata and its siblings beside it.
 
     Nothing is written before every graph is proven equal to the Torch model, and nothing at all
@@ -87,9 +111,10 @@ def export_run(run: Path, model: Path, wanted: Wanted = Wanted()) -> Exported:
         ExportError: a proof failed, a smaller precision loses too much, or a file can't be written.
         CorpusError, VocabularyError: the text to measure on can't be used.
     """
+    run, model = Path(run), Path(model)
     if model.suffix != ".onnx":
         raise ExportError(f"{model}: a model file's name ends in .onnx; try {model.name}.onnx")
-    trained = run_folder.load(run)
+    trained = run_folder.load_run(run)
     laid_out = weights.from_torch(trained.model)
     metadata = Metadata(
         hidden=trained.model.config.hidden,
@@ -130,7 +155,7 @@ def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
     return Exported(model, metadata, proof, len(content), siblings, work.qualities, work.notes)
 
 
-def verify_file(model: Path, run: Path | None) -> Exported:
+def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
     """Prove an existing model file, and the siblings that stand beside it.
 
     Args:
@@ -142,12 +167,13 @@ def verify_file(model: Path, run: Path | None) -> Exported:
         ModelFileError: a file is not a charlm model, or a sibling not of this model.
         ExportError: it is of other weights than the run, or a proof failed.
     """
+    model = Path(model)
     content = read_model_bytes(model)
     own_weights, metadata = read_graph(content, str(model))
     if run is None:
         torch_model = weights.to_torch(own_weights)
     else:
-        torch_model = run_folder.load(run).model
+        torch_model = run_folder.load_run(run).model
         if weights.sha256(weights.from_torch(torch_model)) != metadata.weights_sha256:
             raise ExportError(f"{model} was exported from other weights than those of {run}")
     proof = prove(content, torch_model, str(model))

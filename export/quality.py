@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.corpus import read_files
-from charlm.data.errors import CorpusError, ExportError, VocabularyError
-from charlm.export import contract, generate_graph
+from charlm.data.system.errors import CorpusError, ExportError, VocabularyError
+from charlm.data.text.corpus import read_files
+from charlm.export import contract
 from charlm.export import contract_siblings as siblings
-from charlm.export.cell import FloatProducts
 from charlm.export.contract import LARGEST_LOSS, Metadata
 from charlm.export.contract_siblings import GENERATE
-from charlm.export.native import Native
-from charlm.export.proving import open_session
+from charlm.export.graphs import generate_graph
+from charlm.export.graphs.cell import FloatProducts
+from charlm.export.graphs.native import Native
+from charlm.export.proof.proving import open_session
 from charlm.export.weights import Weights
 
 Ids = npt.NDArray[np.int64]

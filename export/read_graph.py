@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 from onnx.shape_inference import InferenceError
 
-from charlm.data.errors import ModelFileError
+from charlm.data.system.errors import ModelFileError
 from charlm.export import contract_native as names
 from charlm.export.contract import Metadata
 from charlm.export.weights import Weights, sha256

@@ -1,1 +1,39 @@
-"""Generating and scoring text with ONNX Runtime; neither Torch nor onnx is imported here."""
+"""Generating and scoring text with ONNX Runtime; neither Torch nor onnx is imported here.
+
+```python
+from charlm.infer import Generator, Request
+
+generator = Generator.open()  # the model that ships
+print(generator.text("the old house ", length=40, seed=1))
+requests = [Request("the ", length=20, sample=number) for number in range(3)]
+texts = [result.text for result in generator.batch(requests)]
+print(generator.score("the old house stood upon the hill").bits_per_character)
+```
+
+Engineers who want the bare model take `load_step`.
+"""
+
+from typing import TYPE_CHECKING
+
+from charlm.data.system.lazy import lazily
+
+if TYPE_CHECKING:
+    from charlm.infer.batch.results import Failure, Result
+    from charlm.infer.generator import Generator
+    from charlm.infer.request import Request
+    from charlm.infer.scoring.score import Score
+    from charlm.infer.step import Step, load_step
+
+__all__ = ["Failure", "Generator", "Request", "Result", "Score", "Step", "load_step"]
+__getattr__ = lazily(
+    __name__,
+    {
+        "Failure": "batch.results",
+        "Generator": "generator",
+        "Request": "request",
+        "Result": "batch.results",
+        "Score": "scoring.score",
+        "Step": "step",
+        "load_step": "step",
+    },
+)

@@ -1,20 +1,20 @@
 """`charlm-gen`: parse, open, write text as it is drawn."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.data import console
-from charlm.data.errors import CorpusError, SettingsError
+from charlm.data.system import console
+from charlm.data.system.errors import CorpusError, SettingsError
 from charlm.infer import options
 
 if TYPE_CHECKING:
     from charlm.infer.generator import Generator
-    from charlm.infer.work import Work
+    from charlm.infer.planning.work import Work
 
 app = console.make_app()
+MAX_PROMPT_BYTES = 1 << 26  # as of a line of a file of prompts
 
 
 @app.command()
@@ -94,11 +94,13 @@ def generate(
     Example: charlm-gen "when i drew nigh the nameless city" --length 500
     """
     del debug, version
-    from charlm.infer import output, sampler, shipped
+    from charlm.infer import output
     from charlm.infer import window as windows
     from charlm.infer.generator import Generator
     from charlm.infer.lacking import of_prompts
-    from charlm.infer.work import Work, count_prompts, provider_for
+    from charlm.infer.model import shipped
+    from charlm.infer.planning.work import Work, count_prompts, provider_for
+    from charlm.infer.sampling import sampler
 
     windows.check_window(window)
     seed = sampler.draw_seed() if seed is None else seed
@@ -133,7 +135,7 @@ def generate(
                 console.say(f"charlm-gen: {line}")
             output.write_live(out, text)
             return
-        from charlm.infer import batch_output
+        from charlm.infer.batch import batch_output
         from charlm.infer.request import Request
 
         job = batch_output.Job(
@@ -157,7 +159,12 @@ def _explain(
 def _standard_input() -> str:
     """All of standard input, read as corpora are: UTF-8, no byte-order mark, line ends as LF."""
     try:
-        text = sys.stdin.buffer.read().decode("utf-8-sig")
+        content = console.standard_input().read(MAX_PROMPT_BYTES + 1)
+        if len(content) > MAX_PROMPT_BYTES:
+            raise CorpusError(
+                f"the prompt on standard input is longer than {MAX_PROMPT_BYTES:,} bytes"
+            )
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise CorpusError(
             f"the prompt on standard input is not utf-8: byte 0x{problem.object[problem.start]:02x}"

@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy.typing as npt
 
-from charlm.data.errors import SettingsError
-from charlm.data.vocabulary import Unknown, Vocabulary
+from charlm.data.system.errors import SettingsError
+from charlm.data.text.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
-from charlm.infer import providers, single
-from charlm.infer.artifact import Model, open_model
-from charlm.infer.choose import Plan, choose
-from charlm.infer.filters import NO_FILTERS
+from charlm.infer.engines import single
+from charlm.infer.model import providers
+from charlm.infer.model.artifact import Model, open_model
+from charlm.infer.model.shipped import find_model
+from charlm.infer.planning.choose import Plan, choose
+from charlm.infer.planning.work import Work, provider_for
 from charlm.infer.request import Request, Settings
-from charlm.infer.shipped import find_model
-from charlm.infer.work import Work, provider_for
+from charlm.infer.sampling.filters import NO_FILTERS
 
 if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
-    from charlm.infer.batch import Show
-    from charlm.infer.prompt_file import BadLine
-    from charlm.infer.results import Outcome
-    from charlm.infer.score import Score
+    from charlm.infer.batch.batch import Show
+    from charlm.infer.batch.prompt_file import BadLine
+    from charlm.infer.batch.results import Outcome
+    from charlm.infer.scoring.score import Score
 
 Tokens = npt.NDArray[Any]
 MANY = Work(streams=None)
@@ -111,7 +112,7 @@ class Generator:
         plan = choose(work, model, **self._how)
         if work.streams == 1 and width is None:
             return plan
-        from charlm.infer.width import checked_width
+        from charlm.infer.planning.width import checked_width
 
         chosen = checked_width(width, model, plan.threads, work.window)
         side_by_side = chosen if work.streams is None else min(chosen, work.streams)
@@ -184,7 +185,7 @@ class Generator:
         text = single.pieces(self.model, self.plan(work), tokens, request)
         if request.stop == ():
             return text
-        from charlm.infer import stops
+        from charlm.infer.sampling import stops
 
         return stops.until(text, stops.normalised(request.stop, self.metadata))
 
@@ -196,7 +197,7 @@ class Generator:
             CorpusError: fewer than two characters.
             ModelFileError: the model's weights are damaged.
         """
-        from charlm.infer.score import Scorer
+        from charlm.infer.scoring.score import Scorer
 
         return Scorer(self.model, unknown, self._how["precision"]).score([text])
 
@@ -222,8 +223,8 @@ class Generator:
             SettingsError: a width that is out of range or does not fit into memory.
             ModelFileError: while it runs: the model's weights are damaged.
         """
-        from charlm.infer.batch import generate_batch
-        from charlm.infer.paths import engine_of, reader_of, refusal
+        from charlm.infer.batch.batch import generate_batch
+        from charlm.infer.planning.paths import engine_of, reader_of, refusal
 
         chosen = self._chosen_for(work)
         if chosen is not self:

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from charlm.data.rare import named
-from charlm.data.vocabulary import Unknown
+from charlm.data.text.rare import named
+from charlm.data.text.vocabulary import Unknown
 from charlm.export.contract import Metadata
 
 if TYPE_CHECKING:  # who draws a text should not wait for what scores one
-    from charlm.infer.score import Score
+    from charlm.infer.scoring.score import Score
 
 
 def of_prompts(count: int, metadata: Metadata, asked: Unknown | None, whose: str) -> str:

@@ -4,10 +4,10 @@ import functools
 from dataclasses import dataclass
 from typing import TypedDict
 
-from charlm.data.errors import SettingsError
-from charlm.data.vocabulary import Unknown
-from charlm.infer import sampler
-from charlm.infer.filters import Filters
+from charlm.data.system.errors import SettingsError
+from charlm.data.text.vocabulary import Unknown
+from charlm.infer.sampling import sampler
+from charlm.infer.sampling.filters import Filters
 from charlm.infer.window import check_window
 
 MAX_LENGTH = 1 << 60  # a text is held whole: memory ends long before

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from charlm.data import console
+from charlm.data.system import console
 from charlm.infer import options
 
 app = console.make_app()
@@ -62,11 +62,13 @@ def score(
     Example: charlm-score book.txt --model model.onnx
     """
     del debug, version
-    from charlm.data.cores import check_threads, usable_cores
-    from charlm.data.corpus import read_text
-    from charlm.infer import output, score_output, shipped
-    from charlm.infer.artifact import open_model
-    from charlm.infer.work import provider_for, text_work
+    from charlm.data.system.cores import check_threads, usable_cores
+    from charlm.data.text.corpus import read_text
+    from charlm.infer import output
+    from charlm.infer.model import shipped
+    from charlm.infer.model.artifact import open_model
+    from charlm.infer.planning.work import provider_for, text_work
+    from charlm.infer.scoring import score_output
 
     check_threads(threads)
     for _ in read_text(io.BytesIO(), encoding, ""):  # an unknown one, once and not for each file
@@ -83,8 +85,8 @@ def score(
             text_work(files, parallel or window is not None), provider, precision
         )
         opened = open_model(path, device, threads if job.alone else 1, precision)
-        console.say(f"charlm-score: {shipped.describe(path)}, {opened.device}")
-        failures = score_output.run(out, opened, job)
+        about = f"charlm-score: {shipped.describe(path)}, {opened.device}"
+        failures = score_output.run(out, opened, job, about)
     if failures:
         raise typer.Exit(console.USER_ERROR)
 

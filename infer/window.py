@@ -3,7 +3,7 @@
 from typing import Any
 
 from charlm.data import MAX_WINDOW
-from charlm.data.errors import SettingsError
+from charlm.data.system.errors import SettingsError
 from charlm.export.contract import Metadata
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.data import console
-from charlm.data.corpus import SAMPLE
+from charlm.data.system import console
+from charlm.data.text.corpus import SAMPLE
 
 TINY_CHARACTERS = 6_000
 

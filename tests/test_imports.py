@@ -69,7 +69,7 @@ def test_torch_and_onnx_are_not_imported(package: str) -> None:
 
 def test_charlm_gen_of_one_text_loads_nothing_that_it_does_not_use() -> None:
     modules = modules_after(
-        "from charlm.data import console; from charlm.infer.cli import app; "
+        "from charlm.data.system import console; from charlm.infer.cli import app; "
         "code = console.exit_code(app, 'charlm-gen', ['the', '--length', '100', '--seed', '1']); "
         "assert code == 0"
     )
@@ -85,7 +85,7 @@ def test_charlm_import_needs_neither_tensorflow_nor_keras(tmp_path: Path) -> Non
         "--out", str(tmp_path),
     ]  # fmt: skip
     loaded = loaded_after(
-        "from charlm.data import console; from charlm.train.import_cli import app; "
+        "from charlm.data.system import console; from charlm.train.keras.import_cli import app; "
         f"code = console.exit_code(app, 'charlm-import', {given!r}); assert code == 0"
     )
     assert not loaded & {"tensorflow", "keras", "tf_keras", "onnx", "onnxruntime"}
@@ -95,10 +95,10 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
     text = tmp_path / "text.txt"
     text.write_text("the lamp in the cellar", encoding="utf-8")
     modules = modules_after(
-        "from charlm.data import console; from charlm.infer.score_cli import app; "
+        "from charlm.data.system import console; from charlm.infer.score_cli import app; "
         f"code = console.exit_code(app, 'charlm-score', [{str(text)!r}]); assert code == 0"
     )
-    assert "charlm.infer.score" in modules
+    assert "charlm.infer.scoring.score" in modules
     for module in ("statistics", "concurrent.futures", "numpy.random", "rich"):
         assert module not in modules
 
@@ -108,7 +108,7 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
     [
         ("charlm.data.cli", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
         ("charlm.train.cli", {"torch", "onnx", "onnxruntime", "matplotlib"}),
-        ("charlm.train.import_cli", {"torch", "numpy", "h5py", "rich"}),
+        ("charlm.train.keras.import_cli", {"torch", "numpy", "h5py", "rich"}),
         ("charlm.train.report.cli", {"torch", "numpy", "matplotlib", "rich"}),
         ("charlm.export.cli", {"torch", "onnx", "onnxruntime"}),
         ("charlm.infer.cli", {"torch", "onnx", "onnxruntime", "numpy"}),
@@ -118,7 +118,7 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
 )
 def test_help_starts_light(module: str, heavy: set[str]) -> None:
     loaded = loaded_after(
-        f"from charlm.data import console; from {module} import app; "
+        f"from charlm.data.system import console; from {module} import app; "
         "code = console.exit_code(app, 'charlm', ['--help']); assert code == 0"
     )
     assert not loaded & heavy

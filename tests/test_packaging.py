@@ -17,7 +17,7 @@ from charlm.export.contract_library import problem
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
 DATA_FILES = {
-    "charlm/benchmarks/probe.cpp",
+    "charlm/benchmarks/harness/probe.cpp",
     "charlm/data/sample.txt",
     "charlm/infer/models/README.md",
     "charlm/infer/models/lovecraft.json",
@@ -148,8 +148,9 @@ def test_without_a_compiler_it_installs_and_says_what_is_missing(
 
 def test_installed_wheel_carries_the_corpus(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import charlm.data.corpus as c; assert str(c.SAMPLE).startswith(" + repr(str(installed))
-        + "); print(len(c.SAMPLE.read_text(encoding='utf-8')))"
+        "import charlm.data.text.corpus as c\n"
+        "assert str(c.SAMPLE).startswith(" + repr(str(installed)) + ")\n"
+        + "print(len(c.SAMPLE.read_text(encoding='utf-8')))"
     )  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(installed), cwd=tmp_path,

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from charlm.data import console
-from charlm.data.extras import require_there
-from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
+from charlm.data.system import console
+from charlm.data.system.extras import require_there
+from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
 from charlm.train.config import ADAM_LR, TrainingConfig
-from charlm.train.scale import (
+from charlm.train.setup.scale import (
     DECAY,
     DROPOUT,
     ENOUGH,
@@ -227,9 +227,9 @@ def train(
     }  # fmt: skip
     require_there("train", "torch", "safetensors", "matplotlib")
     try:
-        from charlm.train.lock import FolderLock
         from charlm.train.run import train_and_report
-        from charlm.train.start import Request
+        from charlm.train.runs.lock import FolderLock
+        from charlm.train.setup.start import Request
 
         request = Request(
             texts=tuple(texts or ()),

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from charlm.data import MAX_HIDDEN, MAX_LAYERS
-from charlm.data.cores import check_threads
-from charlm.data.errors import SettingsError
+from charlm.data.system.cores import check_threads
+from charlm.data.system.errors import SettingsError
 
 RECIPES = ("stateful", "notebook")
 OPTIMISERS = ("muon", "adam")

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from charlm.data.errors import CharlmError, SettingsError, TrainingError
+from charlm.data.system.errors import CharlmError, SettingsError, TrainingError
 
 T = TypeVar("T")
 NAMED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by torchrun, and others like it

@@ -1,4 +1,4 @@
-"""Bits per character of a text under the Torch model, with the state carried throughout."""
+"""Bits per character of a text under the Torch model, carried or by windows, and samples of it."""
 
 import math
 import time
@@ -7,9 +7,68 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.nn import functional
 
+from charlm.train.config import WINDOW
 from charlm.train.model import CharLSTM
+
+
+@torch.no_grad()
+def sample_tokens(
+    model: CharLSTM, first: Tensor, length: int, seed: int, temperature: float = 1.0
+) -> Tensor:
+    """Draw `length` tokens, from a zero state and a given first token.
+
+    This is for looking and for proofs: sampling as users see it is defined once, in
+    `charlm.infer.sampling.sampler`.
+
+    Args:
+        model: evaluated one step at a time, without dropout.
+        first: ids, int64 of shape [batch].
+        length: tokens to draw after the first.
+        seed: of the draws, which touch no other random state.
+        temperature: above 0.
+
+    Returns:
+        Ids, int64 of shape [length + 1, batch], the first token included.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    token = first
+    state = model.zero_state(len(first))
+    tokens = [first]
+    for _ in range(length):
+        logits, state = model.step(token, state)
+        probabilities = (logits / temperature).softmax(dim=1).cpu()
+        token = torch.multinomial(probabilities, 1, generator=generator)[:, 0].to(first.device)
+        tokens.append(token)
+    return torch.stack(tokens)
+
+
+STEPS = 512 * WINDOW  # a call, of all its windows: bounds memory, changes nothing else
+
+
+@torch.no_grad()
+def windowed_bits(model: CharLSTM, ids: npt.NDArray[Any], window: int) -> float:
+    """Mean of -log2 p(character | the `window` before it), each window read from a zero state.
+
+    Each character costs `window` steps.
+
+    Args:
+        model: in evaluation mode.
+        ids: token ids of any integer type, shape [characters], more than `window`.
+        window: characters that are read before each one that is predicted.
+    """
+    rows = np.lib.stride_tricks.sliding_window_view(ids, window + 1)
+    batch = max(1, STEPS // window)
+    nats = 0.0
+    for start in range(0, len(rows), batch):
+        part = torch.from_numpy(rows[start : start + batch].T.astype(np.int64))
+        hidden, _ = model(part[:-1], model.zero_state(part.shape[1]))
+        logits = model.head(hidden[-1])
+        nats += functional.cross_entropy(logits, part[-1], reduction="sum").item()
+    return nats / len(rows) / math.log(2)
+
 
 CHUNK = 8192  # characters a call: bounds memory, changes nothing else
 LOGITS = 1 << 26  # a call, where there are very many distinct characters

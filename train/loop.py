@@ -6,24 +6,30 @@ import time
 import torch
 from torch import Tensor
 
-from charlm.data.corpus import Splits
-from charlm.data.errors import TrainingError
-from charlm.data.vocabulary import Vocabulary
-from charlm.train.batches import keep_on, make_batches, sent
-from charlm.train.budget import WarmUp, steps_for
-from charlm.train.checkpoint import Checkpoint, Progress, Record, Setup, Tensors
+from charlm.data.system.errors import TrainingError
+from charlm.data.text.corpus import Splits
+from charlm.data.text.vocabulary import Vocabulary
+from charlm.train.batches.batches import keep_on, make_batches, sent
 from charlm.train.distributed import ALONE, Group
-from charlm.train.evaluate import bits_per_character, judged, seconds_a_character
+from charlm.train.evaluate import bits_per_character, judged, sample_tokens, seconds_a_character
 from charlm.train.model import CharLSTM, State
-from charlm.train.objective import Objective
 from charlm.train.observer import Observer
-from charlm.train.optimise import make_optimiser
-from charlm.train.precision import allow_tf32
-from charlm.train.randomness import random_state, set_random_state
-from charlm.train.sample import sample_tokens
-from charlm.train.scale import too_high
-from charlm.train.schedule import Schedule, hold_at_start
-from charlm.train.step import make_step
+from charlm.train.optim.objective import Objective
+from charlm.train.optim.optimise import make_optimiser
+from charlm.train.optim.precision import allow_tf32
+from charlm.train.optim.schedule import Schedule, hold_at_start
+from charlm.train.optim.step import make_step
+from charlm.train.runs.checkpoint import (
+    Checkpoint,
+    Progress,
+    Record,
+    Setup,
+    Tensors,
+    random_state,
+    set_random_state,
+)
+from charlm.train.setup.budget import WarmUp, steps_for
+from charlm.train.setup.scale import too_high
 
 SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU

@@ -1,14 +1,35 @@
-"""A machine's memory: whether it holds the training of a model, and what to say if it did not."""
+"""A machine's memory: whether it holds a training, keeping what was freed, and what to say."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from charlm.data.errors import SettingsError, TrainingError
-from charlm.train import scale
+from charlm.data.system.errors import SettingsError, TrainingError
 from charlm.train.config import ModelConfig
+from charlm.train.setup import scale
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+BLOCK, KEPT = 1 << 30, 2**31 - 1  # bytes: no block of a step is larger, nothing is given back
+
+
+def keep_freed_memory() -> bool:
+    """Make this process reuse freed memory instead of giving it back; it grows to its peak at most.
+
+    Returns:
+        Whether the C library did so; elsewhere than in glibc nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # musl has no such function
+        return False
+    return bool(mallopt(MMAP_THRESHOLD, BLOCK)) and bool(mallopt(TRIM_THRESHOLD, KEPT))
+
 
 COPIES = 5  # weights, gradients, an optimiser's two moments, the best weights so far
 FLOAT = 4  # bytes

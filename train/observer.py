@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from charlm.train.checkpoint import Checkpoint, Progress
+from charlm.train.runs.checkpoint import Checkpoint, Progress
 from charlm.train.signals import StopSignals
 
 

@@ -10,11 +10,11 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from charlm.data.errors import RunError
-from charlm.data.files import os_errors_as
-from charlm.train import run_folder
-from charlm.train.checkpoint import Checkpoint
-from charlm.train.checkpoint import Progress as TrainingProgress
+from charlm.data.system.errors import RunError
+from charlm.data.system.files import os_errors_as
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import Checkpoint
+from charlm.train.runs.checkpoint import Progress as TrainingProgress
 from charlm.train.signals import StopSignals
 
 

@@ -4,24 +4,102 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
+import numpy as np
+import torch
 from rich.console import Console
 
-from charlm.data.console import USER_ERROR
-from charlm.data.errors import CharlmError
-from charlm.train import fine_tune, run_folder
-from charlm.train.allocator import keep_freed_memory
+from charlm.data.system.console import USER_ERROR
+from charlm.data.system.errors import CharlmError, SettingsError
+from charlm.data.text.corpus import Splits
 from charlm.train.config import regularisation
 from charlm.train.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop import Trainer
-from charlm.train.memory import shortage_explained
+from charlm.train.memory import keep_freed_memory, shortage_explained
 from charlm.train.observer import Observer, Silent
 from charlm.train.progress import Display, Unfailing
 from charlm.train.report import files as report_files
+from charlm.train.runs import run_folder
+from charlm.train.runs.lock import FolderLock
+from charlm.train.setup import fine_tune
+from charlm.train.setup.request import Options
+from charlm.train.setup.start import Request, Started, folder_of, start
 from charlm.train.signals import StopSignals
-from charlm.train.start import Request, Started
-from charlm.train.start_together import start_together
+
+
+def start_together(request: Request, group: Group) -> Started:
+    """What `start` gives; on ranks above 0 the splits hold the training part only.
+
+    Raises:
+        FirstRankError: rank 0 could not start; there `start`'s own error is raised.
+        SettingsError: a machine has fewer GPUs than processes.
+    """
+    if group.size == 1:
+        return start(request)
+    _take_gpu(request, group)
+    here: list[Started] = []
+
+    def begin() -> Started:
+        here.append(start(replace(request, processes=group.size)))
+        return replace(here[0], splits=_only(np.empty(0, np.uint8)))
+
+    told = group.from_first(begin)
+    ids = group.ids_from_first(lambda: here[0].splits.train)
+    return here[0] if here else replace(told, splits=_only(ids))
+
+
+def _take_gpu(request: Request, group: Group) -> None:
+    """Give every process of a machine a GPU of its own, if they are to use any."""
+    wanted = (request.options or {}).get("device") or "auto"
+    if not group.from_first(lambda: wanted != "cpu" and torch.cuda.is_available()):
+        return
+    there = torch.cuda.device_count()
+    if group.any(group.local_size > there):
+        raise SettingsError(
+            "--device cuda gives every process its own GPU, and a machine has fewer GPUs than "
+            f"processes (rank 0's: {there} and {group.local_size}): start as many as it has with "
+            "--nproc-per-node, or use --device cpu"
+        )
+    torch.cuda.set_device(group.local_rank)
+
+
+def _only(train: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> Splits:
+    return Splits(train, train[:0], train[:0])
+
+
+def train(
+    *texts: str | Path,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    report: bool = False,
+    **options: Unpack[Options],
+) -> run_folder.Run:
+    """Train a model on texts, shown on stderr, and return it.
+
+    Args:
+        texts: files; none for the corpus that ships.
+        out: the run folder; None for `runs/<name of the first text>`.
+        overwrite: throw away the run that stands there.
+        report: make the report of the run too.
+        options: settings; what is not named goes by the text's size (see `scale`).
+
+    Raises:
+        SettingsError: an option out of range.
+        CorpusError: a text that can't be learnt from.
+        RunError: the folder holds a run already, or can't be written.
+        TrainingError: training diverged.
+        KeyboardInterrupt: it was stopped by a signal, and saved.
+    """
+    paths = tuple(Path(text) for text in texts)
+    folder = None if out is None else Path(out)
+    with FolderLock() as lock:
+        request = Request(paths, folder, overwrite=overwrite, options={**options}, lock=lock)
+        if train_and_report(request, report=report) != 0:
+            raise KeyboardInterrupt
+    return run_folder.load_run(folder_of(request))
 
 
 def train_and_report(request: Request, *, report: bool = True, debug: bool = False) -> int:

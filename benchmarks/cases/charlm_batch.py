@@ -3,11 +3,10 @@
 from typing import Any
 
 from charlm.benchmarks.cases.charlm_open import generator_of
-from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
-from charlm.benchmarks.work import TOP_K, TOP_P
+from charlm.benchmarks.harness.settings import PROMPT, TOP_K, TOP_P, CaseSettings, Run
+from charlm.infer.batch.results import Outcome
+from charlm.infer.planning.work import Work
 from charlm.infer.request import Request
-from charlm.infer.results import Outcome
-from charlm.infer.work import Work
 
 
 def prepare(settings: CaseSettings) -> Run:

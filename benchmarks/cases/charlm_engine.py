@@ -5,9 +5,9 @@ import numpy.typing as npt
 
 from charlm.benchmarks import engines
 from charlm.benchmarks.cases.charlm_open import model_of, prompt_of, threads_of
-from charlm.benchmarks.settings import CaseSettings, Run
-from charlm.infer.philox import UniformStream
-from charlm.infer.sampling import Sampling
+from charlm.benchmarks.harness.settings import CaseSettings, Run
+from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.sampling.sampling import Sampling
 
 
 def prepare(settings: CaseSettings) -> Run:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from charlm.benchmarks.settings import PROMPT, CaseSettings
-from charlm.data.cores import usable_cores
-from charlm.infer.artifact import Model, open_model
+from charlm.benchmarks.harness.settings import PROMPT, CaseSettings
+from charlm.data.system.cores import usable_cores
 from charlm.infer.generator import Generator
+from charlm.infer.model.artifact import Model, open_model
 
 
 def threads_of(settings: CaseSettings) -> int:

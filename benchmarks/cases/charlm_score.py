@@ -1,8 +1,8 @@
 """charlm scoring one text exactly: `Scorer.score` on what the model itself might have written."""
 
 from charlm.benchmarks.cases.charlm_open import generator_of
-from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
-from charlm.infer.score import Scorer
+from charlm.benchmarks.harness.settings import PROMPT, CaseSettings, Run
+from charlm.infer.scoring.score import Scorer
 
 LENGTH = 10_000  # characters to choose from; a longer text repeats them
 

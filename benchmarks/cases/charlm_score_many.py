@@ -1,9 +1,9 @@
 """charlm scoring a long text in segments side by side, as `charlm-score --parallel` does."""
 
 from charlm.benchmarks.cases.charlm_open import generator_of, threads_of
-from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
-from charlm.infer.score_batch import WORKERS_OF_GPU
-from charlm.infer.score_segments import SegmentScorer
+from charlm.benchmarks.harness.settings import PROMPT, CaseSettings, Run
+from charlm.infer.scoring.score_batch import WORKERS_OF_GPU
+from charlm.infer.scoring.score_segments import SegmentScorer
 
 LENGTH = 100_000  # characters to choose from; a longer text repeats them
 

@@ -5,8 +5,8 @@ What `Generator.stream` does where the model has no other graphs, for one text o
 
 from charlm.benchmarks.cases.charlm_open import model_of, prompt_of
 from charlm.benchmarks.cases.stepping import run_of_steps
-from charlm.benchmarks.settings import CaseSettings, Run
-from charlm.infer.session import Stepper
+from charlm.benchmarks.harness.settings import CaseSettings, Run
+from charlm.infer.engines.session import Stepper
 
 
 def prepare(settings: CaseSettings) -> Run:

@@ -6,7 +6,7 @@ Paths: `step`, whichever charlm chooses with the state carried; `window`, the no
 from charlm.benchmarks.artifacts import LENGTH
 from charlm.benchmarks.cases.charlm_open import generator_of
 from charlm.benchmarks.cases.common import run_of
-from charlm.benchmarks.settings import PROMPT, CaseSettings, Run
+from charlm.benchmarks.harness.settings import PROMPT, CaseSettings, Run
 
 
 def prepare(settings: CaseSettings) -> Run:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.benchmarks.artifacts import WEIGHTS
-from charlm.benchmarks.settings import CaseSettings, Run
-from charlm.infer import sampler
+from charlm.benchmarks.harness.settings import CaseSettings, Run
+from charlm.infer.sampling import sampler
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -44,7 +44,7 @@ def drawer(logits: npt.NDArray[np.float32], settings: CaseSettings) -> Callable[
 
 def session(graph: bytes, settings: CaseSettings) -> Any:
     """An ONNX Runtime session on the CPU with the threads of the settings."""
-    from charlm.data.extras import require_onnxruntime
+    from charlm.data.system.extras import require_onnxruntime
 
     runtime = require_onnxruntime()
     options = runtime.SessionOptions()

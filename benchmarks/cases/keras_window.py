@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.benchmarks.cases.common import Arrays, load_weights, run_of
-from charlm.benchmarks.settings import CaseSettings, Run
-from charlm.data.extras import require
+from charlm.benchmarks.harness.settings import CaseSettings, Run
+from charlm.data.system.extras import require
 
 
 def prepare(settings: CaseSettings) -> Run:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from charlm.benchmarks.artifacts import WINDOW
 from charlm.benchmarks.cases.common import drawer, load_weights, run_of, session
-from charlm.benchmarks.settings import CaseSettings, Run
+from charlm.benchmarks.harness.settings import CaseSettings, Run
 
 
 def prepare(settings: CaseSettings) -> Run:

@@ -11,9 +11,9 @@ import numpy as np
 
 from charlm.benchmarks.cases.common import load_weights
 from charlm.benchmarks.cases.stepping import run_of_steps
-from charlm.benchmarks.settings import CaseSettings, Run
-from charlm.data.cores import usable_cores
-from charlm.data.extras import require
+from charlm.benchmarks.harness.settings import CaseSettings, Run
+from charlm.data.system.cores import usable_cores
+from charlm.data.system.extras import require
 from charlm.export import contract
 
 

@@ -1,7 +1,7 @@
 """A loop without any runtime, in C++ and with random weights: what charlm's operator is held to."""
 
-from charlm.benchmarks.probe import open_probe
-from charlm.benchmarks.settings import CaseSettings, Run
+from charlm.benchmarks.harness.probe import open_probe
+from charlm.benchmarks.harness.settings import CaseSettings, Run
 
 
 def prepare(settings: CaseSettings) -> Run:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.benchmarks.cases.common import drawer, run_of
-from charlm.benchmarks.settings import CaseSettings, Run
-from charlm.infer import sampler
+from charlm.benchmarks.harness.settings import CaseSettings, Run
+from charlm.infer.sampling import sampler
 
 BLOCK = 256  # positions whose random numbers are made at once
 

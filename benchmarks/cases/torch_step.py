@@ -14,8 +14,8 @@ import numpy as np
 
 from charlm.benchmarks.cases.common import Arrays, load_weights
 from charlm.benchmarks.cases.stepping import run_of_steps
-from charlm.benchmarks.settings import CaseFailedError, CaseSettings, Run
-from charlm.data.extras import require
+from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings, Run
+from charlm.data.system.extras import require
 
 if TYPE_CHECKING:
     from torch import Tensor

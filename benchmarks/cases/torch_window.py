@@ -1,5 +1,13 @@
 """The notebook's window in Torch: 40 characters read again from a zero state for each one drawn."""
 
+from typing import TYPE_CHECKING
+
+from charlm.benchmarks.cases.common import Arrays
+from charlm.benchmarks.harness.settings import CaseSettings
+from charlm.data.system.extras import require
+
+if TYPE_CHECKING:
+    from charlm.train.model import CharLSTM
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -7,13 +15,30 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.benchmarks.cases.common import drawer, load_weights, run_of
-from charlm.benchmarks.cases.torch_model import torch_model
-from charlm.benchmarks.settings import CaseSettings, Run
+from charlm.benchmarks.harness.settings import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from charlm.train.model import CharLSTM
+
+
+def torch_model(arrays: Arrays, settings: CaseSettings) -> "CharLSTM":
+    """A `CharLSTM` of these weights, on the CPU, for inference.
+
+    Raises:
+        MissingExtraError: Torch is not installed.
+    """
+    torch = require("torch", "train")
+    from charlm.train.config import ModelConfig
+    from charlm.train.model import CharLSTM
+
+    torch.set_num_threads(settings.threads)
+    vocabulary, hidden = arrays["head.weight"].shape
+    layers = sum(name.startswith("lstm.weight_hh") for name in arrays)
+    model = CharLSTM(ModelConfig(vocabulary, hidden, layers))
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return model.eval()
 
 
 def prepare(settings: CaseSettings) -> Run:

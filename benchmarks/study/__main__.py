@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from charlm.data import console
+from charlm.data.system import console
 
 app = console.make_app()
 
@@ -40,8 +40,8 @@ def run(
     """Train one side on 95 % of a text, and judge the last 5 % after every epoch."""
     from charlm.benchmarks.study import keras_side, torch_side
     from charlm.benchmarks.study.record import check_judged, prepare
-    from charlm.data.corpus import read_corpus
-    from charlm.data.normalise import NOTEBOOK
+    from charlm.data.text.corpus import read_corpus
+    from charlm.data.text.normalise import NOTEBOOK
     from charlm.train.config import ModelConfig, TrainingConfig
 
     # What would fail in training, or after it, is refused before.

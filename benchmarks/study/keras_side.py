@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from charlm.benchmarks import machine
+from charlm.benchmarks.harness import machine
 from charlm.benchmarks.study.record import Record, append, judge
-from charlm.data.corpus import Corpus, split
-from charlm.data.extras import require
+from charlm.data.system.extras import require
+from charlm.data.text.corpus import Corpus, split
 from charlm.train.config import STRIDE, WINDOW
-from charlm.train.import_keras import to_torch
-from charlm.train.keras_architecture import Architecture
-from charlm.train.keras_file import KerasLSTM, KerasModel
+from charlm.train.keras.import_keras import to_torch
+from charlm.train.keras.keras_architecture import Architecture
+from charlm.train.keras.keras_file import KerasLSTM, KerasModel
 from charlm.train.model import CharLSTM
 
 SIDE = "notebook, Keras"

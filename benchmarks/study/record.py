@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from charlm.data.corpus import Corpus, split
-from charlm.data.errors import CorpusError, SettingsError
-from charlm.data.files import os_errors_as
+from charlm.data.system.errors import CorpusError, SettingsError
+from charlm.data.system.files import os_errors_as
+from charlm.data.text.corpus import Corpus, split
 from charlm.train.config import WINDOW
-from charlm.train.evaluate import bits_per_character
-from charlm.train.evaluate_windows import windowed_bits
+from charlm.train.evaluate import bits_per_character, windowed_bits
 from charlm.train.model import CharLSTM
 
 STATEFUL = "stateful"  # how the name of a side of ours begins

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from charlm.benchmarks import machine
+from charlm.benchmarks.harness import machine
 from charlm.benchmarks.study.record import STATEFUL, Record, append, judge
-from charlm.data.corpus import Corpus, Splits, split
-from charlm.train import scale
-from charlm.train.allocator import keep_freed_memory
-from charlm.train.checkpoint import Checkpoint, Progress, Setup
+from charlm.data.text.corpus import Corpus, Splits, split
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.loop import Trainer
+from charlm.train.memory import keep_freed_memory
 from charlm.train.model import CharLSTM
-from charlm.train.start import training_config
+from charlm.train.runs.checkpoint import Checkpoint, Progress, Setup
+from charlm.train.setup import scale
+from charlm.train.setup.start import training_config
 
 NOTEBOOK = "notebook, Torch"
 

@@ -8,10 +8,13 @@ import pytest
 
 from charlm.benchmarks import artifacts
 from charlm.benchmarks.artifacts import ModelInfo
-from charlm.benchmarks.machine import Machine
-from charlm.benchmarks.processes import Flatness
-from charlm.benchmarks.report import Report
-from charlm.benchmarks.results import (
+from charlm.benchmarks.harness.machine import Machine
+from charlm.benchmarks.harness.processes import Flatness
+from charlm.benchmarks.harness.settings import PROMPT, CaseSettings
+from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.results import (
+    MANY,
+    ONE,
     CaseResult,
     FlipsResult,
     LimitResult,
@@ -21,8 +24,6 @@ from charlm.benchmarks.results import (
     SweepResult,
     SweepSeries,
 )
-from charlm.benchmarks.settings import PROMPT, CaseSettings
-from charlm.benchmarks.work import MANY, ONE
 
 CHARACTERS = "".join(sorted(set(PROMPT)))
 
@@ -30,12 +31,13 @@ CHARACTERS = "".join(sorted(set(PROMPT)))
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
-    from charlm.data.normalise import NOTEBOOK
-    from charlm.data.vocabulary import Vocabulary
-    from charlm.export import generate_graph, step_graph, weights
-    from charlm.export.cell import FloatProducts
+    from charlm.data.text.normalise import NOTEBOOK
+    from charlm.data.text.vocabulary import Vocabulary
+    from charlm.export import weights
     from charlm.export.contract import Metadata
     from charlm.export.contract_siblings import GENERATE, sibling_path
+    from charlm.export.graphs import generate_graph, step_graph
+    from charlm.export.graphs.cell import FloatProducts
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 

@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from charlm.benchmarks import answers, goals, prose
-from charlm.benchmarks.report import Report
-from charlm.benchmarks.results import PLAIN_LOOP, CaseResult
-from charlm.benchmarks.spread import Spread
-from charlm.benchmarks.work import LOOP
+from charlm.benchmarks.report import answers, goals, prose
+from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.results import LOOP, PLAIN_LOOP, CaseResult, Spread
 
 
 def test_each_job_has_its_fastest_exact_way_and_a_faster_rounded_one(report: Report) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from charlm.benchmarks import bits
-from charlm.benchmarks.settings import PROMPT, CaseSettings
-from charlm.infer.artifact import open_model
-from charlm.infer.score import Scorer
+from charlm.benchmarks.harness.settings import PROMPT, CaseSettings
+from charlm.infer.model.artifact import open_model
+from charlm.infer.scoring.score import Scorer
 
 
 @pytest.fixture

@@ -14,25 +14,26 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from charlm.benchmarks import artifacts, probe, timing
+from charlm.benchmarks import artifacts
+from charlm.benchmarks.harness import probe, timing
+from charlm.benchmarks.harness.settings import PROMPT, CaseFailedError, CaseSettings
+from charlm.benchmarks.harness.worker import load
 from charlm.benchmarks.lineup import CASES, LIMITS
 from charlm.benchmarks.plan import PARTS
-from charlm.benchmarks.settings import PROMPT, CaseFailedError, CaseSettings
 from charlm.benchmarks.sweeps import SWEEPS
-from charlm.benchmarks.worker import load
-from charlm.data.errors import CharlmError
+from charlm.data.system.errors import CharlmError
 
 torch = pytest.importorskip("torch")
 from charlm.benchmarks.cases import charlm_score, torch_window  # noqa: E402
 from charlm.benchmarks.cases.common import load_weights  # noqa: E402
-from charlm.benchmarks.cases.torch_model import torch_model  # noqa: E402
+from charlm.benchmarks.cases.torch_window import torch_model  # noqa: E402
 
 COMPILED = """
 import json, sys
-from charlm.benchmarks.settings import CaseSettings
+from charlm.benchmarks.harness.settings import CaseSettings
 from charlm.benchmarks.sweeps import SWEEPS
-from charlm.benchmarks.worker import load
-from charlm.data.errors import CharlmError
+from charlm.benchmarks.harness.worker import load
+from charlm.data.system.errors import CharlmError
 prepare = load("charlm.benchmarks.cases.torch_step")
 print(json.dumps(prepare(CaseSettings.from_json(sys.argv[1]))(60)))
 """
@@ -40,7 +41,7 @@ KERAS = """
 import json, sys
 import keras, numpy as np
 from charlm.benchmarks.cases import common, keras_window
-from charlm.benchmarks.settings import CaseSettings
+from charlm.benchmarks.harness.settings import CaseSettings
 arrays, window, characters = common.load_weights(CaseSettings.from_json(sys.argv[1]))
 model = keras_window.build(keras, arrays, len(window))
 one_hot = np.eye(len(characters))[window][None]

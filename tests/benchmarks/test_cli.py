@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from charlm.benchmarks import cli, markdown
-from charlm.benchmarks import report as reports
+from charlm.benchmarks import cli
 from charlm.benchmarks.plan import Plan
-from charlm.benchmarks.report import Report
-from charlm.data import console
-from charlm.data.errors import SettingsError
+from charlm.benchmarks.report import markdown
+from charlm.benchmarks.report import report as reports
+from charlm.benchmarks.report.report import Report
+from charlm.data.system import console
+from charlm.data.system.errors import SettingsError
 
 
 def bench(*arguments: object) -> int:

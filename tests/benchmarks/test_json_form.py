@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
-from charlm.benchmarks import json_form
+from charlm.benchmarks.report import report
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ WHOLE = Outer(Inner(1.5), (Inner(2.0, "b"), Inner(3.0)), (1.0, 2.5), None, {"a":
 
 
 def test_what_was_written_is_read() -> None:
-    assert json_form.read(Outer, json.loads(json.dumps(asdict(WHOLE)))) == WHOLE
+    assert report.read(Outer, json.loads(json.dumps(asdict(WHOLE)))) == WHOLE
 
 
 def test_a_whole_number_may_stand_for_a_float() -> None:
-    found = json_form.read(Outer, {"inner": {"x": 2}})
+    found = report.read(Outer, {"inner": {"x": 2}})
     assert isinstance(found.inner.x, float)
 
 
@@ -50,4 +50,4 @@ def test_a_whole_number_may_stand_for_a_float() -> None:
 )
 def test_another_form_is_refused(values: object, said: str) -> None:
     with pytest.raises(TypeError, match=said):
-        json_form.read(Outer, values)
+        report.read(Outer, values)

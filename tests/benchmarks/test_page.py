@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from charlm.benchmarks import bars, page, tables
-from charlm.benchmarks.page_style import CSS
-from charlm.benchmarks.report import Report
+from charlm.benchmarks.report import bars, page, tables
+from charlm.benchmarks.report.page import CSS
+from charlm.benchmarks.report.report import Report
 
 pytest.importorskip("matplotlib")
 VOID = {"meta", "br", "img", "path", "rect", "use", "link"}

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from charlm.benchmarks import memory, pinning, process_lineup, processes
-from charlm.benchmarks.processes import Process, python
-from charlm.benchmarks.settings import CaseFailedError, CaseSettings
-from charlm.data.cores import usable_cores
+from charlm.benchmarks import suite
+from charlm.benchmarks.harness import pinning, processes
+from charlm.benchmarks.harness.processes import Process, python
+from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
+from charlm.data.system.cores import usable_cores
 
 
 def test_a_process_is_seen_from_its_first_byte_to_its_end() -> None:
@@ -21,7 +22,7 @@ def test_a_process_without_output_has_no_first_byte() -> None:
 
 
 def test_the_peak_holds_what_the_process_held() -> None:
-    own = memory.own_peak()
+    own = processes.own_peak()
     if own is None:
         pytest.skip("this system does not tell a process's memory")
     size = own + (50 << 20)  # a smaller child's peak is hidden by its parent's
@@ -63,7 +64,7 @@ def test_memory_of_a_long_text_is_watched_to_its_end(case_settings: CaseSettings
 def test_the_first_characters_process_writes_one(case_settings: CaseSettings) -> None:
     found = [
         processes.run_once(process)
-        for process in process_lineup.whole_processes(case_settings, cuda=False)
+        for process in suite.whole_processes(case_settings, cuda=False)
         if process.case in ("charlm_stream", "torch_step")
     ]
     assert len(found) == 2
@@ -90,5 +91,5 @@ def test_pinning_ends_with_the_block() -> None:
 
 
 def test_own_peak_is_at_least_an_interpreters() -> None:
-    peak = memory.own_peak()
+    peak = processes.own_peak()
     assert peak is None or peak > 5 << 20

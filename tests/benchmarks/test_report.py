@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from charlm.benchmarks import markdown, output
-from charlm.benchmarks import report as reports
-from charlm.benchmarks.machine import slug, without_paths
-from charlm.benchmarks.report import Report
-from charlm.benchmarks.results import CaseResult
-from charlm.benchmarks.spread import Spread
-from charlm.data.errors import SettingsError
+from charlm.benchmarks import suite
+from charlm.benchmarks.harness.machine import slug, without_paths
+from charlm.benchmarks.report import markdown
+from charlm.benchmarks.report import report as reports
+from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.results import CaseResult, Spread
+from charlm.data.system.errors import SettingsError
 
 
 def case(report: Report, name: str) -> CaseResult:
@@ -93,7 +93,7 @@ COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("
 def test_committed_reports_are_still_read(path: Path, tmp_path: Path) -> None:
     found = reports.load(path)
     assert "| **charlm" in markdown.speed_table(found)
-    assert "report.html" in output.render(found, tmp_path / "again")
+    assert "report.html" in suite.render(found, tmp_path / "again")
     assert "your case" in (tmp_path / "again" / "report.html").read_text(encoding="utf-8")
 
 
@@ -127,7 +127,7 @@ def test_markdown_names_machine_method_and_everything_skipped(report: Report) ->
 
 def test_every_file_is_written_and_the_pictures_repeat(report: Report, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    names = output.write(report, tmp_path)
+    names = suite.write(report, tmp_path)
     assert names == [
         "report.json",
         "report.html",
@@ -140,13 +140,13 @@ def test_every_file_is_written_and_the_pictures_repeat(report: Report, tmp_path:
     before = [(tmp_path / name).read_bytes() for name in names]
     assert before[4].startswith(b"\x89PNG")
     assert all(b"<svg" in before[place] for place in (3, 5, 6))
-    output.write(report, tmp_path)
+    suite.write(report, tmp_path)
     assert [(tmp_path / name).read_bytes() for name in names] == before
 
 
 def test_a_report_of_nothing_but_reasons_is_written(report: Report, tmp_path: Path) -> None:
     skipped = tuple(replace(each, rates=(), skipped="why") for each in report.cases)
-    names = output.write(replace(report, cases=skipped, sweeps=()), tmp_path)
+    names = suite.write(replace(report, cases=skipped, sweeps=()), tmp_path)
     assert names == ["report.json", "report.html", "report.md"]
     assert "speed.svg" not in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from charlm.benchmarks.spread import Spread, ratios, rounded, significant
+from charlm.benchmarks.report.results import Spread, ratios, rounded, significant
 
 
 def test_spread_of_an_odd_number_of_trials() -> None:

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from charlm.benchmarks.study import __main__ as command
-from charlm.benchmarks.study import page, plot
+from charlm.benchmarks.study import page
 from charlm.benchmarks.study.keras_side import _in_torch
 from charlm.benchmarks.study.record import Record, append, judge, read
-from charlm.data import console
-from charlm.data.errors import SettingsError
+from charlm.data.system import console
+from charlm.data.system.errors import SettingsError
 from charlm.train.config import WINDOW, ModelConfig
 from charlm.train.model import CharLSTM
 
@@ -88,8 +88,8 @@ def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_p
 
 
 def test_every_side_is_in_the_picture(records: list[Record]) -> None:
-    sides = {f"side {n}": records[:2] for n in range(len(plot.COLOURS) + 1)}
-    picture = plot.draw(sides).decode("utf-8")
+    sides = {f"side {n}": records[:2] for n in range(len(page.COLOURS) + 1)}
+    picture = page.draw(sides).decode("utf-8")
     assert all(f"<!-- {side}, carried -->" in picture for side in sides)
 
 

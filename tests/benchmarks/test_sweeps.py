@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from charlm.benchmarks import artifacts, lineup, sweep_plot, sweep_run, sweeps, timing
-from charlm.benchmarks.report import Report
-from charlm.benchmarks.results import SweepResult
-from charlm.benchmarks.settings import CaseSettings
-from charlm.benchmarks.sweep_run import Effort
-from charlm.benchmarks.sweeps import SWEEPS, Sweep
-from charlm.benchmarks.timing import Measured
+from charlm.benchmarks import artifacts, lineup, sweeps
+from charlm.benchmarks.harness import timing
+from charlm.benchmarks.harness.settings import CaseSettings
+from charlm.benchmarks.harness.timing import Measured
+from charlm.benchmarks.report import sweep_plot
+from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.results import SweepResult
+from charlm.benchmarks.sweeps import SWEEPS, Effort, Sweep
 
 RATES = {
     "weights_read": 7.0,
@@ -43,13 +44,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[timing.Worker]:
             return Measured(name, skipped="no such path")
         return Measured(name, 1, (RATES.get(case, 100.0),) * 3)
 
-    monkeypatch.setattr(sweep_run.timing, "measure", measure)
+    monkeypatch.setattr(sweeps.timing, "measure", measure)
     return workers
 
 
 def run(name: str, settings: CaseSettings) -> SweepResult:
     bits = {"float32": 2.0, "int8": 2.01}
-    return sweep_run.run(sweep(name), settings, Effort(3, 0.1, True), bits, lambda line: None)
+    return sweeps.run(sweep(name), settings, Effort(3, 0.1, True), bits, lambda line: None)
 
 
 @pytest.fixture

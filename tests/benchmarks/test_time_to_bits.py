@@ -6,7 +6,7 @@ import pytest
 
 from charlm.benchmarks import time_to_bits
 from charlm.benchmarks.time_to_bits import SIZES, WAYS, Report, Size, Trial, Way, measure, render
-from charlm.data.errors import SettingsError
+from charlm.data.system.errors import SettingsError
 from charlm.train.config import AUTOCASTS, STEPS
 
 TINY = Size(hidden=8, batch_size=4, epochs=1, seq_len=32)

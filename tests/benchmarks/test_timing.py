@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.benchmarks import timing
-from charlm.benchmarks.settings import CaseFailedError, CaseSettings
+from charlm.benchmarks.harness import timing
+from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
 
 SETTINGS = CaseSettings("model.onnx", "artifacts")
 FAKE = """

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from charlm.data import console
-from charlm.data.errors import SettingsError, TrainingError
+from charlm.data.system import console
+from charlm.data.system.errors import SettingsError, TrainingError
 
 app = console.make_app()
 
@@ -31,8 +31,8 @@ def strike(
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"  # a process with threads can't be forked safely
     warnings.simplefilter("ignore", DeprecationWarning)  # says so, of threads that do nothing
-    from charlm.benchmarks import machine
-    from charlm.data.files import write_text
+    from charlm.benchmarks.harness import machine
+    from charlm.data.system.files import write_text
     from tests.crashes import campaign, page
 
     _import_once()

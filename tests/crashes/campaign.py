@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.data.corpus import SAMPLE
-from charlm.data.files import write_text
-from charlm.train import checkpoint
+from charlm.data.system.files import write_text
+from charlm.data.text.corpus import SAMPLE
+from charlm.train.runs import checkpoint
 from tests.crashes import process, verdict
 from tests.crashes.fault import Fault, Kind, Phase
 from tests.crashes.process import Ended

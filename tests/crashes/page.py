@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from charlm.benchmarks.machine import Machine
+from charlm.benchmarks.harness.machine import Machine
 from tests.crashes.campaign import Campaign, Strike
 
 SHOWN = ("charlm", "python", "torch", "numpy")

@@ -8,7 +8,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.data import console, ids
+from charlm.data.system import console
+from charlm.data.text import ids
 from tests.crashes.fault import Fault, Operations
 
 CRASHED = 99  # the exit code of an error that nobody turned into a line

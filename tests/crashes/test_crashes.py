@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from charlm.train import run_folder
-from charlm.train.checkpoint import FILE
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import FILE
 from tests.crashes import verdict
 from tests.crashes.fault import Fault, Operations
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from charlm.data.errors import RunError
-from charlm.train import checkpoint, run_folder
-from charlm.train.checkpoint import Checkpoint
+from charlm.data.system.errors import RunError
+from charlm.train.runs import checkpoint, run_folder
+from charlm.train.runs.checkpoint import Checkpoint
 
 COMPARED = ("weights", "best_weights", "optimiser", "schedule", "rng", "carried")
 FIGURES = ("step", "epoch", "best_bits", "best_epoch", "test_bits", "finished")
@@ -45,7 +45,7 @@ def _unreadable_model(folder: Path) -> str | None:
     if not all((folder / name).exists() for name in (run_folder.WEIGHTS, run_folder.CONFIG)):
         return None
     try:
-        run_folder.load(folder)
+        run_folder.load_run(folder)
     except RunError as problem:
         return str(problem)
     return None

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from hypothesis import settings
 
-from charlm.data.fetch import Source
+from charlm.data.text.fetch import Source
 
 # The same examples in every run, however slow the machine is.
 settings.register_profile("charlm", derandomize=True, deadline=None, database=None)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from charlm.data import console
-from charlm.data.cli import app
-from charlm.data.corpus import SAMPLE
-from charlm.data.download_bar import download_bar
-from charlm.data.fetch import SOURCES
+from charlm.data.cli import app, download_bar
+from charlm.data.system import console
+from charlm.data.text.corpus import SAMPLE
+from charlm.data.text.fetch import SOURCES
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -124,7 +123,7 @@ def test_version(capsys: Captured) -> None:
 def test_it_starts_without_what_it_does_not_use() -> None:
     code = """
 import sys
-from charlm.data import console
+from charlm.data.system import console
 from charlm.data.cli import app
 assert console.exit_code(app, "charlm-data", []) == 0
 assert console.exit_code(app, "charlm-data", ["fetch", "lovecraft", "--to", "."]) == 2
@@ -146,7 +145,7 @@ def test_no_bar_where_stderr_is_no_terminal(capsys: Captured) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
 def test_the_bar_shows_on_a_terminal_and_vanishes() -> None:
     code = """
-from charlm.data.download_bar import download_bar
+from charlm.data.cli import download_bar
 with download_bar("tiny", 100) as progress:
     progress(100)
 """

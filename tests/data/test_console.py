@@ -8,16 +8,16 @@ from typing import Annotated
 import pytest
 import typer
 
-from charlm.data import console
-from charlm.data.errors import CorpusError
+from charlm.data.system import console
+from charlm.data.system.errors import CorpusError
 
 # A command with every way to end, as a process of its own: pipes and signals are real there.
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 import typer
-from charlm.data import console
-from charlm.data.errors import CorpusError
+from charlm.data.system import console
+from charlm.data.system.errors import CorpusError
 app = console.make_app()
 
 @app.command()

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from charlm.data.cores import MAX_THREADS, check_threads, usable_cores
-from charlm.data.errors import SettingsError
+from charlm.data.system.cores import MAX_THREADS, check_threads, usable_cores
+from charlm.data.system.errors import SettingsError
 
 
 def test_the_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

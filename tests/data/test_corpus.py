@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data import corpus
-from charlm.data.corpus import read_corpus, read_files, read_text, split
-from charlm.data.errors import CorpusError
-from charlm.data.normalise import Normalisation
-from charlm.data.vocabulary import Vocabulary
+from charlm.data.system.errors import CorpusError
+from charlm.data.text import corpus
+from charlm.data.text.corpus import read_corpus, read_files, read_text, split
+from charlm.data.text.normalise import Normalisation
+from charlm.data.text.vocabulary import Vocabulary
 
 KEEP = Normalisation(nfc=False)
 Write = Callable[..., Path]

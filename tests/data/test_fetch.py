@@ -12,9 +12,9 @@ from urllib.error import URLError
 
 import pytest
 
-from charlm.data import fetch as library
-from charlm.data.errors import FetchError
-from charlm.data.fetch import SOURCES, Source, default_path, fetch, find, next_command
+from charlm.data.system.errors import FetchError
+from charlm.data.text import fetch as library
+from charlm.data.text.fetch import SOURCES, Source, default_path, fetch, find, next_command
 
 if TYPE_CHECKING:
     from conftest import Server

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.data import file_sets
-from charlm.data.file_sets import write_set
+from charlm.data.system import file_sets
+from charlm.data.system.file_sets import write_set
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.data.errors import CorpusError
-from charlm.data.files import (
+from charlm.data.system.errors import CorpusError
+from charlm.data.system.files import (
     atomic_writer,
     os_errors_as,
     remove_leftovers,
@@ -151,7 +151,7 @@ def test_what_a_killed_writer_leaves_can_be_removed(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
 from pathlib import Path
-from charlm.data.files import atomic_writer
+from charlm.data.system.files import atomic_writer
 with atomic_writer(Path(sys.argv[1])) as file:
     file.write(b"half")
     file.flush()

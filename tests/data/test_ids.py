@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from charlm.data import corpus, ids
-from charlm.data.corpus import digest_files, read_corpus
-from charlm.data.errors import CorpusError
-from charlm.data.known import Known
-from charlm.data.normalise import Normalisation
-from charlm.data.rare import NOTHING_RARE, Rare
-from charlm.data.vocabulary import Vocabulary
+from charlm.data.system.errors import CorpusError
+from charlm.data.text import corpus, ids
+from charlm.data.text.corpus import digest_files, read_corpus
+from charlm.data.text.known import Known
+from charlm.data.text.normalise import Normalisation
+from charlm.data.text.rare import NOTHING_RARE, Rare
+from charlm.data.text.vocabulary import Vocabulary
 
 AWKWARD = {
     "line ends": b"one\r\ntwo\rthree\n\r\n\r\nfour\r",

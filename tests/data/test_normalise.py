@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.data.errors import SettingsError
-from charlm.data.normalise import CASES, NEWLINES, NOTEBOOK, Normalisation
+from charlm.data.system.errors import SettingsError
+from charlm.data.text.normalise import CASES, NEWLINES, NOTEBOOK, Normalisation
 
 EVERY = [
     Normalisation.from_dict({"case": case, "nfc": nfc, "newlines": newlines})

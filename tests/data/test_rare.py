@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.data import corpus
-from charlm.data.corpus import Corpus, read_corpus
-from charlm.data.errors import CorpusError, SettingsError
-from charlm.data.known import Known
-from charlm.data.limit import Limited, limit
-from charlm.data.normalise import Normalisation
-from charlm.data.rare import (
+from charlm.data.system.errors import CorpusError, SettingsError
+from charlm.data.text import corpus
+from charlm.data.text.corpus import Corpus, read_corpus
+from charlm.data.text.known import Known
+from charlm.data.text.limit import Limited, limit
+from charlm.data.text.normalise import Normalisation
+from charlm.data.text.rare import (
     ALPHABETS,
     MAX_VOCABULARY,
     MIN_COUNT,
@@ -25,7 +25,7 @@ from charlm.data.rare import (
     Rare,
     Wanted,
 )
-from charlm.data.vocabulary import Vocabulary, code_points
+from charlm.data.text.vocabulary import Vocabulary, code_points
 
 KEEP = Normalisation(nfc=False)
 Read = Callable[..., Corpus]

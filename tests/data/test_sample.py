@@ -1,7 +1,7 @@
 import pytest
 
-from charlm.data.corpus import SAMPLE, read_corpus
-from charlm.data.normalise import NOTEBOOK, Normalisation
+from charlm.data.text.corpus import SAMPLE, read_corpus
+from charlm.data.text.normalise import NOTEBOOK, Normalisation
 
 LONGEST_REPEAT = 59  # characters
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data.errors import VocabularyError
-from charlm.data.vocabulary import Vocabulary, code_points
+from charlm.data.system.errors import VocabularyError
+from charlm.data.text.vocabulary import Vocabulary, code_points
 
 characters = st.characters(exclude_categories=["Cs"])
 texts = st.text(characters, min_size=1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data.wire import Pieces, fields, packed, part, whole
+from charlm.data.system.wire import Pieces, fields, packed, part, whole
 
 onnx = pytest.importorskip("onnx")
 

@@ -11,14 +11,16 @@ import torch
 from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
 
-from charlm.data import console
-from charlm.data.normalise import NOTEBOOK
-from charlm.data.vocabulary import Vocabulary
-from charlm.export import cli, step_graph, verify, weights
+from charlm.data.system import console
+from charlm.data.text.normalise import NOTEBOOK
+from charlm.data.text.vocabulary import Vocabulary
+from charlm.export import cli, weights
 from charlm.export.contract import Metadata
-from charlm.train import run_folder
+from charlm.export.graphs import step_graph
+from charlm.export.proof import verify
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
+from charlm.train.runs import run_folder
 
 # The same examples in every run, however slow the machine is.
 settings.register_profile(

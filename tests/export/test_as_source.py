@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from charlm.data.errors import ModelFileError
+from charlm.data.system.errors import ModelFileError
 from charlm.export.export import Wanted, export_run
-from charlm.train import run_folder
-from charlm.train.source import Source, read_source
+from charlm.train.runs import run_folder
+from charlm.train.setup.source import Source, read_source
 
 Train = Callable[..., tuple[int, list[str]]]
 FAST = ["--epochs", "1", "--batch-size", "4", "--seq-len", "32", "--threads", "1"]
@@ -30,7 +30,7 @@ def found(exported: Path) -> Source:
 
 
 def test_it_is_the_model_that_was_exported(found: Source, tiny_run: Path) -> None:
-    run = run_folder.load(tiny_run)
+    run = run_folder.load_run(tiny_run)
     assert (found.name, found.vocabulary) == ("tiny.onnx", run.vocabulary)
     assert found.normalisation == run.normalisation
     tokens = torch.arange(len(run.vocabulary)).repeat(3)[:, None]
@@ -45,7 +45,7 @@ def test_it_is_the_model_that_was_exported(found: Source, tiny_run: Path) -> Non
 def test_the_bias_is_taken_out_of_the_table_again(found: Source, tiny_run: Path) -> None:
     state = found.model.state_dict()
     assert state["lstm.weight_ih_l0"].mean(dim=1).abs().max() < 1e-6
-    run = run_folder.load(tiny_run).model.state_dict()
+    run = run_folder.load_run(tiny_run).model.state_dict()
     both = run["lstm.bias_ih_l0"] + run["lstm.bias_hh_l0"]
     shared = both + run["lstm.weight_ih_l0"].mean(dim=1)
     assert torch.allclose(state["lstm.bias_ih_l0"], shared, atol=1e-6)

@@ -11,10 +11,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from charlm.data import console
-from charlm.export import contract, step_graph, verify
+from charlm.data.system import console
+from charlm.export import contract
 from charlm.export.cli import app
 from charlm.export.contract import Metadata
+from charlm.export.graphs import step_graph
+from charlm.export.proof import verify
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]
@@ -95,12 +97,12 @@ def test_without_a_run_the_newest_is_exported(
     make_model: Make,
 ) -> None:
     newer = write_run(Path("runs/a-newer-one"), make_model(hidden=8))
-    os.utime(run_folder / "config.json", (1e9, 1e9))
+    os.utime(run_folder / "model.safetensors", (1e9, 1e9))
     code, lines = export("model.onnx")
     assert code == 0
     assert "2 x LSTM(8)" in lines[0]
     assert str(newer) in lines[0]
-    os.utime(newer / "config.json", (5e8, 5e8))
+    os.utime(newer / "model.safetensors", (5e8, 5e8))
     assert "2 x LSTM(16)" in export("model.onnx")[1][0]
 
 
@@ -169,8 +171,10 @@ def test_a_missing_run(export: Export) -> None:
 
 
 def test_a_run_without_weights(export: Export, run_folder: Path) -> None:
+    """It is no run to export; nor is it passed over where it is named."""
     (run_folder / "model.safetensors").unlink()
-    refused(export("model.onnx"), saying="it has no model.safetensors")
+    refused(export("model.onnx"), saying="train one with charlm-train")
+    refused(export("model.onnx", "--run", run_folder), saying="it has no model.safetensors")
 
 
 def test_a_run_with_damaged_weights(export: Export, run_folder: Path) -> None:

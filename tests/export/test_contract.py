@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.data import MAX_HIDDEN, MAX_LAYERS
-from charlm.data.errors import ModelFileError, VocabularyError
-from charlm.data.normalise import CASES, NEWLINES, NOTEBOOK, Normalisation
-from charlm.data.rare import NOTHING_RARE, Rare
-from charlm.data.vocabulary import Vocabulary
+from charlm.data.system.errors import ModelFileError, VocabularyError
+from charlm.data.text.normalise import CASES, NEWLINES, NOTEBOOK, Normalisation
+from charlm.data.text.rare import NOTHING_RARE, Rare
+from charlm.data.text.vocabulary import Vocabulary
 from charlm.export import contract
 from charlm.export.contract import Metadata
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from charlm.data.errors import ModelFileError
+from charlm.data.system.errors import ModelFileError
 from charlm.export import contract_library, quality
 from charlm.export.contract import Metadata
 from charlm.export.contract_native import properties_of
-from charlm.export.native import Native
+from charlm.export.graphs.native import Native
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.data.errors import CorpusError, ExportError, VocabularyError
+from charlm.data.system.errors import CorpusError, ExportError, VocabularyError
 from charlm.export import quality, weights
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import GENERATE, NATIVE, SEQUENCE, Kind
-from charlm.export.proving import open_session
+from charlm.export.graphs.siblings import build_siblings
+from charlm.export.proof.proving import open_session
 from charlm.export.quality import Quality
-from charlm.export.siblings import build_siblings
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]

@@ -5,9 +5,10 @@ import numpy as np
 import onnx
 import pytest
 
-from charlm.data.errors import CharlmError, ModelFileError
-from charlm.export import verify, weights
+from charlm.data.system.errors import CharlmError, ModelFileError
+from charlm.export import weights
 from charlm.export.contract import Metadata
+from charlm.export.proof import verify
 from charlm.export.read_graph import read_graph
 from charlm.train.model import CharLSTM
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from charlm.export import reference_sampling
 from charlm.export.contract_siblings import GREEDY, TOP_P_OFF
-from charlm.export.reference_sampling import Settings, due, excused, numbers
-from charlm.infer.filters import Filters
-from charlm.infer.sampler import Sampler
-from charlm.infer.sampling import Sampling
+from charlm.export.proof import reference_sampling
+from charlm.export.proof.reference_sampling import Settings, due, excused, numbers
+from charlm.infer.sampling.filters import Filters
+from charlm.infer.sampling.sampler import Sampler
+from charlm.infer.sampling.sampling import Sampling
 
 SHARES = np.log(np.array([0.5, 0.25, 0.125, 0.125], np.float32))
 

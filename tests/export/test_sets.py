@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from charlm.export import siblings
 from charlm.export.contract import KEY_WEIGHTS
 from charlm.export.contract_siblings import GENERATE, SEQUENCE, sibling_path
-from charlm.export.stale import present, stale
+from charlm.export.export import present, stale
+from charlm.export.graphs import siblings
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]

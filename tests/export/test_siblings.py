@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-from charlm.export import contract, contract_siblings, verify, weights
+from charlm.export import contract, contract_siblings, weights
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import (
     GENERATE,
@@ -22,9 +22,10 @@ from charlm.export.contract_siblings import (
     SEQUENCE,
     Kind,
 )
-from charlm.export.native import Native
-from charlm.export.siblings import BUILDERS, build_siblings
-from charlm.export.verify_siblings import SiblingProof, prove_siblings
+from charlm.export.graphs.native import Native
+from charlm.export.graphs.siblings import BUILDERS, build_siblings
+from charlm.export.proof import verify
+from charlm.export.proof.verify_siblings import SiblingProof, prove_siblings
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]

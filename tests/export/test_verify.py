@@ -6,9 +6,11 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from charlm.data.errors import ExportError, ModelFileError
-from charlm.export import step_graph, verify, weights
+from charlm.data.system.errors import ExportError, ModelFileError
+from charlm.export import weights
 from charlm.export.contract import Metadata
+from charlm.export.graphs import step_graph
+from charlm.export.proof import verify
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]

@@ -8,12 +8,13 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from charlm.data.errors import CharlmError, ExportError, ModelFileError
-from charlm.export import contract_siblings, verify, verify_generate, weights
+from charlm.data.system.errors import CharlmError, ExportError, ModelFileError
+from charlm.export import contract_siblings, weights
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import GENERATE, NATIVE, SEQUENCE, Kind
-from charlm.export.siblings import build_siblings
-from charlm.export.verify_siblings import SiblingProof, prove_siblings
+from charlm.export.graphs.siblings import build_siblings
+from charlm.export.proof import verify, verify_generate
+from charlm.export.proof.verify_siblings import SiblingProof, prove_siblings
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]

@@ -13,18 +13,21 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from charlm.data import console
-from charlm.data.errors import ProviderError
-from charlm.data.normalise import NOTEBOOK
-from charlm.data.vocabulary import Vocabulary
-from charlm.export import contract_library, step_graph, weights
+from charlm.data.system import console
+from charlm.data.system.errors import ProviderError
+from charlm.data.text.normalise import NOTEBOOK
+from charlm.data.text.vocabulary import Vocabulary
+from charlm.export import contract_library, weights
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import GENERATE, SEQUENCE, Kind, sibling_path
-from charlm.export.siblings import build_siblings
-from charlm.infer import cli, providers, sampler
-from charlm.infer.artifact import Model
-from charlm.infer.filters import NO_FILTERS, TOP_P_OFF, Filters, remove_from_one
+from charlm.export.graphs import step_graph
+from charlm.export.graphs.siblings import build_siblings
+from charlm.infer import cli
 from charlm.infer.generator import Generator
+from charlm.infer.model import providers
+from charlm.infer.model.artifact import Model
+from charlm.infer.sampling import sampler
+from charlm.infer.sampling.filters import NO_FILTERS, TOP_P_OFF, Filters, remove_from_one
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
 

@@ -11,14 +11,14 @@ import pytest
 from onnx import helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-from charlm.data.errors import ModelFileError, ProviderError, SettingsError
+from charlm.data.system.errors import ModelFileError, ProviderError, SettingsError
 from charlm.export import contract, contract_native
 from charlm.export.contract import Metadata
-from charlm.infer import artifact, providers
-from charlm.infer.artifact import open_model
 from charlm.infer.generator import Generator
+from charlm.infer.model import artifact, providers
+from charlm.infer.model.artifact import open_model
+from charlm.infer.model.runtime import session_on
 from charlm.infer.request import Request
-from charlm.infer.runtime import session_on
 
 Change = Callable[[onnx.ModelProto], None]
 
@@ -201,8 +201,8 @@ def add_an_output(model: onnx.ModelProto) -> None:
 
 def add_a_number(model: onnx.ModelProto) -> None:
     """An output that has no batch."""
-    model.graph.node.append(helper.make_node("Size", ["logits"], ["more"]))
-    model.graph.output.append(helper.make_tensor_value_info("more", onnx.TensorProto.INT64, []))
+    model.graph.node.append(helper.make_node("Squeeze", ["logits"], ["more"]))
+    model.graph.output.append(helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, []))
 
 
 def drop_an_output(model: onnx.ModelProto) -> None:

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.data.errors import CharlmError, ModelFileError, SettingsError
-from charlm.infer import batch
-from charlm.infer.batch import block_length, generate_batch
-from charlm.infer.engine import Primed, Rows, Tokens
+from charlm.data.system.errors import CharlmError, ModelFileError, SettingsError
+from charlm.infer.batch import batch
+from charlm.infer.batch.batch import block_length, generate_batch
+from charlm.infer.batch.prompt_file import BadLine
+from charlm.infer.batch.results import Failure, Outcome, Result
+from charlm.infer.engines.engine import Primed, Rows, Tokens
+from charlm.infer.engines.native_engine import NativeEngine, NativeReader
 from charlm.infer.generator import Generator
-from charlm.infer.native_engine import NativeEngine, NativeReader
-from charlm.infer.paths import engine_of, reader_of
-from charlm.infer.philox import UniformStream
-from charlm.infer.prompt_file import BadLine
+from charlm.infer.planning.paths import engine_of, reader_of
+from charlm.infer.planning.work import Work
 from charlm.infer.request import Request
-from charlm.infer.results import Failure, Outcome, Result
-from charlm.infer.sampling import Sampling
-from charlm.infer.work import Work
+from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.sampling.sampling import Sampling
 
 
 def alone(generator: Generator, request: Request) -> str:

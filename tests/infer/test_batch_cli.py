@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from charlm.infer import batch_output, batch_progress, width
+from charlm.infer.batch import batch_output
 from charlm.infer.generator import Generator
+from charlm.infer.planning import width
 
 Generate = Callable[..., tuple[int, str, list[str]]]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -268,7 +269,7 @@ def test_ctrl_c_leaves_what_is_finished(start: Start, exact: Generator, unordere
 
 
 HELD = """
-from charlm.infer.native_engine import NativeEngine
+from charlm.infer.engines.native_engine import NativeEngine
 blocks, draw = 0, NativeEngine.draw
 def interrupted(self, numbers, steps):
     global blocks
@@ -439,7 +440,7 @@ def test_a_long_job_has_a_bar_where_someone_watches(
     exact: Generator, monkeypatch: pytest.MonkeyPatch, out_is_terminal: bool
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(batch_progress, "PATIENCE", -1.0)
+    monkeypatch.setattr(batch_output, "PATIENCE", -1.0)
     out = Terminal() if out_is_terminal else io.StringIO()
     job = batch_output.Job(batch_output.Request("a", length=30), samples=40)
     assert batch_output.run(out, exact, job, "") == 0
@@ -450,13 +451,13 @@ def test_a_long_job_has_a_bar_where_someone_watches(
 
 def test_one_text_and_short_batches_load_nothing_slow() -> None:
     loaded = (
-        "import sys; from charlm.data import console; from charlm.infer.cli import app; "
+        "import sys; from charlm.data.system import console; from charlm.infer.cli import app; "
         "given = ['the', '--length', '5', '--seed', '1', *sys.argv[1:]]; "
         "assert console.exit_code(app, 'charlm-gen', given) == 0; "
-        "slow = ('rich', 'numpy.random', 'charlm.infer.batch'); "
+        "slow = ('rich', 'numpy.random', 'charlm.infer.batch.batch'); "
         "print([each for each in slow if each in sys.modules], file=sys.stderr)"
     )
-    for more, wanted in (((), "[]"), (("--samples", "3"), "['charlm.infer.batch']")):
+    for more, wanted in (((), "[]"), (("--samples", "3"), "['charlm.infer.batch.batch']")):
         done = subprocess.run(
             [sys.executable, "-c", loaded, *more], capture_output=True, text=True, check=True
         )

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from charlm.data.errors import ModelFileError, SettingsError
+from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.export import contract_library
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import GENERATE, Kind, sibling_path
-from charlm.infer import choose
-from charlm.infer.artifact import Model
-from charlm.infer.choose import BLOCKS, NATIVE, STEP
-from charlm.infer.siblings import Siblings
-from charlm.infer.work import Work
+from charlm.infer.model.artifact import Model
+from charlm.infer.model.siblings import Siblings
+from charlm.infer.planning import choose
+from charlm.infer.planning.choose import BLOCKS, NATIVE, STEP
+from charlm.infer.planning.work import Work
 
 Opened = Callable[..., Model]
 NOT_BUILT = "the native operator was not built"

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from charlm.data import console
+from charlm.data.system import console
 from charlm.export import contract_library
-from charlm.infer import cli, providers
+from charlm.infer import cli
 from charlm.infer.generator import Generator
+from charlm.infer.model import providers
 
 Generate = Callable[..., tuple[int, str, list[str]]]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -222,7 +223,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 NOISE = """
 import os
-import charlm.infer.artifact as artifact
+import charlm.infer.model.artifact as artifact
 quiet = artifact.require_onnxruntime
 def noisy():
     print("chatter from Python")
@@ -283,7 +284,7 @@ def test_a_full_disk_is_one_line(start: Start, length: str, way: str) -> None:
 
 WAITING = """
 import time
-from charlm.infer import native_engine, session
+from charlm.infer.engines import native_engine, session
 def slow(real, last):
     calls = 0
     def slowed(self, *given):

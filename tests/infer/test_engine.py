@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from charlm.infer.choose import BLOCKS
-from charlm.infer.engine import Engine, Primed, with_rows
-from charlm.infer.filters import Filters
+from charlm.infer.engines.engine import Engine, Primed, with_rows
 from charlm.infer.generator import Generator
-from charlm.infer.paths import engine_of, reader_of
-from charlm.infer.philox import UniformStream
-from charlm.infer.sampling import Sampling
-from charlm.infer.work import Work
+from charlm.infer.planning.choose import BLOCKS
+from charlm.infer.planning.paths import engine_of, reader_of
+from charlm.infer.planning.work import Work
+from charlm.infer.sampling.filters import Filters
+from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.sampling.sampling import Sampling
 
 
 def engine(generator: Generator) -> Engine:

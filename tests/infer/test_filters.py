@@ -8,8 +8,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from charlm.data.errors import SettingsError
-from charlm.infer.filters import TOP_P_OFF, Filters, remove_from_each, remove_from_one
+from charlm.data.system.errors import SettingsError
+from charlm.infer.sampling.filters import (
+    TOP_P_OFF,
+    Filters,
+    remove_from_each,
+    remove_from_one,
+)
 
 Floats = npt.NDArray[np.float32]
 

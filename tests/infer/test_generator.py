@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from charlm.data.errors import ModelFileError, SettingsError, VocabularyError
-from charlm.data.normalise import Normalisation
-from charlm.infer import sampler
-from charlm.infer.artifact import Model
+from charlm.data.system.errors import ModelFileError, SettingsError, VocabularyError
+from charlm.data.text.normalise import Normalisation
+from charlm.infer.batch.results import Result
+from charlm.infer.engines.session import Stepper
 from charlm.infer.generator import Generator
-from charlm.infer.paths import reader_of
+from charlm.infer.model.artifact import Model
+from charlm.infer.model.siblings import Siblings
+from charlm.infer.planning.paths import reader_of
+from charlm.infer.planning.work import Work
 from charlm.infer.request import Request
-from charlm.infer.results import Result
-from charlm.infer.session import Stepper
-from charlm.infer.siblings import Siblings
-from charlm.infer.work import Work
+from charlm.infer.sampling import sampler
 from charlm.train.model import CharLSTM
 
 Floats = npt.NDArray[np.float32]

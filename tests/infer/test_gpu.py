@@ -19,23 +19,23 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from charlm.data.corpus import SAMPLE
-from charlm.data.errors import ProviderError, SettingsError
-from charlm.data.normalise import NOTEBOOK
-from charlm.data.vocabulary import Vocabulary
+from charlm.data.system.errors import ProviderError, SettingsError
+from charlm.data.text.corpus import SAMPLE
+from charlm.data.text.normalise import NOTEBOOK
+from charlm.data.text.vocabulary import Vocabulary
 from charlm.export import contract_library
 from charlm.export import contract_siblings as names
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
-from charlm.infer import sampler
-from charlm.infer.artifact import open_model
-from charlm.infer.filters import NO_FILTERS, Filters
+from charlm.infer.batch.results import Result
 from charlm.infer.generator import Generator
+from charlm.infer.model.artifact import open_model
+from charlm.infer.model.shipped import shipped_model
+from charlm.infer.planning.work import Work
 from charlm.infer.request import Request
-from charlm.infer.results import Result
-from charlm.infer.sampling import Sampling
-from charlm.infer.score import Scorer
-from charlm.infer.shipped import shipped_model
-from charlm.infer.work import Work
+from charlm.infer.sampling import sampler
+from charlm.infer.sampling.filters import NO_FILTERS, Filters
+from charlm.infer.sampling.sampling import Sampling
+from charlm.infer.scoring.score import Scorer
 
 Feed = dict[str, npt.NDArray[Any]]
 Variables = dict[str, str]
@@ -180,7 +180,7 @@ Made = Callable[[int, int, int], Path]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Writes a random model of so many characters, each as likely as a neighbour, units, layers."""
-    step_graph = pytest.importorskip("charlm.export.step_graph", exc_type=ImportError)
+    step_graph = pytest.importorskip("charlm.export.graphs.step_graph", exc_type=ImportError)
     from charlm.export import weights
 
     folder = tmp_path_factory.mktemp("models")

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charlm.data import console
+from charlm.data.system import console
 from charlm.export import cli as export_cli
 from charlm.infer import cli, score_cli
-from charlm.train import import_cli, run_folder
-from charlm.train.keras_file import read_keras
-from charlm.train.keras_reference import keras_logits
+from charlm.train.keras import import_cli
+from charlm.train.keras.keras_file import read_keras
+from charlm.train.keras.keras_reference import keras_logits
+from charlm.train.runs import run_folder
 
 KERAS = Path(__file__).parents[1] / "train" / "keras"
 LENGTH = 60
@@ -22,7 +23,7 @@ def test_keras_model_becomes_text(tmp_path: Path, capsys: pytest.CaptureFixture[
     brought = [str(KERAS / "notebook-3.h5"), "--corpus", str(KERAS / "corpus.txt")]
     assert console.exit_code(import_cli.app, "", [*brought, "--out", str(run)]) == 0
     assert console.exit_code(export_cli.app, "", [str(model), "--run", str(run)]) == 0
-    vocabulary = run_folder.load(run).vocabulary
+    vocabulary = run_folder.load_run(run).vocabulary
     text = "".join(vocabulary.characters * 3)[:40]
     capsys.readouterr()
     asked = [text, "--model", str(model), "--window", "40", "--length", str(LENGTH)]

@@ -15,20 +15,21 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from charlm.data.errors import ModelFileError
-from charlm.data.vocabulary import Vocabulary
-from charlm.export import contract_library, contract_native, step_graph, weights
+from charlm.data.system.errors import ModelFileError
+from charlm.data.text.vocabulary import Vocabulary
+from charlm.export import contract_library, contract_native, weights
 from charlm.export import contract_siblings as names
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
-from charlm.infer import native_engine
-from charlm.infer.artifact import open_model
-from charlm.infer.filters import Filters
+from charlm.export.graphs import step_graph
+from charlm.infer.engines import native_engine
+from charlm.infer.engines.native_engine import NativeEngine, NativeReader
 from charlm.infer.generator import Generator
-from charlm.infer.native_engine import NativeEngine, NativeReader
-from charlm.infer.philox import UniformStream
+from charlm.infer.model.artifact import open_model
+from charlm.infer.planning.work import Work
 from charlm.infer.request import Request
-from charlm.infer.sampling import Sampling
-from charlm.infer.work import Work
+from charlm.infer.sampling.filters import Filters
+from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.sampling.sampling import Sampling
 
 CountFlips = Callable[..., int]
 OUTPUTS = [names.TOKENS, names.LOG_PROBABILITY, LOGITS, H_NEXT, C_NEXT]

@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlm.data.errors import SettingsError
-from charlm.export import step_graph, weights
+from charlm.data.system.errors import SettingsError
+from charlm.export import weights
 from charlm.export.contract import Metadata
 from charlm.export.contract_siblings import GENERATE, sibling_path
-from charlm.export.siblings import build_siblings
+from charlm.export.graphs import step_graph
+from charlm.export.graphs.siblings import build_siblings
 from charlm.infer import generator as generator_module
-from charlm.infer import shipped
-from charlm.infer.artifact import Model, open_model
-from charlm.infer.choose import BLOCKS, NATIVE, Plan
+from charlm.infer.batch.results import Failure, Result
 from charlm.infer.generator import Generator
-from charlm.infer.paths import reader_of
+from charlm.infer.model import shipped
+from charlm.infer.model.artifact import Model, open_model
+from charlm.infer.planning.choose import BLOCKS, NATIVE, Plan
+from charlm.infer.planning.paths import reader_of
+from charlm.infer.planning.work import Work
 from charlm.infer.request import Request
-from charlm.infer.results import Failure, Result
-from charlm.infer.work import Work
 
 
 @pytest.mark.parametrize("prompt", ["", "the nameless city"])

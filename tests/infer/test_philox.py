@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.infer import philox, sampler
-from charlm.infer.philox import UniformStream, take_block
+from charlm.infer.sampling import philox, sampler
+from charlm.infer.sampling.philox import UniformStream, take_block
 
 Words = npt.NDArray[np.uint64]
 GOLDEN = [8088775.0, 12148979.0, 843123.0]  # in units of 2^-24

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from charlm.data.errors import ProviderError, SettingsError
+from charlm.data.system.errors import ProviderError, SettingsError
 from charlm.export import contract_library
-from charlm.infer import providers
-from charlm.infer.providers import Choice
+from charlm.infer.model import providers
+from charlm.infer.model.providers import Choice
 
 Machine = Callable[..., None]
 NOT_BUILT = "the native operator was not built"

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charlm.data import console
-from charlm.data.errors import VocabularyError
-from charlm.data.rare import REPLACEMENT
-from charlm.export import verify
+from charlm.data.system import console
+from charlm.data.system.errors import VocabularyError
+from charlm.data.text.rare import REPLACEMENT
 from charlm.export.export import Wanted, export_run
+from charlm.export.proof import verify
 from charlm.infer import cli, score_cli
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
-from charlm.infer.score import Scorer
-from charlm.infer.score_segments import SegmentScorer
-from charlm.infer.score_window import WindowScorer
+from charlm.infer.scoring.score import Scorer
+from charlm.infer.scoring.score_segments import SegmentScorer
+from charlm.infer.scoring.score_window import WindowScorer
 from charlm.train import cli as train_cli
 
 Command = Callable[..., tuple[int, str, list[str]]]

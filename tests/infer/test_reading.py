@@ -4,14 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from charlm.infer import sequence
-from charlm.infer.engine import Primed
+from charlm.infer.engines import sequence
+from charlm.infer.engines.engine import Primed
+from charlm.infer.engines.reading import SequenceReader, WindowReader, longest_first
+from charlm.infer.engines.session import Stepper
+from charlm.infer.engines.window_stepper import WindowStepper
 from charlm.infer.generator import Generator
-from charlm.infer.paths import reader_of
-from charlm.infer.reading import SequenceReader, WindowReader, longest_first
-from charlm.infer.session import Stepper
-from charlm.infer.window_stepper import WindowStepper
-from charlm.infer.work import Work
+from charlm.infer.planning.paths import reader_of
+from charlm.infer.planning.work import Work
 
 Ids = npt.NDArray[np.uint8]
 LENGTHS = [

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from charlm.data.errors import SettingsError
-from charlm.infer import prompt_file as requests
-from charlm.infer.filters import Filters
-from charlm.infer.prompt_file import BadLine, is_json_lines, read_requests
+from charlm.data.system.errors import CorpusError, SettingsError
+from charlm.infer.batch import prompt_file as requests
+from charlm.infer.batch.prompt_file import BadLine, is_json_lines, read_requests
 from charlm.infer.request import Request
+from charlm.infer.sampling.filters import Filters
 
 DEFAULTS = Request(length=50, temperature=0.5, seed=7, top_k=4, stop=("x",))
 
@@ -195,3 +195,22 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], saying: str
 
 def test_filters_are_those_that_were_asked_for() -> None:
     assert Request("a", top_k=3, top_p=0.5, min_p=0.1).filters == Filters(3, 0.5, 0.1)
+
+
+def test_a_file_of_another_encoding_is_refused() -> None:
+    with pytest.raises(CorpusError, match="utf-16, not utf-8"):
+        read("a\nb\n".encode("utf-16"), json_lines=False)
+
+
+def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of `/dev/zero`."""
+
+    class Zeros(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            assert size
+            return bytes(size)
+
+    monkeypatch.setattr(requests, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(requests, "MAX_PASSED_BYTES", 1000)
+    with pytest.raises(CorpusError, match="no file of prompts"):
+        next(read_requests(Zeros(), Request(), json_lines=False))

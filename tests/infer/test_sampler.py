@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from charlm.data.errors import SettingsError
-from charlm.infer import sampler
-from charlm.infer.sampler import Sampler
+from charlm.data.system.errors import SettingsError
+from charlm.infer.sampling import sampler
+from charlm.infer.sampling.sampler import Sampler
 
 Floats = npt.NDArray[np.float32]
 ChiSquare = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]

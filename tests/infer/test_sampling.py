@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from charlm.data.errors import SettingsError
-from charlm.infer import philox, sampler, sampling
-from charlm.infer.filters import TOP_P_OFF, Filters
-from charlm.infer.sampler import Sampler
-from charlm.infer.sampling import Sampling
+from charlm.data.system.errors import SettingsError
+from charlm.infer.sampling import philox, sampler, sampling
+from charlm.infer.sampling.filters import TOP_P_OFF, Filters
+from charlm.infer.sampling.sampler import Sampler
+from charlm.infer.sampling.sampling import Sampling
 
 Floats = npt.NDArray[np.float32]
 ChiSquare = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]

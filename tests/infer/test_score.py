@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data.errors import CorpusError, ModelFileError, VocabularyError
-from charlm.infer import score, sequence
+from charlm.data.system.errors import CorpusError, ModelFileError, VocabularyError
+from charlm.infer.engines import sequence
+from charlm.infer.engines.sequence import LONGEST_RUN
 from charlm.infer.generator import Generator
-from charlm.infer.score import Score, Scorer
-from charlm.infer.sequence import LONGEST_RUN
+from charlm.infer.scoring import score
+from charlm.infer.scoring.score import Score, Scorer
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlm.data.errors import CharlmError, CorpusError, ModelFileError, VocabularyError
-from charlm.infer import score, score_batch, sequence
+from charlm.data.system.errors import CharlmError, CorpusError, ModelFileError, VocabularyError
+from charlm.infer.engines import sequence
 from charlm.infer.generator import Generator
-from charlm.infer.score import Score, Scorer
-from charlm.infer.score_batch import Scored, Text, score_many
+from charlm.infer.scoring import score, score_batch
+from charlm.infer.scoring.score import Score, Scorer
+from charlm.infer.scoring.score_batch import Scored, Text, score_many
 
 LENGTHS = [2, 300, 5, 3000, 2, 700, 41, 40, 1, 0, 900, 17, 2500, 8, 3]
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlm.data import console
-from charlm.data.errors import ModelFileError
-from charlm.infer import score_cli, score_output
+from charlm.data.system import console
+from charlm.data.system.errors import ModelFileError
+from charlm.infer import score_cli
 from charlm.infer.generator import Generator
-from charlm.infer.score import Score, Scorer
-from charlm.infer.score_batch import Scored
+from charlm.infer.scoring import score_output
+from charlm.infer.scoring.score import Score, Scorer
+from charlm.infer.scoring.score_batch import Scored
 
 Run = Callable[..., tuple[int, str, list[str]]]
 

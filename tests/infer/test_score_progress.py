@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.data.errors import CorpusError
-from charlm.infer.score_progress import CHUNK_BYTES, WORTH_A_BAR, progress_of, read_file
+from charlm.data.system.errors import CorpusError
+from charlm.infer.scoring.score_output import CHUNK_BYTES, WORTH_A_BAR, progress_of, read_file
 
 
 def test_all_bytes_are_told_once_they_are_done(tmp_path: Path) -> None:

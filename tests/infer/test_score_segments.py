@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlm.data.errors import CorpusError, ModelFileError, SettingsError, VocabularyError
-from charlm.infer import score, score_segments
-from charlm.infer.artifact import Model
+from charlm.data.system.errors import CorpusError, ModelFileError, SettingsError, VocabularyError
 from charlm.infer.generator import Generator
-from charlm.infer.score import Score, Scorer
-from charlm.infer.score_segments import SegmentedScore, SegmentScorer
+from charlm.infer.model.artifact import Model
+from charlm.infer.scoring import score, score_segments
+from charlm.infer.scoring.score import Score, Scorer
+from charlm.infer.scoring.score_segments import SegmentedScore, SegmentScorer
 
 
 def letters(count: int, seed: int = 0) -> str:

@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charlm.data import console
-from charlm.data.corpus import SAMPLE
-from charlm.data.errors import CorpusError, ModelFileError, SettingsError, VocabularyError
+from charlm.data.system import console
+from charlm.data.system.errors import CorpusError, ModelFileError, SettingsError, VocabularyError
+from charlm.data.text.corpus import SAMPLE
 from charlm.export import contract
-from charlm.infer import score_cli, score_window, shipped
-from charlm.infer.artifact import Model, open_model
+from charlm.infer import score_cli
 from charlm.infer.generator import Generator
-from charlm.infer.score import Score, Scorer, WindowScore
-from charlm.infer.score_window import WindowScorer
+from charlm.infer.model import shipped
+from charlm.infer.model.artifact import Model, open_model
+from charlm.infer.scoring import score_window
+from charlm.infer.scoring.score import Score, Scorer, WindowScore
+from charlm.infer.scoring.score_window import WindowScorer
 
 Run = Callable[..., tuple[int, str, list[str]]]
 

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from charlm.data.errors import ModelFileError, SettingsError
+from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.export.contract_siblings import SEQUENCE, sibling_path
-from charlm.infer import sequence
-from charlm.infer.artifact import Model
+from charlm.infer.engines import sequence
+from charlm.infer.engines.sequence import Read, open_sequence, run_length
 from charlm.infer.generator import Generator
-from charlm.infer.sequence import Read, open_sequence, run_length
+from charlm.infer.model.artifact import Model
 from charlm.train.model import CharLSTM
 
 Ids = npt.NDArray[np.int64]

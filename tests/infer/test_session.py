@@ -3,9 +3,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from charlm.data.errors import ModelFileError
+from charlm.data.system.errors import ModelFileError
+from charlm.infer.engines.session import Stepper
 from charlm.infer.generator import Generator
-from charlm.infer.session import Stepper
 from charlm.train.model import CharLSTM
 
 Ids = npt.NDArray[np.int64]

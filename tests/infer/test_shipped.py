@@ -11,21 +11,22 @@ import onnx
 import pytest
 import torch
 
-from charlm.data.corpus import SAMPLE
-from charlm.data.errors import ModelFileError
-from charlm.data.normalise import NOTEBOOK
+from charlm.data.system.errors import ModelFileError
+from charlm.data.text.corpus import SAMPLE
+from charlm.data.text.normalise import NOTEBOOK
 from charlm.export import weights
 from charlm.export.contract import LARGEST_LOSS
 from charlm.export.contract_siblings import KINDS, NATIVE
 from charlm.export.read_graph import read_graph
-from charlm.infer import sampler, shipped
-from charlm.infer.artifact import open_model
-from charlm.infer.filters import Filters
+from charlm.infer.batch.results import Result
+from charlm.infer.engines.session import Stepper
 from charlm.infer.generator import Generator
+from charlm.infer.model import shipped
+from charlm.infer.model.artifact import open_model
 from charlm.infer.request import Request
-from charlm.infer.results import Result
-from charlm.infer.score import Scorer
-from charlm.infer.session import Stepper
+from charlm.infer.sampling import sampler
+from charlm.infer.sampling.filters import Filters
+from charlm.infer.scoring.score import Scorer
 from charlm.train.model import CharLSTM
 
 Floats = npt.NDArray[np.float32]

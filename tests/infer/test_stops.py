@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data.errors import SettingsError, VocabularyError
-from charlm.infer import stops
+from charlm.data.system.errors import SettingsError, VocabularyError
 from charlm.infer.generator import Generator
+from charlm.infer.sampling import stops
 
 texts = st.text("ab ", max_size=30)
 strings = st.lists(st.text("ab ", min_size=1, max_size=5), max_size=4).map(tuple)

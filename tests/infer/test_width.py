@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from charlm.data.errors import SettingsError
+from charlm.data.system.errors import SettingsError
 from charlm.export import contract_library
-from charlm.infer import width
-from charlm.infer.artifact import Model
 from charlm.infer.generator import Generator
+from charlm.infer.model.artifact import Model
+from charlm.infer.planning import width
 
 
 @pytest.mark.parametrize("asked_for", [0, -1, width.MAX_WIDTH + 1])

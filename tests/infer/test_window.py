@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from charlm.data.errors import SettingsError
+from charlm.data.system.errors import SettingsError
 from charlm.export.contract import Metadata
 from charlm.infer.request import Request
 from charlm.infer.window import MAX_WINDOW, check_window, hint, trained_window

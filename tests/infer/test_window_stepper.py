@@ -7,10 +7,10 @@ import numpy.typing as npt
 import pytest
 
 from charlm.export import contract
-from charlm.infer import shipped
+from charlm.infer.engines.session import Stepper
+from charlm.infer.engines.window_stepper import WindowStepper
 from charlm.infer.generator import Generator
-from charlm.infer.session import Stepper
-from charlm.infer.window_stepper import WindowStepper
+from charlm.infer.model import shipped
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlm.data.errors import SettingsError
-from charlm.data.normalise import NOTEBOOK
-from charlm.export import contract, step_graph, weights
+from charlm.data.system.errors import SettingsError
+from charlm.data.text.normalise import NOTEBOOK
+from charlm.export import contract, weights
 from charlm.export.contract import Metadata
-from charlm.infer import shipped, width
-from charlm.infer.filters import Filters
+from charlm.export.graphs import step_graph
+from charlm.infer.batch.results import Failure, Result
 from charlm.infer.generator import Generator
-from charlm.infer.philox import UniformStream
+from charlm.infer.model import shipped
+from charlm.infer.planning import width
+from charlm.infer.planning.work import Work
 from charlm.infer.request import Request
-from charlm.infer.results import Failure, Result
-from charlm.infer.sampler import Sampler, draw_initial
-from charlm.infer.work import Work
+from charlm.infer.sampling.filters import Filters
+from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.sampling.sampler import Sampler, draw_initial
 
 Generate = Callable[..., tuple[int, str, list[str]]]
 PROMPT = "when i drew nigh the nameless city i knew that it was accursed"

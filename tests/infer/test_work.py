@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from charlm.infer.work import (
+from charlm.infer.planning.work import (
     SMALL_FILE,
     WORTH_CUDA_CHARACTERS,
     WORTH_CUDA_STREAMS,

@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import resource, sys
-from charlm.train.allocator import keep_freed_memory
+from charlm.train.memory import keep_freed_memory
 
 if sys.argv[1] == "kept":
     assert keep_freed_memory()

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from charlm.data.errors import RunError
-from charlm.train import run_folder
-from charlm.train.checkpoint import FILE
-from charlm.train.run_folder import CONFIG, DERIVED, WEIGHTS
+from charlm.data.system.errors import RunError
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import FILE
+from charlm.train.runs.run_folder import CONFIG, DERIVED, WEIGHTS
 
 Train = Callable[..., tuple[int, list[str]]]
 Damage = Callable[[Path], object]
@@ -50,7 +50,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_what_cannot_be_read_is_named_with_the_cure(name: str, damage: str, folder: Path) -> None:
     DAMAGE[damage](folder / name)
     with pytest.raises(RunError) as error:
-        run_folder.load(folder)
+        run_folder.load_run(folder)
     message = str(error.value)
     assert "\n" not in message
     assert name in message
@@ -64,7 +64,7 @@ def test_without_a_state_there_is_another_cure(name: str, damage: str, folder: P
     (folder / FILE).unlink()
     DAMAGE[damage](folder / name)
     with pytest.raises(RunError) as error:
-        run_folder.load(folder)
+        run_folder.load_run(folder)
     assert "--resume" not in str(error.value)
 
 
@@ -104,7 +104,7 @@ def test_weights_that_there_cannot_be_yet(folder: Path) -> None:
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     (folder / WEIGHTS).unlink()
     with pytest.raises(RunError, match="no epoch has been completed yet; continue with: "):
-        run_folder.load(folder)
+        run_folder.load_run(folder)
 
 
 def test_weights_of_another_size(folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_weights_of_another_size(folder: Path) -> None:
     config["model"]["hidden"] = 24
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(RunError) as error:
-        run_folder.load(folder)
+        run_folder.load_run(folder)
     found = f"of another model than {CONFIG}: head.weight is [52, 16], not [52, 24]; "
     found = found.replace("52", str(config["model"]["vocabulary"]))
     assert found in str(error.value)
@@ -129,4 +129,4 @@ def test_a_tensor_too_few_or_too_many(lost: bool, words: str, folder: Path) -> N
         weights["extra"] = weights["head.bias"].clone()
     save_file(weights, folder / WEIGHTS)
     with pytest.raises(RunError, match=words):
-        run_folder.load(folder)
+        run_folder.load_run(folder)

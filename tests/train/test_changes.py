@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from charlm.train import loop, run_folder, versions
-from charlm.train.checkpoint import FILE, Checkpoint
+from charlm.train import loop
 from charlm.train.evaluate import bits_per_character
-from charlm.train.schedule import share_of_peak
+from charlm.train.optim.schedule import share_of_peak
+from charlm.train.runs import run_folder, versions
+from charlm.train.runs.checkpoint import FILE, Checkpoint
 
 Train = Callable[..., tuple[int, list[str]]]
 FAST = [
@@ -26,7 +27,7 @@ STOPPED = EPOCH + 7
 @pytest.fixture(scope="module")
 def begun(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three epochs, stopped in its second."""
-    from charlm.data import console
+    from charlm.data.system import console
     from charlm.train import cli
     from charlm.train.progress import Display
 
@@ -290,7 +291,7 @@ def test_another_text_is_learnt_from_once_accepted(
     assert sum(saved.setup.initial) == 9000 * 90 // 100
     assert saved.progress.step == STOPPED + 2 * 64
     assert saved.progress.best_epoch > 1, "the figures of another text are not compared with"
-    run = run_folder.load(stopped)
+    run = run_folder.load_run(stopped)
     validation = run.vocabulary.encode(longer.read_text(encoding="utf-8")[8100:8550])
     found = bits_per_character(run.model, validation)
     assert run.summary["results"]["validation_bits_per_character"] == pytest.approx(found, abs=1e-4)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from charlm.data import console
-from charlm.data.corpus import split
-from charlm.train import cli, run_folder
-from charlm.train.checkpoint import FILE, Checkpoint
+from charlm.data.system import console
+from charlm.data.text.corpus import split
+from charlm.train import cli
 from charlm.train.evaluate import bits_per_character
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import FILE, Checkpoint
 
 Train = Callable[..., tuple[int, list[str]]]
 FAST = [
@@ -133,7 +134,7 @@ def test_the_configuration(tiny_run: Path, tiny_text: Path, prose: str) -> None:
 
 
 def test_the_models_figures_are_those_of_the_weights(tiny_run: Path, prose: str) -> None:
-    run = run_folder.load(tiny_run)
+    run = run_folder.load_run(tiny_run)
     parts = split(run.vocabulary.encode(prose))
     results = run.summary["results"]
     validation = bits_per_character(run.model, parts.validation)

@@ -19,17 +19,17 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from charlm.data.errors import CharlmError, RunError
+from charlm.data.system.errors import CharlmError, RunError
 from charlm.export.contract import Metadata
-from charlm.train import run_folder
-from charlm.train.checkpoint import FILE, Checkpoint
 from charlm.train.loop import Trainer
 from charlm.train.report import extent, history
 from charlm.train.report.subject import read_subject
-from charlm.train.request import Request
-from charlm.train.resume import resume
-from charlm.train.run_folder import CONFIG, METRICS, WEIGHTS
-from charlm.train.source import read_source
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import FILE, Checkpoint
+from charlm.train.runs.resume import resume
+from charlm.train.runs.run_folder import CONFIG, METRICS, WEIGHTS
+from charlm.train.setup.request import Request
+from charlm.train.setup.source import read_source
 
 SEEDS = 300
 VALUES: tuple[Any, ...] = (
@@ -140,7 +140,7 @@ def report(folder: Path) -> None:
 
 
 def export(folder: Path) -> None:
-    run = run_folder.load(folder)
+    run = run_folder.load_run(folder)
     config = run.model.config
     Metadata(
         config.hidden, config.layers, run.vocabulary, run.normalisation, run.initial, "0" * 64,
@@ -237,7 +237,7 @@ def test_damage_is_named(
     else:
         lines = list(map(json.loads, path.read_text().splitlines()))
         path.write_text("\n".join(map(json.dumps, replaced(lines, way, change))))
-    read = {FILE: Checkpoint.load, CONFIG: run_folder.load, METRICS: run_folder.read_metrics}
+    read = {FILE: Checkpoint.load, CONFIG: run_folder.load_run, METRICS: run_folder.read_metrics}
     with pytest.raises(RunError) as error:
         read[file](folder)
     message = str(error.value)

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.data import console
-from charlm.data.errors import SettingsError
-from charlm.train import cli, run, run_folder
-from charlm.train.batches import check_shares
-from charlm.train.checkpoint import FILE, Checkpoint
+from charlm.data.system import console
+from charlm.data.system.errors import SettingsError
+from charlm.train import cli, run
+from charlm.train.batches.batches import check_shares
+from charlm.train.batches.streams import Streams
 from charlm.train.config import TrainingConfig
 from charlm.train.distributed import (
     ALONE,
@@ -33,10 +33,11 @@ from charlm.train.distributed import (
     named_group,
 )
 from charlm.train.observer import Silent
+from charlm.train.run import start_together
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import FILE, Checkpoint
+from charlm.train.setup.start import Request
 from charlm.train.signals import StopSignals
-from charlm.train.start import Request
-from charlm.train.start_together import start_together
-from charlm.train.streams import Streams
 
 DRIVER = Path(__file__).with_name("rank_driver.py")
 SETTINGS = [

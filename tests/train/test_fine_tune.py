@@ -15,18 +15,19 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.data.errors import RunError
-from charlm.data.normalise import NOTEBOOK, Normalisation
-from charlm.data.rare import Wanted
-from charlm.data.vocabulary import Vocabulary
-from charlm.train import run_folder, source
-from charlm.train.checkpoint import Checkpoint
+from charlm.data.system.errors import RunError
+from charlm.data.text.normalise import NOTEBOOK, Normalisation
+from charlm.data.text.rare import Wanted
+from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ADAM_LR, TrainingConfig
 from charlm.train.evaluate import bits_per_character
-from charlm.train.remap import places, re_encode
-from charlm.train.scale import FINE_TUNING
-from charlm.train.source import read_source
-from charlm.train.start import Request, Started, start
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import Checkpoint
+from charlm.train.setup import source
+from charlm.train.setup.remap import places, re_encode
+from charlm.train.setup.scale import FINE_TUNING
+from charlm.train.setup.source import read_source
+from charlm.train.setup.start import Request, Started, start
 
 Train = Callable[..., tuple[int, list[str]]]
 FAST = ["--epochs", "1", "--batch-size", "4", "--seq-len", "32", "--threads", "1"]
@@ -62,14 +63,14 @@ def test_the_same_characters_begin_with_the_very_weights(
     tiny_run: Path, tiny_text: Path, tmp_path: Path
 ) -> None:
     found = weights_at_step_0(tiny_text, tiny_run, tmp_path / "run")
-    for name, weights in run_folder.load(tiny_run).model.state_dict().items():
+    for name, weights in run_folder.load_run(tiny_run).model.state_dict().items():
         assert torch.equal(found[name], weights), name
 
 
 def test_characters_are_mapped_and_new_ones_added(
     tiny_run: Path, greek: Path, tmp_path: Path
 ) -> None:
-    old = run_folder.load(tiny_run)
+    old = run_folder.load_run(tiny_run)
     started = begin(greek, tiny_run, tmp_path / "run")
     found, setup = started.weights, started.setup
     assert found is not None
@@ -101,7 +102,7 @@ def test_the_extended_model_reads_old_text_as_the_old_one_does(
     tiny_run: Path, greek: Path, tmp_path: Path
 ) -> None:
     """But for what it gives to characters that it has not seen."""
-    old = run_folder.load(tiny_run)
+    old = run_folder.load_run(tiny_run)
     started = begin(greek, tiny_run, tmp_path / "run")
     vocabulary = Vocabulary(started.setup.vocabulary)
     model = type(old.model)(started.setup.model)
@@ -140,7 +141,7 @@ def test_a_run_that_was_begun_so(tiny_run: Path, greek: Path, tmp_path: Path, tr
     assert config["training"]["initialised_from"] == begun
     assert (config["model"]["hidden"], config["model"]["layers"]) == (16, 2)
     assert f"| begun from | tiny (sha256 {digest}) |" in (folder / "README.md").read_text("utf-8")
-    run = run_folder.load(folder)
+    run = run_folder.load_run(folder)
     assert run.initial[run.vocabulary.id_of("w")] == 0
     fresh = begin(greek, tiny_run, tmp_path / "again")
     assert fresh.weights is not None
@@ -160,7 +161,7 @@ def test_it_learns_faster_than_from_nothing(
     train(tiny_text, "--out", tmp_path / "new", "--hidden", "16", "--layers", "2", *FAST)
     train(tiny_text, "--out", tmp_path / "tuned", "--init-from", tiny_run, *FAST)
     new, tuned = (
-        run_folder.load(tmp_path / name).summary["results"]["validation_bits_per_character"]
+        run_folder.load_run(tmp_path / name).summary["results"]["validation_bits_per_character"]
         for name in ("new", "tuned")
     )
     assert tuned < new - 0.1
@@ -280,7 +281,7 @@ def test_what_the_source_does_with_unknown_characters_goes_on(
     first, second = tmp_path / "first", tmp_path / "second"
     assert train(tiny_text, "--rare", "replace", "--out", first, *FAST)[0] == 0
     assert train(greek, "--init-from", first, "--out", second, *FAST)[0] == 0
-    run = run_folder.load(second)
+    run = run_folder.load_run(second)
     assert run.rare.unknown == "\ufffd"
     assert {"\ufffd", "θ"} <= set(run.vocabulary.characters)
     assert begin(greek, first, tmp_path / "other", rare=Wanted("drop")).setup.rare.policy == "drop"
@@ -314,7 +315,7 @@ def test_a_large_text_takes_no_letter_from_the_source(
     plain = "".join(each for each in prose if each not in seldom)
     text = tmp_path / "many.txt"
     text.write_text(f"{plain}{many}{seldom}{plain}αβ{plain}", encoding="utf-8", newline="\n")
-    assert set(seldom) <= set(run_folder.load(tiny_run).vocabulary.characters)
+    assert set(seldom) <= set(run_folder.load_run(tiny_run).vocabulary.characters)
     started = begin(text, tiny_run, tmp_path / "run")
     assert started.setup.rare.characters == 2
     found = Vocabulary(started.setup.vocabulary).decode(np.concatenate(started.splits))

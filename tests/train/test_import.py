@@ -16,20 +16,21 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.data import console, file_sets
-from charlm.data.corpus import read_corpus
-from charlm.data.errors import ModelFileError, VocabularyError
-from charlm.data.normalise import NOTEBOOK
-from charlm.data.vocabulary import Vocabulary
-from charlm.train import evaluate_windows, import_cli, run_folder
-from charlm.train.checkpoint import FILE
-from charlm.train.evaluate import bits_per_character
-from charlm.train.evaluate_windows import windowed_bits
-from charlm.train.import_keras import ImportRequest, _characters, _windows, to_torch
-from charlm.train.import_vocabulary import EVERY, Texts, of_corpus
-from charlm.train.keras_file import read_keras
-from charlm.train.keras_reference import keras_logits, prove_equal
+from charlm.data.system import console, file_sets
+from charlm.data.system.errors import ModelFileError, VocabularyError
+from charlm.data.text.corpus import read_corpus
+from charlm.data.text.normalise import NOTEBOOK
+from charlm.data.text.vocabulary import Vocabulary
+from charlm.train import evaluate
+from charlm.train.evaluate import bits_per_character, windowed_bits
+from charlm.train.keras import import_cli
+from charlm.train.keras.import_keras import ImportRequest, _characters, _windows, to_torch
+from charlm.train.keras.import_vocabulary import EVERY, Texts, of_corpus
+from charlm.train.keras.keras_file import read_keras
+from charlm.train.keras.keras_reference import keras_logits, prove_equal
 from charlm.train.report import files
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import FILE
 
 HERE = Path(__file__).parent / "keras"
 CORPUS = HERE / "corpus.txt"
@@ -80,7 +81,7 @@ def test_there_are_files_of_both_versions_in_both_formats() -> None:
 def test_the_run_predicts_what_keras_predicted(name: str, bring: Import, tmp_path: Path) -> None:
     code, lines = bring(HERE / name, "--corpus", CORPUS, "--out", tmp_path / "run")
     assert (code, len(lines)) == (0, 3)
-    run = run_folder.load(tmp_path / "run")
+    run = run_folder.load_run(tmp_path / "run")
     assert run.vocabulary == VOCABULARY
     assert run.normalisation == NOTEBOOK
     assert run.model.config.layers == (2 if name.startswith("stacked") else 1)
@@ -123,7 +124,7 @@ def test_what_the_run_says_of_itself(bring: Import, tmp_path: Path) -> None:
 
 def test_the_figures_are_those_of_the_run(bring: Import, tmp_path: Path) -> None:
     _, lines = bring(HERE / "stacked-2.keras", "--corpus", CORPUS, "--out", tmp_path)
-    run = run_folder.load(tmp_path)
+    run = run_folder.load_run(tmp_path)
     ids = VOCABULARY.encode(NOTEBOOK(CORPUS.read_text(encoding="utf-8")))
     test = ids[len(ids) * 95 // 100 :]
     results = run.summary["results"]
@@ -139,7 +140,7 @@ def test_bits_by_windows_are_those_of_single_windows(
     bring: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring(HERE / "notebook-3.keras", "--corpus", CORPUS, "--out", tmp_path)
-    model = run_folder.load(tmp_path).model
+    model = run_folder.load_run(tmp_path).model
     ids = VOCABULARY.encode("the lamp in the cellar").astype(np.int64)
     surprises = []
     for place in range(7, len(ids)):
@@ -149,7 +150,7 @@ def test_bits_by_windows_are_those_of_single_windows(
                 logits, state = model.step(torch.tensor([token]), state)
         surprises.append(-logits.log_softmax(dim=1)[0, ids[place]].item() / np.log(2))
     assert windowed_bits(model, ids, 7) == pytest.approx(float(np.mean(surprises)), abs=1e-5)
-    monkeypatch.setattr(evaluate_windows, "STEPS", 20)  # two windows a call
+    monkeypatch.setattr(evaluate, "STEPS", 20)  # two windows a call
     shapes: list[tuple[int, ...]] = []
     model.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
     assert windowed_bits(model, ids, 7) == pytest.approx(float(np.mean(surprises)), abs=1e-5)
@@ -164,7 +165,7 @@ def test_a_list_of_characters_in_any_order(bring: Import, tmp_path: Path) -> Non
     code, lines = bring(HERE / name, "--vocabulary", turned, "--out", tmp_path / "run")
     assert code == 0
     assert "drawn evenly from all, and no bits per character were measured" in lines[1]
-    run = run_folder.load(tmp_path / "run")
+    run = run_folder.load_run(tmp_path / "run")
     assert run.vocabulary == VOCABULARY
     assert set(run.initial) == {1 / len(VOCABULARY)}
     assert run.summary["training"]["initial"] == "uniform"
@@ -187,7 +188,7 @@ def test_a_list_beside_a_corpus_gives_the_ids_and_the_corpus_the_frequencies(
     part.write_text("the lamp and the hall. " * 30, encoding="utf-8")
     given = ["--vocabulary", listed, "--corpus", part, "--out", tmp_path / "run"]
     assert bring(HERE / "notebook-3.h5", *given)[0] == 0
-    run = run_folder.load(tmp_path / "run")
+    run = run_folder.load_run(tmp_path / "run")
     assert run.vocabulary == VOCABULARY
     share = dict(zip(run.vocabulary.characters, run.initial, strict=True))
     assert share["h"] == pytest.approx(3 / 23)

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
-from charlm.data.errors import ModelFileError
-from charlm.train import keras_file
-from charlm.train.keras_file import read_keras
+from charlm.data.system.errors import ModelFileError
+from charlm.train.keras import keras_file
+from charlm.train.keras.keras_file import read_keras
 
 HERE = Path(__file__).parent / "keras"
 Config = dict[str, Any]

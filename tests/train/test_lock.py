@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from charlm.data.errors import RunError
-from charlm.train import lock, run_folder
-from charlm.train.checkpoint import FILE, Checkpoint
-from charlm.train.lock import FolderLock
+from charlm.data.system.errors import RunError
 from charlm.train.progress import Display
+from charlm.train.runs import lock, run_folder
+from charlm.train.runs.checkpoint import FILE, Checkpoint
+from charlm.train.runs.lock import FolderLock
 
 Train = Callable[..., tuple[int, list[str]]]
 FAST = [
@@ -34,7 +34,7 @@ def folder(tiny_run: Path, tmp_path: Path) -> Path:
 
 def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from charlm.train.lock import FolderLock\n"
+        "import sys; from pathlib import Path; from charlm.train.runs.lock import FolderLock\n"
         "FolderLock().take(Path('.')); print('taken', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -121,4 +121,4 @@ def test_what_a_kill_left_of_an_overwritten_run_goes_when_resumed(
     assert not (folder / run_folder.WEIGHTS).exists()
     monkeypatch.undo()
     assert train("--resume", "--out", folder)[0] == 0
-    assert run_folder.load(folder).model.config.hidden == 8
+    assert run_folder.load_run(folder).model.config.hidden == 8

@@ -13,17 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from charlm.data.corpus import Splits, split
-from charlm.data.errors import TrainingError
-from charlm.data.normalise import Normalisation
-from charlm.train import loop, objective, step
-from charlm.train.budget import WarmUp, steps_for
-from charlm.train.checkpoint import Checkpoint, Progress, Setup
+from charlm.data.system.errors import TrainingError
+from charlm.data.text.corpus import Splits, split
+from charlm.data.text.normalise import Normalisation
+from charlm.train import loop
 from charlm.train.config import NOTEBOOK_DEFAULTS, ModelConfig, TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.loop import Trainer
 from charlm.train.model import CharLSTM
-from charlm.train.schedule import START
+from charlm.train.optim import objective, step
+from charlm.train.optim.schedule import START
+from charlm.train.runs.checkpoint import Checkpoint, Progress, Setup
+from charlm.train.setup.budget import WarmUp, steps_for
 
 REPETITIVE = np.tile(np.arange(4, dtype=np.uint8), 300)  # 0 1 2 3 0 1 2 3 …
 MISLEADING = np.concatenate([REPETITIVE[:1080], REPETITIVE[1080:][::-1]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.train.muon import MOMENTUM, Muon, orthogonalise
+from charlm.train.optim.muon import MOMENTUM, Muon, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (12, 5), (5, 12)])

@@ -8,7 +8,7 @@ from torch.optim import Adam
 
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.model import CharLSTM
-from charlm.train.optimise import make_optimiser
+from charlm.train.optim.optimise import make_optimiser
 
 QUIET = TrainingConfig(lr=0.5, muon_lr=0.25)
 

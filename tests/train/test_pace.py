@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from charlm.data.corpus import Splits
-from charlm.train import pace
+from charlm.data.text.corpus import Splits
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.evaluate import JUDGED
 from charlm.train.model import CharLSTM, State
+from charlm.train.setup import pace
 
 IDS = np.tile(np.arange(4, dtype=np.uint8), 1202)
 SPLITS = Splits(IDS[:4801], IDS[:409], IDS[:409])  # 40 steps of 4 x 30, and a validation of a tenth

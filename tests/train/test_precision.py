@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from charlm.train.precision import allow_tf32, autocast
+from charlm.train.optim.precision import allow_tf32, autocast
 
 
 def test_tf32_is_switched_on_and_off() -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charlm.data.rare import MIN_COUNT, NOTHING_RARE, REPLACEMENT
-from charlm.train import loop, run_folder
-from charlm.train.checkpoint import Checkpoint
+from charlm.data.text.rare import MIN_COUNT, NOTHING_RARE, REPLACEMENT
+from charlm.train import loop
 from charlm.train.evaluate import bits_per_character
 from charlm.train.report.subject import read_subject
-from charlm.train.request import Request
-from charlm.train.resume import resume
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import Checkpoint
+from charlm.train.runs.resume import resume
+from charlm.train.setup.request import Request
 
 Train = Callable[..., tuple[int, list[str]]]
 FAST = [
@@ -66,7 +67,7 @@ def test_what_was_limited_is_said_and_recorded(chinese: Path, tmp_path: Path, tr
         "policy": "replace", "replacement": REPLACEMENT, "min_count": MIN_COUNT,
         "max_vocabulary": 8192, "characters": 104, "share": 0.020085, "held_out_share": 0.019231,
     }  # fmt: skip
-    found = run_folder.load(tmp_path / "run")
+    found = run_folder.load_run(tmp_path / "run")
     assert found.rare == Checkpoint.load(tmp_path / "run").setup.rare
     assert len(found.vocabulary) == COMMON + 1
     share = found.initial[found.vocabulary.id_of(REPLACEMENT)]
@@ -84,7 +85,7 @@ def test_rare_characters_are_left_out_where_asked(
     assert f"{COMMON * 10 - 104:,} characters, {COMMON} distinct" in lines[0]
     assert lines[1].endswith("each is left out")
     assert "bits/char, rare characters left out (epoch" in lines[-2]
-    assert run_folder.load(tmp_path / "run").rare.unknown == "drop"
+    assert run_folder.load_run(tmp_path / "run").rare.unknown == "drop"
 
 
 def test_a_plain_text_is_as_ever(tiny_run: Path) -> None:
@@ -98,8 +99,8 @@ def test_a_resumed_run_is_an_unbroken_one_bit_for_bit(
 ) -> None:
     """Also where the defaults have become others since."""
     assert train(chinese, "--out", tmp_path / "whole", *FAST)[0] == 0
-    monkeypatch.setattr("charlm.data.limit.MIN_COUNT", 1)
-    monkeypatch.setattr("charlm.data.limit.MAX_VOCABULARY", 100)
+    monkeypatch.setattr("charlm.data.text.limit.MIN_COUNT", 1)
+    monkeypatch.setattr("charlm.data.text.limit.MAX_VOCABULARY", 100)
     options = ["--rare", "replace", "--min-count", 3, "--max-vocabulary", 8192]
     assert train("--resume", "--out", stopped, *options)[0] == 0
     for name in (run_folder.WEIGHTS,):
@@ -130,7 +131,7 @@ def test_a_run_folder_of_before_there_were_rare_characters_loads(
     del config["rare"]
     (tmp_path / run_folder.CONFIG).write_text(json.dumps(config), encoding="utf-8")
     (tmp_path / run_folder.WEIGHTS).write_bytes((tiny_run / run_folder.WEIGHTS).read_bytes())
-    assert run_folder.load(tmp_path).rare == NOTHING_RARE
+    assert run_folder.load_run(tmp_path).rare == NOTHING_RARE
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from charlm.data import console
-from charlm.train import cli, lock, run_folder
-from charlm.train.checkpoint import FILE, Checkpoint
+from charlm.data.system import console
+from charlm.train import cli
+from charlm.train.runs import lock, run_folder
+from charlm.train.runs.checkpoint import FILE, Checkpoint
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
 

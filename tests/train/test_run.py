@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.train.checkpoint import Checkpoint
 from charlm.train.report import extent, files, output, pictures
+from charlm.train.runs.checkpoint import Checkpoint
 
 pytest.importorskip("matplotlib")
 Train = Callable[..., tuple[int, list[str]]]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from charlm.data.errors import RunError
-from charlm.train import run_folder
-from charlm.train.checkpoint import FILE, Checkpoint
-from charlm.train.run_folder import CONFIG, DERIVED, WEIGHTS
+from charlm.data.system.errors import RunError
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import FILE, Checkpoint
+from charlm.train.runs.run_folder import CONFIG, DERIVED, WEIGHTS
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def folder(tiny_run: Path, tmp_path: Path) -> Path:
 
 def test_what_is_written_is_read_back(tiny_run: Path) -> None:
     saved = Checkpoint.load(tiny_run)
-    run = run_folder.load(tiny_run)
+    run = run_folder.load_run(tiny_run)
     assert saved.progress.best_weights is not None
     for name, weights in run.model.state_dict().items():
         assert torch.equal(weights, saved.progress.best_weights[name])
@@ -121,16 +121,16 @@ def test_damage_is_one_clear_error(
 ) -> None:
     damage(folder)
     with pytest.raises(RunError) as error:
-        run_folder.load(folder)
+        run_folder.load_run(folder)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_frequencies_of_nothing_are_damage(folder: Path) -> None:
-    size = len(run_folder.load(folder).vocabulary)
+    size = len(run_folder.load_run(folder).vocabulary)
     edit(initial=[0] * size)(folder)
     with pytest.raises(RunError, match="initial holds no frequencies"):
-        run_folder.load(folder)
+        run_folder.load_run(folder)
 
 
 def test_newest_is_the_run_written_last(tmp_path: Path) -> None:

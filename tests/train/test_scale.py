@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from charlm.train import scale
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.model import CharLSTM
+from charlm.train.setup import scale
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from charlm.train.optimise import Optimisers
-from charlm.train.schedule import START, WARM_UP, Schedule, hold_at_start, share_of_peak
+from charlm.train.optim.optimise import Optimisers
+from charlm.train.optim.schedule import START, WARM_UP, Schedule, hold_at_start, share_of_peak
 
 
 def optimisers() -> Optimisers:

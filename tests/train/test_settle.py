@@ -1,7 +1,7 @@
 """What a request, defaults and a run's own settings make together."""
 
 from charlm.train.config import TrainingConfig
-from charlm.train.settle import training_config
+from charlm.train.setup.settle import training_config
 
 CPU = {"device": "cpu"}
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from charlm.train import shuffle
-from charlm.train.shuffle import Order
+from charlm.train.batches import windows
+from charlm.train.batches.windows import Order
 
 LENGTHS = [1, 2, 3, 17, 255, 256, 257, 1000]
 
@@ -17,7 +17,7 @@ def test_few_are_in_numpys_order(length: int) -> None:
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_of_many_each_comes_once(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shuffle, "LISTED", 0)
+    monkeypatch.setattr(windows, "LISTED", 0)
     whole = Order(length, (4, 2))[:]
     assert whole.dtype == np.int64
     assert sorted(whole.tolist()) == list(range(length))
@@ -27,7 +27,7 @@ def test_of_many_each_comes_once(length: int, monkeypatch: pytest.MonkeyPatch) -
 
 def test_many_are_well_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of neighbours, as many rise as fall, and they are a third of the whole apart."""
-    monkeypatch.setattr(shuffle, "LISTED", 0)
+    monkeypatch.setattr(windows, "LISTED", 0)
     places = Order(100_000, (0, 0))[:]
     assert np.mean(np.diff(places) > 0) == pytest.approx(0.5, abs=0.01)
     assert np.mean(np.abs(np.diff(places))) == pytest.approx(100_000 / 3, rel=0.02)
@@ -35,7 +35,7 @@ def test_many_are_well_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_seeds_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shuffle, "LISTED", 0)
+    monkeypatch.setattr(windows, "LISTED", 0)
     orders = {tuple(Order(1000, seed)[:]) for seed in [(0, 0), (0, 1), (1, 0)]}
     assert len(orders) == 3
 

@@ -12,11 +12,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from charlm.data import ids
-from charlm.train import loop, memory, model_card, objective, run_folder, start
-from charlm.train.checkpoint import FILE, FORMAT, Checkpoint
+from charlm.data.text import ids
+from charlm.train import loop, memory
 from charlm.train.config import ModelConfig
 from charlm.train.evaluate import bits_per_character
+from charlm.train.optim import objective
+from charlm.train.runs import model_card, run_folder
+from charlm.train.runs.checkpoint import FILE, FORMAT, Checkpoint
+from charlm.train.setup import start
 
 Train = Callable[..., tuple[int, list[str]]]
 FAST = [
@@ -101,7 +104,7 @@ def test_an_encoding_is_used_and_recorded(train: Train, tmp_path: Path, prose: s
     path, folder = tmp_path / "text.txt", tmp_path / "run"
     path.write_bytes(("Caf\u00e9. " + prose).encode("cp1252", "replace"))
     assert train(path, "--out", folder, *FAST, "--encoding", "cp1252")[0] == 0
-    assert "\u00e9" in run_folder.load(folder).vocabulary.characters
+    assert "\u00e9" in run_folder.load_run(folder).vocabulary.characters
     line = refused(train, "--resume", "--out", folder, "--encoding", "latin-1")
     assert "was begun with --encoding cp1252, not latin-1" in line
     assert train("--resume", "--out", folder)[0] == 0
@@ -220,7 +223,7 @@ def test_overwrite_throws_away_the_run_and_nothing_else(
     (finished / f".{FILE}.x.tmp").write_text("left by a kill")
     code, _ = train(tiny_text, "--out", finished, *FAST, "--overwrite")
     assert code == 0
-    assert run_folder.load(finished).model.config.hidden == 8
+    assert run_folder.load_run(finished).model.config.hidden == 8
     assert (finished / "model.onnx").read_text() == "exported"
     assert not list(finished.glob(".*"))
 

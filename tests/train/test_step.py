@@ -11,14 +11,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from charlm.data.corpus import split
-from charlm.data.normalise import Normalisation
-from charlm.train.checkpoint import Checkpoint, Progress, Setup
+from charlm.data.text.corpus import split
+from charlm.data.text.normalise import Normalisation
 from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.graph import Graphed
 from charlm.train.loop import Trainer
-from charlm.train.objective import Objective
-from charlm.train.step import LOSS_SCALE, make_step
+from charlm.train.optim.objective import Objective
+from charlm.train.optim.step import LOSS_SCALE, Graphed, make_step
+from charlm.train.runs.checkpoint import Checkpoint, Progress, Setup
 
 IDS = np.random.default_rng(5).integers(0, 4, 1200).astype(np.uint8)
 BASE = TrainingConfig(epochs=2, batch_size=4, seq_len=32, lr=0.03)

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.data.errors import CorpusError
-from charlm.train.streams import Streams
+from charlm.data.system.errors import CorpusError
+from charlm.train.batches.streams import Streams
 
 
 @given(

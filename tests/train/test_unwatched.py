@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.train.run_folder import WEIGHTS
+from charlm.train.runs.run_folder import WEIGHTS
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 COMMAND = [sys.executable, "-m", "charlm.train"]

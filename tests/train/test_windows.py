@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.data.errors import CorpusError
-from charlm.train.windows import Windows
+from charlm.data.system.errors import CorpusError
+from charlm.train.batches.windows import Windows
 
 IDS = np.arange(250, dtype=np.uint8)
 

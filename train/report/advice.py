@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from charlm.data import MAX_HIDDEN, MAX_WINDOW
-from charlm.data.corpus import SAMPLE
-from charlm.data.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, REPLACEMENT
-from charlm.train import scale
+from charlm.data.text.corpus import SAMPLE
+from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, REPLACEMENT
 from charlm.train.config import TrainingConfig
 from charlm.train.report.evidence import Advice, ContextPoint, Evidence
 from charlm.train.report.subject import Subject
-from charlm.train.source import NAMED
+from charlm.train.setup import scale
+from charlm.train.setup.source import NAMED
 
 ENOUGH = 10  # epochs that most texts repay
 FALLING = 0.004  # of the bits, from the last epoch but one to the last

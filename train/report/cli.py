@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from charlm.data import console
+from charlm.data.system import console
 
 app = console.make_app()
 
@@ -45,7 +45,7 @@ def report(
     Example: charlm-report runs/book
     """
     del debug, version
-    from charlm.data.extras import require_there
+    from charlm.data.system.extras import require_there
 
     require_there("train", "torch", "safetensors", "matplotlib")
     from rich.console import Console

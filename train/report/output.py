@@ -1,23 +1,63 @@
 """Making a report, from a run folder to its files."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from charlm.data.cores import check_threads
-from charlm.data.errors import RunError, SettingsError
-from charlm.data.extras import require
-from charlm.data.file_sets import write_set
-from charlm.data.files import os_errors_as
+from charlm.data.pages.markdown import lay_out
+from charlm.data.system.cores import check_threads
+from charlm.data.system.errors import RunError, SettingsError
+from charlm.data.system.extras import require
+from charlm.data.system.file_sets import write_set
+from charlm.data.system.files import os_errors_as
 from charlm.train.config import SEEDS
-from charlm.train.make_folder import nearest_folder
-from charlm.train.report import extent, files, markdown, page, pictures
+from charlm.train.report import extent, files, page, pictures
 from charlm.train.report.advice import advise
 from charlm.train.report.evidence import Evidence
+from charlm.train.report.files import picture
 from charlm.train.report.measure import Say, measure
+from charlm.train.report.sections import Quote, Section, sections, verdict
 from charlm.train.report.subject import Subject, read_subject
+from charlm.train.runs.make_folder import nearest_folder
+
+
+def render(evidence: Evidence, pictures: Collection[str]) -> str:
+    """The report, ready to be read on its own.
+
+    Args:
+        evidence: what was measured.
+        pictures: those that were drawn, by the names of `files.PICTURES`.
+    """
+    parts = [f"# charlm report: {evidence.name}", verdict(evidence)]
+    for section in sections(evidence):
+        parts += _section(section, pictures)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(section: Section, pictures: Collection[str]) -> list[str]:
+    parts = [f"## {section.title}", *section.says]
+    if section.advice:
+        parts.append("\n".join(
+            f"1. **{what}**: {because}." + (f"\n   `{command}`" if command else "")
+            for what, because, command in section.advice
+        ))  # fmt: skip
+    if section.picture and section.picture[0] in pictures:
+        name, label = section.picture
+        parts.append(f"![{label}]({picture(name)})")
+    if section.table is not None:
+        parts.append(lay_out(section.table))
+    return parts + [_quote(quote) for quote in section.quotes]
+
+
+def _quote(quote: Quote) -> str:
+    """A text between fences that are longer than any that it holds."""
+    longest = max((len(run) for run in re.findall("`+", quote.text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{quote.title}:\n\n{fence}text\n{quote.text}\n{fence}"
+
 
 LEAST_SAMPLE, MOST_SAMPLE = 1000, 5_000_000
 
@@ -103,7 +143,7 @@ def write(evidence: Evidence, folder: Path) -> None:
     contents = {
         files.FIGURES: evidence.to_json().encode(),
         files.PAGE: page.render(evidence, drawn).encode(),
-        files.TEXT: markdown.render(evidence, drawn).encode(),
+        files.TEXT: render(evidence, drawn).encode(),
         **{files.picture(name): picture for name, picture in drawn.items()},
     }
     with os_errors_as(RunError, f"can't write the report into {folder}"):

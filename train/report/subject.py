@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-from charlm.data.corpus import Splits, digest_files, read_corpus
-from charlm.data.errors import CorpusError, RunError
-from charlm.data.known import Known
-from charlm.train import checkpoint, run_folder
-from charlm.train.checkpoint import Checkpoint, Record
+from charlm.data.system.errors import CorpusError, RunError
+from charlm.data.text.corpus import Splits, digest_files, read_corpus
+from charlm.data.text.known import Known
+from charlm.train.batches.parts import parts
 from charlm.train.config import STRIDE, WINDOW
-from charlm.train.parts import parts
+from charlm.train.runs import checkpoint, run_folder
+from charlm.train.runs.checkpoint import Checkpoint, Record
 
 LEAST = 8  # characters held out, for there to be anything to say
 
@@ -84,7 +84,7 @@ def read_subject(folder: Path, texts: Sequence[Path] = (), scratch: Path | None 
         RunError: there is no run, it is damaged, or its text is gone or not the same.
         CorpusError: the text can't be read, or is too short to be judged by.
     """
-    run = run_folder.load(folder)
+    run = run_folder.load_run(folder)
     scratch = scratch or folder
     files = tuple(texts) or _recorded(folder)
     corpus = run.summary["corpus"]

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
-from charlm.data import console
+from charlm.data.system import console
 from charlm.train.report import cli
 from charlm.train.report.evidence import Evidence
 from charlm.train.report.output import Report, Request, make_report

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from charlm.data import MAX_WINDOW
-from charlm.data.normalise import Normalisation
-from charlm.data.rare import MAX_VOCABULARY, MIN_COUNT, REPLACEMENT, Rare
-from charlm.train import scale
+from charlm.data.text.normalise import Normalisation
+from charlm.data.text.rare import MAX_VOCABULARY, MIN_COUNT, REPLACEMENT, Rare
 from charlm.train.config import TrainingConfig
 from charlm.train.report.advice import advise
 from charlm.train.report.evidence import ContextPoint, Distances, Evidence, Point
 from charlm.train.report.subject import Subject
+from charlm.train.setup import scale
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.train.report import files, markdown, page, pictures
+from charlm.train.report import files, output, page, pictures
 from charlm.train.report.evidence import Drift, Evidence, Sample
 from charlm.train.report.output import Request, make_report
 from charlm.train.report.page import CSS
@@ -127,7 +127,7 @@ def test_text_of_the_model_is_escaped(evidence: Evidence) -> None:
     text = page.render(changed, {})
     assert Outline(text).tags["script"] == 0
     assert "\x07" not in text
-    assert "````text" in markdown.render(changed, ())
+    assert "````text" in output.render(changed, ())
 
 
 def test_the_gap_names_the_segments_that_were_read(evidence: Evidence, reported: Path) -> None:

@@ -8,8 +8,9 @@ from typing import IO
 
 import pytest
 
-from charlm.data import console, ids
-from charlm.train import import_cli
+from charlm.data.system import console
+from charlm.data.text import ids
+from charlm.train.keras import import_cli
 from charlm.train.report import pictures
 from charlm.train.report.output import Request, make_report
 
@@ -64,7 +65,7 @@ def test_a_text_that_changed(report: Run, tiny_run: Path, tmp_path: Path) -> Non
 
 
 def test_a_text_that_is_gone(report: Run, copied_run: Path) -> None:
-    from charlm.train.checkpoint import FILE
+    from charlm.train.runs.checkpoint import FILE
 
     (copied_run / FILE).unlink()
     code, lines = report(copied_run)

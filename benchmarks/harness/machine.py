@@ -1,0 +1,105 @@
+"""What a report says of the machine and its software: nothing that names its owner or its place."""
+
+import os
+import platform
+import re
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from charlm.data.system.cores import usable_cores
+
+PACKAGES = (
+    "charlm", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "tensorflow", "keras",
+    "openvino", "ai-edge-litert",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Hardware, system and versions."""
+
+    cpu: str
+    cores: int  # that this process may use
+    memory_bytes: int | None
+    system: str
+    gpu: str | None
+    versions: dict[str, str]
+
+
+def describe(provider: str) -> Machine:
+    """This machine; the GPU only where it takes part."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return Machine(
+        cpu=_cpu(),
+        cores=usable_cores(),
+        memory_bytes=_memory(),
+        system=_system(),
+        gpu=_gpu() if provider == "cuda" else None,
+        versions=versions,
+    )
+
+
+def slug(text: str) -> str:
+    """`text` as part of a file's name."""
+    plain = re.sub(r"\((r|tm|c)\)|@.*", " ", text.lower())
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "machine"
+
+
+def without_paths(text: str) -> str:
+    """`text` with every absolute path cut down to its last part."""
+    return re.sub(r"(?:[A-Za-z]:)?(?:[\\/][\w.~+@-]+)+[\\/]([\w.~+@-]+)", r"\1", text)
+
+
+def reason(skipped: str | None) -> str | None:
+    """Why something was not measured, as a report may say it."""
+    return without_paths(skipped) if skipped is not None else None
+
+
+def _cpu() -> str:
+    try:
+        listed = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        listed = ""
+    if found := re.search(r"^model name\s*:\s*(.+)$", listed, re.MULTILINE):
+        return " ".join(found[1].split())
+    if platform.system() == "Darwin" and (
+        name := _output("sysctl", "-n", "machdep.cpu.brand_string")
+    ):
+        return name
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _system() -> str:
+    """The system's name without its kernel's release, which may carry a builder's own name."""
+    name = f"{platform.system()} {platform.machine()}"
+    try:
+        return f"{name}, {platform.freedesktop_os_release()['PRETTY_NAME']}"
+    except (OSError, KeyError, AttributeError):
+        return name
+
+
+def _gpu() -> str | None:
+    shown = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    return shown.splitlines()[0] if shown else None
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

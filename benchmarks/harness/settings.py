@@ -1,0 +1,78 @@
+"""What a case is told: which model, which threads, how to sample. Small enough for one argument."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from charlm.data.system.errors import CharlmError
+
+Run = Callable[[int], object]
+"""Does so many units of work (characters, products) and returns what they made."""
+
+PROMPT = "when i drew nigh the nameless city i kne"
+"""The notebook's own seed text: 40 characters."""
+
+
+STREAMS = 64  # texts side by side, where many are drawn at once
+OPERATIONS = 1 << 20  # products and sums that a unit of the multiply-add limit counts as
+TOP_K, TOP_P = 20, 0.9  # of the rows with filters
+
+
+class CaseFailedError(CharlmError):
+    """A case can't run here; the message is the reason that the report shows."""
+
+
+@dataclass(frozen=True)
+class CaseSettings:
+    """What every case needs, as JSON on the worker's command line.
+
+    Attributes:
+        model: the model file.
+        artifacts: folder of what was derived from it (see `artifacts`).
+        path: which of a library's ways to the next character.
+        batch: texts side by side.
+        steps: characters of each text in one call of the library.
+        filtered: draw through top-k and top-p, where a case says that it can.
+        hidden: units a layer, where the model is one of `synthetic`'s; 0: the model under test.
+    """
+
+    model: str
+    artifacts: str
+    provider: str = "cpu"
+    threads: int = 1  # 0: as many as the library likes
+    temperature: float = 1.0  # the model's own distribution
+    seed: int = 1
+    path: str = "step"
+    precision: str = "float32"
+    batch: int = 1
+    steps: int = 1
+    filtered: bool = False
+    hidden: int = 0
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "CaseSettings":
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def artifact(self, name: str) -> Path:
+        """The path of a derived file.
+
+        Raises:
+            CaseFailedError: it could not be made; the message says why.
+        """
+        path = Path(self.artifacts) / name
+        if not path.is_file():
+            failure = reason_file(path)
+            reason = failure.read_text(encoding="utf-8") if failure.is_file() else "not made"
+            raise CaseFailedError(reason)
+        return path
+
+
+def reason_file(path: Path) -> Path:
+    """Where the reason stands why a derived file could not be made."""
+    return path.with_name(f"{path.name}.reason")

@@ -1,0 +1,142 @@
+"""What every command shares: one line for an error, clean ends, `--version` and `--debug`."""
+
+import contextlib
+import os
+import sys
+from typing import IO, Annotated
+
+import typer
+
+from charlm.data.system.errors import CharlmError, CorpusError
+
+USER_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from charlm.data.system.version import version
+
+        print(f"charlm {version()}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
+
+
+def make_app() -> typer.Typer:
+    """A typer application without what would make it slow to start."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def say(message: str) -> None:
+    """Print a line to stderr: stdout is for text. Where it can't be written, work goes on."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
+
+
+def standard_input() -> IO[bytes]:
+    """Standard input, as bytes.
+
+    Raises:
+        CorpusError: it is closed.
+    """
+    if sys.stdin is None:
+        raise CorpusError("standard input is closed: name a file, or give the text by a pipe")
+    return sys.stdin.buffer
+
+
+def run(app: typer.Typer, name: str, *, quick_exit: bool = False) -> None:
+    """Run a command and end the process with its exit code.
+
+    A user's mistake is one line on stderr and exit code 2; Ctrl-C ends with 130; a reader that
+    closed the pipe ends it silently.
+
+    Args:
+        app: the command.
+        name: what it is called.
+        quick_exit: leave without taking the interpreter apart, which takes a fifth of the time of
+            a short text; only for commands that have nothing left to do by then.
+    """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # the caller closed it: what is written goes nowhere
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+    code = exit_code(app, name, sys.argv[1:])
+    if quick_exit:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def exit_code(app: typer.Typer, name: str, arguments: list[str]) -> int:
+    """Run a command with `arguments` and return its exit code (see `run`)."""
+    try:
+        result = _call(app, name, arguments)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        message = _in_one_line(error, name)
+        if message is None or _wants_debug(arguments):
+            raise
+        with contextlib.suppress(OSError):
+            say(f"{name}: {message}")
+        return USER_ERROR
+    finally:
+        _settle_stdout()
+
+
+def _call(app: typer.Typer, name: str, arguments: list[str]) -> object:
+    """The command's own result. Typer ends with code 1 where a pipe closes: that is undone."""
+    command = typer.main.get_command(app)
+    command.context_settings["help_option_names"] = ["-h", "--help"]
+    try:
+        return command(args=arguments, prog_name=name, standalone_mode=False)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        raise
+
+
+def _wants_debug(arguments: list[str]) -> bool:
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--debug" in options
+
+
+def _in_one_line(error: Exception, name: str) -> str | None:
+    """What to tell a user, or nothing if the error is not the user's."""
+    if isinstance(error, CharlmError):
+        return " ".join(str(error).splitlines())
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, UnicodeEncodeError):
+        what = ascii(error.object[error.start : error.start + 1])
+        return f"{what} can't be written in {error.encoding}; set PYTHONIOENCODING=utf-8"
+    if usage := getattr(error, "format_message", None):  # typer's and click's usage errors
+        said = " ".join(usage().split())
+        if "unexpected extra argument" in said:
+            said += "; a text of several words is quoted"
+        return f"{said} (see {name} --help)"
+    return None
+
+
+def _settle_stdout() -> None:
+    """Write what stdout still holds. Where it can't be written, point stdout at nothing, or
+    Python complains of it once more while it exits.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nothing:  # noqa: PTH123 - a descriptor is wanted, no path
+            os.dup2(nothing.fileno(), sys.stdout.fileno())

@@ -1,0 +1,103 @@
+"""Choosing the characters of a corpus that a model is to know, from how often each occurs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.system.errors import CorpusError
+from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Rare, Wanted, named, rule
+from charlm.data.text.vocabulary import Vocabulary
+
+NAMED = 5  # rare characters that a message names
+FIX = "choose another --rare, a lower --min-count or a higher --max-vocabulary"
+
+Counts = npt.NDArray[np.int64]
+
+
+class Limited(NamedTuple):
+    """The characters that a model of a corpus knows, and what became of the others."""
+
+    vocabulary: Vocabulary
+    rare: Rare
+
+
+def limit(
+    counts: Counts,
+    count_learnt: Callable[[], Counts],
+    wanted: Wanted,
+    where: str,
+    keep: Sequence[int] = (),
+) -> Limited:
+    """Choose the characters of a corpus that a model is to know.
+
+    Args:
+        counts: how often each code point occurs in the whole normalised text, shape [0x110000].
+        count_learnt: gives the same of the part that is learnt from; called where it matters.
+        wanted: what the user said.
+        where: the text's name, for messages.
+        keep: code points that are never rare, so far as the text has them.
+
+    Raises:
+        CorpusError: something is rare, and `wanted` has that as an error; or all but one is.
+    """
+    present = np.flatnonzero(counts)
+    least, most = _settled(wanted, len(present))
+    learnt = count_learnt() if least or 0 < most <= len(present) else counts
+    own = np.intersect1d(present, np.asarray(keep, present.dtype))
+    kept = np.union1d(own, _frequent(present, learnt, least, most or len(present)))
+    plain = Rare(min_count=least, max_vocabulary=most)
+    if wanted.rare in (None, "error"):
+        if len(kept) == len(present):
+            return Limited(Vocabulary(map(chr, present)), plain)
+        if wanted.rare == "error":
+            listed = _listed(np.setdiff1d(present, kept), counts)
+            raise CorpusError(f"{where}: {listed} rare ({rule(least, most, len(kept))}); {FIX}")
+    replacement = wanted.replacement
+    if replacement is not None:  # it takes a place of its own, however rare it is itself
+        others = present[present != ord(replacement)]
+        kept = _frequent(others, learnt, least, most - 1 if most else len(others))
+        kept = np.union1d(kept, [*own, ord(replacement)])
+    if len(kept) < 2:
+        raise CorpusError(
+            f"{where}: all characters are rare ({rule(least, most, len(kept))}); {FIX}"
+        )
+    rare = np.setdiff1d(present, kept)
+    found = replace(
+        plain,
+        policy="drop" if replacement is None else "replace",
+        replacement=replacement,
+        characters=len(rare),
+        share=_share(learnt, rare),
+        held_out_share=_share(counts - learnt, rare),
+    )
+    return Limited(Vocabulary(map(chr, kept)), found)
+
+
+def _settled(wanted: Wanted, characters: int) -> tuple[int, int]:
+    """The least count and the largest vocabulary for a text of so many distinct characters."""
+    least, most = wanted.min_count, wanted.max_vocabulary
+    if least is None:
+        least = MIN_COUNT if characters > ALPHABETS else 0
+    return least, MAX_VOCABULARY if most is None else most
+
+
+def _frequent(present: Counts, learnt: Counts, least: int, most: int) -> Counts:
+    """Of the code points `present`, the most frequent ones that are frequent enough."""
+    enough = present[learnt[present] >= least]
+    by_count = np.argsort(-learnt[enough], kind="stable")  # the lowest code point first of equals
+    return enough[by_count[:most]]
+
+
+def _share(counts: Counts, rare: Counts) -> float:
+    total = int(counts.sum())
+    return round(int(counts[rare].sum()) / total, 6) if total else 0.0
+
+
+def _listed(rare: Counts, counts: Counts) -> str:
+    frequent_first = rare[np.argsort(-counts[rare], kind="stable")]
+    shown = ", ".join(named(chr(code)) for code in frequent_first[:NAMED])
+    beside = f" and {len(rare) - NAMED:,} more characters" if len(rare) > NAMED else ""
+    return f"{shown}{beside} {'is' if len(rare) == 1 else 'are'}"

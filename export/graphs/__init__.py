@@ -1,0 +1,1 @@
+"""The graphs, built node by node."""

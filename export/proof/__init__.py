@@ -1,0 +1,1 @@
+"""Proofs that a graph equals the Torch model."""

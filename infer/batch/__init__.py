@@ -1,0 +1,1 @@
+"""Many texts side by side, from requests to what is written."""

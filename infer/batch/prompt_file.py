@@ -1,0 +1,183 @@
+"""Files of requests: a prompt a line, or JSON Lines."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import IO, Any
+
+from charlm.data.system.errors import CharlmError, CorpusError, RequestError, SettingsError
+from charlm.infer.request import Request
+
+MAX_LINE_BYTES = 1 << 26  # a longer line is a file of something else
+MAX_PASSED_BYTES = 1 << 30  # of such a line: then the file may have no end
+FORMATS = ("auto", "text", "jsonl")
+JSON_LINES_ENDINGS = (".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that is no request.
+
+    Attributes:
+        line: its number, from 1.
+        error: why.
+    """
+
+    line: int
+    error: CharlmError
+
+
+def read_requests(
+    file: IO[bytes], defaults: Request, *, json_lines: bool
+) -> Iterator[Request | BadLine]:
+    """The requests of a file, in constant memory; what is wrong with a line stays its own.
+
+    In a plain file each line is a prompt, an empty one too, and its number from 0 its sample.
+    In JSON Lines each line that is not blank is an object with `prompt` and, as it likes,
+    `length`, `temperature`, `seed`, `sample`, `stop` (a string or several), `top_k`, `top_p` and
+    `min_p`; null is as good as absent. A line with a seed of its own is that seed's sample 0.
+
+    Args:
+        file: open for reading bytes; UTF-8, with or without a byte-order mark.
+        defaults: what the lines don't say.
+        json_lines: which of the two.
+
+    Raises:
+        CorpusError: it is of another encoding, or has a line without end.
+    """
+    for number, line in enumerate(_lines(file), start=1):
+        if json_lines and line is not None and not line.strip():
+            continue
+        try:
+            if line is None:
+                raise RequestError(f"longer than {MAX_LINE_BYTES:,} bytes")
+            here = replace(defaults, sample=number - 1, line=number)
+            text = _decoded(line)
+            yield _from_json(text, here) if json_lines else replace(here, prompt=text)
+        except CharlmError as problem:
+            yield BadLine(number, problem)
+
+
+def is_json_lines(name: str, wanted: str) -> bool:
+    """Whether a file is read as JSON Lines: as wanted, or by the end of its name.
+
+    Raises:
+        SettingsError: `wanted` is not one of `FORMATS`.
+    """
+    if wanted not in FORMATS:
+        raise SettingsError(f"--prompts-format is one of {', '.join(FORMATS)}, not {wanted}")
+    return wanted == "jsonl" or (wanted == "auto" and name.lower().endswith(JSON_LINES_ENDINGS))
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
+    """Each line without its end; None for one that is too long to hold."""
+    start = True
+    limit = MAX_LINE_BYTES + 1  # its end included
+    while line := file.readline(limit):
+        too_long = len(line) == limit and not line.endswith(b"\n")
+        if too_long:
+            passed = limit
+            while (rest := file.readline(limit)) and not rest.endswith(b"\n"):
+                passed += limit
+                if passed > MAX_PASSED_BYTES:
+                    raise CorpusError("a line of a gigabyte: this is no file of prompts")
+        if start and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise CorpusError("the file of prompts is utf-16, not utf-8: convert it first")
+        if start:
+            line, start = line.removeprefix(b"\xef\xbb\xbf"), False
+        yield None if too_long else line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise RequestError(
+            f"not utf-8: byte 0x{line[problem.start]:02x} at position {problem.start} "
+            f"({problem.reason}); convert the file first"
+        ) from problem
+
+
+def _from_json(text: str, defaults: Request) -> Request:
+    values = _object(text)
+    if unknown := sorted(values.keys() - READERS.keys()):
+        raise RequestError(f"unknown key {unknown[0]!r}; the keys are {', '.join(READERS)}")
+    if not isinstance(values.get("prompt"), str):
+        raise RequestError('"prompt" is missing' if "prompt" not in values else _wrong("prompt"))
+    given = {key: READERS[key][0](values, key) for key in values if values[key] is not None}
+    if "seed" in given:
+        given.setdefault("sample", 0)
+    try:
+        return replace(defaults, **given)
+    except SettingsError as problem:
+        raise RequestError(str(problem).removeprefix("--")) from problem
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_without_twins)
+    except json.JSONDecodeError as problem:
+        raise RequestError(f"not JSON: {problem.msg} at column {problem.colno}") from problem
+    except (ValueError, RecursionError) as problem:  # too long a number, too deep a list
+        raise RequestError(f"not JSON that can be read: {problem}") from problem
+    if not isinstance(found, dict):
+        raise RequestError('not a JSON object, such as {"prompt": "the door", "length": 100}')
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise RequestError(f"not JSON: {name} is not a number")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise RequestError(f"the key {twin!r} stands there twice")
+    return found
+
+
+def _text(values: Mapping[str, Any], key: str) -> str:
+    if not isinstance(values[key], str):
+        raise RequestError(_wrong(key))
+    return str(values[key]).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _texts(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    found = [values[key]] if isinstance(values[key], str) else values[key]
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise RequestError(_wrong(key))
+    return tuple(_text({key: each}, key) for each in found)
+
+
+def _whole(values: Mapping[str, Any], key: str) -> int:
+    if not isinstance(values[key], int) or isinstance(values[key], bool):
+        raise RequestError(_wrong(key))
+    return int(values[key])
+
+
+def _number(values: Mapping[str, Any], key: str) -> float:
+    if not isinstance(values[key], int | float) or isinstance(values[key], bool):
+        raise RequestError(_wrong(key))
+    try:
+        return float(values[key])
+    except OverflowError as problem:
+        raise RequestError(f'"{key}" is too large') from problem
+
+
+def _wrong(key: str) -> str:
+    return f'"{key}" is not {READERS[key][1]}'
+
+
+READERS: dict[str, tuple[Callable[[Mapping[str, Any], str], Any], str]] = {
+    "prompt": (_text, "a string"),
+    "length": (_whole, "a whole number"),
+    "temperature": (_number, "a number"),
+    "seed": (_whole, "a whole number"),
+    "sample": (_whole, "a whole number"),
+    "stop": (_texts, "a string or a list of strings"),
+    "top_k": (_whole, "a whole number"),
+    "top_p": (_number, "a number"),
+    "min_p": (_number, "a number"),
+}

@@ -1,0 +1,1 @@
+"""What draws characters and reads texts, path by path."""

@@ -1,0 +1,61 @@
+"""The models that ship with charlm, by name, and which one is used where none is named."""
+
+import shlex
+from pathlib import Path
+
+from charlm.data.system.errors import ModelFileError
+
+LOCAL = Path("model.onnx")
+FOLDER = Path(__file__).parents[1] / "models"
+DEFAULT = "lovecraft"
+NAMES = (DEFAULT, "lovecraft-large")  # LSTM-192 and LSTM-384 on the stories of H. P. Lovecraft
+
+
+def shipped_model(name: str = DEFAULT) -> Path:
+    """A model that comes with the package.
+
+    Raises:
+        ModelFileError: the installation is incomplete.
+    """
+    path = FOLDER / f"{name}.onnx"
+    if not path.is_file():
+        raise ModelFileError(
+            f"the model {name} that ships with charlm is missing: reinstall charlm"
+        )
+    return path
+
+
+def default_model() -> Path:
+    """`./model.onnx` if there is one, else the model that ships."""
+    return LOCAL if LOCAL.is_file() else shipped_model()
+
+
+def find_model(named: Path | None) -> Path:
+    """The file that a user means: a path, the name of a model that ships, or nothing.
+
+    A file of that name in the current folder comes first; of a folder, the model in it.
+
+    Raises:
+        ModelFileError: a folder without a model.
+    """
+    if named is None:
+        return default_model()
+    if named == Path():
+        raise ModelFileError('--model names no file: it is "" or "."')
+    if named.is_dir():
+        if (named / LOCAL).is_file():
+            return named / LOCAL
+        raise ModelFileError(
+            f"{named} is a folder without {LOCAL}: if it is a run, write it with: "
+            f"charlm-export {shlex.quote(str(named / LOCAL))} --run {shlex.quote(str(named))}"
+        )
+    return shipped_model(str(named)) if str(named) in NAMES and not named.exists() else named
+
+
+def describe(path: Path) -> str:
+    """How to speak of a model file to its user."""
+    if path == FOLDER / f"{DEFAULT}.onnx":
+        return "the Lovecraft model that ships with charlm"
+    if path in (FOLDER / f"{name}.onnx" for name in NAMES):
+        return f"{path.stem}, which ships with charlm"
+    return str(path)

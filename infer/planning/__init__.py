@@ -1,0 +1,1 @@
+"""How some work is done: path, precision, threads, width."""

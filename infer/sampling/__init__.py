@@ -1,0 +1,1 @@
+"""From logits to a character: random numbers, temperature, filters, stop strings."""

@@ -1,0 +1,90 @@
+"""Filters of sampling: which characters may be drawn at all, and the weights of the others.
+
+They see the weights after the temperature, in this order, and ties go to the lowest id:
+top-k keeps the k likeliest; top-p, of these, the likeliest that together reach the share p, the
+one that crosses it included; min-p, those at least as likely as that share of the likeliest.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.system.errors import SettingsError
+from charlm.export import contract_siblings
+
+Array = npt.NDArray[np.float32]
+SMALLEST_TOP_P = 1e-30  # well inside float32; the likeliest character alone, as for anything small
+TOP_P_OFF = np.float32(contract_siblings.TOP_P_OFF)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which characters may be drawn. By default all: the model's own distribution."""
+
+    top_k: int = 0  # of the likeliest characters; 0 is off, since no character can't be meant
+    top_p: float = 1.0  # share of the probability; 1 is off: the whole of it
+    min_p: float = 0.0  # of the likeliest character's probability; 0 is off: all have as much
+
+    def __post_init__(self) -> None:
+        if not self.top_k >= 0 or self.top_k % 1:
+            raise SettingsError(f"--top-k is a whole number from 1, or 0 (off), not {self.top_k}")
+        if not SMALLEST_TOP_P <= self.top_p <= 1:
+            raise SettingsError(f"--top-p is above 0 (from 1e-30) to 1 (off), not {self.top_p}")
+        if not 0 <= self.min_p <= 1:
+            raise SettingsError(f"--min-p is from 0 (off) to 1, not {self.min_p}")
+
+    def limits(self, vocabulary: int) -> tuple[int, np.float32, np.float32]:
+        """(top_k, top_p, min_p) as the arithmetic takes them: what is off removes nothing."""
+        top_k = min(int(self.top_k) or vocabulary, vocabulary)
+        top_p = np.float32(self.top_p)
+        return top_k, top_p if top_p < 1 else TOP_P_OFF, np.float32(self.min_p)
+
+
+NO_FILTERS = Filters()
+
+
+def remove_from_one(weights: Array, top_k: int, top_p: np.float32, min_p: np.float32) -> None:
+    """Set to 0 what filters remove from one stream's weights, float32 [vocabulary].
+
+    The arguments are those of `remove_from_each`, for one stream.
+    """
+    order = (-weights).argsort(kind="stable")
+    ranked = weights[order]
+    kept = top_k
+    if top_p < TOP_P_OFF:
+        sums = np.add.accumulate(ranked[:kept])
+        kept = 1 + int(sums[:-1].searchsorted(top_p * sums[-1]))
+    if min_p:
+        kept = min(kept, int((ranked >= min_p * ranked[0]).sum()))
+    weights[order[kept:]] = 0
+
+
+def remove_from_each(
+    weights: Array, top_k: npt.NDArray[np.int64], top_p: Array, min_p: Array
+) -> None:
+    """Set to 0 what each stream's filters remove from its weights.
+
+    All is float32. With s the weights in falling order, the lowest id first of equals, and X the
+    sum of those before each, taken in that order over what top-k keeps, a stream keeps the ranks
+    where rank < top_k, X < top_p * total and s >= min_p * s_0; total is that sum's own last
+    element. Each of the three keeps the first so many.
+
+    Args:
+        weights: float32 [batch, vocabulary], not negative; changed in place.
+        top_k: int64 [batch], from 1.
+        top_p: float32 [batch], above 0.
+        min_p: float32 [batch], at most 1.
+    """
+    vocabulary = weights.shape[1]
+    # Floats that are not negative are ordered as their bits; the low half ranks the ids of equals.
+    later = np.arange(vocabulary - 1, -1, -1, dtype=np.int64)
+    keys = (weights.view(np.int32).astype(np.int64) << 32) | later
+    ranked_keys = np.sort(keys, axis=1)[:, ::-1]
+    ranked = (ranked_keys >> 32).astype(np.int32).view(np.float32)
+    sums = np.add.accumulate(ranked * (np.arange(vocabulary) < top_k[:, None]), axis=1)
+    within = (sums[:, :-1] < (top_p * sums[:, -1])[:, None]).sum(axis=1) + 1
+    likely = (ranked >= (min_p * ranked[:, 0])[:, None]).sum(axis=1)
+    kept = np.minimum(np.minimum(within, likely), top_k)
+    least = ranked_keys[np.arange(len(weights)), kept - 1]
+    weights[keys < least[:, None]] = 0

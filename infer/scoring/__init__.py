@@ -1,0 +1,1 @@
+"""Bits per character of texts."""

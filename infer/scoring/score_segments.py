@@ -1,0 +1,249 @@
+"""Scoring one text in segments side by side, and measuring how far that is from the exact figure.
+
+A segment has no state to begin with, so it reads the characters before it first, without their
+being counted: it warms up. What that leaves undone is measured where segments meet: the segment
+before has warmed up for all of its own length, and reads on there.
+"""
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.system.errors import SettingsError
+from charlm.data.text.vocabulary import Unknown
+from charlm.infer.engines.sequence import Array, Sequence, open_sequence, run_length
+from charlm.infer.model.artifact import Model
+from charlm.infer.scoring.score import Score, bits, checked
+from charlm.infer.scoring.score_text import Tokens, TokenText, check_unknown
+
+# What a segment of the shipped model's test text costs more than in the exact figure, in bits: 34
+# without warming up, 0.9 after 64 characters, 0.005 after 256, less than rounding after 1024.
+WARM_UP = 256
+MOST_WARM_UP = 1 << 16
+SEGMENTS = {"cpu": 64, "cuda": 8192}  # of a worker, side by side
+MOST_SEGMENTS = 1 << 14
+# A longer segment spends a smaller share of its time on warming up: 256 of 16,384 are 1.6 %.
+# Text and ids of so many are all that memory holds; a longer text is scored piece after piece.
+LONGEST_SEGMENT = 1 << 14
+LONGEST_PIECE = 1 << 26
+# A shorter one is not worth it, and leaves no state behind to measure the next one's against.
+SHORTEST_SEGMENT = 1 << 10
+SHORTEST_IN_WARM_UPS = 4  # at most a fifth of the time goes into warming up
+MEASURED = 16  # borders of a piece where the difference is measured, and
+CHECKED = 256  # the characters after each: no difference was left beyond them
+
+
+Costs = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SegmentedScore:
+    """The score of a text that was cut into segments.
+
+    Attributes:
+        score: of the whole text.
+        segments: into how many it was cut; 1: the score is exact.
+        warm_up: characters that each but the first read beforehand, at least.
+        borders: between how many segments the second one had to warm up.
+        excess: bits that the second one cost more than in the exact figure, at the borders where
+            that was measured.
+    """
+
+    score: Score
+    segments: int
+    warm_up: int
+    borders: int
+    excess: tuple[float, ...]
+
+    @property
+    def difference(self) -> float:
+        """Bits per character by which the figure exceeds the exact one, if all borders are alike.
+
+        Where it is negative, the figure is too small.
+        """
+        if not self.excess:
+            return 0.0
+        return float(np.mean(self.excess)) * self.borders / self.score.characters
+
+    @property
+    def difference_error(self) -> float:
+        """The standard error of `difference`: some borders were measured, and not the others."""
+        count = len(self.excess)
+        if count == self.borders or count < 2:
+            return 0.0
+        error = float(np.std(self.excess, ddof=1)) / math.sqrt(count)
+        return error * self.borders / self.score.characters
+
+    def __add__(self, other: "SegmentedScore") -> "SegmentedScore":
+        return SegmentedScore(
+            self.score + other.score,
+            self.segments + other.segments,
+            self.warm_up,
+            self.borders + other.borders,
+            self.excess + other.excess,
+        )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What a piece of the text gave.
+
+    Attributes:
+        found: its score.
+        h, c: float32 [1, layers, hidden], after its last character.
+    """
+
+    found: SegmentedScore
+    h: Array
+    c: Array
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What rows of text gave, in bits.
+
+    Attributes:
+        warming: float64 [rows], cost of the characters that are there to warm up.
+        own: float64 [rows], cost of the others.
+        first: float64 [rows, CHECKED], of each of the first others; 0 where there are fewer.
+        h, c: float32 [rows, layers, hidden], after the last character.
+    """
+
+    warming: Costs
+    own: Costs
+    first: Costs
+    h: Array
+    c: Array
+
+
+class SegmentScorer:
+    """Scores texts in segments side by side, on several cores, in constant memory.
+
+    Args:
+        model: an open model.
+        unknown: what becomes of characters that the model does not know (see `TokenText`).
+        precision: of the graph that reads the text.
+        workers: threads that run one session side by side, each with its share of the segments.
+        segments: side by side; None: `SEGMENTS` of the device for each worker.
+        warm_up: characters that a segment reads before its own.
+
+    Raises:
+        SettingsError: segments or warm-up out of range, or no graph of that precision.
+        VocabularyError: the model does not know the character `unknown` either.
+        ModelFileError: a graph beside the model is damaged or of other weights.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        unknown: Unknown | None = None,
+        precision: str = "float32",
+        *,
+        workers: int = 1,
+        segments: int | None = None,
+        warm_up: int = WARM_UP,
+    ) -> None:
+        if segments is None:
+            segments = min(SEGMENTS[model.device] * workers, MOST_SEGMENTS)
+        if not 1 <= segments <= MOST_SEGMENTS:
+            raise SettingsError(f"--segments is from 1 to {MOST_SEGMENTS}, not {segments}")
+        if not 0 <= warm_up <= MOST_WARM_UP:
+            raise SettingsError(f"--warm-up is from 0 to {MOST_WARM_UP}, not {warm_up}")
+        check_unknown(model.metadata, unknown)
+        self.model, self.unknown, self.warm_up, self.segments = model, unknown, warm_up, segments
+        self._sequences = [open_sequence(model, precision) for _ in range(workers)]
+
+    def score(self, chunks: Iterable[str], where: str = "the text") -> SegmentedScore:
+        """Score a text that arrives in chunks, normalised here as the corpus was.
+
+        Raises:
+            VocabularyError, CorpusError, ModelFileError: as `Scorer.score`.
+        """
+        metadata = self.model.metadata
+        text = TokenText(chunks, where, metadata, self.unknown)
+        h = c = np.zeros((1, metadata.layers, metadata.hidden), dtype=np.float32)
+        found = SegmentedScore(Score(0, 0.0), 0, self.warm_up, 0, ())
+        longest = min(self.segments * LONGEST_SEGMENT, LONGEST_PIECE)
+        pool = ThreadPoolExecutor(len(self._sequences) + 1)
+        try:
+            coming = pool.submit(_taken, text, longest)
+            while len(ids := coming.result()) > 1:
+                coming = pool.submit(_taken, text, longest)  # while this one is read
+                piece = self._piece(ids, h, c, pool)
+                h, c = piece.h, piece.c
+                found += piece.found
+        finally:  # not by `with`: a thread that waits for a pipe to be written can't be stopped
+            pool.shutdown(wait=False, cancel_futures=True)
+        return replace(found, score=checked(found.score.of(text), where))
+
+    def _piece(self, ids: Tokens, h: Array, c: Array, pool: ThreadPoolExecutor) -> _Piece:
+        """Score a piece [characters + 1] from the state before it, float32 [1, layers, hidden]."""
+        rows, warm_up = self._cut(ids)
+        zeros = np.zeros((len(rows) - 1, *h.shape[1:]), dtype=np.float32)
+        states = (np.concatenate((h, zeros)), np.concatenate((c, zeros)))
+        parts = min(len(self._sequences), len(rows))
+        shares = [np.array_split(each, parts) for each in (rows, *states)]
+        read = _joined(list(pool.map(self._read, self._sequences, *shares, repeat(warm_up))))
+        cost = float(read.own.sum() + read.warming[0])  # the first has no one before it
+        excess = tuple(self._excess(rows, warm_up, read).tolist())
+        score = Score(len(ids) - 1, cost)
+        found = SegmentedScore(score, len(rows), self.warm_up, len(rows) - 1, excess)
+        return _Piece(found, read.h[-1:], read.c[-1:])
+
+    def _cut(self, ids: Tokens) -> tuple[Tokens, int]:
+        """Rows of equal length and how many characters of each but the first are another's.
+
+        The first row has a warm-up's length more of its own, so that all are equal; so the others
+        warm up on up to `segments` characters more where the length is no multiple.
+        """
+        length = len(ids) - 1
+        shortest = max(SHORTEST_SEGMENT, SHORTEST_IN_WARM_UPS * self.warm_up)
+        count = max(1, min(self.segments, (length - self.warm_up) // shortest))
+        own = (length - self.warm_up) // count if count > 1 else length
+        row = length - (count - 1) * own
+        rows = np.lib.stride_tricks.sliding_window_view(ids, row + 1)[::own]
+        return rows, row - own
+
+    def _read(self, sequence: Sequence, rows: Tokens, h: Array, c: Array, warm_up: int) -> _Rows:
+        """Read rows [rows, characters + 1] to their ends."""
+        length, longest = rows.shape[1] - 1, run_length(len(rows), self.model)
+        warming, own = np.zeros((2, len(rows)))
+        first = np.zeros((len(rows), CHECKED))
+        for start in range(0, length, longest):
+            block = rows[:, start : min(start + longest, length) + 1]
+            read = sequence.run(block, h, c)
+            h, c, costs = read.h, read.c, bits(read.log_probability)
+            cut = max(0, warm_up - start)
+            warming += costs[:, :cut].sum(axis=1)
+            own += costs[:, cut:].sum(axis=1)
+            place = start + cut - warm_up  # among the row's own characters
+            seen = costs[:, cut : cut + max(0, CHECKED - place)]
+            first[:, place : place + seen.shape[1]] = seen
+        return _Rows(warming, own, first, h, c)
+
+    def _excess(self, rows: Tokens, warm_up: int, read: _Rows) -> Costs:
+        """Bits that segments cost more than if read from where the one before them ended."""
+        borders = np.arange(1, len(rows))
+        if len(borders) == 0:
+            return np.zeros(0)
+        chosen = np.linspace(0, len(borders) - 1, min(MEASURED, len(borders))).round().astype(int)
+        after = borders[chosen]
+        own = rows[after, warm_up : warm_up + CHECKED + 1]
+        longer = self._read(self._sequences[0], own, read.h[after - 1], read.c[after - 1], 0)
+        excess: Costs = read.first[after].sum(axis=1) - longer.own
+        return excess
+
+
+def _taken(text: TokenText, longest: int) -> Tokens:
+    """The next piece of a text, and the character after it; fewer than two where none is left."""
+    return text.take(text.have(longest))
+
+
+def _joined(parts: list[_Rows]) -> _Rows:
+    fields = ("warming", "own", "first", "h", "c")
+    return _Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))

@@ -1,0 +1,140 @@
+"""What the packages give out by their names: light to import, and as their examples say."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("data", "train", "export", "infer", "benchmarks")
+EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def example(package: str) -> str:
+    """The code in a package's docstring."""
+    found = EXAMPLE.search(importlib.import_module(f"charlm.{package}").__doc__ or "")
+    assert found is not None
+    return found[1]
+
+
+def test_the_examples_of_the_packages_run_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prose: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A text is trained on, exported as `model.onnx` and generated from, in one folder."""
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    Path("book.txt").write_text(prose, encoding="utf-8")
+    for package in ("train", "export", "infer"):
+        exec(compile(example(package), package, "exec"), {})
+    first, *_, bits = capsys.readouterr().out.splitlines()
+    assert "test_bits_per_character" in first
+    assert 0 < float(bits) < 10
+
+
+def test_a_step_is_that_of_the_generator(tmp_path: Path) -> None:
+    """The loop of `load_step`'s example, then greedy characters."""
+    from charlm.infer import Generator, load_step
+
+    step, generator = load_step(), Generator.open(provider="cpu")
+    vocabulary, state = step.metadata.vocabulary, step.zero_state()
+    for token in vocabulary.encode("the old house"):
+        logits, state = step([token], state)
+    drawn = ""
+    for _ in range(20):
+        drawn += vocabulary.characters[int(logits[0].argmax())]
+        logits, state = step([vocabulary.id_of(drawn[-1])], state)
+    assert drawn == generator.text("the old house", length=20, temperature=0)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_gives_out_what_it_names(package: str) -> None:
+    module = importlib.import_module(f"charlm.{package}")
+    for name in getattr(module, "__all__", ()):
+        assert getattr(module, name) is not None
+    assert re.match(r"\d+\.\d+", module.__version__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
+def test_nothing_heavy_is_imported_with_a_package() -> None:
+    code = "import sys\nfrom charlm import data, train, export, infer, benchmarks\n"
+    code += "print({'torch', 'onnx', 'onnxruntime', 'numpy', 'typer'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [("cli", ["-"]), ("cli", ["--prompts", "-"]), ("score_cli", ["-"])],
+)
+def test_closed_standard_input_is_one_line(module: str, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [
+            *("sh", "-c", 'exec "$@" <&-', "sh"),
+            *(sys.executable, "-m", f"charlm.infer.{module}", *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "standard input is closed" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_messages_that_can_not_be_written_cost_nothing() -> None:
+    command = [sys.executable, "-m", "charlm.infer.cli", "the ", "--length", "9", "--seed", "1"]
+    whole = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, whole)
+
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "MODEL_FILE.md"
+VECTOR = re.compile(r"^\| (\d+), (\d+) \| (`.*`) \| ([\d., ]+) \|$", re.MULTILINE)
+GOLDEN = re.compile(r"^\| (`.*?`|\(empty\)) \| T (\d).*? \| `(.{60})` \|$", re.MULTILINE)
+
+
+def test_the_test_vectors_of_the_document_hold() -> None:
+    from numpy.random import Philox
+
+    from charlm.infer import Generator
+    from charlm.infer.sampling.philox import UniformStream
+
+    vectors, texts = (
+        VECTOR.findall(DOCUMENT.read_text("utf-8")),
+        GOLDEN.findall(DOCUMENT.read_text("utf-8")),
+    )
+    assert len(vectors) == len(texts) == 3
+    for seed, sample, words, uniforms in vectors:
+        found = Philox(key=[int(seed), int(sample)]).random_raw(4)
+        assert " ".join(f"`{word:016x}`" for word in found.tolist()) == words
+        taken = UniformStream(int(seed), int(sample)).take(4)
+        assert ", ".join(f"{u:.10f}" for u in taken.tolist()) == uniforms
+    generator = Generator.open(provider="cpu")
+    for prompt, temperature, text in texts:
+        given = "" if prompt == "(empty)" else prompt.strip("`")
+        assert generator.text(given, length=60, temperature=int(temperature), seed=1) == text
+
+
+def umbrella(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from charlm.data.umbrella import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_one_command_has_the_others() -> None:
+    assert umbrella("gen", "the ", "--length", "9", "--seed", "1").stdout.startswith("the ")
+    for command in ("data", "train", "import", "report", "export", "gen", "score", "bench"):
+        assert f"charlm {command}" in umbrella().stdout
+        shown = umbrella(command, "-h")
+        assert shown.returncode == 0
+        assert f"charlm-{command}" in shown.stdout
+    unknown = umbrella("generate")
+    assert unknown.returncode == 2
+    assert "there is no command 'generate'" in unknown.stderr
+    assert umbrella("--version").stdout.startswith("charlm ")

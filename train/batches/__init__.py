@@ -1,0 +1,1 @@
+"""The text as batches: streams, or windows in shuffled order."""

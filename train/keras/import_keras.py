@@ -1,0 +1,174 @@
+"""From a trained Keras model to a run folder, proven equal to Keras's formula on windows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from charlm.data.system.errors import SettingsError
+from charlm.data.text.corpus import Corpus, read_corpus
+from charlm.data.text.normalise import NOTEBOOK, Normalisation
+from charlm.train.config import WINDOW, ModelConfig
+from charlm.train.keras import imported_run
+from charlm.train.keras.import_vocabulary import (
+    EVERY,
+    Known,
+    Texts,
+    check_covers,
+    of_corpus,
+    of_list,
+)
+from charlm.train.keras.imported_run import Figures, ImportedRun, measure
+from charlm.train.keras.keras_file import KerasModel, read_keras
+from charlm.train.keras.keras_reference import STEPS, WINDOWS, prove_equal
+from charlm.train.model import CharLSTM
+from charlm.train.runs.lock import FolderLock
+from charlm.train.runs.make_folder import check_folder, open_folder
+from charlm.train.setup.remap import re_encode
+
+SEED = 0  # of the windows that the proof reads
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What a user asked for; None wherever nothing was said.
+
+    Attributes:
+        model: the Keras file.
+        corpus: the text that it was trained on; may be empty where `vocabulary` is given.
+        vocabulary: a JSON list of characters, index = the model's token id.
+        out: run folder; None for `runs/<name of the model>`.
+        overwrite: throw away the run in `out` if there is one.
+    """
+
+    model: Path
+    corpus: tuple[Path, ...] = ()
+    vocabulary: Path | None = None
+    out: Path | None = None
+    overwrite: bool = False
+    encoding: str = "utf-8"
+    case: str | None = None
+    newlines: str | None = None
+    nfc: bool | None = None
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The notebook's, where nothing else was said."""
+        said = {"case": self.case, "newlines": self.newlines, "nfc": self.nfc}
+        chosen = {key: value for key, value in said.items() if value is not None}
+        return Normalisation.from_dict(NOTEBOOK.as_dict() | chosen)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import left.
+
+    Attributes:
+        error: the largest relative difference of a logit from Keras's formula.
+        figures: how well the model reads its corpus; None without one.
+    """
+
+    folder: Path
+    keras: KerasModel
+    error: float
+    figures: Figures | None
+
+
+def import_keras(request: ImportRequest) -> Imported:
+    """Read a Keras model, prove the Torch model made of it, and write its run folder.
+
+    Raises:
+        ModelFileError: no Keras model, one that charlm does not have, or the proof failed.
+        CorpusError, VocabularyError: the corpus or the list of characters is not the model's.
+        SettingsError: neither of them was given.
+        RunError: the folder can't be written, or holds something.
+    """
+    if not request.corpus and request.vocabulary is None:
+        raise SettingsError(
+            "which character is which? give the text that the model was trained on with --corpus, "
+            "or the list of its characters with --vocabulary"
+        )
+    folder = request.out or Path("runs") / request.model.stem
+    check_folder(folder, request.overwrite)  # before a minute of reading, not after
+    keras = read_keras(request.model)
+    known, corpus, ids = _characters(request, keras.architecture.vocabulary)
+    model = to_torch(keras, known.order)
+    windows = _windows(ids, keras.architecture.window or WINDOW, len(known.vocabulary))
+    error = prove_equal(keras, model, windows, known.order)
+    figures = None if ids is None else measure(model, ids, keras.architecture.window)
+    run = ImportedRun(
+        model=model,
+        vocabulary=known.vocabulary,
+        normalisation=request.normalisation,
+        counts=None if ids is None else np.bincount(ids, minlength=len(known.vocabulary)),
+        keras=keras,
+        file=request.model,
+        corpus=corpus,
+        corpus_files=request.corpus,
+        encoding=request.encoding,
+        figures=figures,
+    )
+    with FolderLock() as lock:
+        open_folder(folder, request.overwrite, lock)
+        imported_run.write(folder, run)
+    return Imported(folder, keras, error, figures)
+
+
+def to_torch(keras: KerasModel, order: npt.NDArray[np.int64]) -> CharLSTM:
+    """The Torch model of a Keras model's arrays.
+
+    Keras's gates i, f, c, o stand in the order of Torch's i, f, g, o: kernels are transposed and
+    no block moves. Its one bias becomes `bias_ih`; its softmax is left out, since charlm's models
+    give logits.
+
+    Args:
+        keras: the model.
+        order: Keras's token id of each of ours, shape [vocabulary].
+    """
+    architecture = keras.architecture
+    model = CharLSTM(
+        ModelConfig(architecture.vocabulary, architecture.hidden, len(architecture.lstm))
+    )
+    state: dict[str, Any] = {
+        "head.weight": keras.head.T[order],
+        "head.bias": keras.head_bias[order],
+    }
+    for number, layer in enumerate(keras.layers):
+        kernel = layer.kernel if number else layer.kernel[order]
+        state[f"lstm.weight_ih_l{number}"] = kernel.T
+        state[f"lstm.weight_hh_l{number}"] = layer.recurrent.T
+        state[f"lstm.bias_ih_l{number}"] = layer.bias
+        state[f"lstm.bias_hh_l{number}"] = np.zeros_like(layer.bias)
+    model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in state.items()})
+    return model.eval()
+
+
+def _characters(
+    request: ImportRequest, outputs: int
+) -> tuple[Known, Corpus | None, npt.NDArray[Any] | None]:
+    """The characters, and the corpus with its ids by them, if there is one."""
+    texts = Texts(request.corpus, request.encoding)
+    known = None
+    if request.vocabulary is not None:  # first: it is quickly read
+        known = of_list(request.vocabulary, outputs, request.normalisation)
+    if not request.corpus:
+        assert known is not None
+        return known, None, None
+    corpus = read_corpus(request.corpus, request.normalisation, request.encoding, EVERY)
+    if known is None:
+        known = of_corpus(corpus, outputs, texts)
+    check_covers(known, corpus, request.corpus[0])
+    return known, corpus, re_encode(corpus.ids, corpus.vocabulary, known.vocabulary)
+
+
+def _windows(ids: npt.NDArray[Any] | None, length: int, characters: int) -> npt.NDArray[np.int64]:
+    """Windows of the corpus, or of characters drawn evenly: int64 of shape [windows, length]."""
+    generator = np.random.default_rng(SEED)
+    count = min(WINDOWS, STEPS // length)
+    if ids is None or len(ids) <= length:
+        return generator.integers(characters, size=(count, length))
+    starts = generator.integers(len(ids) - length, size=count)
+    return np.asarray(ids[starts[:, None] + np.arange(length)], dtype=np.int64)

@@ -1,0 +1,228 @@
+"""`training_state.pt`: everything that a run is, in one file, and the only truth about it."""
+
+import io
+import shlex
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Required, TypedDict
+
+import torch
+from torch import Tensor
+
+from charlm.data.system.errors import CharlmError, RunError
+from charlm.data.system.files import os_errors_as, write_bytes
+from charlm.data.text.normalise import Normalisation
+from charlm.data.text.rare import NOTHING_RARE, Rare
+from charlm.data.text.vocabulary import Vocabulary
+from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.model import CharLSTM, shapes
+from charlm.train.optim.optimise import make_optimiser
+from charlm.train.optim.schedule import Taken
+from charlm.train.runs.format import check_format, check_tensors, check_types
+
+
+def random_state(device: str) -> Tensor:
+    """The state of the generator that dropout draws from."""
+    return torch.cuda.get_rng_state() if device == "cuda" else torch.get_rng_state()
+
+
+def set_random_state(device: str, state: Tensor) -> None:
+    """Put that generator back into a state."""
+    if device == "cuda":
+        torch.cuda.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)
+
+
+FILE = "training_state.pt"
+FORMAT = 3  # those before, never released, knew no rare characters, then no weight decay
+Tensors = dict[str, Tensor]
+
+
+class Begun(TypedDict):
+    """The weights of step 0, where those were not drawn."""
+
+    name: str
+    sha256: str
+
+
+class Record(TypedDict, total=False):
+    """A line of `metrics.jsonl`: an evaluation, in bits per character and seconds of training.
+
+    Runs of before have less; either `seconds` or `characters_per_second` is always there.
+    """
+
+    step: int
+    epoch: Required[float]
+    train_bits: Required[float]
+    validation_bits: float | None
+    seconds: float
+    characters_per_second: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is fixed before the first step: settings, and which text they apply to."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    normalisation: Normalisation
+    encoding: str
+    files: tuple[str, ...]  # absolute, so that --resume finds them from anywhere
+    sha256: str
+    vocabulary: tuple[str, ...]
+    initial: tuple[int, ...]  # occurrences of each character in the training part
+    rare: Rare = NOTHING_RARE
+    initialised_from: Begun | None = None
+    versions: dict[str, str] | None = None  # of what it was trained with; None: not recorded
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain containers, as `torch.load(weights_only=True)` allows."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Setup":
+        """Read what `as_dict` gave."""
+        return cls(
+            model=ModelConfig(**values["model"]),
+            training=TrainingConfig(**values["training"]),
+            normalisation=Normalisation.from_dict(values["normalisation"]),
+            encoding=values["encoding"],
+            files=tuple(values["files"]),
+            sha256=values["sha256"],
+            vocabulary=tuple(values["vocabulary"]),
+            initial=tuple(values["initial"]),
+            rare=Rare.from_dict(values["rare"]),
+            initialised_from=values.get("initialised_from"),
+            versions=values.get("versions"),
+        )
+
+
+@dataclass
+class Progress:
+    """What changes while training; together with a `Setup` it is the whole state of a run."""
+
+    weights: Tensors
+    optimiser: dict[str, Any]
+    rng: Tensor
+    carried: tuple[Tensor, Tensor] | None = None  # (h, c) of the streams, None at an epoch's start
+    schedule: Taken | None = None  # None until the number of steps is fixed
+    total_steps: int | None = None
+    step: int = 0  # optimiser steps taken
+    epoch: int = 0  # epochs completed
+    step_in_epoch: int = 0
+    loss_sum: float = 0.0  # nats, over the characters of this epoch so far
+    loss_characters: int = 0
+    seconds: float = 0.0  # spent training, over all resumptions
+    epoch_seconds: float = 0.0
+    best_weights: Tensors | None = None
+    best_bits: float | None = None
+    best_epoch: int = 0
+    stale_epochs: int = 0
+    metrics: list[Record] = field(default_factory=list)
+    test_bits: float | None = None
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at one moment."""
+
+    setup: Setup
+    progress: Progress
+
+    def save(self, folder: Path) -> None:
+        """Write `training_state.pt` into `folder`, atomically.
+
+        Raises:
+            RunError: the folder can't be written or the disk is full; the file then holds
+                what it held before.
+        """
+        progress = {f.name: getattr(self.progress, f.name) for f in fields(Progress)}
+        buffer = io.BytesIO()
+        torch.save({"format": FORMAT, "setup": self.setup.as_dict(), "progress": progress}, buffer)
+        doing = f"can't save {folder / FILE} (what was saved before is still there)"
+        with os_errors_as(RunError, doing):
+            write_bytes(folder / FILE, buffer.getvalue())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Checkpoint":
+        """Read `training_state.pt` from `folder`.
+
+        Raises:
+            RunError: the file is missing, of another version, or damaged: something in it is
+                missing, of the wrong type or shape, not finite, or contradicts the rest.
+        """
+        path = folder / FILE
+        if path.is_dir():
+            raise RunError(f"{path}: a folder is where a file should be: move it away")
+        try:
+            with os_errors_as(RunError, f"can't read {path}"):
+                content = path.read_bytes()
+            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            if not isinstance(saved, dict):
+                raise TypeError
+            check_format(path, saved["format"], FORMAT)
+            setup, progress = Setup.from_dict(saved["setup"]), Progress(**saved["progress"])
+            _check_setup(setup)
+            _check_progress(setup, progress)
+            return cls(setup, progress)
+        except RunError:
+            raise
+        except Exception as problem:  # a damaged pickle can raise anything
+            again = shlex.quote(str(folder))
+            reason = f" ({problem})" if isinstance(problem, ValueError | CharlmError) else ""
+            raise RunError(
+                f"{path}: damaged, or not a training state of charlm{reason}; bring back a copy, "
+                f"or train again with: charlm-train TEXT --overwrite --out {again}"
+            ) from problem
+
+
+def _check_setup(setup: Setup) -> None:
+    check_types(setup, Setup, "setup")
+    known = Vocabulary(setup.vocabulary)
+    if known.characters != setup.vocabulary:
+        raise ValueError("setup.vocabulary is not distinct and in order")
+    if not len(known) == setup.model.vocabulary == len(setup.initial):
+        raise ValueError("setup.vocabulary, initial and model.vocabulary contradict each other")
+    if min(setup.initial) < 0 or not any(setup.initial):
+        raise ValueError("setup.initial holds no frequencies")
+    if setup.rare.replacement is not None:
+        known.id_of(setup.rare.replacement)
+
+
+def _check_progress(setup: Setup, progress: Progress) -> None:
+    """Whether `progress` has all that going on with a run of `setup` takes; a `ValueError`."""
+    check_types(progress, Progress, "progress")
+    for name, value in vars(progress).items():
+        if isinstance(value, int | float) and value < 0:
+            raise ValueError(f"progress.{name} is below 0")
+    if (progress.best_weights is None) != (progress.epoch == 0):
+        raise ValueError("progress.epoch and best_weights contradict each other")
+    total, step = progress.total_steps, progress.step
+    began = progress.epoch or progress.step_in_epoch
+    if (total is not None and step >= total + bool(began)) or (progress.finished and not began):
+        raise ValueError("progress.step, total_steps and epoch contradict each other")
+    wanted = shapes(setup.model)
+    check_tensors(progress.weights, wanted, "progress.weights")
+    if progress.best_weights is not None:
+        check_tensors(progress.best_weights, wanted, "progress.best_weights")
+    if progress.carried is not None:
+        shape = (setup.model.layers, setup.training.batch_size, setup.model.hidden)
+        carried = dict(zip("hc", progress.carried, strict=True))
+        check_tensors(carried, {"h": shape, "c": shape}, "progress.carried")
+    rng = progress.rng
+    if rng.dtype != torch.uint8 or rng.dim() != 1:
+        raise ValueError("progress.rng is not a generator's state")
+    if setup.training.device == "cpu":
+        torch.Generator().set_state(rng)
+    with torch.device("meta"):
+        model = CharLSTM(setup.model)
+    model.to_empty(device="cpu")  # memory that is never written to takes none
+    make_optimiser(model, setup.training).check_state(progress.optimiser, begun=step > 0)
+
+
+def exists(folder: Path) -> bool:
+    """Whether `folder` holds a run that could be resumed."""
+    return (folder / FILE).exists()
