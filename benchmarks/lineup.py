@@ -2,7 +2,7 @@
 
 A procedure is a row: its module in `cases`, and what that module is told. A new path of charlm is
 a new row, with `path`, `precision`, `batch` and `steps` as its module understands them; the
-report's first table, its bars and its goals find it by its job, its precision and its cores.
+report's first table and its bars find it by its job, its precision and its cores.
 """
 
 from dataclasses import dataclass, replace

@@ -32,14 +32,18 @@ def check_operators(content: bytes, where: str) -> None:
     Raises:
         ModelFileError: it does, or it is no ONNX file.
     """
+    graphs = 0
     try:
         for number, part in fields(memoryview(content)):
             if number == FUNCTIONS:
                 raise ModelFileError(f"{where}: not a graph of charlm-export: it holds functions")
             if number == GRAPH and isinstance(part, memoryview):
+                graphs += 1
                 _check_graph(part, where, 1)
     except ValueError as problem:
         raise ModelFileError(f"{where}: not an ONNX file, or damaged: {problem}") from problem
+    if graphs != 1:
+        raise ModelFileError(f"{where}: not an ONNX file, or damaged: it holds {graphs} graphs")
 
 
 def _check_graph(graph: memoryview, where: str, depth: int) -> None:

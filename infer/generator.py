@@ -1,5 +1,6 @@
 """Generating text: one stream as it goes, or many side by side."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy.typing as npt
 
-from charlm.data.system.errors import SettingsError
+from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.data.text.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
 from charlm.infer.engines import single
@@ -94,8 +95,13 @@ class Generator:
         if open_for is None or provider_for(work, "auto", precision)[0] != "auto":
             return self
         if self._for_many is None:
-            there = providers.choose("auto").device == "cuda"
-            self._for_many = open_for(work) if there else self
+            self._for_many = self
+            if providers.choose("auto").device == "cuda":
+                with contextlib.suppress(ModelFileError):  # the file has gone since
+                    found = open_for(work)
+                    if found.model.device == "cuda" and found.metadata == self.metadata:
+                        self._for_many = found
+                    self.model.note = self.model.note or found.model.note
         return self._for_many
 
     def plan(self, work: Work, width: int | None = None) -> Plan:

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from charlm.data.system.console import USER_ERROR
-from charlm.data.system.errors import CharlmError, SettingsError
+from charlm.data.system.errors import CharlmError, SettingsError, TrainingError
 from charlm.data.text.corpus import Splits
 from charlm.train.config import regularisation
 from charlm.train.distributed import Group, LostRankError, joined_group, losses_explained
@@ -70,6 +70,9 @@ def _only(train: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> Splits:
     return Splits(train, train[:0], train[:0])
 
 
+STOPPED_BY_SIGNAL = 128  # and above: with the signal's number
+
+
 def train(
     *texts: str | Path,
     out: str | Path | None = None,
@@ -77,7 +80,7 @@ def train(
     report: bool = False,
     **options: Unpack[Options],
 ) -> run_folder.Run:
-    """Train a model on texts, shown on stderr, and return it.
+    """Train a model on texts in this process alone, shown on stderr, and return it.
 
     Args:
         texts: files; none for the corpus that ships.
@@ -97,8 +100,11 @@ def train(
     folder = None if out is None else Path(out)
     with FolderLock() as lock:
         request = Request(paths, folder, overwrite=overwrite, options={**options}, lock=lock)
-        if train_and_report(request, report=report) != 0:
-            raise KeyboardInterrupt
+        code = train_and_report(request, report=report)
+    if code >= STOPPED_BY_SIGNAL:
+        raise KeyboardInterrupt
+    if code != 0:
+        raise TrainingError("it did not end well: what was wrong is said on stderr")
     return run_folder.load_run(folder_of(request))
 
 
@@ -192,7 +198,7 @@ def _run(started: Started, group: Group, observer: Observer, signals: StopSignal
     with shortage_explained(), losses_explained(group, where):
         if trainer.run(observer):
             return None
-        return 128 + group.highest(signals.received or 0)
+        return STOPPED_BY_SIGNAL + group.highest(signals.received or 0)
 
 
 def _report(console: Console, started: Started, named: Sequence[Path], debug: bool) -> None:

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM as a wish to stop after the current step, so that nothing is lost."""
 
 import signal
+import threading
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -17,6 +18,8 @@ class StopSignals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is not threading.main_thread():
+            return self  # signals are the main thread's
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._note)
         return self

@@ -23,13 +23,12 @@ def render(report: Report, pictures: Sequence[str] = ()) -> str:
         sections.append(lay_out(answers))
     sections += [*prose.rivals(report), _picture("speed", "Characters a second", pictures)]
     sections += ["## Every procedure", speed_table(report)]
-    sections += _section("Ratios and goals", tables.goal_table(report), prose.pair(report))
     for sweep in report.sweeps:
         picture = _picture(sweep.name, sweep.title, pictures)
         sections += _section(sweep.title, tables.sweep_table(sweep), picture)
     sections += _section("Quality", tables.quality_table(report), prose.quality(report))
     sections += _section("The machine's limits", tables.limit_table(report))
-    sections += _section("Whole processes", tables.process_table(report))
+    sections += _section("Whole processes", tables.process_table(report), prose.pair(report))
     if report.memory is not None:
         sections += ["## Memory of a long text", prose.memory(report)]
     sections += _section("Flips", tables.flips_table(report), prose.FLIPS)

@@ -74,14 +74,13 @@ def render(report: Report) -> str:
     sections = [
         _head(report, title),
         section("Characters a second", bars.draw(report)),
-        section(
-            "Ratios and goals", lay_out(tables.goal_table(report)), paragraph(prose.pair(report))
-        ),
         *(_sweep(sweep) for sweep in report.sweeps),
         section("Quality", lay_out(tables.quality_table(report)), paragraph(prose.quality(report))),
         section("Every procedure", lay_out(tables.speed_table(report))),
         section("The machine’s limits", lay_out(tables.limit_table(report))),
-        section("Whole processes", lay_out(tables.process_table(report))),
+        section(
+            "Whole processes", lay_out(tables.process_table(report)), paragraph(prose.pair(report))
+        ),
         section("Memory of a long text", paragraph(prose.memory(report))),
         section("Flips", lay_out(tables.flips_table(report)), paragraph(prose.FLIPS)),
         section("Not measured", items(prose.not_measured(report))),

@@ -62,7 +62,7 @@ def rivals(report: Report) -> list[str]:
 
 
 def pair(report: Report) -> str:
-    """The ratio of the two processes that is a goal."""
+    """How much longer one process takes than the one that it is held against."""
     ratio = report.pair_ratio()
     if ratio is None or report.pair is None:
         return ""

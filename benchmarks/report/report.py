@@ -76,7 +76,7 @@ class Report:
 
     Attributes:
         threads: of every process, each pinned to so many cores where the system can (`pinned`).
-        pair: names of the two processes whose ratio is a goal: ours, and what it is held against.
+        pair: names of the two processes whose ratio is told: ours, and what it is held against.
         left_out: what a quick run did not measure.
     """
 

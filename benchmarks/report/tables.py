@@ -1,6 +1,6 @@
 """The report's tables as plain cells, and how figures are written in them."""
 
-from charlm.benchmarks.report import answers, goals
+from charlm.benchmarks.report import answers
 from charlm.benchmarks.report.report import Report
 from charlm.benchmarks.report.results import (
     NOTEBOOK,
@@ -80,19 +80,6 @@ def speed_table(report: Report) -> Table:
             rate = spread(Spread.of(best.rates))
             rows.append(Row((title, rate, "", "100 %", "", ""), LIMIT))
     return table(heading, rows)
-
-
-def goal_table(report: Report) -> Table:
-    """Ratios of medians taken round by round, with their targets."""
-    rows = []
-    for each in goals.reached(report):
-        target = each.goal.target
-        wanted = ""
-        if target is not None:
-            wanted = f"{target:,g}: {'' if each.ratio.median >= target else 'not '}reached"
-        pair = f"{each.ours} / {each.base}"
-        rows.append(Row((each.goal.title, spread(each.ratio), wanted, pair)))
-    return table(("ratio", "measured", "goal", "of what"), rows, words=(3,))
 
 
 def limit_table(report: Report) -> Table:

@@ -19,6 +19,8 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while place < len(message):
         key, place = _varint(message, place)
         number, kind = key >> 3, key & 7
+        if not 0 < number < 1 << 29:  # other readers keep the lower bits, and would see another
+            raise ValueError(f"a field of number {number}")
         if kind == VARINT:
             value, place = _varint(message, place)
             yield number, value

@@ -1,5 +1,6 @@
 """Many streams in one batch: those that end leave, others enter, none waits for the slowest."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,13 +88,22 @@ def generate_batch(
                 if waiting.exhausted and not any(each.streams for each in batches):
                     return
         except MemoryError as problem:
-            yield from order.rest()
+            yield from _finished(batches, order)
             raise SettingsError(
                 f"{width} streams side by side don't fit into memory: give a smaller --width"
             ) from problem
         except (Exception, KeyboardInterrupt):
-            yield from order.rest()
+            yield from _finished(batches, order)
             raise
+
+
+def _finished(batches: "list[_Batch]", order: Order) -> Iterator[Outcome]:
+    """All that is finished, where no more will come."""
+    for batch in batches:
+        with contextlib.suppress(Exception):
+            for stream in batch.drawn(wait=False):
+                order.add(stream.result())
+    yield from order.rest()
 
 
 def _shares(width: int, count: int) -> list[int]:
@@ -153,11 +163,13 @@ class _Batch:
             else:
                 self._block = self._engine.draw(numbers, steps)
 
-    def drawn(self) -> list[BatchStream]:
+    def drawn(self, wait: bool = True) -> list[BatchStream]:
         """The streams that the block ended, which stay in their rows until others come."""
-        if self._block is None:
+        block, self._block = self._block, None
+        if isinstance(block, Future):
+            block = block.result() if wait or block.done() else None
+        if block is None:
             return []
-        block = self._block.result() if isinstance(self._block, Future) else self._block
         tokens = np.ascontiguousarray(block, dtype=self._type).data.cast("B")
         size = block.shape[1] * self._type.itemsize
         for row, stream in enumerate(self.streams):

@@ -16,6 +16,7 @@ def session_options(runtime: Any, threads: int) -> Any:
     # Waiting threads sleep: a core that spins between steps is a core taken from the user.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(contract.EXTERNAL_FOLDER, __file__)
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # as it was looked at
     return options
 
 

@@ -6,7 +6,9 @@ before has warmed up for all of its own length, and reads on there.
 """
 
 import math
-from collections.abc import Iterable
+import queue
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -169,16 +171,11 @@ class SegmentScorer:
         h = c = np.zeros((1, metadata.layers, metadata.hidden), dtype=np.float32)
         found = SegmentedScore(Score(0, 0.0), 0, self.warm_up, 0, ())
         longest = min(self.segments * LONGEST_SEGMENT, LONGEST_PIECE)
-        pool = ThreadPoolExecutor(len(self._sequences) + 1)
-        try:
-            coming = pool.submit(_taken, text, longest)
-            while len(ids := coming.result()) > 1:
-                coming = pool.submit(_taken, text, longest)  # while this one is read
+        with ThreadPoolExecutor(len(self._sequences)) as pool:
+            for ids in _ahead(text, longest):
                 piece = self._piece(ids, h, c, pool)
                 h, c = piece.h, piece.c
                 found += piece.found
-        finally:  # not by `with`: a thread that waits for a pipe to be written can't be stopped
-            pool.shutdown(wait=False, cancel_futures=True)
         return replace(found, score=checked(found.score.of(text), where))
 
     def _piece(self, ids: Tokens, h: Array, c: Array, pool: ThreadPoolExecutor) -> _Piece:
@@ -239,9 +236,41 @@ class SegmentScorer:
         return excess
 
 
-def _taken(text: TokenText, longest: int) -> Tokens:
-    """The next piece of a text, and the character after it; fewer than two where none is left."""
-    return text.take(text.have(longest))
+def _ahead(text: TokenText, longest: int) -> Iterator[Tokens]:
+    """Pieces of a text, each with the character after it; the next is read while one is scored.
+
+    Nobody waits for the thread that reads them: it may wait for a pipe that is never written.
+    """
+    found: queue.Queue[Tokens | BaseException] = queue.Queue(1)
+    wanted = threading.Semaphore(1)
+    stopped = threading.Event()
+
+    def read() -> None:
+        try:
+            more = True
+            while more:
+                wanted.acquire()
+                if stopped.is_set():
+                    return
+                ids = text.take(text.have(longest))
+                more = len(ids) > 1
+                found.put(ids)
+        except BaseException as problem:
+            found.put(problem)
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        while True:
+            got = found.get()
+            if isinstance(got, BaseException):
+                raise got
+            if len(got) < 2:
+                return
+            wanted.release()
+            yield got
+    finally:
+        stopped.set()
+        wanted.release()
 
 
 def _joined(parts: list[_Rows]) -> _Rows:

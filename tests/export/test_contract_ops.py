@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from charlm.data.system.errors import ModelFileError
+from charlm.data.system.wire import part
 from charlm.export.contract_ops import WRITTEN, check_operators
 from charlm.infer.model.shipped import FOLDER
 
@@ -61,8 +62,14 @@ def nested() -> bytes:
             "functions",
         ),
         (lambda: b"\xff" * 9, "damaged"),
+        (lambda: b"", "0 graphs"),
+        (
+            # The graph under a number of which other readers keep the lower 29 bits.
+            lambda: b"".join(part(7, b"")) + bytes([0xBA, 0x80, 0x80, 0x80, 0x10, 0]),
+            "a field of number",
+        ),
     ],
-    ids=["loop", "in-a-body", "domain", "nested", "functions", "damaged"],
+    ids=["loop", "body", "domain", "nested", "functions", "damaged", "empty", "hidden"],
 )
 def test_what_nobody_wrote_is_refused(content: Callable[[], bytes], saying: str) -> None:
     with pytest.raises(ModelFileError, match=saying) as caught:

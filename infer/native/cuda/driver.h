@@ -57,6 +57,7 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   const Driver& driver() const { return *driver_; }
+  bool started() const { return context_ != nullptr; }
   int processors() const { return processors_; }
   int shared_bytes() const { return shared_bytes_; }  // of a block
   int architecture() const { return architecture_; }  // 90 for sm_90
@@ -65,18 +66,19 @@ class Device {
   // While it lives, the calling thread's work is the device's.
   class Current {
    public:
-    explicit Current(const Device& device) : driver_(device.driver()) {
-      driver_.cuCtxPushCurrent_v2(device.context_);
-    }
+    explicit Current(const Device& device)
+        : driver_(device.driver()),
+          pushed_(device.driver().cuCtxPushCurrent_v2(device.context_) == 0) {}
     ~Current() {
       void* context = nullptr;
-      driver_.cuCtxPopCurrent_v2(&context);
+      if (pushed_) driver_.cuCtxPopCurrent_v2(&context);
     }
     Current(const Current&) = delete;
     Current& operator=(const Current&) = delete;
 
    private:
     const Driver& driver_;
+    const bool pushed_;
   };
 
  private:

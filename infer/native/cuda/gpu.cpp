@@ -189,7 +189,7 @@ Gpu::Gpu(const charlm::Weights& weights, charlm::Precision precision, const std:
 }
 
 Gpu::~Gpu() {
-  if (!device_.processors()) return;
+  if (!device_.started()) return;
   const Device::Current current(device_);
   idle_.clear();
   programs_.clear();
@@ -259,6 +259,10 @@ void Gpu::keep(std::unique_ptr<Work> work) {
 }
 
 void Gpu::run(const charlm::Call& call, Problem& problem) {
+  if (call.time + call.steps >= std::int64_t{1} << 31) {
+    problem = "2^31 characters in one run: ask for fewer";
+    return;
+  }
   const Program* program = program_for(call.streams, problem);
   if (!program) return;
   const Device::Current current(device_);

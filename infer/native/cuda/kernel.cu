@@ -739,7 +739,8 @@ class Thread {
   float2* cells_;
   int *letters_, *starts_;
   float* values_;
-  int side_ = 0, turn_ = 0, ordered_step_ = 0, chunk_ = 0;
+  int side_ = 0, ordered_step_ = 0, chunk_ = 0;
+  Word turn_ = 0;
   Wide position_ = 0;
   Uniforms uniforms_;
   Input kept_[kKept ? kTiles : 1][kKept ? kDepth : 1];
