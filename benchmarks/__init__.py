@@ -2,4 +2,4 @@
 
 from charlm.data.system.lazy import lazily
 
-__getattr__ = lazily(__name__, {})
+__getattr__, __dir__ = lazily(__name__, {})

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from charlm.data.system.errors import CharlmError
 
 __all__ = ["MAX_HIDDEN", "MAX_LAYERS", "MAX_WINDOW", "CharlmError"]
-__getattr__ = lazily(__name__, {"CharlmError": "system.errors"})
+__getattr__, __dir__ = lazily(__name__, {"CharlmError": "system.errors"})
 
 MAX_HIDDEN = 1 << 13  # units a layer: recurrent weights of one this wide fill a model file
 MAX_LAYERS = 1 << 8  # far beyond use; with MAX_HIDDEN it bounds what a state can ask for

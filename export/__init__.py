@@ -17,4 +17,4 @@ if TYPE_CHECKING:
     from charlm.export.export import Exported, Wanted, export_run, verify_file
 
 __all__ = ["Exported", "Wanted", "export_run", "verify_file"]
-__getattr__ = lazily(__name__, dict.fromkeys(__all__, "export"))
+__getattr__, __dir__ = lazily(__name__, dict.fromkeys(__all__, "export"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from charlm.infer.step import Step, load_step
 
 __all__ = ["Failure", "Generator", "Request", "Result", "Score", "Step", "load_step"]
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         "Failure": "batch.results",

@@ -8,6 +8,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import IO
 
+from charlm.data.system import console
+from charlm.data.system.errors import SettingsError
+
 FLUSH_SECONDS = 0.02  # sooner than an eye notices, rarer than a system call a character
 
 
@@ -17,7 +20,12 @@ def text_output() -> Iterator[IO[str]]:
 
     Inside the block both `sys.stdout` and the process's descriptor 1 lead to stderr, so that
     neither Python code nor a C++ library can mix its chatter into the text.
+
+    Raises:
+        SettingsError: standard output is closed.
     """
+    if console.stdout_is_closed:
+        raise SettingsError("standard output is closed: there is nowhere to write the text")
     try:
         descriptor = sys.stdout.fileno()
     except (io.UnsupportedOperation, AttributeError):  # stdout was replaced by a Python object

@@ -138,3 +138,15 @@ def test_one_command_has_the_others() -> None:
     assert unknown.returncode == 2
     assert "there is no command 'generate'" in unknown.stderr
     assert umbrella("--version").stdout.startswith("charlm ")
+
+
+def test_closed_standard_output_is_an_error() -> None:
+    """What was asked for would be lost in silence."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "charlm.infer.cli", "the "],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "standard output is closed" in done.stderr

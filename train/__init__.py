@@ -18,6 +18,6 @@ if TYPE_CHECKING:
     from charlm.train.runs.run_folder import Run, load_run
 
 __all__ = ["Run", "load_run", "train"]
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__, {"Run": "runs.run_folder", "load_run": "runs.run_folder", "train": "run"}
 )

@@ -236,7 +236,7 @@ def _introduce(console: Console, started: Started, group: Group) -> None:
     console.print(
         f"{started.folder}: {sum(map(len, splits)):,} characters, {model.vocabulary} distinct; "
         f"{model.layers} x LSTM({model.hidden}){held_back}, recipe {training.recipe}, "
-        f"{training.device}, {training.threads} threads{together}{again}",
+        f"{training.device}, {training.threads} thread{'' if training.threads == 1 else 's'}{together}{again}",
     )
     if limited := setup.rare.described(model.vocabulary):
         console.print(f"{started.folder}: {limited}")

@@ -207,7 +207,7 @@ class FlipsResult:
         path: what was compared.
         characters: how many were compared.
         flips: how many of them differed.
-        ties: how many of those lay at a boundary as close as DESIGN.md allows.
+        ties: how many of those lay at a boundary as close as `docs/MODEL_FILE.md` allows.
         worst: the farthest flip from its boundary, in multiples of what is allowed.
     """
 

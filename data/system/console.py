@@ -10,6 +10,7 @@ import typer
 from charlm.data.system.errors import CharlmError, CorpusError
 
 USER_ERROR = 2
+stdout_is_closed = False  # before the command began: what it is for would be lost
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -64,6 +65,8 @@ def run(app: typer.Typer, name: str, *, quick_exit: bool = False) -> None:
         quick_exit: leave without taking the interpreter apart, which takes a fifth of the time of
             a short text; only for commands that have nothing left to do by then.
     """
+    global stdout_is_closed
+    stdout_is_closed = sys.stdout is None
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # the caller closed it: what is written goes nowhere
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115

@@ -6,8 +6,10 @@ from importlib import import_module
 from charlm.data.system.version import version
 
 
-def lazily(package: str, homes: dict[str, str]) -> Callable[[str], object]:
-    """A package's `__getattr__`: its names, and `__version__`.
+def lazily(
+    package: str, homes: dict[str, str]
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """A package's `__getattr__` and `__dir__`: its names, and `__version__`.
 
     Args:
         package: its name.
@@ -21,4 +23,4 @@ def lazily(package: str, homes: dict[str, str]) -> Callable[[str], object]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(f"{package}.{homes[name]}"), name)
 
-    return find
+    return find, lambda: sorted(homes)

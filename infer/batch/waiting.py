@@ -94,6 +94,8 @@ class Waiting:
 
     def _begun(self, index: int, request: Request | BadLine) -> BatchStream | None:
         """The stream of a request, if there is nothing wrong with it."""
+        if not isinstance(request, Request | BadLine):
+            raise TypeError(f"batch() takes Request objects, not {type(request).__name__}")
         try:
             if isinstance(request, BadLine):
                 raise request.error

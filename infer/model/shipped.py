@@ -40,8 +40,6 @@ def find_model(named: Path | None) -> Path:
     """
     if named is None:
         return default_model()
-    if named == Path():
-        raise ModelFileError('--model names no file: it is "" or "."')
     if named.is_dir():
         if (named / LOCAL).is_file():
             return named / LOCAL

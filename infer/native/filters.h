@@ -1,4 +1,4 @@
-// Filters of sampling, as `infer/filters.py` defines them; apart from the code of the instruction
+// Filters of sampling, as `infer/sampling/filters.py` defines them; apart from the code of the instruction
 // sets.
 #pragma once
 

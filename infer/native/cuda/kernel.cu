@@ -695,7 +695,7 @@ class Thread {
     return found < last ? found : last;  // rounding may leave the bound above all sums
   }
 
-  // ---- Filters: see `infer/filters.py`. The heaviest weight is 1.
+  // ---- Filters: see `infer/sampling/filters.py`. The heaviest weight is 1.
 
   CHARLM_DEVICE void filter(Held& held, int second, int stream) {
     keep_heaviest(held, second, static_cast<float>(run_.top_k[stream]), [](float) { return 1.0f; });
