@@ -230,13 +230,14 @@ def _report(console: Console, started: Started, named: Sequence[Path], debug: bo
 def _introduce(console: Console, started: Started, group: Group) -> None:
     setup, splits = started.setup, started.splits
     training, model = setup.training, setup.model
+    threads = "1 thread" if training.threads == 1 else f"{training.threads} threads"
     again = "" if started.progress is None else f", resumed at step {started.progress.step}"
     held_back = "".join(f", {each}" for each in regularisation(model, training.weight_decay))
     together = "" if group.size == 1 else f" in each of {group.size} processes"
     console.print(
         f"{started.folder}: {sum(map(len, splits)):,} characters, {model.vocabulary} distinct; "
         f"{model.layers} x LSTM({model.hidden}){held_back}, recipe {training.recipe}, "
-        f"{training.device}, {training.threads} thread{'' if training.threads == 1 else 's'}{together}{again}",
+        f"{training.device}, {threads}{together}{again}",
     )
     if limited := setup.rare.described(model.vocabulary):
         console.print(f"{started.folder}: {limited}")
