@@ -1,5 +1,5 @@
-// Filters of sampling, as `infer/sampling/filters.py` defines them; apart from the code of the instruction
-// sets.
+// Filters of sampling, as `infer/sampling/filters.py` defines them; apart from the code of the
+// instruction sets.
 #pragma once
 
 #include <cstdint>
