@@ -1,9 +1,11 @@
 """What the packages give out by their names: light to import, and as their examples say."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,38 @@ def test_the_test_vectors_of_the_document_hold() -> None:
     for prompt, temperature, text in texts:
         given = "" if prompt == "(empty)" else prompt.strip("`")
         assert generator.text(given, length=60, temperature=int(temperature), seed=1) == text
+
+
+def test_generating_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    """Builds of ONNX Runtime write an identity of the machine there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "charlm.infer.cli", "the ", "--length", "9"],
+        env={k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+        | {"HOME": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_words_that_were_not_quoted_are_said_to_be() -> None:
+    done = umbrella("gen", "once", "upon", "a", "time")
+    assert done.returncode == 2
+    assert "a text of several words is quoted" in done.stderr
+
+
+def test_training_in_a_thread_leaves_signals_to_the_main_one(
+    tmp_path: Path, prose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from charlm.train import train
+
+    monkeypatch.chdir(tmp_path)
+    Path("book.txt").write_text(prose, encoding="utf-8")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(train, "book.txt", hidden=8, epochs=1).result()
+    assert run.model.config.hidden == 8
 
 
 def umbrella(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,6 @@
 """`charlm-bench` from the outside, and a whole small run."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from charlm.benchmarks.report import report as reports
 from charlm.benchmarks.report.report import Report
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
+from charlm.export import contract_library
 
 
 def bench(*arguments: object) -> int:
@@ -95,6 +97,37 @@ def test_render_makes_the_page_of_a_report_again(
     assert bench("--render", path) == 0
     assert (tmp_path / "report.html").read_bytes() == page
     assert "report.html" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--render", "--table"])
+def test_a_report_that_makes_no_sense_is_one_line(
+    option: str, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    values = json.loads(report.to_json()) | {"rounds": "many"}
+    for content in (json.dumps(values).encode(), report.to_json().encode("utf-16"), b"[]", b""):
+        path.write_bytes(content)
+        assert bench(option, path) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_does_not_fit_together_is_one_line(
+    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = tmp_path / "report.json"
+    path.write_text(report.to_json(), encoding="utf-8")
+    monkeypatch.setattr(markdown, "speed_table", lambda report: report.cases[10**6])
+    assert bench("--table", path) == 2
+    assert "its fields do not fit together" in capsys.readouterr().err
+
+
+def test_cuda_where_there_is_none_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(contract_library, "gpu", lambda: (0, "no NVIDIA driver"))
+    assert bench("--quick", "--provider", "cuda") == 2
+    assert "--provider cuda can't run here" in capsys.readouterr().err
 
 
 def test_rounds_below_one_are_refused(model_file: Path) -> None:

@@ -1,8 +1,10 @@
 """Many streams at once: each text is the one that its request gives alone."""
 
 import itertools
+import threading
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -355,6 +357,46 @@ def test_what_is_finished_comes_out_before_an_error(exact: Generator, error: Bas
     with pytest.raises(type(error)):
         got.extend(each.index for each in outcomes)
     assert got == list(range(1, 10)), "all but the long one, in their order"
+
+
+def test_engines_share_the_width(exact: Generator) -> None:
+    engines = [Recorded(exact), Recorded(exact)]
+    requests = [Request("a", length=20, sample=s) for s in range(40)]
+    assert len(list(generate_batch(engines, engines[0], exact.metadata, requests, width=7))) == 40
+    assert sorted(max(rows for rows, _ in each.blocks) for each in engines) == [3, 4]
+
+
+def test_what_another_engine_has_finished_is_yielded_before_an_error(
+    exact: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first engine fails as it draws, and the second has ended its texts by then."""
+    done = threading.Event()
+
+    class First(Recorded):
+        def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
+            assert done.wait(30)
+            raise ModelFileError("damaged")
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, draw: Any, *arguments: Any) -> Future[Any]:  # type: ignore[override]
+            drawn = super().submit(draw, *arguments)
+            if draw.__self__ is engines[1]:
+                drawn.add_done_callback(lambda _: done.set())
+            return drawn
+
+    monkeypatch.setattr(batch, "ThreadPoolExecutor", Pool)
+    engines = [First(exact), Recorded(exact)]
+    requests = [Request("a", length=5, sample=s) for s in range(4)]
+    outcomes = generate_batch(engines, engines[0], exact.metadata, requests, width=4)
+    got: list[int] = []
+    with pytest.raises(ModelFileError):
+        got.extend(each.index for each in outcomes)
+    assert got == [2, 3]
+
+
+def test_what_is_no_request_is_said_to_be_none(exact: Generator) -> None:
+    with pytest.raises(TypeError, match="takes Request objects, not str"):
+        list(exact.batch(["a"]))  # type: ignore[list-item]
 
 
 def test_memory_that_is_not_enough_is_one_line(exact: Generator) -> None:

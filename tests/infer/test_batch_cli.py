@@ -60,6 +60,14 @@ def test_a_file_of_prompts_gives_a_text_for_each(
     assert err == [f"charlm-gen: {cli_model}, cpu, seed 5"]
 
 
+def test_a_file_without_prompts_is_said_to_be_empty(generate: Generate, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    code, out, err = generate("--prompts", empty)
+    assert (code, out) == (0, "")
+    assert err[-1] == f"charlm-gen: {empty} holds no prompt: nothing was drawn"
+
+
 def test_texts_can_end_with_a_nul(
     generate: Generate, exact: Generator, file: Callable[..., Path]
 ) -> None:

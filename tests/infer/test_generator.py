@@ -12,9 +12,11 @@ import torch
 
 from charlm.data.system.errors import ModelFileError, SettingsError, VocabularyError
 from charlm.data.text.normalise import Normalisation
+from charlm.infer import generator
 from charlm.infer.batch.results import Result
 from charlm.infer.engines.session import Stepper
 from charlm.infer.generator import Generator
+from charlm.infer.model import providers
 from charlm.infer.model.artifact import Model
 from charlm.infer.model.siblings import Siblings
 from charlm.infer.planning.paths import reader_of
@@ -315,3 +317,27 @@ def test_model_onnx_in_the_current_folder_is_opened_unasked(
     assert Generator.open().vocabulary == small.vocabulary
     with pytest.raises(ModelFileError, match=r"can't read other\.onnx"):
         Generator.open("other.onnx")
+
+
+@pytest.mark.parametrize("exported_anew", [False, True])
+def test_a_gpu_is_opened_for_many_texts_of_the_same_model_alone(
+    exported_anew: bool,
+    small_path: Path,
+    as_if_on_cuda: Callable[[Model], Model],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file that was exported anew since is another model: then the one in memory goes on."""
+    ours = Generator.open(small_path)
+    assert ours.model.device == "cpu"
+    found = as_if_on_cuda(ours.model)
+    if exported_anew:
+        found.metadata = replace(found.metadata, weights_sha256="0" * 64)
+    monkeypatch.setattr(providers, "choose", lambda wanted: providers.Choice("cuda"))
+    monkeypatch.setattr(generator, "open_model", lambda *_: found)
+    requests = [Request("the", length=9, sample=n) for n in range(3)]
+    assert len(list(ours.batch(requests, work=Work(3, 9)))) == 3, "too few to open it"
+    if exported_anew:
+        assert len(list(ours.batch(requests))) == 3
+    else:
+        with pytest.raises(ModelFileError):  # what stands in for a GPU has no weights
+            list(ours.batch(requests))

@@ -1,6 +1,8 @@
 """A text in segments, against the text as a whole."""
 
 import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -180,3 +182,26 @@ def test_an_error_does_not_wait_for_the_rest_of_the_text(
         scorer.score(chunks())
     assert not waited
     written.set()
+
+
+def test_a_process_ends_though_a_text_is_still_read_ahead() -> None:
+    code = (
+        "import threading\n"
+        "from charlm.data.system.errors import ModelFileError\n"
+        "from charlm.infer import Generator\n"
+        "from charlm.infer.scoring import score_segments as segments\n"
+        "segments.LONGEST_SEGMENT = 200\n"
+        "def chunks():\n"
+        "    yield 'the ' * 100\n"
+        "    threading.Event().wait()\n"  # as a pipe that nobody writes to
+        "def broken(*_):\n"
+        "    raise ModelFileError('damaged')\n"
+        "scorer = segments.SegmentScorer(Generator.open('lovecraft').model, segments=1)\n"
+        "scorer._read = broken\n"
+        "scorer.score(chunks())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("ModelFileError: damaged")

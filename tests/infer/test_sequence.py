@@ -5,6 +5,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import torch
 from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.export.contract_siblings import SEQUENCE, sibling_path
 from charlm.infer.engines import sequence
-from charlm.infer.engines.sequence import Read, open_sequence, run_length
+from charlm.infer.engines.sequence import GraphSequence, Read, open_sequence, run_length
 from charlm.infer.generator import Generator
 from charlm.infer.model.artifact import Model
 from charlm.train.model import CharLSTM
@@ -125,3 +126,13 @@ def test_runs_are_long_and_bounded(
     assert [run_length(batch, gpu) for batch in batches] == [1024, 1024, 1024, 1024, 1024, 4]
     monkeypatch.setattr(sequence, "MOST_NUMBERS", 64 * 100)  # gates of 16 units are the widest
     assert run_length(4, small.model) == 25
+
+
+@pytest.mark.parametrize("columns", [4, 6])
+def test_a_graph_that_judges_other_than_was_asked_for_is_refused(columns: int) -> None:
+    class Damaged:
+        def run(self, names: list[str], given: dict[str, Any]) -> list[Any]:
+            return [np.zeros((2, columns)), given["h"], given["c"], np.zeros((2, 28))]
+
+    with pytest.raises(ModelFileError, match="write it anew with charlm-export"):
+        GraphSequence(Damaged()).run(texts(2, 5), *state(2))

@@ -55,6 +55,19 @@ def lovecraft_torch() -> CharLSTM:
     return weights.to_torch(found)
 
 
+def test_a_folder_stands_for_the_model_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "a run"
+    run.mkdir()
+    with pytest.raises(ModelFileError, match=r"charlm-export '.*a run/model.onnx' --run '.*a run'"):
+        shipped.find_model(run)
+    (run / "model.onnx").touch()
+    assert shipped.find_model(run) == run / "model.onnx"
+    monkeypatch.chdir(run)
+    assert shipped.find_model(Path()) == Path("model.onnx")
+
+
 def test_it_is_the_model_that_was_promised(lovecraft: Generator) -> None:
     metadata = lovecraft.metadata
     assert (metadata.hidden, metadata.layers, len(metadata.vocabulary)) == (192, 1, 62)
