@@ -90,7 +90,6 @@ def bench(
         from charlm.infer.model import providers
 
         providers.choose(provider)  # says now why it can't run here
-    signal.signal(signal.SIGTERM, _interrupt)  # workers and the temporary folder are cleared away
     from charlm.benchmarks import plan as plans
     from charlm.data.text.corpus import SAMPLE
     from charlm.infer.model.shipped import find_model, shipped_model
@@ -125,6 +124,7 @@ def _interrupt(*_: object) -> None:
 
 def main() -> None:
     """Entry point of the command."""
+    signal.signal(signal.SIGTERM, _interrupt)  # workers and the temporary folder are cleared away
     console.run(app, "charlm-bench")
 
 

@@ -26,8 +26,9 @@ def environment(threads: int) -> dict[str, str]:
         variables.pop(name, None)
         if threads:
             variables[name] = str(threads)
-    # The characters that cases print are UTF-8 everywhere, and TensorFlow keeps its notices.
-    return variables | {"PYTHONUTF8": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # The characters that cases print are UTF-8 everywhere, and libraries keep their notices.
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "ORT_DISABLE_TELEMETRY": "1"}
+    return variables | quiet | {"PYTHONUTF8": "1"}
 
 
 def can_pin() -> bool:

@@ -1,6 +1,7 @@
 """Optional dependencies: found, or one line on what to install."""
 
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -37,9 +38,13 @@ def require_there(extra: str, *modules: str) -> None:
 def require_onnxruntime() -> ModuleType:
     """Import ONNX Runtime, of which exactly one distribution must be installed.
 
+    Some of its builds write an identity of the machine and a log of their use into the home folder
+    as they are imported: not for charlm, unless the user's environment says so.
+
     Raises:
         MissingExtraError: there is none, or there are two, which overwrite one another.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         module = require("onnxruntime", "cpu")
     except MissingExtraError as problem:

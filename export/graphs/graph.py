@@ -13,7 +13,7 @@ from charlm.export import contract
 
 Array = npt.NDArray[np.generic]
 Shape = Sequence[str | int | None]
-FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+FLOAT = TensorProto.FLOAT
 INT64, INT32, UINT8 = TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8
 
 
@@ -34,11 +34,9 @@ class Draft:
         """The name of a value of the present step."""
         return name + self.suffix
 
-    def add(
-        self, op: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any
-    ) -> str:
+    def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """A node with one output, whose name it returns; attributes that are None are left out."""
-        node = helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes)
+        node = helper.make_node(op, inputs, [output], name=output, **attributes)
         self.nodes.append(node)
         return output
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.system.errors import ExportError
 from charlm.export.contract_siblings import GREEDY, GREEDY_UNIFORM, TOP_P_OFF
 
 Doubles = npt.NDArray[np.float64]
@@ -132,31 +131,6 @@ def excused(logits: Floats, uniform: float, drawn: int, settings: Settings, stre
         _is_near(np.where(kept, weights, 0), uniform, drawn, tolerance)
         for kept in _possible(weights, *limits, tolerance)
     )
-
-
-def check_drawn(
-    logits: Floats, tokens: Ids, uniform: Floats, settings: Settings, failing: str
-) -> None:
-    """Every stream's token must be the one due at one position, or excused.
-
-    Args:
-        logits: [batch, vocabulary].
-        tokens: that were drawn, characters of the vocabulary, [batch, 1].
-        uniform: [batch, 1].
-        settings: of the streams.
-        failing: the beginning of the message: what does not draw as what.
-
-    Raises:
-        ExportError: a token is another.
-    """
-    wanted = due(logits[:, None], uniform, settings)
-    for stream in np.flatnonzero(wanted[:, 0] != tokens[:, 0]):
-        drawn, number = int(tokens[stream, 0]), float(uniform[stream, 0])
-        if not excused(logits[stream], number, drawn, settings, int(stream)):
-            raise ExportError(
-                f"{failing}: token {drawn} where {int(wanted[stream, 0])} was due, "
-                f"in stream {stream + 1} of {len(tokens)}"
-            )
 
 
 def _weights(logits: Floats, inverse: npt.NDArray[np.float32] | np.float32) -> Doubles:

@@ -110,9 +110,7 @@ def _shares(width: int, count: int) -> list[int]:
     return [width * (each + 1) // count - width * each // count for each in range(count)]
 
 
-def block_length(
-    remaining: npt.NDArray[np.int64], longest: int, multiple: int | None = None
-) -> int:
+def block_length(remaining: npt.NDArray[np.int64], longest: int) -> int:
     """The number of steps that gives the most characters for its time.
 
     A longer block costs fewer starts; in a shorter one less is drawn past the end of a text.
@@ -120,12 +118,9 @@ def block_length(
     Args:
         remaining: int64 [batch], characters that each stream may yet draw, at least 1 each.
         longest: the most steps.
-        multiple: take a multiple of so many, if need be one past `longest`.
     """
     ends = {int(remaining.min()), int(remaining.max())}
     choices = {min(steps, longest) for steps in (*BLOCKS, *ends)}
-    if multiple is not None:
-        choices = {-(-steps // multiple) * multiple for steps in choices}
     return max(
         sorted(choices),
         key=lambda steps: np.minimum(remaining, steps).sum() / (steps + BLOCK_COST),
@@ -232,7 +227,7 @@ class _Batch:
         if self._show_first:
             longest = min(longest, max(BLOCKS[0], SHOWN_CHARACTERS // len(self.streams)))
         remaining = np.array([each.remaining for each in self.streams])
-        return block_length(remaining, longest, self._engine.block)
+        return block_length(remaining, longest)
 
     def _sampling(self, entrants: Entrants) -> Sampling:
         asked = [stream.request for stream in entrants.streams]

@@ -11,7 +11,7 @@ from charlm.infer.request import Request
 from charlm.infer.sampling import stops
 from charlm.infer.sampling.philox import UniformStream
 
-AT_FIRST = 1 << 16  # tokens that a stream has room for as it begins
+AT_FIRST = 1 << 12  # tokens that a stream has room for as it begins; a stop may end it sooner
 
 
 @dataclass(frozen=True)

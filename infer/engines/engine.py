@@ -41,14 +41,7 @@ class Primed:
 
 
 class Engine(Protocol):
-    """Draws blocks of characters for a batch of streams whose state it holds.
-
-    Attributes:
-        block: steps that it draws at once whatever is asked for, so that multiples cost least;
-            None: any number is as good.
-    """
-
-    block: int | None
+    """Draws blocks of characters for a batch of streams whose state it holds."""
 
     def start(self, primed: Primed, sampling: Sampling) -> None:
         """Hold these streams, at least one, and no others."""
@@ -88,8 +81,6 @@ def with_rows(sampling: Sampling, rows: Rows, others: Sampling) -> Sampling:
 
 class HostEngine:
     """What engines share whose streams' state is held in arrays."""
-
-    block: int | None = None
 
     def start(self, primed: Primed, sampling: Sampling) -> None:
         """See `Engine`."""

@@ -81,13 +81,13 @@ def _by_blocks(
     engine.start(primed, Sampling.same(1, len(vocabulary), request.temperature, request.filters))
     return (
         vocabulary.decode(engine.draw([numbers], steps)[0])
-        for steps in _blocks(left, engine.block or FIRST_BLOCK, plan.longest_block)
+        for steps in _blocks(left, plan.longest_block)
     )
 
 
-def _blocks(left: int, block: int, longest: int) -> Iterator[int]:
+def _blocks(left: int, longest: int) -> Iterator[int]:
     """Lengths of blocks that grow; `left` in all, or without end where that is 0."""
-    endless = left == 0
+    endless, block = left == 0, FIRST_BLOCK
     while endless or left:
         steps = block if endless else min(block, left)
         yield steps

@@ -20,8 +20,6 @@ class StepEngine:
         window: characters that each is drawn from, see `WindowStepper`; None: all before it.
     """
 
-    block: int | None = None
-
     def __init__(self, model: Model, window: int | None = None) -> None:
         self.model, self._window = model, window
 
