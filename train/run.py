@@ -134,7 +134,7 @@ def _train_and_report(request: Request, report: bool, debug: bool) -> int:
                 keep_freed_memory()
                 if not group.first:
                     return _help_train(started, group)
-                code = _train(console, started, group)
+                code = _train(console, started, group, request.resume)
         except LostRankError:
             raise
         except CharlmError:
@@ -149,10 +149,12 @@ def _train_and_report(request: Request, report: bool, debug: bool) -> int:
     return 0
 
 
-def _train(console: Console, started: Started, group: Group) -> int | None:
+def _train(console: Console, started: Started, group: Group, resume: bool) -> int | None:
     """The exit code, or None of a run that was trained to its end just now."""
     folder = shlex.quote(str(started.folder))
     _introduce(console, started, group)
+    if resume and started.progress is None:
+        console.print(f"{started.folder} held no run to go on with: this one begins")
     if started.progress is not None and started.progress.finished:
         report = (started.folder / report_files.PAGE).exists()
         missing = "" if report else f"; it has no report: make one with: charlm-report {folder}"

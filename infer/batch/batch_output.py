@@ -18,7 +18,7 @@ from typing import IO, Any
 from charlm.data.system import console
 from charlm.data.system.errors import CorpusError, SettingsError
 from charlm.data.system.files import os_errors_as
-from charlm.infer.batch.prompt_file import BadLine, is_json_lines, read_requests
+from charlm.infer.batch.prompt_file import BadLine, check_start, is_json_lines, read_requests
 from charlm.infer.batch.results import Failure, Outcome, Result
 from charlm.infer.batch.waiting import NO_END
 from charlm.infer.generator import MANY, Generator
@@ -171,8 +171,9 @@ def _requests(job: Job) -> Iterator[Iterable[Request | BadLine]]:
         return
     with os_errors_as(CorpusError, f"can't read {job.prompts}"):
         file = job.prompts.open("rb")
-        file.peek(1)  # a folder can be opened, too
+        start = file.peek(4)  # a folder can be opened, too
     with file:
+        check_start(start, str(job.prompts))
         yield read_requests(file, job.request, json_lines=json_lines)
 
 

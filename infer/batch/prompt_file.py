@@ -1,5 +1,6 @@
 """Files of requests: a prompt a line, or JSON Lines."""
 
+import codecs
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -81,11 +82,26 @@ def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
                 passed += limit
                 if passed > MAX_PASSED_BYTES:
                     raise CorpusError("a line of a gigabyte: this is no file of prompts")
-        if start and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise CorpusError("the file of prompts is utf-16, not utf-8: convert it first")
         if start:
+            check_start(line, "standard input")
             line, start = line.removeprefix(b"\xef\xbb\xbf"), False
         yield None if too_long else line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def check_start(content: bytes, where: str) -> None:
+    """A file of prompts is UTF-8.
+
+    Args:
+        content: its beginning.
+        where: its name, for messages.
+
+    Raises:
+        CorpusError: its first bytes say otherwise.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CorpusError(
+            f"the prompts of {where} are not utf-8, but utf-16 or utf-32: convert them"
+        )
 
 
 def _decoded(line: bytes) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.data.system.cores import check_threads, usable_cores
-from charlm.data.system.errors import ModelFileError
+from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.data.system.extras import require_onnxruntime
 from charlm.export import contract, contract_library, contract_native
 from charlm.export.contract import Metadata
@@ -131,6 +131,15 @@ class Model:
         return contract_native.native_graph(self._content, self.metadata, self._where)
 
 
+def _check_precision(precision: str, provider: str) -> None:
+    if precision not in PRECISIONS:
+        raise SettingsError(f"--precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+    for device, has in NATIVE_PRECISIONS.items():
+        if provider == device and precision not in has:
+            (other,) = NATIVE_PRECISIONS.keys() - {device}
+            raise SettingsError(f"--precision {precision} runs with --provider {other} only")
+
+
 def open_model(
     path: Path, provider: str = "auto", threads: int | None = None, precision: str = "float32"
 ) -> Model:
@@ -146,19 +155,21 @@ def open_model(
         ModelFileError: no such file, not a charlm model, damaged, or of a later format.
         ProviderError: the provider can't run here.
         MissingExtraError: ONNX Runtime is not installed, or installed twice.
-        SettingsError: an unknown provider, or threads out of range.
+        SettingsError: an unknown provider or precision, one that the other lacks, or threads out of
+            range.
     """
     check_threads(threads)
+    _check_precision(precision, provider)
     content, where = contract.read_model_bytes(path), str(path)
     require_onnxruntime()
     threads = threads or _threads_for(len(content))
-    choice = providers.choose(provider)
+    only_there = precision not in NATIVE_PRECISIONS["cpu"]
+    instead = f"leave out --precision {precision}" if only_there else providers.CPU_INSTEAD
+    choice = providers.choose(provider, instead)
     metadata = Metadata.from_properties(contract_native.properties_of(content, where), where)
     siblings = Siblings(path, metadata)
     model = Model(content, metadata, where, choice.device, threads, choice.note, siblings)
     if model.device == "cuda":
-        if precision not in NATIVE_PRECISIONS["cuda"]:
-            return model  # which is told when it is used
         try:
             model.native(precision, 1)
             return model
@@ -167,7 +178,7 @@ def open_model(
         model = Model(content, metadata, where, "cpu", threads, None, siblings)
         if model.without_native is None:
             model.native("float32", 1)  # a bad file is not blamed on the GPU
-        choice = providers.without_cuda(provider, reason)
+        choice = providers.without_cuda(provider, reason, instead)
         model.note = choice.note
     if model.without_native is not None:
         _ = model.session  # what is wrong with it is said now

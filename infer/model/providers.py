@@ -6,6 +6,7 @@ from charlm.data.system.errors import ProviderError, SettingsError
 from charlm.export import contract_library
 
 PROVIDERS = ("auto", "cpu", "cuda")
+CPU_INSTEAD = "use --provider cpu"
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class Choice:
     note: str | None = None
 
 
-def choose(wanted: str) -> Choice:
+def choose(wanted: str, instead: str = CPU_INSTEAD) -> Choice:
     """Settle which device computes.
 
     `auto` is silent where there is no GPU.
 
     Args:
         wanted: one of `PROVIDERS`.
+        instead: what to do where CUDA can't run, for the message.
 
     Raises:
         SettingsError: `wanted` is none of them.
@@ -42,15 +44,15 @@ def choose(wanted: str) -> Choice:
         processors, reason = contract_library.gpu()
         if processors:
             return Choice("cuda")
-    return Choice("cpu") if wanted == "auto" else without_cuda(wanted, reason)
+    return Choice("cpu") if wanted == "auto" else without_cuda(wanted, reason, instead)
 
 
-def without_cuda(wanted: str, reason: str) -> Choice:
+def without_cuda(wanted: str, reason: str, instead: str = CPU_INSTEAD) -> Choice:
     """What `auto` falls back to where there is a GPU that can't be used.
 
     Raises:
         ProviderError: `wanted` is `cuda`, which never falls back.
     """
     if wanted == "cuda":
-        raise ProviderError(f"--provider cuda can't run here: {reason}; or use --provider cpu")
+        raise ProviderError(f"--provider cuda can't run here: {reason}; or {instead}")
     return Choice("cpu", f"an NVIDIA GPU is here but is not used: {reason}")

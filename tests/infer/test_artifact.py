@@ -301,7 +301,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(artifact, "session_on", start)
     monkeypatch.setattr(
-        providers, "choose", lambda wanted: providers.Choice("cpu" if wanted == "cpu" else "cuda")
+        providers,
+        "choose",
+        lambda wanted, *_: providers.Choice("cpu" if wanted == "cpu" else "cuda"),
     )
     return devices
 
@@ -323,10 +325,15 @@ def test_a_gpu_that_does_not_start_is_an_error_where_it_was_asked_for(
     small_path: Path, started: list[str]
 ) -> None:
     """But where what it lacks is the precision, that is told."""
-    generator = Generator.open(small_path, "cuda", precision="int8")
     with pytest.raises(SettingsError, match="--precision int8 runs with --provider cpu only"):
-        generator.text("a", length=5)
+        Generator.open(small_path, "cuda", precision="int8")
     assert not started
+    saying = r"^--provider cuda can't run here: .*on fire; or leave out --precision fp16$"
+    with pytest.raises(ProviderError, match=saying):
+        open_model(small_path, "cuda", precision="fp16")
+    started.clear()
+    with pytest.raises(SettingsError, match="--precision is one of"):
+        Generator.open(small_path, precision="int4")
     saying = r"^--provider cuda can't run here: starting the .* on fire; or use --provider cpu$"
     with pytest.raises(ProviderError, match=saying):
         open_model(small_path, "cuda")

@@ -198,7 +198,7 @@ def test_filters_are_those_that_were_asked_for() -> None:
 
 
 def test_a_file_of_another_encoding_is_refused() -> None:
-    with pytest.raises(CorpusError, match="utf-16, not utf-8"):
+    with pytest.raises(CorpusError, match="standard input are not utf-8, but utf-16"):
         read("a\nb\n".encode("utf-16"), json_lines=False)
 
 
