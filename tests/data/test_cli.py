@@ -68,7 +68,7 @@ def test_fetch_what_is_there_already(tiny: Server, capsys: Captured) -> None:
     out, err = capsys.readouterr()
     assert out == "there.txt\n"
     assert err.startswith("there already, sha256 as pinned; next:\n")
-    assert tiny.asked == []
+    assert tiny.asked == 0
 
 
 def test_a_failure_is_one_line_and_code_2(tiny: Server, capsys: Captured) -> None:
