@@ -23,10 +23,8 @@ from charlm.train.config import ADAM_LR, TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import Checkpoint
-from charlm.train.setup import source
 from charlm.train.setup.remap import places, re_encode
 from charlm.train.setup.scale import FINE_TUNING
-from charlm.train.setup.source import read_source
 from charlm.train.setup.start import Request, Started, start
 
 Train = Callable[..., tuple[int, list[str]]]
@@ -210,15 +208,6 @@ def test_what_can_not_be_begun_from(
     keras = Path(__file__).parent / "keras" / "notebook-3.keras"
     assert f"first, with charlm-import {keras} --corpus TEXT" in refused(train, *given, keras)
     assert not (tmp_path / "run").exists()
-
-
-def test_without_the_list_of_readers_it_says_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.onnx").touch()
-    monkeypatch.setattr(source, "entry_points", lambda **asked: [])
-    with pytest.raises(RunError, match="charlm must be installed"):
-        read_source(tmp_path / "a.onnx")
 
 
 def test_the_source_is_not_thrown_away(
