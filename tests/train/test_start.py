@@ -440,11 +440,11 @@ def test_the_card_of_a_long_text_says_how_much_was_scored(
 def test_a_model_beyond_the_machines_memory_is_refused_at_once(
     train: Train, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "_memory", lambda: 1 << 30)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 1 << 30)
     line = refused(train, tiny_text, "--out", tmp_path / "run", "--hidden", "8192")
     assert "--hidden 8192 --layers 1 takes 5 GiB to train, and this machine has 1" in line
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(memory, "_memory", lambda: None)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: None)
     memory.check_fits(ModelConfig(60, 8192))
 
 
