@@ -1,6 +1,5 @@
 """Reading text files of any size into token ids, and cutting them into splits."""
 
-import bisect
 import codecs
 import hashlib
 import io
@@ -15,8 +14,7 @@ import numpy.typing as npt
 from charlm.data.system.errors import CorpusError
 from charlm.data.system.files import os_errors_as
 from charlm.data.text.ids import collect
-from charlm.data.text.known import Known
-from charlm.data.text.limit import limit
+from charlm.data.text.limit import Known, limit
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_RARE, NOTHING_SAID, Rare, Wanted, check_replacement
 from charlm.data.text.vocabulary import Vocabulary, code_points
@@ -206,17 +204,15 @@ def read_text(
         chunk_bytes: how much is read at a time.
 
     Raises:
-        CorpusError: a byte that `encoding` does not allow, or a NUL, with its position.
+        CorpusError: a byte that `encoding` does not allow, with its position; or a NUL.
     """
     decoder = _decoder(encoding)
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
-    position = 0
-    at_start = True
+    position = characters = 0
     while True:
         block = file.read(chunk_bytes)
         if digest is not None:
             digest.update(block)
-        before = decoder.getstate()
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeError as problem:
@@ -225,14 +221,14 @@ def read_text(
                 "convert the file or name its --encoding"
             ) from problem
         if "\0" in text:
-            decoder.setstate(before)
-            at = position + _first_nul(decoder, block)
-            raise CorpusError(f"{name}: binary data, not text: a NUL at byte position {at}")
-        if at_start and text:
-            text = text.removeprefix("\ufeff")
-            at_start = False
+            raise CorpusError(
+                f"{name}: binary data, not text: a NUL after {characters + text.index(chr(0)):,} "
+                "characters; if it is UTF-16, name that as its --encoding"
+            )
+        at_start = not characters
         position += len(block)
-        yield newlines.decode(text, final=not block)
+        characters += len(text)
+        yield newlines.decode(text.removeprefix("\ufeff") if at_start else text, final=not block)
         if not block:
             return
 
@@ -243,17 +239,6 @@ def _described(problem: UnicodeError, end: int) -> str:
         return str(problem)
     at = end - len(problem.object) + problem.start
     return f"byte 0x{problem.object[problem.start]:02x} at position {at} ({problem.reason})"
-
-
-def _first_nul(decoder: codecs.IncrementalDecoder, block: bytes) -> int:
-    """Where in `block` the first NUL character stands: its last byte, if it has several."""
-    state = decoder.getstate()
-
-    def has_nul(length: int) -> bool:
-        decoder.setstate(state)
-        return "\0" in decoder.decode(block[:length])
-
-    return bisect.bisect_left(range(len(block) + 1), True, key=has_nul) - 1
 
 
 def _decoder(encoding: str) -> codecs.IncrementalDecoder:

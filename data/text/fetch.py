@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,11 +62,6 @@ def find(name: str) -> Source:
 def default_path(source: Source) -> Path:
     """Where a corpus goes if nothing else is said."""
     return Path("corpora") / f"{source.name}.txt"
-
-
-def next_command(path: Path) -> str:
-    """What to type next with a corpus at `path`."""
-    return f"charlm-train {shlex.quote(str(path))}"
 
 
 def fetch(

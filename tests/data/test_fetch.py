@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from charlm.data.system.errors import FetchError
-from charlm.data.text.fetch import (
-    CHUNK_BYTES,
-    SOURCES,
-    Source,
-    default_path,
-    fetch,
-    find,
-    next_command,
-)
+from charlm.data.text.fetch import CHUNK_BYTES, SOURCES, Source, fetch, find
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -193,8 +185,3 @@ def test_the_known_corpora_are_pinned() -> None:
         assert source.size > 1_000_000
     with pytest.raises(FetchError, match="'poe'; there are lovecraft and tinyshakespeare"):
         find("poe")
-
-
-def test_where_it_goes_and_what_comes_next() -> None:
-    assert default_path(SOURCES["lovecraft"]) == Path("corpora/lovecraft.txt")
-    assert next_command(Path("my texts.txt")) == "charlm-train 'my texts.txt'"

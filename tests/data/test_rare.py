@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.data.system.errors import CorpusError, SettingsError
-from charlm.data.text import corpus
 from charlm.data.text.corpus import Corpus, read_corpus
-from charlm.data.text.known import Known
-from charlm.data.text.limit import Limited, limit
+from charlm.data.text.limit import Known, limit
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import (
     ALPHABETS,
@@ -35,11 +34,11 @@ def counts_of(text: str) -> np.ndarray:
     return np.bincount(code_points(text), minlength=0x110000)
 
 
-def limited(learnt: str, held_out: str, wanted: Wanted) -> Limited:
+def limited(learnt: str, held_out: str, wanted: Wanted) -> Known:
     return limit(counts_of(learnt + held_out), lambda: counts_of(learnt), wanted, "t.txt")
 
 
-def characters(found: Limited) -> str:
+def characters(found: Known) -> str:
     return "".join(found.vocabulary.characters)
 
 
@@ -73,6 +72,8 @@ def test_nothing_of_an_alphabet_is_rare_even_what_was_never_learnt() -> None:
     assert found.vocabulary == Vocabulary(text)
     assert found.rare == Rare(max_vocabulary=MAX_VOCABULARY)
     assert found.rare.unknown == "error"
+    larger = ideographs(ALPHABETS + 1) * MIN_COUNT
+    assert limited(larger, "", Wanted()).rare == replace(found.rare, min_count=MIN_COUNT)
     assert found.rare.described(ALPHABETS) == found.rare.counted() == ""
 
 
@@ -89,13 +90,6 @@ def test_of_more_than_an_alphabet_what_is_seldom_learnt_is_replaced() -> None:
         "3 characters are rare (fewer than 3 in the part that is learnt from), 0.26% of what is "
         "learnt from and 50.00% of the rest: each becomes '\ufffd' (U+FFFD)"
     )
-
-
-def test_where_nothing_is_rare_there_is_no_replacement() -> None:
-    text = ideographs(ALPHABETS + 1) * MIN_COUNT
-    found = limited(text, text[:9], Wanted())
-    assert found.vocabulary == Vocabulary(text)
-    assert found.rare == Rare(min_count=MIN_COUNT, max_vocabulary=MAX_VOCABULARY)
 
 
 def test_the_most_frequent_are_kept_and_the_lowest_of_equals() -> None:
@@ -135,14 +129,12 @@ def test_what_is_asked_for_holds_where_nothing_is_rare() -> None:
 
 def test_rare_characters_can_be_an_error_that_names_them() -> None:
     with pytest.raises(CorpusError) as caught:
-        limited("aaabbb" + "cdddefgh", "ccc", Wanted("error", 3, 0))
+        limited("aaabbb" + "cdddefghij", "cccii", Wanted("error", 3, 0))
     assert str(caught.value) == (
-        "t.txt: 'c' (U+0063), 'e' (U+0065), 'f' (U+0066), 'g' (U+0067), 'h' (U+0068) are rare "
-        "(fewer than 3 in the part that is learnt from); choose another --rare, a lower "
-        "--min-count or a higher --max-vocabulary"
+        "t.txt: 'c' (U+0063), 'i' (U+0069), 'e' (U+0065), 'f' (U+0066), 'g' (U+0067) and 2 more "
+        "characters are rare (fewer than 3 in the part that is learnt from); choose another "
+        "--rare, a lower --min-count or a higher --max-vocabulary"
     )
-    with pytest.raises(CorpusError, match=r"'x' \(U\+0078\).* and 3 more characters are rare"):
-        limited("aaabbb" + "cdefghi" + "xx", "xx", Wanted("error", 3, 0))
     with pytest.raises(CorpusError, match=r"'c' \(U\+0063\) is rare \(not of the 2 most"):
         limited("aaabbbc", "", Wanted("error", 0, 2))
     assert limited("aabb", "b", Wanted("error", 2)).rare == Rare(
@@ -197,27 +189,32 @@ def test_what_a_model_knows_already_is_never_rare() -> None:
     assert "(not of the 3 most frequent there)" in found.rare.described(4)
 
 
-def test_why_a_models_text_has_rare_characters() -> None:
-    model = Known(Vocabulary("ab?"), Rare("replace", "?"))
-    found = model.covering(counts_of("abba!"), "t.txt")
-    assert found.rare.described(3).startswith(
-        "1 characters are rare (the model lacks them), 20.00%"
+def test_a_known_vocabulary_is_kept_whatever_the_text_has(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("abxa")
+    vocabulary = Vocabulary("abc?")
+    replaced = read_corpus([path], KEEP, known=Known(vocabulary, Rare("replace", "?")))
+    assert text_of(replaced) == "ab?a"
+    assert (replaced.rare.characters, replaced.rare.share) == (1, 0.25)
+    assert replaced.rare.described(4).startswith(
+        "1 characters are rare (the model lacks them), 25.00%"
     )
+    assert text_of(read_corpus([path], KEEP, known=Known(vocabulary, Rare("drop")))) == "aba"
+    with pytest.raises(CorpusError, match=r"'x' \(U\+0078\) is outside .* --init-from"):
+        read_corpus([path], KEEP, known=Known(vocabulary, NOTHING_RARE))
 
 
 # A corpus
 
 
-def test_rare_characters_are_replaced_in_the_ids(read: Read) -> None:
-    found = read("aab?abab!aaabbb#bb#ab", min_count=2, rare="replace")
+def test_rare_characters_are_replaced_or_left_out(read: Read) -> None:
+    text = "aab?abab!aaabbb#bb#ab"
+    found = read(text, min_count=2, rare="replace")
     assert text_of(found) == "aab\ufffdabab\ufffdaaabbb\ufffdbb\ufffdab"
     assert found.rare.characters == 3, "# occurs twice, but once in the first 18 characters"
-
-
-def test_rare_characters_are_left_out_of_the_ids(read: Read) -> None:
-    found = read("aab?abab!aaabbbbb#ab", min_count=2, rare="drop")
+    found = read(text, min_count=2, rare="drop")
     assert text_of(found) == "aabababaaabbbbbab"
-    assert found.ids.tolist() == [ord(each) - ord("a") for each in "aabababaaabbbbbab"]
+    assert found.ids.tolist() == [ord(each) - ord("a") for each in text_of(found)]
 
 
 def test_a_final_run_counts_in_what_it_learns_from(read: Read) -> None:
@@ -231,14 +228,6 @@ def test_the_text_is_normalised_before_characters_are_counted(read: Read) -> Non
     found = read("Aa\nBb\nEe\u0301é\n" * 4, rules=rules, min_count=6, rare="drop")
     assert found.vocabulary == Vocabulary("abé")
     assert text_of(found) == "aabbéé" * 4
-
-
-def test_chunks_change_nothing(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = ideographs(700) * 3 + ideographs(900) * 3
-    whole = read(text, rare="?")
-    monkeypatch.setattr(corpus, "CHUNK_BYTES", 7)
-    assert read(text, rare="?").ids.tolist() == whole.ids.tolist()
-    assert whole.rare.characters > 0
 
 
 def test_thousands_of_characters_take_two_bytes_each(read: Read) -> None:

@@ -79,7 +79,7 @@ def refused(train: Train, *arguments: object) -> str:
         (b"It was a dark night.", "20 characters after normalisation.*1000 at the least"),
         (b"a" * 5000, "one distinct character, 'a'"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 100, "byte 0x89 at position 0"),
-        (b"text" * 500 + b"\0" * 500, "binary data.*NUL at byte position 2000"),
+        (b"text" * 500 + b"\0" * 500, "binary data.*NUL after 2,000 characters"),
         ("caf\u00e9 ".encode("latin-1") * 500, "not utf-8: byte 0xe9 at position 3.*--encoding"),
         (b"short as streams go " * 60, "too few for 4 streams of 3000.*--batch-size"),
     ],

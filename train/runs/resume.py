@@ -12,7 +12,7 @@ from charlm.data.system.errors import RunError
 from charlm.data.system.files import remove_leftovers
 from charlm.data.text.corpus import Corpus, digest_files, read_corpus
 from charlm.data.text.ids import count
-from charlm.data.text.known import Known
+from charlm.data.text.limit import Known
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.batches.batches import check_shares, make_batches
 from charlm.train.batches.parts import check_length, parts
