@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.data.system.errors import VocabularyError
+from charlm.data.text.bits import in_bits
 from charlm.data.text.vocabulary import Vocabulary, code_points
 
 characters = st.characters(exclude_categories=["Cs"])
@@ -129,3 +130,9 @@ def test_code_points_of_any_string() -> None:
     points = code_points("a\ud800𐍈")
     assert points.dtype == np.uint32
     assert points.tolist() == [0x61, 0xD800, 0x10348]
+
+
+def test_a_bit_is_a_choice_of_two() -> None:
+    nats = -np.log([0.5, 0.25, 1.0])
+    assert in_bits(nats) == pytest.approx([1, 2, 0])
+    assert in_bits(float(nats[1])) == pytest.approx(2)

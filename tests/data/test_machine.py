@@ -1,12 +1,13 @@
-"""The memory that a process may use: a machine's, or a container's."""
+"""What a process may use of a machine: memory, cores, threads."""
 
+import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from charlm.data.system.cores import MAX_THREADS, check_threads, usable_cores
+from charlm.data.system.errors import SettingsError
 from charlm.data.system.memory import memory_bytes
-from charlm.data.text.bits import in_bits
 
 MACHINE = memory_bytes(Path("no-such-root"))
 
@@ -42,7 +43,20 @@ def test_a_containers_limit_is_seen(
     assert memory_bytes(tmp_path) == limit
 
 
-def test_a_bit_is_a_choice_of_two() -> None:
-    nats = -np.log([0.5, 0.25, 1.0])
-    assert in_bits(nats) == pytest.approx([1, 2, 0])
-    assert in_bits(float(nats[1])) == pytest.approx(2)
+@pytest.mark.parametrize(("counted", "cores"), [(12, 12), (None, 1), (1000, MAX_THREADS)])
+def test_the_cores_are_those_that_the_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, counted: int | None, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 6}, raising=False)
+    assert usable_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on Windows and macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: counted)
+    assert usable_cores() == cores
+
+
+def test_threads_out_of_range() -> None:
+    for good in (None, 1, MAX_THREADS):
+        check_threads(good)
+    for bad in (0, -1, MAX_THREADS + 1):
+        with pytest.raises(SettingsError, match=f"^--threads is from 1 to 256, not {bad}$"):
+            check_threads(bad)
