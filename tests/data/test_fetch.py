@@ -136,15 +136,11 @@ def test_a_refused_connection(to: Path) -> None:
     assert "refused" in message
 
 
-def test_a_server_that_never_answers(server: Server, to: Path) -> None:
+def test_a_server_that_goes_silent(server: Server, to: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/tiny.txt"
         assert "timed out" in error_of(replace(server.source(), url=url), to, timeout=0.05)
-
-
-def test_a_server_that_goes_silent(server: Server, to: Path) -> None:
-    server.says, server.sends = 10**6, 100_000
-    answer = server.answer
+    answer, server.says, server.sends = server.answer, 10**6, 100_000
 
     def stay(request: Any) -> None:
         answer(request)

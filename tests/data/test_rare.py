@@ -102,11 +102,6 @@ def test_the_most_frequent_are_kept_and_the_lowest_of_equals() -> None:
     assert characters(limited(learnt, "", Wanted("drop", 3, 4))) == "ad"
 
 
-def test_what_only_the_held_out_parts_have_is_rare_from_a_count_of_one() -> None:
-    assert characters(limited("aabb", "c", Wanted("drop", 1))) == "ab"
-    assert characters(limited("aabb", "c", Wanted("drop", 0))) == "abc"
-
-
 @pytest.mark.parametrize("rare", ["_", "c", "b"])
 def test_a_replacement_may_be_new_or_rare_or_frequent_itself(rare: str) -> None:
     found = limited("aaabbbccd", "", Wanted(rare, 3))
@@ -120,10 +115,8 @@ def test_what_is_asked_for_holds_where_nothing_is_rare() -> None:
     assert (characters(dropping), dropping.rare.unknown) == ("ab", "drop")
     replacing = limited("aabb", "", Wanted("replace"))
     assert (characters(replacing), replacing.rare.unknown) == (f"ab{REPLACEMENT}", REPLACEMENT)
-    said = replacing.rare.described(3)
-    assert said == (
-        "no character of the text is rare; one that the model lacks becomes '\ufffd' (U+FFFD)"
-    )
+    said = "no character of the text is rare; one that the model lacks becomes"
+    assert replacing.rare.described(3) == f"{said} '\ufffd' (U+FFFD)"
     assert replacing.rare.counted() == ""
 
 
@@ -137,15 +130,7 @@ def test_rare_characters_can_be_an_error_that_names_them() -> None:
     )
     with pytest.raises(CorpusError, match=r"'c' \(U\+0063\) is rare \(not of the 2 most"):
         limited("aaabbbc", "", Wanted("error", 0, 2))
-    assert limited("aabb", "b", Wanted("error", 2)).rare == Rare(
-        min_count=2, max_vocabulary=MAX_VOCABULARY
-    )
-
-
-@pytest.mark.parametrize("rare", ["drop", "a"])
-def test_a_text_of_rare_characters_alone_is_refused(rare: str) -> None:
-    with pytest.raises(CorpusError, match=r"t.txt: all characters are rare \(fewer than 4 "):
-        limited("aaabbbc", "", Wanted(rare, 4))
+    assert limited("aabb", "b", Wanted("error", 2, 0)).rare == Rare(min_count=2)
 
 
 @settings(max_examples=40)  # each counts all of Unicode several times
@@ -167,7 +152,7 @@ def test_what_is_kept_is_what_a_plain_count_keeps(
     kept = sorted(enough, key=lambda each: -counted[each])[:places]
     wanted = Wanted(policy, least, most)
     if len(kept) + (policy == "replace") < 2:
-        with pytest.raises(CorpusError):
+        with pytest.raises(CorpusError, match=r"t.txt: all characters are rare \("):
             limited(text[:cut], text[cut:], wanted)
         return
     found = limited(text[:cut], text[cut:], wanted)
@@ -230,15 +215,6 @@ def test_the_text_is_normalised_before_characters_are_counted(read: Read) -> Non
     assert text_of(found) == "aabbéé" * 4
 
 
-def test_thousands_of_characters_take_two_bytes_each(read: Read) -> None:
-    found = read(ideographs(3000) * 6 + ideographs(500, start=6000))
-    assert len(found.vocabulary) == 3001
-    assert found.ids.dtype == np.uint16
-    assert text_of(found) == ideographs(3000) * 6 + REPLACEMENT * 500
-    assert found.rare.held_out_share == pytest.approx(500 / 1850, abs=1e-6)
-    assert found.rare.share == 0
-
-
 @pytest.mark.parametrize(
     ("rules", "rare", "becomes"),
     [
@@ -287,13 +263,10 @@ def test_what_differs_from_before_is_named() -> None:
 # The record
 
 
-@pytest.mark.parametrize(
-    "rare",
-    [NOTHING_RARE, Rare("drop", None, 3, 100, 7, 0.25, 0.5), Rare("replace", "?", 5, 8192, 1)],
-)
-def test_the_record_reads_back(rare: Rare) -> None:
-    assert Rare.from_dict(json.loads(json.dumps(rare.as_dict()))) == rare
-    assert Rare.from_dict(rare.as_dict() | {"of a later version": 1}) == rare
+def test_the_record_reads_back() -> None:
+    for rare in (NOTHING_RARE, Rare("drop", None, 3, 100, 7, 0.25), Rare("replace", "?", 5)):
+        assert Rare.from_dict(json.loads(json.dumps(rare.as_dict()))) == rare
+        assert Rare.from_dict(rare.as_dict() | {"of a later version": 1}) == rare
 
 
 @pytest.mark.parametrize(
