@@ -32,10 +32,10 @@ def list_command(debug: console.Debug = False) -> None:
     """List the corpora that charlm knows, as the bare command does."""
     del debug
     from charlm.data.text.corpus import SAMPLE
-    from charlm.data.text.fetch import SOURCES, default_path
+    from charlm.data.text.fetch import DOWNLOADS, default_path
 
     lines = [("sample", SAMPLE.stat().st_size, "stories that ship with charlm", "charlm-train")]
-    for each in SOURCES.values():
+    for each in DOWNLOADS.values():
         how = f"charlm-data fetch {each.name}  (to {default_path(each)})"
         lines.append((each.name, each.size, each.about, how))
     for name, size, about, how in lines:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from charlm.data.system.errors import CorpusError
 from charlm.data.system.files import os_errors_as
 from charlm.data.text.ids import collect
-from charlm.data.text.limit import Known, limit
+from charlm.data.text.limit import Alphabet, limit
 from charlm.data.text.normalise import Normalisation
-from charlm.data.text.rare import NOTHING_RARE, NOTHING_SAID, Rare, Wanted, check_replacement
+from charlm.data.text.rare import NOTHING_RARE, NOTHING_SAID, Rare, RareSettings, check_replacement
 from charlm.data.text.vocabulary import Vocabulary, code_points
 
 CHUNK_BYTES = 1 << 20
@@ -61,10 +61,10 @@ def read_corpus(
     paths: Sequence[Path],
     normalisation: Normalisation,
     encoding: str = "utf-8",
-    wanted: Wanted = NOTHING_SAID,
+    wanted: RareSettings = NOTHING_SAID,
     learnt: int = 90,
     *,
-    known: Known | None = None,
+    alphabet: Alphabet | None = None,
     keep: Sequence[str] = (),
     scratch: Path | None = None,
 ) -> Corpus:
@@ -80,14 +80,14 @@ def read_corpus(
         encoding: of the files.
         wanted: which characters are rare, and what becomes of them.
         learnt: percent of the normalised text, from its beginning, in which they are counted.
-        known: the vocabulary to use, whatever is rare; None to find it.
+        alphabet: what to keep to, whatever is rare in the text; None to find it.
         keep: characters that are never rare, so far as the text has them.
         scratch: where many ids are kept; None to keep them in memory.
 
     Raises:
         CorpusError: a file can't be read, is a pipe, is binary, is not in `encoding`, or
             changed between the readings; the text has fewer than two distinct characters, or
-            rare ones that `wanted` has as an error, or ones that `known` lacks; or there is no
+            rare ones that `wanted` has as an error, or ones that `alphabet` lacks; or there is no
             room for the ids.
         SettingsError: the replacement would not stay as it is when it is normalised.
     """
@@ -103,8 +103,8 @@ def read_corpus(
         return _count(_beginning(chunks, int(counts.sum()) * learnt // 100))
 
     vocabulary, rare = (
-        known.covering(counts, where)
-        if known
+        alphabet.covering(counts, where)
+        if alphabet
         else limit(counts, count_learnt, wanted, where, [ord(character) for character in keep])
     )
     kept = [ord(character) for character in vocabulary.characters]

@@ -15,7 +15,7 @@ TIMEOUT = 30.0  # seconds without a byte
 
 
 @dataclass(frozen=True)
-class Source:
+class Download:
     """A corpus that can be downloaded, pinned to one content."""
 
     name: str
@@ -25,10 +25,10 @@ class Source:
     about: str
 
 
-SOURCES = {
+DOWNLOADS = {
     source.name: source
     for source in (
-        Source(
+        Download(
             name="lovecraft",
             url="https://raw.githubusercontent.com/christopheberle/LSTM-text-generation/"
             "596e81d16eef5ddf2d46c7155a8b5d92fe9fb9eb/data/lovecraft.txt",
@@ -36,7 +36,7 @@ SOURCES = {
             size=2_891_036,
             about="the stories of H. P. Lovecraft",
         ),
-        Source(
+        Download(
             name="tinyshakespeare",
             url="https://raw.githubusercontent.com/karpathy/char-rnn/"
             "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
@@ -48,24 +48,24 @@ SOURCES = {
 }
 
 
-def find(name: str) -> Source:
+def find(name: str) -> Download:
     """The source of that name.
 
     Raises:
         FetchError: there is none.
     """
-    if name not in SOURCES:
-        raise FetchError(f"no corpus {name!r}; there are {' and '.join(SOURCES)}")
-    return SOURCES[name]
+    if name not in DOWNLOADS:
+        raise FetchError(f"no corpus {name!r}; there are {' and '.join(DOWNLOADS)}")
+    return DOWNLOADS[name]
 
 
-def default_path(source: Source) -> Path:
+def default_path(source: Download) -> Path:
     """Where a corpus goes if nothing else is said."""
     return Path("corpora") / f"{source.name}.txt"
 
 
 def fetch(
-    source: Source,
+    source: Download,
     to: Path,
     progress: Callable[[int], None] = lambda _: None,
     timeout: float = TIMEOUT,
@@ -95,7 +95,7 @@ def fetch(
     return True
 
 
-def _is_there(source: Source, to: Path) -> bool:
+def _is_there(source: Download, to: Path) -> bool:
     with os_errors_as(FetchError, f"can't read {to}"):
         if to.is_dir():
             raise FetchError(f"{to} is a folder; name a file in it with --to")
@@ -110,7 +110,7 @@ def _is_there(source: Source, to: Path) -> bool:
     )
 
 
-def _answer(source: Source, timeout: float) -> Any:
+def _answer(source: Download, timeout: float) -> Any:
     from urllib.request import Request, urlopen
 
     headers = {"User-Agent": "charlm", "Accept-Encoding": "identity"}
@@ -118,7 +118,7 @@ def _answer(source: Source, timeout: float) -> Any:
         return urlopen(Request(source.url, headers=headers), timeout=timeout)
 
 
-def _copy(source: Source, answer: Any, file: IO[bytes], progress: Callable[[int], None]) -> None:
+def _copy(source: Download, answer: Any, file: IO[bytes], progress: Callable[[int], None]) -> None:
     """Write what a server sends, at most a block more than expected, and check it."""
     digest, size = hashlib.sha256(), 0
     while size <= source.size:
@@ -137,7 +137,7 @@ def _copy(source: Source, answer: Any, file: IO[bytes], progress: Callable[[int]
 
 
 @contextlib.contextmanager
-def _network_errors(source: Source) -> Iterator[None]:
+def _network_errors(source: Download) -> Iterator[None]:
     from http.client import HTTPException
     from urllib.error import HTTPError
 
@@ -152,7 +152,7 @@ def _network_errors(source: Source) -> Iterator[None]:
         raise _failure(source, said or type(reason).__name__) from problem
 
 
-def _failure(source: Source, reason: str) -> FetchError:
+def _failure(source: Download, reason: str) -> FetchError:
     return FetchError(
         f"can't download {source.name}: {reason}; try again, or download {source.url} "
         "by other means and give that file to charlm-train"

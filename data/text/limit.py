@@ -8,7 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import CorpusError
-from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Rare, Wanted, named, rule
+from charlm.data.text.rare import (
+    ALPHABETS,
+    MAX_VOCABULARY,
+    MIN_COUNT,
+    Rare,
+    RareSettings,
+    named,
+    rule,
+)
 from charlm.data.text.vocabulary import Vocabulary
 
 NAMED = 5  # characters that a message names
@@ -17,13 +25,13 @@ FIX = "choose another --rare, a lower --min-count or a higher --max-vocabulary"
 Counts = npt.NDArray[np.int64]
 
 
-class Known(NamedTuple):
+class Alphabet(NamedTuple):
     """The characters that a model knows, and what becomes of all others."""
 
     vocabulary: Vocabulary
     rare: Rare
 
-    def covering(self, counts: Counts, where: str) -> "Known":
+    def covering(self, counts: Counts, where: str) -> "Alphabet":
         """The same for another text, its rare characters counted anew.
 
         Args:
@@ -42,16 +50,16 @@ class Known(NamedTuple):
             )
         share = _share(counts, outside)
         rare = replace(self.rare, characters=len(outside), share=share, held_out_share=share)
-        return Known(self.vocabulary, rare)
+        return Alphabet(self.vocabulary, rare)
 
 
 def limit(
     counts: Counts,
     count_learnt: Callable[[], Counts],
-    wanted: Wanted,
+    wanted: RareSettings,
     where: str,
     keep: Sequence[int] = (),
-) -> Known:
+) -> Alphabet:
     """Choose the characters of a corpus that a model is to know.
 
     Args:
@@ -76,7 +84,7 @@ def limit(
     plain = Rare(min_count=least, max_vocabulary=most)
     if wanted.rare in (None, "error"):
         if len(kept) == len(present):
-            return Known(Vocabulary(map(chr, present)), plain)
+            return Alphabet(Vocabulary(map(chr, present)), plain)
         if wanted.rare == "error":
             listed = _listed(np.setdiff1d(present, kept), counts)
             raise CorpusError(f"{where}: {listed} rare ({rule(least, most, len(kept))}); {FIX}")
@@ -97,7 +105,7 @@ def limit(
         share=_share(learnt, rare),
         held_out_share=_share(counts - learnt, rare),
     )
-    return Known(Vocabulary(map(chr, kept)), found)
+    return Alphabet(Vocabulary(map(chr, kept)), found)
 
 
 def _frequent(present: Counts, learnt: Counts, least: int, most: int) -> Counts:

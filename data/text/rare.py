@@ -112,7 +112,7 @@ NOTHING_RARE = Rare()
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RareSettings:
     """What a user asked for; None wherever nothing was said.
 
     Attributes:
@@ -164,10 +164,10 @@ class Wanted:
         )
 
 
-NOTHING_SAID = Wanted()
+NOTHING_SAID = RareSettings()
 
 
-def check_replacement(wanted: Wanted, normalisation: Normalisation) -> None:
+def check_replacement(wanted: RareSettings, normalisation: Normalisation) -> None:
     """What stands for rare characters must stay as it is where a text is normalised.
 
     Raises:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from hypothesis import settings
 
-from charlm.data.text.fetch import Source
+from charlm.data.text.fetch import Download
 
 # The same examples in every run, however slow the machine is.
 settings.register_profile("charlm", derandomize=True, deadline=None, database=None)
@@ -35,10 +35,10 @@ class Server:
     says: int | None = -1
     asked: int = 0
 
-    def source(self, content: bytes | None = None) -> Source:
+    def source(self, content: bytes | None = None) -> Download:
         """What is to be fetched: this server's content, unless another one is expected."""
         expected = self.content if content is None else content
-        return Source(
+        return Download(
             name="tiny",
             url=f"http://127.0.0.1:{self.port}/tiny.txt",
             sha256=hashlib.sha256(expected).hexdigest(),

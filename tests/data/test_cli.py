@@ -11,7 +11,7 @@ import pytest
 from charlm.data.cli import app
 from charlm.data.system import console
 from charlm.data.text.corpus import SAMPLE
-from charlm.data.text.fetch import SOURCES
+from charlm.data.text.fetch import DOWNLOADS
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -28,7 +28,7 @@ def charlm_data(*arguments: str) -> int:
 @pytest.fixture
 def tiny(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
     """A corpus that a server on loopback has, in an empty current folder."""
-    monkeypatch.setitem(SOURCES, "tiny", server.source())
+    monkeypatch.setitem(DOWNLOADS, "tiny", server.source())
     monkeypatch.chdir(tmp_path)
     return server
 

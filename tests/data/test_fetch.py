@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from charlm.data.system.errors import FetchError
-from charlm.data.text.fetch import CHUNK_BYTES, SOURCES, Source, fetch, find
+from charlm.data.text.fetch import CHUNK_BYTES, DOWNLOADS, Download, fetch, find
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -28,7 +28,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def error_of(source: Source, to: Path, **options: Any) -> str:
+def error_of(source: Download, to: Path, **options: Any) -> str:
     with pytest.raises(FetchError) as caught:
         fetch(source, to, **options)
     assert "\n" not in str(caught.value)
@@ -131,7 +131,7 @@ def test_a_refused_connection(to: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/tiny.txt"
-        message = error_of(replace(SOURCES["lovecraft"], url=url), to)
+        message = error_of(replace(DOWNLOADS["lovecraft"], url=url), to)
     assert "can't download lovecraft: " in message
     assert "refused" in message
 
@@ -172,8 +172,8 @@ def test_a_full_disk(server: Server, to: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_known_corpora_are_pinned() -> None:
-    assert list(SOURCES) == ["lovecraft", "tinyshakespeare"]
-    for name, source in SOURCES.items():
+    assert list(DOWNLOADS) == ["lovecraft", "tinyshakespeare"]
+    for name, source in DOWNLOADS.items():
         assert find(name) is source
         commit = source.url.removeprefix("https://raw.githubusercontent.com/").split("/")[2]
         assert len(bytes.fromhex(commit)) == 20

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from charlm.data.system.errors import CorpusError, SettingsError
 from charlm.data.text.corpus import Corpus, read_corpus
-from charlm.data.text.limit import Known, limit
+from charlm.data.text.limit import Alphabet, limit
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import (
     ALPHABETS,
@@ -22,7 +22,7 @@ from charlm.data.text.rare import (
     NOTHING_RARE,
     REPLACEMENT,
     Rare,
-    Wanted,
+    RareSettings,
 )
 from charlm.data.text.vocabulary import Vocabulary, code_points
 
@@ -34,11 +34,11 @@ def counts_of(text: str) -> np.ndarray:
     return np.bincount(code_points(text), minlength=0x110000)
 
 
-def limited(learnt: str, held_out: str, wanted: Wanted) -> Known:
+def limited(learnt: str, held_out: str, wanted: RareSettings) -> Alphabet:
     return limit(counts_of(learnt + held_out), lambda: counts_of(learnt), wanted, "t.txt")
 
 
-def characters(found: Known) -> str:
+def characters(found: Alphabet) -> str:
     return "".join(found.vocabulary.characters)
 
 
@@ -50,7 +50,7 @@ def ideographs(count: int, start: int = 0) -> str:
 def read(tmp_path: Path) -> Read:
     def read(text: str, learnt: int = 90, rules: Normalisation = KEEP, **wanted: object) -> Corpus:
         (tmp_path / "t.txt").write_text(text, encoding="utf-8", newline="\n")
-        asked = Wanted(**wanted)  # type: ignore[arg-type]
+        asked = RareSettings(**wanted)  # type: ignore[arg-type]
         return read_corpus([tmp_path / "t.txt"], rules, wanted=asked, learnt=learnt)
 
     return read
@@ -68,19 +68,19 @@ def test_nothing_of_an_alphabet_is_rare_even_what_was_never_learnt() -> None:
         raise AssertionError("the text need not be read once more")
 
     text = ideographs(ALPHABETS)
-    found = limit(counts_of(text), never_counted, Wanted(), "t.txt")
+    found = limit(counts_of(text), never_counted, RareSettings(), "t.txt")
     assert found.vocabulary == Vocabulary(text)
     assert found.rare == Rare(max_vocabulary=MAX_VOCABULARY)
     assert found.rare.unknown == "error"
     larger = ideographs(ALPHABETS + 1) * MIN_COUNT
-    assert limited(larger, "", Wanted()).rare == replace(found.rare, min_count=MIN_COUNT)
+    assert limited(larger, "", RareSettings()).rare == replace(found.rare, min_count=MIN_COUNT)
     assert found.rare.described(ALPHABETS) == found.rare.counted() == ""
 
 
 def test_of_more_than_an_alphabet_what_is_seldom_learnt_is_replaced() -> None:
     often, seldom = ideographs(ALPHABETS), "αβ"
     learnt = often * MIN_COUNT + seldom * (MIN_COUNT - 1)
-    found = limited(learnt, "αω" + often[:2], Wanted())
+    found = limited(learnt, "αω" + often[:2], RareSettings())
     assert characters(found) == "".join(sorted(often + REPLACEMENT))
     assert found.rare == Rare(
         "replace", REPLACEMENT, MIN_COUNT, MAX_VOCABULARY, characters=3,
@@ -94,26 +94,26 @@ def test_of_more_than_an_alphabet_what_is_seldom_learnt_is_replaced() -> None:
 
 def test_the_most_frequent_are_kept_and_the_lowest_of_equals() -> None:
     learnt = "aaaa" + "ddd" + "ccbb" + "ee" + "f"
-    assert characters(limited(learnt, "ffff", Wanted("drop", 0, 4))) == "abcd"
-    kept = limited(learnt, "ffff", Wanted("replace", 0, 4))
+    assert characters(limited(learnt, "ffff", RareSettings("drop", 0, 4))) == "abcd"
+    kept = limited(learnt, "ffff", RareSettings("replace", 0, 4))
     assert characters(kept) == f"abd{REPLACEMENT}", "the replacement takes a place"
     assert kept.rare.characters == 3
     assert "not of the 4 most frequent there" in kept.rare.described(4)
-    assert characters(limited(learnt, "", Wanted("drop", 3, 4))) == "ad"
+    assert characters(limited(learnt, "", RareSettings("drop", 3, 4))) == "ad"
 
 
 @pytest.mark.parametrize("rare", ["_", "c", "b"])
 def test_a_replacement_may_be_new_or_rare_or_frequent_itself(rare: str) -> None:
-    found = limited("aaabbbccd", "", Wanted(rare, 3))
+    found = limited("aaabbbccd", "", RareSettings(rare, 3))
     assert characters(found) == "".join(sorted({"a", "b", rare}))
     assert found.rare.replacement == found.rare.unknown == rare
     assert found.rare.characters == (1 if rare == "c" else 2)
 
 
 def test_what_is_asked_for_holds_where_nothing_is_rare() -> None:
-    dropping = limited("aabb", "", Wanted("drop"))
+    dropping = limited("aabb", "", RareSettings("drop"))
     assert (characters(dropping), dropping.rare.unknown) == ("ab", "drop")
-    replacing = limited("aabb", "", Wanted("replace"))
+    replacing = limited("aabb", "", RareSettings("replace"))
     assert (characters(replacing), replacing.rare.unknown) == (f"ab{REPLACEMENT}", REPLACEMENT)
     said = "no character of the text is rare; one that the model lacks becomes"
     assert replacing.rare.described(3) == f"{said} '\ufffd' (U+FFFD)"
@@ -122,15 +122,15 @@ def test_what_is_asked_for_holds_where_nothing_is_rare() -> None:
 
 def test_rare_characters_can_be_an_error_that_names_them() -> None:
     with pytest.raises(CorpusError) as caught:
-        limited("aaabbb" + "cdddefghij", "cccii", Wanted("error", 3, 0))
+        limited("aaabbb" + "cdddefghij", "cccii", RareSettings("error", 3, 0))
     assert str(caught.value) == (
         "t.txt: 'c' (U+0063), 'i' (U+0069), 'e' (U+0065), 'f' (U+0066), 'g' (U+0067) and 2 more "
         "characters are rare (fewer than 3 in the part that is learnt from); choose another "
         "--rare, a lower --min-count or a higher --max-vocabulary"
     )
     with pytest.raises(CorpusError, match=r"'c' \(U\+0063\) is rare \(not of the 2 most"):
-        limited("aaabbbc", "", Wanted("error", 0, 2))
-    assert limited("aabb", "b", Wanted("error", 2, 0)).rare == Rare(min_count=2)
+        limited("aaabbbc", "", RareSettings("error", 0, 2))
+    assert limited("aabb", "b", RareSettings("error", 2, 0)).rare == Rare(min_count=2)
 
 
 @settings(max_examples=40)  # each counts all of Unicode several times
@@ -150,7 +150,7 @@ def test_what_is_kept_is_what_a_plain_count_keeps(
         places -= 1
     enough = [each for each in sorted(set(text)) if counted[each] >= least]
     kept = sorted(enough, key=lambda each: -counted[each])[:places]
-    wanted = Wanted(policy, least, most)
+    wanted = RareSettings(policy, least, most)
     if len(kept) + (policy == "replace") < 2:
         with pytest.raises(CorpusError, match=r"t.txt: all characters are rare \("):
             limited(text[:cut], text[cut:], wanted)
@@ -158,17 +158,19 @@ def test_what_is_kept_is_what_a_plain_count_keeps(
     found = limited(text[:cut], text[cut:], wanted)
     assert set(found.vocabulary.characters) - {REPLACEMENT} == set(kept)
     assert found.rare.characters == len(set(text) - set(kept))
-    known = Known(found.vocabulary, found.rare).covering(counts_of(text), "t.txt")
+    known = Alphabet(found.vocabulary, found.rare).covering(counts_of(text), "t.txt")
     assert known.vocabulary == found.vocabulary
     assert known.rare.characters == found.rare.characters, "the same are rare again"
 
 
 def test_what_a_model_knows_already_is_never_rare() -> None:
     text = ideographs(ALPHABETS) * MIN_COUNT + "αβ"
-    found = limit(counts_of(text), lambda: counts_of(text), Wanted(), "t.txt", [ord("β"), ord("γ")])
+    found = limit(
+        counts_of(text), lambda: counts_of(text), RareSettings(), "t.txt", [ord("β"), ord("γ")]
+    )
     assert set(found.vocabulary.characters) == {*text, REPLACEMENT} - {"α"}
     assert found.rare.characters == 1
-    few = Wanted("replace", max_vocabulary=3)
+    few = RareSettings("replace", max_vocabulary=3)
     found = limit(counts_of("aaabbbcd"), lambda: counts_of("aaabbbcd"), few, "t.txt", [ord("d")])
     assert characters(found) == f"abd{REPLACEMENT}"
     assert "(not of the 3 most frequent there)" in found.rare.described(4)
@@ -178,15 +180,15 @@ def test_a_known_vocabulary_is_kept_whatever_the_text_has(tmp_path: Path) -> Non
     path = tmp_path / "text.txt"
     path.write_text("abxa")
     vocabulary = Vocabulary("abc?")
-    replaced = read_corpus([path], KEEP, known=Known(vocabulary, Rare("replace", "?")))
+    replaced = read_corpus([path], KEEP, alphabet=Alphabet(vocabulary, Rare("replace", "?")))
     assert text_of(replaced) == "ab?a"
     assert (replaced.rare.characters, replaced.rare.share) == (1, 0.25)
     assert replaced.rare.described(4).startswith(
         "1 characters are rare (the model lacks them), 25.00%"
     )
-    assert text_of(read_corpus([path], KEEP, known=Known(vocabulary, Rare("drop")))) == "aba"
+    assert text_of(read_corpus([path], KEEP, alphabet=Alphabet(vocabulary, Rare("drop")))) == "aba"
     with pytest.raises(CorpusError, match=r"'x' \(U\+0078\) is outside .* --init-from"):
-        read_corpus([path], KEEP, known=Known(vocabulary, NOTHING_RARE))
+        read_corpus([path], KEEP, alphabet=Alphabet(vocabulary, NOTHING_RARE))
 
 
 # A corpus
@@ -246,18 +248,18 @@ def test_a_replacement_that_would_be_normalised_away_is_refused(
 )
 def test_values_out_of_range(wanted: dict[str, object], words: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        Wanted(**wanted)  # type: ignore[arg-type]
+        RareSettings(**wanted)  # type: ignore[arg-type]
     assert words in str(caught.value)
 
 
 def test_what_differs_from_before_is_named() -> None:
     before = Rare("replace", REPLACEMENT, 5, 8192)
-    for same in (Wanted(), Wanted("replace", 5), Wanted(REPLACEMENT)):
+    for same in (RareSettings(), RareSettings("replace", 5), RareSettings(REPLACEMENT)):
         assert same.difference(before) == ""
-    assert Wanted("drop", 4, 0).difference(before) == (
+    assert RareSettings("drop", 4, 0).difference(before) == (
         "--rare \ufffd, not drop; --min-count 5, not 4; --max-vocabulary 8192, not 0"
     )
-    assert Wanted("replace").difference(NOTHING_RARE) == "--rare error, not \ufffd"
+    assert RareSettings("replace").difference(NOTHING_RARE) == "--rare error, not \ufffd"
 
 
 # The record

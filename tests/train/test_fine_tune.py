@@ -17,7 +17,7 @@ import torch
 
 from charlm.data.system.errors import RunError
 from charlm.data.text.normalise import NOTEBOOK, Normalisation
-from charlm.data.text.rare import Wanted
+from charlm.data.text.rare import RareSettings
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ADAM_LR, TrainingConfig
 from charlm.train.evaluate import bits_per_character
@@ -273,7 +273,10 @@ def test_what_the_source_does_with_unknown_characters_goes_on(
     run = run_folder.load_run(second)
     assert run.rare.unknown == "\ufffd"
     assert {"\ufffd", "θ"} <= set(run.vocabulary.characters)
-    assert begin(greek, first, tmp_path / "other", rare=Wanted("drop")).setup.rare.policy == "drop"
+    assert (
+        begin(greek, first, tmp_path / "other", rare=RareSettings("drop")).setup.rare.policy
+        == "drop"
+    )
     assert begin(greek, tiny_run, tmp_path / "third").setup.rare.policy == "error"
 
 
