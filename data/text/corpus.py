@@ -26,21 +26,13 @@ SAMPLE = Path(__file__).parents[1] / "sample.txt"
 
 @dataclass(frozen=True)
 class Corpus:
-    """A normalised text as token ids, with what is needed to say later what it was.
+    """A normalised text as token ids, with what is needed to say later what it was."""
 
-    Attributes:
-        ids: token ids, shape [characters], in the vocabulary's smallest integer type.
-        vocabulary: the distinct characters of the text, but for rare ones.
-        normalisation: what was done to the text.
-        sha256: of the files' bytes, one after another.
-        rare: which characters were rare, and what became of them.
-    """
-
-    ids: npt.NDArray[Any]
-    vocabulary: Vocabulary
-    normalisation: Normalisation
-    sha256: str
-    rare: Rare = NOTHING_RARE
+    ids: npt.NDArray[Any]  # shape [characters], of the vocabulary's smallest integer type
+    vocabulary: Vocabulary  # the distinct characters of the text, but for rare ones
+    normalisation: Normalisation  # what was done to the text
+    sha256: str  # of the files' bytes, one after another
+    rare: Rare = NOTHING_RARE  # which characters were rare, and what became of them
 
 
 class Splits(NamedTuple):
@@ -171,13 +163,9 @@ def _beginning(chunks: Iterable[str], length: int) -> Iterator[str]:
 
 def _check_counts(counts: npt.NDArray[np.int64], where: str) -> None:
     present = np.flatnonzero(counts)
-    if len(present) == 0:
-        raise CorpusError(f"{where}: the text is empty; give a file with text in it")
-    if len(present) == 1:
-        raise CorpusError(
-            f"{where}: the text has one distinct character, {chr(present[0])!r}; "
-            "there is nothing to predict"
-        )
+    if len(present) < 2:
+        what = f"has one distinct character, {chr(present[0])!r}" if len(present) else "is empty"
+        raise CorpusError(f"{where}: the text {what}: there is nothing to predict")
 
 
 def read_files(paths: Iterable[Path], encoding: str = "utf-8", digest: Any = None) -> Iterator[str]:
