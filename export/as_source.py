@@ -1,8 +1,4 @@
-"""An exported model as a source of weights for `charlm-train --init-from`.
-
-Registered in `pyproject.toml` under the entry points `charlm.sources`; see
-`charlm.train.setup.source`.
-"""
+"""An exported model as a source of weights for `charlm-train --init-from`."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -8,8 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from charlm.data.system.errors import ExportError, ModelFileError
-from charlm.data.system.file_sets import write_set
-from charlm.data.system.files import os_errors_as
+from charlm.data.system.files import os_errors_as, write_set
 from charlm.export import contract_library, weights
 from charlm.export.contract import KEY_WEIGHTS, Metadata, read_model_bytes
 from charlm.export.contract_siblings import KINDS, NATIVE, Kind, sibling_path

@@ -5,7 +5,6 @@ model draws itself. There the loss estimates the Kullback-Leibler divergence per
 smaller model from the float32 one: how many more bits a text of the one costs under the other.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import CorpusError, ExportError, VocabularyError
+from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import read_files
 from charlm.export import contract
 from charlm.export import contract_siblings as siblings
@@ -211,7 +211,7 @@ def bits_per_character(session: Any, ids: Ids, metadata: Metadata) -> float:
         found, h, c = session.run(names, feed)
         state = {contract.H: h, contract.C: c}
         total -= float(found.sum(dtype=np.float64))
-    return float(total / (math.log(2) * len(ids) * last))
+    return in_bits(float(total / (len(ids) * last)))
 
 
 def _zero_state(batch: int, metadata: Metadata) -> dict[str, Any]:
