@@ -195,7 +195,7 @@ def _draw(
         hidden, torch_state = model(torch.from_numpy(tokens.T.copy()), torch_state)
         logits = model.head(torch.cat((top, hidden[:-1]))).transpose(0, 1)
         check_finite(logits)
-        due, excused = _due(logits.numpy(), inverse, uniform, tokens)
+        due, excused = due_tokens(logits.numpy(), inverse, uniform, tokens)
         _check_drawn(tokens, due, excused, piece.start, vocabulary, where)
         flips += int((due != tokens).sum())
         many.add(after, state_after(torch_state))
@@ -203,7 +203,7 @@ def _draw(
     return flips
 
 
-def _due(logits: Floats, inverse: Floats, uniform: Floats, tokens: Ids) -> tuple[Ids, Any]:
+def due_tokens(logits: Floats, inverse: Floats, uniform: Floats, tokens: Ids) -> tuple[Ids, Any]:
     """By sampling version 1, in float64: the tokens that are due, and whether those drawn may be.
 
     float32 sums may cross a boundary that lies within a hair of the number drawn.

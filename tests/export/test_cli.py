@@ -13,10 +13,11 @@ from onnx import helper, numpy_helper
 
 from charlm.data.system import console
 from charlm.export import contract
+from charlm.export import export as export_module
 from charlm.export.cli import app
 from charlm.export.contract import Metadata
 from charlm.export.graphs import step_graph
-from charlm.export.proof import verify
+from charlm.export.proof import errors
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]
@@ -50,7 +51,7 @@ def files() -> set[str]:
 def test_a_trained_run_becomes_a_proven_model(
     export: Export, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "STEPS", 1000)
+    monkeypatch.setattr(export_module, "STEPS", 1000)
     code, lines = export("model.onnx", "--run", tiny_run)
     assert code == 0
     assert files() == SET
@@ -113,7 +114,7 @@ def test_without_any_run_the_line_to_type_is_shown(export: Export) -> None:
 def test_a_failed_proof_leaves_no_file(
     export: Export, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "STEP_TOLERANCE", 0.0)
+    monkeypatch.setattr(errors, "STEP_TOLERANCE", 0.0)
     refused(export("model.onnx"), saying="the graph does not equal the Torch model: ")
     assert files() == set()
 
@@ -123,7 +124,7 @@ def test_a_failed_proof_leaves_an_older_model_alone(
 ) -> None:
     Path("model.onnx").write_bytes(b"older")
     Path("model.json").write_bytes(b"{}")
-    monkeypatch.setattr(verify, "CARRIED_TOLERANCE", -1.0)
+    monkeypatch.setattr(errors, "CARRIED_TOLERANCE", -1.0)
     refused(export("model.onnx"), saying="30 carried steps")
     assert Path("model.onnx").read_bytes() == b"older"
     assert Path("model.json").read_bytes() == b"{}"
@@ -258,7 +259,7 @@ def damage(change: Callable[[onnx.ModelProto], None]) -> None:
         (fix_the_batch, "model.onnx: "),
         (lose_a_weight, "its weights 'recurrent' are missing"),
         (drop_metadata, "not a charlm model"),
-        (break_a_type, "not a valid ONNX file"),
+        (break_a_type, "ONNX Runtime can't load it"),
     ],
 )
 def test_verify_only_refuses_a_wrong_graph(
@@ -327,7 +328,7 @@ def test_verify_only_reads_no_other_file(export: Export, run_folder: Path) -> No
     onnx.save_model(
         model, "x.onnx", save_as_external_data=True, location="x.data", size_threshold=1024
     )
-    refused(export("--verify-only", "x.onnx"), saying="its weights are in another file")
+    refused(export("--verify-only", "x.onnx"), saying="its weights 'table' are missing")
 
 
 def test_verify_only_of_a_foreign_model(export: Export) -> None:
