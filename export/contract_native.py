@@ -127,15 +127,6 @@ def problem() -> str | None:
     return _refusal(os.environ.get("CHARLM_ISA"))
 
 
-def register(options: Any) -> None:
-    """Make the operator known to a session with these options, whose entries stand in them already.
-
-    Raises:
-        Exception: of ONNX Runtime: the library is damaged, or for another machine.
-    """
-    options.register_custom_ops_library(str(LIBRARY))
-
-
 def add_entries(options: Any, precision: str, threads: int, device: str = "cpu") -> None:
     """Make the operator known to a session, and say how it computes there.
 
@@ -146,7 +137,7 @@ def add_entries(options: Any, precision: str, threads: int, device: str = "cpu")
         device: `cpu` or `cuda`.
 
     Raises:
-        Exception: see `register`.
+        Exception: of ONNX Runtime: the library is damaged, or for another machine.
     """
     options.add_session_config_entry(KEY_PRECISION, precision)
     options.add_session_config_entry(KEY_DEVICE, device)
@@ -154,7 +145,7 @@ def add_entries(options: Any, precision: str, threads: int, device: str = "cpu")
         options.add_session_config_entry(KEY_NVRTC, ":".join(map(str, _compilers())))
     else:
         options.add_session_config_entry(KEY_THREADS, str(threads))
-    register(options)
+    options.register_custom_ops_library(str(LIBRARY))
 
 
 def _compilers() -> Iterator[Path]:
@@ -191,7 +182,7 @@ def instruction_set() -> str:
 def _refusal(instruction_set: str | None) -> str | None:
     del instruction_set  # which the library reads for itself
     try:
-        register(require_onnxruntime().SessionOptions())
+        require_onnxruntime().SessionOptions().register_custom_ops_library(str(LIBRARY))
     except Exception as refusal:
         reason = str(refusal).strip().partition("\n")[0].rpartition("CharLSTM: ")[2]
         return f"the native operator can't be used: {reason} ({LIBRARY}); {BUILD}"

@@ -132,8 +132,7 @@ def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) ->
     )
     content = step_graph.build(laid_out, metadata)
     proof, texts = prove_step(content, trained.model, metadata, str(model), STEPS)
-    qualities, notes = _measure(laid_out, metadata, wanted, model)
-    metadata = _with_costs(metadata, qualities)
+    metadata, qualities, notes = _measure(laid_out, metadata, wanted, model)
     content = step_graph.build(laid_out, metadata)  # the same graph, with what int8 costs
     own = {model: content, model.with_suffix(".json"): metadata.to_json().encode()}
     siblings = _write(own, laid_out, trained.model, metadata, texts, wanted, model)
@@ -154,8 +153,7 @@ def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
     laid_out, metadata = weights.from_graph(content, str(model))
     torch_model = weights.to_torch(laid_out)
     proof, texts = prove_step(content, torch_model, metadata, str(model), STEPS)
-    qualities, notes = _measure(laid_out, metadata, wanted, model)
-    with_costs = _with_costs(metadata, qualities)
+    with_costs, qualities, notes = _measure(laid_out, metadata, wanted, model)
     siblings = _write({}, laid_out, torch_model, with_costs, texts, wanted, model)
     return Exported(model, metadata, proof, len(content), siblings, qualities, notes)
 
@@ -193,16 +191,21 @@ def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
 
 def _measure(
     laid_out: Weights, metadata: Metadata, wanted: Wanted, model: Path
-) -> tuple[dict[str, Quality], tuple[str, ...]]:
-    """What smaller precisions cost, and a note on what can't be measured here."""
+) -> tuple[Metadata, dict[str, Quality], tuple[str, ...]]:
+    """What smaller precisions cost, in the metadata too, and a note where it can't be measured."""
     missing = contract_native.problem()
     asked = {"int8": wanted.int8, "fp16": wanted.fp16}
     for precision, required in asked.items():
-        if required and (reason := missing or _no_device_for(precision)):
+        reason = missing
+        if required and reason is None and precision == "fp16":
+            processors, said = contract_native.gpu()
+            reason = None if processors else said
+        if required and reason is not None:
             raise ExportError(f"--{precision} can't be measured: {reason}")
     text = None if wanted.text is None else read_sample(wanted.text, metadata)
     if missing is not None:
-        return {}, (f"int8 not measured, and no {NATIVE.name} sibling made: {missing}",)
+        note = f"int8 not measured, and no {NATIVE.name} sibling made: {missing}"
+        return metadata, {}, (note,)
     text = text or draw_sample(laid_out, metadata)
     native = build_siblings(laid_out, metadata, (NATIVE,))[NATIVE]
     qualities = {}
@@ -211,18 +214,8 @@ def _measure(
             found = qualities[precision] = measure(native, precision, text, metadata, str(model))
             if required:
                 found.check(precision, str(model))
-    return qualities, ()
-
-
-def _no_device_for(precision: str) -> str | None:
-    """Why no device here computes in a precision; None where one does."""
-    processors, reason = contract_native.gpu() if precision == "fp16" else (1, "")
-    return None if processors else reason
-
-
-def _with_costs(metadata: Metadata, qualities: dict[str, Quality]) -> Metadata:
-    costs = {precision: quality.as_dict() for precision, quality in qualities.items()}
-    return replace(metadata, quality=metadata.quality | costs)
+    costs = {precision: found.as_dict() for precision, found in qualities.items()}
+    return replace(metadata, quality=metadata.quality | costs), qualities, ()
 
 
 def _write(
@@ -234,12 +227,12 @@ def _write(
     wanted: Wanted,
     model: Path,
 ) -> tuple[Sibling, ...]:
-    """Build and prove the siblings; then write them and a model's own files as one set.
+    """Build and prove the siblings; then write them and the model's own files, all or none.
 
-    Stale siblings go.
+    Stale siblings go; the native one is left out where it can't be proven.
     """
-    without = () if contract_native.problem() is None else (NATIVE,)
-    kinds = [kind for kind in wanted.kinds if kind not in without]
+    proven = contract_native.problem() is None
+    kinds = [kind for kind in wanted.kinds if proven or kind != NATIVE]
     built = build_siblings(laid_out, metadata, kinds)
     siblings = _prove(built, torch_model, metadata, texts, model)
     contents = own | {sibling_path(model, kind): graph for kind, graph in built.items()}

@@ -102,7 +102,9 @@ def test_where_int8_is_asked_for_such_a_model_is_refused(
     assert export("old.onnx", "--run", "runs/good", "--int8")[0] == 0
     assert export("bad.onnx", "--run", "runs/bad", "--no-siblings")[0] == 0
     before = contents()
-    refused(export(*command, "--int8"), saying="bits per character (65,536 characters that it draws")
+    refused(
+        export(*command, "--int8"), saying="bits per character (65,536 characters that it draws"
+    )
     assert contents() == before
 
 
