@@ -46,7 +46,7 @@ def checked_width(
 def default_width(model: Model, threads: int = 1, window: int | None = None) -> int:
     """As many streams as fill the device, or as memory holds, if that is fewer."""
     if model.device == "cuda":
-        from charlm.export.contract_library import gpu
+        from charlm.export.contract_native import gpu
 
         wanted = WIDTH_OF_PROCESSOR * gpu()[0]
     else:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from charlm.data.system.errors import SettingsError
-from charlm.export import contract_library
+from charlm.export import contract_native
 from charlm.infer.generator import Generator
 from charlm.infer.model.artifact import Model
 from charlm.infer.planning import width
@@ -48,7 +48,7 @@ def test_the_default_fills_the_device(
 ) -> None:
     """On the CPU each thread has its share; on a GPU each of its multiprocessors, here 132."""
     monkeypatch.setattr(width, "memory_bytes", lambda: None)
-    monkeypatch.setattr(contract_library, "gpu", lambda: (132, "a GPU"))
+    monkeypatch.setattr(contract_native, "gpu", lambda: (132, "a GPU"))
     model = as_if_on_cuda(exact.model) if device == "cuda" else exact.model
     assert width.checked_width(None, model, threads) == wanted
 
