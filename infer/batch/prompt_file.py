@@ -4,6 +4,7 @@ import codecs
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, Any
 
 from charlm.data.system.errors import CharlmError, CorpusError, RequestError, SettingsError
@@ -11,6 +12,7 @@ from charlm.infer.request import Request
 
 MAX_LINE_BYTES = 1 << 26  # a longer line is a file of something else
 MAX_PASSED_BYTES = 1 << 30  # of such a line: then the file may have no end
+SMALL_FILE = 1 << 20  # bytes: a longer file of prompts is work enough for anything
 FORMATS = ("auto", "text", "jsonl")
 JSON_LINES_ENDINGS = (".jsonl", ".ndjson")
 
@@ -29,7 +31,12 @@ class BadLine:
 
 
 def read_requests(
-    file: IO[bytes], defaults: Request, *, json_lines: bool
+    file: IO[bytes],
+    defaults: Request,
+    *,
+    json_lines: bool,
+    longest: int = MAX_LINE_BYTES,
+    most_passed: int = MAX_PASSED_BYTES,
 ) -> Iterator[Request | BadLine]:
     """The requests of a file, in constant memory; what is wrong with a line stays its own.
 
@@ -42,21 +49,36 @@ def read_requests(
         file: open for reading bytes; UTF-8, with or without a byte-order mark.
         defaults: what the lines don't say.
         json_lines: which of the two.
+        longest: bytes of a line that can be a request.
+        most_passed: bytes of a longer one after which the file is taken to have no end.
 
     Raises:
         CorpusError: it is of another encoding, or has a line without end.
     """
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(_lines(file, longest, most_passed), start=1):
         if json_lines and line is not None and not line.strip():
             continue
         try:
             if line is None:
-                raise RequestError(f"longer than {MAX_LINE_BYTES:,} bytes")
+                raise RequestError(f"longer than {longest:,} bytes")
             here = replace(defaults, sample=number - 1, line=number)
             text = _decoded(line)
             yield _from_json(text, here) if json_lines else replace(here, prompt=text)
         except CharlmError as problem:
             yield BadLine(number, problem)
+
+
+def count_prompts(path: Path) -> int | None:
+    """The lines of a file of prompts; None of a long one, of a pipe, and of what can't be read.
+
+    Where it can't be read, whoever reads it will say so.
+    """
+    try:
+        if not path.is_file() or path.stat().st_size > SMALL_FILE:
+            return None
+        return max(2, len(path.read_bytes().splitlines()))  # several texts, however few
+    except OSError:
+        return None
 
 
 def is_json_lines(name: str, wanted: str) -> bool:
@@ -70,17 +92,17 @@ def is_json_lines(name: str, wanted: str) -> bool:
     return wanted == "jsonl" or (wanted == "auto" and name.lower().endswith(JSON_LINES_ENDINGS))
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
+def _lines(file: IO[bytes], longest: int, most_passed: int) -> Iterator[bytes | None]:
     """Each line without its end; None for one that is too long to hold."""
     start = True
-    limit = MAX_LINE_BYTES + 1  # its end included
+    limit = longest + 1  # its end included
     while line := file.readline(limit):
         too_long = len(line) == limit and not line.endswith(b"\n")
         if too_long:
             passed = limit
             while (rest := file.readline(limit)) and not rest.endswith(b"\n"):
                 passed += limit
-                if passed > MAX_PASSED_BYTES:
+                if passed > most_passed:
                     raise CorpusError("a line of a gigabyte: this is no file of prompts")
         if start:
             check_start(line, "standard input")

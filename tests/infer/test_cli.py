@@ -13,7 +13,7 @@ import pytest
 
 from charlm.data.system import console
 from charlm.export import contract_library
-from charlm.infer import cli
+from charlm.infer import cli_gen
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
 
@@ -171,8 +171,8 @@ def test_model_onnx_here_comes_before_the_shipped_one(
         (["a", "--min-p", "nan"], "--min-p is from 0 (off) to 1"),
         (["a", "--samples", "2", "--min-p", "2"], "--min-p is from 0 (off) to 1, not 2.0"),
         (["a", "--temperature", "0", "--top-k", "-1"], "--top-k is a whole number"),
-        (["a", "--seed", "-1"], "--seed is a number from 0 to 2^64 - 1"),
-        (["a", "--seed", str(2**64)], "--seed is a number from 0 to 2^64 - 1"),
+        (["a", "--seed", "-1"], "--seed is from 0 to 2^64 - 1"),
+        (["a", "--seed", str(2**64)], "--seed is from 0 to 2^64 - 1"),
         (["a", "--samples", "0"], "--samples is from 1"),
         (["a", "--samples", "2", "--length", "0"], "without end"),
         (["a", "--threads", "0"], "--threads is from 1 to 256"),
@@ -215,15 +215,15 @@ def test_debug_shows_the_traceback(generate: Generate) -> None:
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console.exit_code(cli.app, "charlm-gen", ["--help"]) == 0
+    assert console.exit_code(cli_gen.app, "charlm-gen", ["--help"]) == 0
     assert 'Example: charlm-gen "when i drew nigh the nameless city"' in capsys.readouterr().out
-    assert console.exit_code(cli.app, "charlm-gen", ["--version"]) == 0
+    assert console.exit_code(cli_gen.app, "charlm-gen", ["--version"]) == 0
     assert capsys.readouterr().out.startswith("charlm ")
 
 
 NOISE = """
 import os
-import charlm.infer.model.artifact as artifact
+import charlm.infer.model.open as artifact
 quiet = artifact.require_onnxruntime
 def noisy():
     print("chatter from Python")
@@ -284,7 +284,7 @@ def test_a_full_disk_is_one_line(start: Start, length: str, way: str) -> None:
 
 WAITING = """
 import time
-from charlm.infer.engines import native_engine, session
+from charlm.infer.engines import native, step
 def slow(real, last):
     calls = 0
     def slowed(self, *given):
@@ -296,8 +296,8 @@ def slow(real, last):
             sys.stdin.read()
         return real(self, *given)
     return slowed
-session.Stepper.step = slow(session.Stepper.step, 10)
-native_engine.NativeEngine.draw = slow(native_engine.NativeEngine.draw, 3)
+step.Stepper.step = slow(step.Stepper.step, 10)
+native.NativeEngine.draw = slow(native.NativeEngine.draw, 3)
 """
 
 

@@ -14,15 +14,14 @@ from charlm.data.system.errors import ModelFileError, SettingsError, VocabularyE
 from charlm.data.text.normalise import Normalisation
 from charlm.infer import generator
 from charlm.infer.batch.results import Result
-from charlm.infer.engines.session import Stepper
+from charlm.infer.engines.step import Stepper
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
-from charlm.infer.model.artifact import Model
-from charlm.infer.model.siblings import Siblings
-from charlm.infer.planning.paths import reader_of
-from charlm.infer.planning.work import Work
+from charlm.infer.model.open import Model
+from charlm.infer.planning import Work, reader_of
 from charlm.infer.request import Request
-from charlm.infer.sampling import sampler
+from charlm.infer.sampling import draw
+from charlm.infer.sampling.philox import UniformStream
 from charlm.train.model import CharLSTM
 
 Floats = npt.NDArray[np.float32]
@@ -39,7 +38,7 @@ FILTERED = [
 
 
 def first_uniforms(seed: int, stream: int, count: int) -> Floats:
-    return np.array(list(itertools.islice(sampler.uniforms(seed, stream), count)))
+    return np.array(list(itertools.islice(UniformStream(seed, stream), count)))
 
 
 def side_by_side(generator: Generator, prompt: str, count: int, **settings: Any) -> list[str]:
@@ -138,7 +137,7 @@ def test_texts_are_those_of_torch_but_for_near_ties(
     drawn = [characters.index(c) for c in text]
     if not prompt:
         initial = np.array(small.metadata.initial, dtype=np.float32)
-        assert drawn[0] == sampler.draw_initial(initial, uniforms[0], temperature)
+        assert drawn[0] == draw.draw_first(initial, UniformStream(11, 0), temperature)
         prompt, text = text[0], text[1:]
         drawn, uniforms = drawn[1:], uniforms[1:]
     logits = torch_logits(small_torch, characters, prompt + text[:-1])[len(prompt) - 1 :]
@@ -188,7 +187,7 @@ def test_after_a_drawn_first_character_the_text_goes_on_from_position_one(
     for uniform in uniforms[1:]:
         stepper.token[0] = small.vocabulary.id_of(again[-1])
         stepper.step()
-        again += small.vocabulary.characters[sampler.Sampler(stepper.logits, 1.0).draw_one(uniform)]
+        again += small.vocabulary.characters[draw.Sampler(stepper.logits, 1.0).draw_one(uniform)]
     assert again == text
 
 
@@ -215,7 +214,7 @@ def test_a_prompt_is_normalised_as_the_corpus_was(small: Generator) -> None:
 def test_a_prompt_is_composed_where_the_corpus_was(small: Generator) -> None:
     assert small.metadata.normalisation.nfc is False
     composing = replace(small.metadata, normalisation=Normalisation(nfc=True))
-    twin = Generator(Model(b"", composing, "", "cpu", 1, None, Siblings()))
+    twin = Generator(Model(Path("m.onnx"), b"", composing))
     assert twin.normalised("e\N{COMBINING ACUTE ACCENT}") == "é"
     with pytest.raises(VocabularyError):
         small.normalised("e\N{COMBINING ACUTE ACCENT}")
@@ -304,7 +303,7 @@ def test_a_setting_out_of_range_is_refused_at_once(
 @pytest.mark.parametrize("sample", [-1, 2**64])
 def test_an_impossible_sample_is_refused_at_once(small: Generator, sample: int) -> None:
     for method in (small.text, small.stream):
-        with pytest.raises(SettingsError, match="a sample is a number from 0"):
+        with pytest.raises(SettingsError, match="a sample is from 0"):
             method("a", sample=sample)
 
 

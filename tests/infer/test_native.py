@@ -21,15 +21,14 @@ from charlm.export import contract_library, contract_native, weights
 from charlm.export import contract_siblings as names
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.graphs import step_graph
-from charlm.infer.engines import native_engine
-from charlm.infer.engines.native_engine import NativeEngine, NativeReader
+from charlm.infer.engines.native import NativeEngine, NativeReader
 from charlm.infer.generator import Generator
-from charlm.infer.model.artifact import open_model
-from charlm.infer.planning.work import Work
+from charlm.infer.model.open import open_model
+from charlm.infer.planning import Work
 from charlm.infer.request import Request
+from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import Filters
 from charlm.infer.sampling.philox import UniformStream
-from charlm.infer.sampling.sampling import Sampling
 
 CountFlips = Callable[..., int]
 OUTPUTS = [names.TOKENS, names.LOG_PROBABILITY, LOGITS, H_NEXT, C_NEXT]
@@ -386,14 +385,6 @@ def test_weights_at_which_float32_overflows_are_an_error_and_no_text(
         Generator.open(path, "cpu").text("the", length=50)
 
 
-def test_the_operators_words_reach_the_user_alone(small_path: Path) -> None:
-    opened = open_model(small_path, "cpu")
-    feed = inputs(opened.native("float32", 1), 2, **{names.STEPS: np.array(-1)})
-    with pytest.raises(ModelFileError) as raised:
-        native_engine._run(opened.native("float32", 1), OUTPUTS, feed)
-    assert str(raised.value) == "steps is -1"
-
-
 def here() -> Iterator[str]:
     """The instruction sets that this machine has."""
     code = "from charlm.export import contract_library as c; print(c.problem() is None)"
@@ -412,7 +403,15 @@ def here() -> Iterator[str]:
 
 def generated(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "charlm.infer.cli", "the nameless city", "--seed", "1", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "charlm.infer.cli_gen",
+            "the nameless city",
+            "--seed",
+            "1",
+            *arguments,
+        ],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -442,9 +441,9 @@ def test_a_damaged_library_is_told_and_passed_over(
     library.write_bytes(content)
     code = (
         "import sys; from pathlib import Path; from charlm.export import contract_library as c; "
-        f"c.LIBRARY = Path({str(library)!r}); from charlm.infer import cli; "
+        f"c.LIBRARY = Path({str(library)!r}); from charlm.infer import cli_gen; "
         f"sys.argv = ['charlm-gen', 'the', '--length', '40', '--model', {str(small_path)!r}]; "
-        "cli.main()"
+        "cli_gen.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert len(done.stdout) == len("the") + 40 + 1

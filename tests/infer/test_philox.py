@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.infer.sampling import philox, sampler
+from charlm.infer.sampling import philox
 from charlm.infer.sampling.philox import UniformStream, take_block
 
 Words = npt.NDArray[np.uint64]
@@ -97,7 +97,7 @@ def test_position_t_owns_word_t(seed: int, stream: int) -> None:
     count = 2 * philox.BLOCK + 5
     generator = np.random.Philox(key=np.array([seed, stream], dtype=np.uint64))
     wanted = [slow_uniform(int(generator.random_raw())) for _ in range(count)]
-    assert list(itertools.islice(sampler.uniforms(seed, stream), count)) == wanted
+    assert list(itertools.islice(UniformStream(seed, stream), count)) == wanted
 
 
 def test_a_golden_word() -> None:

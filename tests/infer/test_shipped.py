@@ -19,13 +19,13 @@ from charlm.export.contract import LARGEST_LOSS
 from charlm.export.contract_siblings import KINDS, NATIVE
 from charlm.export.read_graph import read_graph
 from charlm.infer.batch.results import Result
-from charlm.infer.engines.session import Stepper
+from charlm.infer.engines.step import Stepper
 from charlm.infer.generator import Generator
 from charlm.infer.model import shipped
-from charlm.infer.model.artifact import open_model
+from charlm.infer.model.open import open_model
 from charlm.infer.request import Request
-from charlm.infer.sampling import sampler
 from charlm.infer.sampling.filters import Filters
+from charlm.infer.sampling.philox import UniformStream
 from charlm.infer.scoring.score import Scorer
 from charlm.train.model import CharLSTM
 
@@ -136,7 +136,7 @@ def test_texts_are_those_of_torch_but_for_near_ties(
     length = 8000
     characters = "".join(lovecraft.vocabulary.characters)
     text = lovecraft.text(PROMPT, length=length, temperature=temperature, seed=1, **asdict(filters))
-    uniforms = np.array(list(itertools.islice(sampler.uniforms(1, 0), length)))
+    uniforms = np.array(list(itertools.islice(UniformStream(1, 0), length)))
     logits = torch_logits(lovecraft_torch, characters, PROMPT + text[:-1])[len(PROMPT) - 1 :]
     drawn = [characters.index(c) for c in text]
     assert count_flips(logits, drawn, uniforms, temperature, filters) <= 2
@@ -162,7 +162,7 @@ def test_samples_side_by_side_are_the_streams_but_for_near_ties(
             logits.append(stepper.logits.copy())
     flips = 0
     for row in range(count):
-        uniforms = np.array(list(itertools.islice(sampler.uniforms(3, row), length)))
+        uniforms = np.array(list(itertools.islice(UniformStream(3, row), length)))
         flips += count_flips(
             np.stack([each[row] for each in logits]), ids[row].tolist(), uniforms, 1.0
         )
@@ -256,10 +256,11 @@ def test_an_incomplete_installation_is_named(
 
 def test_every_sibling_stands_beside_it_and_opens() -> None:
     """All but the native one, which is made when it is wanted."""
-    siblings = open_model(shipped.shipped_model(), "cpu").siblings
-    assert siblings.kinds() == [each for each in KINDS.values() if each != NATIVE]
-    for kind in siblings.kinds():
-        siblings.session(kind)
+    model = open_model(shipped.shipped_model(), "cpu")
+    for kind in KINDS.values():
+        assert model.has(kind) == (kind != NATIVE)
+        if kind != NATIVE:
+            model.sibling(kind)
 
 
 @pytest.mark.parametrize("name", ["lovecraft", "lovecraft-large"])
