@@ -72,7 +72,7 @@ def score(
     check_threads(threads)
     for _ in read_text(io.BytesIO(), encoding, ""):  # an unknown one, once and not for each file
         pass
-    job = report.Job(
+    job = report.ScoringJob(
         files, encoding=encoding, unknown=unknown, precision=precision,
         threads=threads or usable_cores(), parallel=parallel, segments=segments, warm_up=warm_up,
         as_json=as_json, window=window,

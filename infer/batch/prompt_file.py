@@ -2,7 +2,7 @@
 
 import codecs
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -138,11 +138,15 @@ def _decoded(line: bytes) -> str:
 
 def _from_json(text: str, defaults: Request) -> Request:
     values = _object(text)
-    if unknown := sorted(values.keys() - READERS.keys()):
-        raise RequestError(f"unknown key {unknown[0]!r}; the keys are {', '.join(READERS)}")
-    if not isinstance(values.get("prompt"), str):
-        raise RequestError('"prompt" is missing' if "prompt" not in values else _wrong("prompt"))
-    given = {key: READERS[key][0](values, key) for key in values if values[key] is not None}
+    if unknown := sorted(values.keys() - KEYS.keys()):
+        raise RequestError(f"unknown key {unknown[0]!r}; the keys are {', '.join(KEYS)}")
+    if "prompt" not in values:
+        raise RequestError('"prompt" is missing')
+    given = {
+        key: _checked(key, value)
+        for key, value in values.items()
+        if value is not None or key == "prompt"
+    }
     if "seed" in given:
         given.setdefault("sample", 0)
     try:
@@ -176,46 +180,30 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _text(values: Mapping[str, Any], key: str) -> str:
-    if not isinstance(values[key], str):
-        raise RequestError(_wrong(key))
-    return str(values[key]).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _texts(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    found = [values[key]] if isinstance(values[key], str) else values[key]
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise RequestError(_wrong(key))
-    return tuple(_text({key: each}, key) for each in found)
-
-
-def _whole(values: Mapping[str, Any], key: str) -> int:
-    if not isinstance(values[key], int) or isinstance(values[key], bool):
-        raise RequestError(_wrong(key))
-    return int(values[key])
-
-
-def _number(values: Mapping[str, Any], key: str) -> float:
-    if not isinstance(values[key], int | float) or isinstance(values[key], bool):
-        raise RequestError(_wrong(key))
+def _checked(key: str, value: Any) -> Any:
+    """The value of a key as `Request` takes it, of the type that it should be."""
+    kinds, described = KEYS[key]
+    values = value if key == "stop" and isinstance(value, list) else [value]
+    if not all(isinstance(each, kinds) and not isinstance(each, bool) for each in values):
+        raise RequestError(f'"{key}" is not {described}')
+    if kinds is str:
+        texts = tuple(each.replace("\r\n", "\n").replace("\r", "\n") for each in values)
+        return texts if key == "stop" else texts[0]
     try:
-        return float(values[key])
+        return value if kinds is int else float(value)
     except OverflowError as problem:
         raise RequestError(f'"{key}" is too large') from problem
 
 
-def _wrong(key: str) -> str:
-    return f'"{key}" is not {READERS[key][1]}'
-
-
-READERS: dict[str, tuple[Callable[[Mapping[str, Any], str], Any], str]] = {
-    "prompt": (_text, "a string"),
-    "length": (_whole, "a whole number"),
-    "temperature": (_number, "a number"),
-    "seed": (_whole, "a whole number"),
-    "sample": (_whole, "a whole number"),
-    "stop": (_texts, "a string or a list of strings"),
-    "top_k": (_whole, "a whole number"),
-    "top_p": (_number, "a number"),
-    "min_p": (_number, "a number"),
+WHOLE, NUMBER = (int, "a whole number"), ((int, float), "a number")
+KEYS: dict[str, tuple[Any, str]] = {
+    "prompt": (str, "a string"),
+    "length": WHOLE,
+    "temperature": NUMBER,
+    "seed": WHOLE,
+    "sample": WHOLE,
+    "stop": (str, "a string or a list of strings"),
+    "top_k": WHOLE,
+    "top_p": NUMBER,
+    "min_p": NUMBER,
 }

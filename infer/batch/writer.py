@@ -28,33 +28,19 @@ from charlm.infer.request import Request
 from charlm.infer.sampling import stops
 from charlm.infer.sampling.filters import NO_FILTERS
 
-PATIENCE = 2.0  # seconds: a shorter job needs no bar
+PATIENCE = 2.0  # seconds
 
 
-@contextmanager
-def watched(
-    outcomes: Iterator[Outcome], total: int | None, out: IO[str]
-) -> Iterator[Iterator[Outcome]]:
+def _counted(
+    outcomes: Iterator[Outcome], total: int | None, patience: float
+) -> "collections.abc.Generator[Outcome, None, None]":
     """The same outcomes, counted on a bar that vanishes at the end.
 
     Args:
         outcomes: what is counted.
         total: how many there will be, or None.
-        out: where the texts go; on a terminal they are progress enough.
+        patience: seconds: a shorter job needs no bar.
     """
-    if out.isatty() or not sys.stderr.isatty():
-        yield outcomes
-        return
-    counted = _counted(outcomes, total)
-    try:
-        yield counted
-    finally:
-        counted.close()
-
-
-def _counted(
-    outcomes: Iterator[Outcome], total: int | None
-) -> "collections.abc.Generator[Outcome, None, None]":
     bar: Any = None
     started = time.monotonic()
     texts = characters = 0
@@ -63,7 +49,7 @@ def _counted(
             texts += 1
             characters += outcome.characters if isinstance(outcome, Result) else 0
             passed = time.monotonic() - started
-            if bar is None and passed > PATIENCE:
+            if bar is None and passed > patience:
                 bar = _bar()
                 bar.start()
                 task = bar.add_task("texts", total=total, rate=0.0)
@@ -116,7 +102,9 @@ class Job:
             raise SettingsError(f"--samples is from 1 to {MAX_SAMPLES}, not {self.samples}")
 
 
-def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
+def run(
+    out: IO[str], generator: Generator, job: Job, about: str, patience: float = PATIENCE
+) -> int:
     """Write the texts of a job, each as soon as its turn has come; the number of failures.
 
     What is wrong with a line is one line on standard error, and an object with `error` in JSON.
@@ -126,6 +114,7 @@ def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
         generator: draws them.
         job: what is asked for.
         about: a line for standard error, once it is clear that the job can begin.
+        patience: seconds: a shorter job needs no bar.
 
     Raises:
         CorpusError: the file of prompts can't be read.
@@ -147,8 +136,11 @@ def run(out: IO[str], generator: Generator, job: Job, about: str) -> int:
         console.say(about)
         total = job.samples if job.prompts is None else None
         delivery = _Delivery(out, writer, f"charlm-gen: {job.prompts}")
-        with watched(outcomes, total, out) as seen:
-            delivery.deliver(seen, outcomes)
+        if out.isatty() or not sys.stderr.isatty():  # the texts are progress enough, or unseen
+            delivery.deliver(outcomes, outcomes)
+        else:
+            with closing(_counted(outcomes, total, patience)) as seen:
+                delivery.deliver(seen, outcomes)
     if delivery.texts == 0:
         console.say(f"charlm-gen: {job.prompts} holds no prompt: nothing was drawn")
     # Samples share one prompt; the prompts of a file are known once they have been read.

@@ -174,13 +174,13 @@ class StepEngine(HostEngine):
 
     def __init__(self, model: Model, window: int | None = None) -> None:
         self._model, self._window = model, window
-        self._stepper: Stepper | WindowStepper | None = None
+        self._batch = 0  # streams that the stepper has room for
 
     def start(self, primed: Primed, sampling: Sampling) -> None:
         """See `Engine`."""
         count = len(primed.logits)
-        if self._stepper is None or len(self._stepper.token) != count:
-            self._stepper = stepper_of(self._model, count, self._window)
+        if count != self._batch:
+            self._batch, self._stepper = count, stepper_of(self._model, count, self._window)
         self._stepper.set_state(primed.h, primed.c)
         self._stepper.logits[:] = primed.logits
         self._sampling = sampling
@@ -188,7 +188,7 @@ class StepEngine(HostEngine):
 
     def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
         """See `Engine`."""
-        stepper = self._running()
+        stepper = self._stepper
         token, step = stepper.token, stepper.step
         uniform = np.ascontiguousarray(take_block(numbers, steps).T)
         drawn = np.empty(uniform.shape, dtype=np.int64)
@@ -205,10 +205,4 @@ class StepEngine(HostEngine):
         return drawn.T
 
     def _held(self) -> Primed:
-        stepper = self._running()
-        return Primed(*stepper.state(), stepper.logits.copy())
-
-    def _running(self) -> Stepper | WindowStepper:
-        if self._stepper is None:
-            raise RuntimeError("an engine draws once it has been started")
-        return self._stepper
+        return Primed(*self._stepper.state(), self._stepper.logits.copy())

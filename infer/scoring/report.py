@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from charlm.data.system import console
 from charlm.data.system.errors import CharlmError, CorpusError, SettingsError
@@ -28,10 +28,6 @@ from charlm.infer.scoring.many import (
     score_many,
 )
 from charlm.infer.scoring.score import Score, Scorer
-
-if TYPE_CHECKING:  # one file as it stands is the common case, and starts without this
-    from charlm.infer.scoring.segments import SegmentScorer
-    from charlm.infer.scoring.windows import WindowScorer
 
 STANDARD_INPUT = Path("-")
 WORTH_A_BAR = 1 << 18  # bytes: fewer are scored before one could read it
@@ -89,7 +85,7 @@ def _size(path: Path) -> int:
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringJob:
     """What to score, and how.
 
     Attributes:
@@ -132,7 +128,7 @@ class Job:
         return len(self.files) == 1 and not self.parallel and self.window is None
 
 
-def work_of(job: Job) -> Work:
+def work_of(job: ScoringJob) -> Work:
     """What is to be scored, as work: a character a byte, several streams in each text if cut.
 
     What is no file, such as a pipe, counts as without end.
@@ -143,7 +139,7 @@ def work_of(job: Job) -> Work:
     return Work(streams, sum(sizes) // streams if all(sizes) else 0)
 
 
-def run(out: IO[str], model: Model, job: Job, about: str) -> int:
+def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
     """Score the files and write what was found; how many of several could not be scored.
 
     What is wrong with one of several files is a line on stderr, and the others are scored. What is
@@ -219,37 +215,36 @@ class _Writer:
         self._out.flush()
 
 
-def _scored(model: Model, texts: Sequence[Text], job: Job) -> Iterator[Scored]:
+def _scored(model: Model, texts: Sequence[Text], job: ScoringJob) -> Iterator[Scored]:
     """What became of each text, as they are finished."""
     workers = job.threads if model.device == "cpu" else WORKERS_OF_GPU
-    if job.parallel:
-        from charlm.infer.scoring.segments import WARM_UP, SegmentScorer
+    if not (job.parallel or job.window is not None or job.alone):
+        workers = min(workers, len(texts))
+        width = min(WIDTHS[model.device], -(-len(texts) // workers))
+        return score_many(
+            model, texts, unknown=job.unknown, precision=job.precision, workers=workers, width=width
+        )
+    return _one_by_one(_scorer(model, job, workers), texts)
 
-        warm_up = WARM_UP if job.warm_up is None else job.warm_up
-        segments = SegmentScorer(
+
+def _scorer(model: Model, job: ScoringJob, workers: int) -> Scorer:
+    """What scores the texts of a job one after another."""
+    if job.parallel:
+        from charlm.infer.scoring.segments import SegmentScorer
+
+        return SegmentScorer(
             model, job.unknown, job.precision,
-            workers=workers, segments=job.segments, warm_up=warm_up,
+            workers=workers, segments=job.segments, warm_up=job.warm_up,
         )  # fmt: skip
-        return _one_by_one(segments, texts)
     if job.window is not None:
         from charlm.infer.scoring.windows import WindowScorer
 
-        windows = WindowScorer(model, job.window, job.unknown, job.precision, workers=workers)
-        return _one_by_one(windows, texts)
-    if job.alone:
-        shared = model.uses_native(job.precision) and model.shares_steps(job.precision)
-        threads = job.threads if shared else model.threads
-        return _one_by_one(Scorer(model, job.unknown, job.precision, threads), texts)
-    workers = min(workers, len(texts))
-    width = min(WIDTHS[model.device], -(-len(texts) // workers))
-    return score_many(
-        model, texts, unknown=job.unknown, precision=job.precision, workers=workers, width=width
-    )
+        return WindowScorer(model, job.window, job.unknown, job.precision, workers=workers)
+    shared = model.uses_native(job.precision) and model.shares_steps(job.precision)
+    return Scorer(model, job.unknown, job.precision, job.threads if shared else model.threads)
 
 
-def _one_by_one(
-    scorer: "Scorer | SegmentScorer | WindowScorer", texts: Iterable[Text]
-) -> Iterator[Scored]:
+def _one_by_one(scorer: Scorer, texts: Iterable[Text]) -> Iterator[Scored]:
     for index, text in enumerate(texts):
         try:
             yield Scored(index, scorer.score(text.chunks, text.name))

@@ -202,6 +202,7 @@ class Scorer:
         unknown: what becomes of characters that the model does not know (see `TokenText`).
         precision: of the graph that reads the text.
         threads: CPU threads of one text; more than one helps models far beyond a core's cache.
+        workers: Python's threads that run one session side by side, where a text is cut up.
 
     Raises:
         VocabularyError: the model does not know the character `unknown` either.
@@ -215,10 +216,11 @@ class Scorer:
         unknown: Unknown | None = None,
         precision: str = "float32",
         threads: int = 1,
+        workers: int = 1,
     ) -> None:
         model.metadata.unknown(unknown)  # it must be known
         self.model, self.unknown = model, unknown
-        self._reader = open_text_reader(model, precision, threads)
+        self._readers = [open_text_reader(model, precision, threads) for _ in range(workers)]
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> Score:
         """Score a text that arrives in chunks, normalised here as the corpus was.
@@ -237,7 +239,7 @@ class Scorer:
         h = c = zero_states(self.model.metadata, 1)
         found = Score(0, 0.0)
         while (count := text.have(longest)) > 0:
-            read = self._reader.run(text.take(count)[None], h, c)
+            read = self._readers[0].run(text.take(count)[None], h, c)
             h, c = read.h, read.c
             found += Score(count, float(bits(read.log_probability).sum()))
         return found.finished(text)

@@ -21,8 +21,7 @@ from charlm.data.system.errors import SettingsError
 from charlm.data.text.vocabulary import Unknown
 from charlm.infer.engines.base import Array, TextReader, Tokens, read_in_runs
 from charlm.infer.model.open import Model
-from charlm.infer.planning import open_text_reader
-from charlm.infer.scoring.score import Score, TokenText, bits, zero_states
+from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, zero_states
 
 # What a segment of the shipped model's test text costs more than in the exact figure, in bits: 34
 # without warming up, 0.9 after 64 characters, 0.005 after 256, less than rounding after 1024.
@@ -124,23 +123,18 @@ class _Rows:
     c: Array
 
 
-class SegmentScorer:
+class SegmentScorer(Scorer):
     """Scores texts in segments side by side, on several cores, in constant memory.
 
     Args:
-        model: an open model.
-        unknown: what becomes of characters that the model does not know (see `TokenText`).
-        precision: of the graph that reads the text.
-        workers: threads that run one session side by side, each with its share of the segments.
+        model, unknown, precision, workers: see `Scorer`; each worker has its share of the segments.
         segments: side by side; None: `SEGMENTS` of the device for each worker.
         warm_up: characters that a segment reads before its own.
         shortest, longest: a segment's characters.
         measured: borders of a piece at most where the difference is measured.
 
     Raises:
-        SettingsError: segments or warm-up out of range, or no graph of that precision.
-        VocabularyError: the model does not know the character `unknown` either.
-        ModelFileError: a graph beside the model is damaged or of other weights.
+        SettingsError: segments or warm-up out of range; see `Scorer`, too.
     """
 
     def __init__(
@@ -151,28 +145,23 @@ class SegmentScorer:
         *,
         workers: int = 1,
         segments: int | None = None,
-        warm_up: int = WARM_UP,
+        warm_up: int | None = None,
         shortest: int = SHORTEST_SEGMENT,
         longest: int = LONGEST_SEGMENT,
         measured: int = MEASURED,
     ) -> None:
-        if segments is None:
-            segments = min(SEGMENTS[model.device] * workers, MOST_SEGMENTS)
-        if not 1 <= segments <= MOST_SEGMENTS:
+        self.warm_up = WARM_UP if warm_up is None else warm_up
+        most = min(SEGMENTS[model.device] * workers, MOST_SEGMENTS)
+        self.segments = most if segments is None else segments
+        if not 1 <= self.segments <= MOST_SEGMENTS:
             raise SettingsError(f"--segments is from 1 to {MOST_SEGMENTS}, not {segments}")
-        if not 0 <= warm_up <= MOST_WARM_UP:
+        if not 0 <= self.warm_up <= MOST_WARM_UP:
             raise SettingsError(f"--warm-up is from 0 to {MOST_WARM_UP}, not {warm_up}")
-        model.metadata.unknown(unknown)  # it must be known
-        self.model, self.unknown, self.warm_up, self.segments = model, unknown, warm_up, segments
         self._shortest, self._longest, self._measured = shortest, longest, measured
-        self._readers = [open_text_reader(model, precision) for _ in range(workers)]
+        super().__init__(model, unknown, precision, workers=workers)
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> SegmentedScore:
-        """Score a text that arrives in chunks, normalised here as the corpus was.
-
-        Raises:
-            VocabularyError, CorpusError, ModelFileError: as `Scorer.score`.
-        """
+        """See `Scorer.score`."""
         text = TokenText(chunks, where, self.model.metadata, self.unknown)
         h = c = zero_states(self.model.metadata, 1)
         found = SegmentedScore(0, 0.0, warm_up=self.warm_up)

@@ -15,10 +15,9 @@ import numpy.typing as npt
 from charlm.data.text.vocabulary import Unknown
 from charlm.infer.engines.base import Array, TextReader, Tokens, read_in_runs
 from charlm.infer.model.open import Model
-from charlm.infer.planning import open_text_reader
 from charlm.infer.request import check_window
 from charlm.infer.scoring.many import WIDTHS
-from charlm.infer.scoring.score import Score, TokenText, bits, zero_states
+from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, zero_states
 
 PIECE = 1 << 14  # more than any window has
 
@@ -54,7 +53,7 @@ class WindowScore(Score):
         )
 
 
-class WindowScorer:
+class WindowScorer(Scorer):
     """Scores texts by windows, many windows side by side, on several cores, in constant memory.
 
     Each window is a row of a sequence graph, from a zero state, of which the last character's cost
@@ -62,17 +61,12 @@ class WindowScorer:
     first) follow from all before them, as with the state carried.
 
     Args:
-        model: an open model.
+        model, unknown, precision, workers: see `Scorer`; each worker has its share of the windows.
         window: characters.
-        unknown: what becomes of characters that the model does not know (see `TokenText`).
-        precision: of the graph that reads the text.
-        workers: threads that run one session side by side, each with its share of the windows.
         piece: characters whose windows are shared out at a time.
 
     Raises:
-        SettingsError: a window out of range, or no graph of that precision.
-        VocabularyError: the model does not know the character `unknown` either.
-        ModelFileError: a graph beside the model is damaged or of other weights.
+        SettingsError: a window out of range; see `Scorer`, too.
     """
 
     def __init__(
@@ -86,18 +80,11 @@ class WindowScorer:
         piece: int = PIECE,
     ) -> None:
         check_window(window)
-        model.metadata.unknown(unknown)  # it must be known
-        self.model, self.window, self.unknown = model, window, unknown
-        self._piece = piece
-        self._width = WIDTHS[model.device]
-        self._readers = [open_text_reader(model, precision) for _ in range(workers)]
+        self.window, self._piece, self._width = window, piece, WIDTHS[model.device]
+        super().__init__(model, unknown, precision, workers=workers)
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> WindowScore:
-        """Score a text that arrives in chunks, normalised here as the corpus was.
-
-        Raises:
-            VocabularyError, CorpusError, ModelFileError: as `Scorer.score`.
-        """
+        """See `Scorer.score`."""
         text = TokenText(chunks, where, self.model.metadata, self.unknown)
         h = c = zero_states(self.model.metadata, 1)
         before = np.zeros(0, dtype=self.model.metadata.vocabulary.dtype)  # up to `window`

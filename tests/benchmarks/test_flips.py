@@ -15,9 +15,9 @@ from charlm.infer.engines.base import Primed, Rows, Tokens
 from charlm.infer.engines.step import StepEngine
 from charlm.infer.generator import Generator
 from charlm.infer.model.open import Model, open_model
+from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import Filters
 from charlm.infer.sampling.philox import UniformStream
-from charlm.infer.sampling.draw import Sampling
 
 POSITIONS = BLOCK + 20  # two blocks, the second one short
 

@@ -6,9 +6,8 @@ import pytest
 from charlm.export.contract_siblings import GREEDY, TOP_P_OFF
 from charlm.export.proof import reference_sampling
 from charlm.export.proof.reference_sampling import Settings, due, excused, numbers
+from charlm.infer.sampling.draw import Sampler, Sampling
 from charlm.infer.sampling.filters import Filters
-from charlm.infer.sampling.draw import Sampler
-from charlm.infer.sampling.draw import Sampling
 
 SHARES = np.log(np.array([0.5, 0.25, 0.125, 0.125], np.float32))
 

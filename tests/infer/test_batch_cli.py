@@ -446,10 +446,9 @@ def test_a_long_job_has_a_bar_where_someone_watches(
     exact: Generator, monkeypatch: pytest.MonkeyPatch, out_is_terminal: bool
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(writer, "PATIENCE", -1.0)
     out = Terminal() if out_is_terminal else io.StringIO()
     job = writer.Job(writer.Request("a", length=30), samples=40)
-    assert writer.run(out, exact, job, "") == 0
+    assert writer.run(out, exact, job, "", patience=-1.0) == 0
     assert len(out.getvalue()) == 40 * 32 + 39
     assert isinstance(sys.stderr, Terminal)
     assert ("characters/s" in sys.stderr.getvalue()) != out_is_terminal
@@ -460,10 +459,10 @@ def test_one_text_and_short_batches_load_nothing_slow() -> None:
         "import sys; from charlm.data.system import console; from charlm.infer.cli_gen import app; "
         "given = ['the', '--length', '5', '--seed', '1', *sys.argv[1:]]; "
         "assert console.exit_code(app, 'charlm-gen', given) == 0; "
-        "slow = ('rich', 'numpy.random', 'charlm.infer.batch.batch'); "
+        "slow = ('rich', 'numpy.random', 'charlm.infer.batch.scheduler'); "
         "print([each for each in slow if each in sys.modules], file=sys.stderr)"
     )
-    for more, wanted in (((), "[]"), (("--samples", "3"), "['charlm.infer.batch.batch']")):
+    for more, wanted in (((), "[]"), (("--samples", "3"), "['charlm.infer.batch.scheduler']")):
         done = subprocess.run(
             [sys.executable, "-c", loaded, *more], capture_output=True, text=True, check=True
         )

@@ -72,28 +72,3 @@ def test_what_was_primed_is_not_written_to(exact_each_way: Generator) -> None:
     drawing.draw(numbers(0, 1), 10)
     for ours, kept in zip((given.h, given.c, given.logits), before, strict=True):
         np.testing.assert_array_equal(ours, kept)
-
-
-def test_parts_are_joined_and_taken() -> None:
-    one, two = (
-        Primed(
-            np.full((n, 2, 16), n, np.float32),
-            np.full((n, 2, 16), -n, np.float32),
-            np.full((n, 28), 10 * n, np.float32),
-        )
-        for n in (1, 2)
-    )
-    both = Primed.joined([one, two])
-    assert both.h[:, 0, 0].tolist() == [1, 2, 2]
-    assert both.c[:, 0, 0].tolist() == [-1, -2, -2]
-    assert both.take([2, 0]).logits[:, 0].tolist() == [20, 10]
-
-
-def test_settings_of_some_rows_are_exchanged_in_a_copy() -> None:
-    before = sampling_of(1, 0.5, 2)
-    after = before.replaced(np.array([2, 0]), sampling_of(0, 0.25, filters=Filters(top_k=4)))
-    assert after.greedy.tolist() == [False, False, True]
-    assert after.inverse_temperature[:2].tolist() == [4, 2]
-    assert after.settings["top_k"].tolist() == [4, 28, 28]
-    assert before.inverse_temperature.tolist() == [1, 2, 0.5]
-    assert before.settings["top_k"].tolist() == [28] * 3

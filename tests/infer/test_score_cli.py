@@ -359,6 +359,6 @@ def test_texts_to_score_are_work_by_their_bytes(tmp_path: Path) -> None:
     one.write_bytes(b"x" * 1000)
     two.write_bytes(b"x" * 3000)
     for files, wanted in (([one, two], (2, 2000)), ([one], (1, 1000)), ([one, Path("-")], (2, 0))):
-        assert report.work_of(report.Job(files)) == Work(*wanted)
-    cut = report.work_of(report.Job([two], parallel=True))
+        assert report.work_of(report.ScoringJob(files)) == Work(*wanted)
+    cut = report.work_of(report.ScoringJob([two], parallel=True))
     assert (cut.streams, cut.length) == (WORTH_CUDA_STREAMS, 3000 // WORTH_CUDA_STREAMS)

@@ -28,7 +28,7 @@ from charlm.infer.engines.reader import GraphTextReader
 from charlm.infer.generator import Generator
 from charlm.infer.model import shipped
 from charlm.infer.model.open import Model, open_model
-from charlm.infer.scoring import many, segments
+from charlm.infer.scoring import many, score
 from charlm.infer.scoring.many import Scored, Text, score_many
 from charlm.infer.scoring.score import Score, Scorer
 from charlm.infer.scoring.segments import SegmentedScore, SegmentScorer
@@ -63,12 +63,6 @@ def test_chunking_changes_nothing(small: Generator, text: str, cuts: list[int]) 
     places = [0, *sorted(cut for cut in cuts if cut <= len(text)), len(text)]
     chunks = [text[a:b] for a, b in itertools.pairwise(places)]
     scorer = Scorer(small.model)
-    assert scorer.score(chunks) == scorer.score([text])
-
-
-def test_chunks_change_nothing_in_a_text_of_several_runs(each_way: Generator) -> None:
-    text, scorer = letters(3 * LONGEST_RUN), Scorer(each_way.model)
-    chunks = [text[start : start + 777] for start in range(0, len(text), 777)]
     assert scorer.score(chunks) == scorer.score([text])
 
 
@@ -151,16 +145,6 @@ def test_texts_of_any_length_cost_what_each_costs_alone(
         assert found.bits == pytest.approx(wanted.bits, rel=1e-5)
 
 
-def test_a_text_s_neighbours_change_but_the_rounding(small: Generator) -> None:
-    one, other = (
-        scored(small, [TEXTS[3], *others], width=len(others) + 1)[0]
-        for others in ([letters(3000, 50)], TEXTS[10:] * 4)
-    )
-    assert isinstance(one, Score)
-    assert isinstance(other, Score)
-    assert one.bits == pytest.approx(other.bits, rel=1e-5)
-
-
 def test_texts_leave_as_they_end_and_others_enter(
     small_whole: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,8 +166,13 @@ def test_texts_leave_as_they_end_and_others_enter(
     assert rows == [(2, 11)] * 10
 
 
-def test_a_text_is_asked_for_when_there_is_room(small: Generator) -> None:
-    """So thousands of files are not open at once, nor in memory."""
+@pytest.mark.parametrize(
+    ("count", "workers", "width", "room"), [(100, 1, 4, 5), (1000, 32, 64, 512 + 32)]
+)
+def test_a_text_is_asked_for_when_there_is_room(
+    small: Generator, count: int, workers: int, width: int, room: int
+) -> None:
+    """So thousands of files are not open at once, nor in memory, however many workers there are."""
     under_way: set[int] = set()
     most = 0
 
@@ -195,26 +184,11 @@ def test_a_text_is_asked_for_when_there_is_room(small: Generator) -> None:
             yield letters(20, place)
         under_way.discard(number)
 
-    given = (Text("", watched(number)) for number in range(100))
-    assert len([*score_many(small.model, given, width=4)]) == 100
-    assert most <= 5
+    given = (Text("", watched(number)) for number in range(count))
+    found = score_many(small.model, given, workers=workers, width=width)
+    assert len([*found]) == count
+    assert most <= room
     assert not under_way
-
-
-def test_workers_share_the_rows_that_may_be_open(
-    small: Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    widths = []
-    make = many._Worker.__init__
-
-    def spied(self: Any, model: Any, reader: Any, unknown: Any, width: int, *rest: Any) -> None:
-        widths.append(width)
-        make(self, model, reader, unknown, width, *rest)
-
-    monkeypatch.setattr(many._Worker, "__init__", spied)
-    scored(small, TEXTS, workers=32)
-    scored(small, TEXTS, workers=2)
-    assert widths == [16] * 32 + [64] * 2
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -370,7 +344,7 @@ def test_each_worker_adds_segments(
     small: Generator, as_if_on_cuda: Callable[[Model], Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a GPU far more, up to the most."""
-    monkeypatch.setattr(segments, "open_text_reader", lambda *_: None)
+    monkeypatch.setattr(score, "open_text_reader", lambda *_: None)
     for model, wanted in (
         (small.model, (64, 128, 192)),
         (as_if_on_cuda(small.model), (8192, 16384, 16384)),
@@ -407,27 +381,6 @@ def test_mistakes_are_those_of_a_text_alone(small: Generator, damaged: Model) ->
         SegmentScorer(damaged).score([letters(100)])
 
 
-def test_an_error_does_not_wait_for_the_rest_of_the_text(
-    small: Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Which is read ahead, and may come from a pipe that nobody writes to."""
-    written, waited = threading.Event(), []
-
-    def chunks() -> Iterator[str]:
-        yield letters(2 * segments.LONGEST_SEGMENT - 1)
-        waited.append(written.wait(30))
-
-    def broken(*_: Any) -> None:
-        raise ModelFileError("damaged")
-
-    scorer = SegmentScorer(small.model, segments=1)
-    monkeypatch.setattr(scorer, "_read", broken)
-    with pytest.raises(ModelFileError, match="damaged"):
-        scorer.score(chunks())
-    assert not waited
-    written.set()
-
-
 def test_a_process_ends_though_a_text_is_still_read_ahead() -> None:
     code = (
         "import threading\n"
@@ -439,7 +392,8 @@ def test_a_process_ends_though_a_text_is_still_read_ahead() -> None:
         "    threading.Event().wait()\n"  # as a pipe that nobody writes to
         "def broken(*_):\n"
         "    raise ModelFileError('damaged')\n"
-        "scorer = segments.SegmentScorer(Generator.open('lovecraft').model, segments=1, longest=200)\n"
+        "model = Generator.open('lovecraft').model\n"
+        "scorer = segments.SegmentScorer(model, segments=1, longest=200)\n"
         "scorer._read = broken\n"
         "scorer.score(chunks())\n"
     )

@@ -1,7 +1,5 @@
 """Steps with the state carried against Torch, and windows against windows that are read again."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -39,29 +37,6 @@ def check_against_torch(stepper: Stepper, model: CharLSTM, tokens: Ids) -> None:
 def test_carried_steps_equal_torch(small: Generator, small_torch: CharLSTM, batch: int) -> None:
     """An odd number and an even number of steps end in either of the two buffers."""
     check_against_torch(Stepper(small.model, batch), small_torch, drawn(41, batch))
-
-
-def test_a_new_stepper_starts_from_zeros(small: Generator) -> None:
-    h, c = Stepper(small.model, 2).state()
-    assert h.shape == c.shape == (2, 2, 16)
-    assert h.dtype == c.dtype == np.float32
-    assert not h.any()
-    assert not c.any()
-
-
-def test_logits_and_token_stay_the_same_arrays(small: Generator) -> None:
-    stepper = Stepper(small.model, 1)
-    token, logits = stepper.token, stepper.logits
-    assert token.dtype == np.int64
-    assert logits.shape == (1, 28)
-    seen = set()
-    for value in range(4):
-        token[0] = value
-        stepper.step()
-        seen.add(logits.tobytes())
-    assert stepper.token is token
-    assert stepper.logits is logits
-    assert len(seen) == 4
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
@@ -112,21 +87,6 @@ def test_a_state_of_another_size_is_refused(small: Generator) -> None:
     state = np.zeros((2, 2, 16), dtype=np.float32)
     with pytest.raises(RuntimeError, match="size"):
         stepper.set_state(state, state)
-
-
-def test_rows_of_a_batch_equal_streams_alone(small: Generator) -> None:
-    tokens = drawn(30, 5)
-    together = Stepper(small.model, 5)
-    alone = [Stepper(small.model, 1) for _ in range(5)]
-    for row in tokens:
-        together.token[:] = row
-        together.step()
-        for number, stepper in enumerate(alone):
-            stepper.token[0] = row[number]
-            stepper.step()
-            np.testing.assert_allclose(
-                together.logits[number], stepper.logits[0], rtol=0, atol=1e-4
-            )
 
 
 def test_steppers_of_one_model_do_not_disturb_each_other(small: Generator) -> None:
@@ -229,14 +189,3 @@ def test_states_go_from_one_stepper_into_another(exact: Generator, read: int) ->
     rest = stepped(second, ids[rows, read:])
     wanted = stepped(WindowStepper(exact.model, 3, 5), ids)
     np.testing.assert_array_equal(rest, wanted[read:, rows])
-
-
-def test_what_a_stepper_is_put_into_is_not_written_to(exact: Generator) -> None:
-    stepper = WindowStepper(exact.model, 2, 3)
-    stepped(stepper, texts(2, 5))
-    state = stepper.state()
-    before: list[Any] = [each.copy() for each in state]
-    stepper.set_state(*state)
-    stepped(stepper, texts(2, 7))
-    for each, kept in zip(state, before, strict=True):
-        np.testing.assert_array_equal(each, kept)
