@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from charlm.infer import planning
 from charlm.infer.batch import writer
 from charlm.infer.generator import Generator
 
@@ -220,26 +219,6 @@ def test_a_mistake_is_one_line(generate: Generate, arguments: list[str], saying:
     assert len(err) == 1
     assert err[0].startswith("charlm-gen: ")
     assert saying in err[0]
-
-
-def test_a_batch_too_large_for_memory_is_one_line(
-    generate: Generate, exact: Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(planning, "memory_bytes", lambda: 9 * planning.stream_bytes(exact.model))
-    code, out, err = generate("a", "--samples", "20", "--width", "10")
-    assert (code, out, len(err)) == (2, "", 1)
-    assert "--width 10 needs" in err[0]
-    assert generate("a", "--samples", "20", "--width", "9")[0] == 0
-
-
-def test_many_samples_need_no_more_than_their_width(start: Start) -> None:
-    """An absurd number of samples just takes long: the first are written at once."""
-    process = start("a", "--samples", str(2**63), "--length", "5", "--seed", "1", "--json")
-    assert process.stdout is not None
-    for index in range(500):
-        assert json.loads(process.stdout.readline())["index"] == index
-    process.stdout.close()
-    assert process.wait(timeout=60) == 0
 
 
 def test_a_closed_pipe_ends_a_batch_silently(start: Start) -> None:

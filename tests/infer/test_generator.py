@@ -63,20 +63,6 @@ def test_text_stream_pieces_and_batch_agree(
     assert len(set(rows)) == (3 if temperature else 1)
 
 
-@pytest.mark.parametrize("prompt", ["", "a"])
-@pytest.mark.parametrize("settings", FILTERED)
-def test_filtered_texts_alone_and_side_by_side_agree(
-    small: Generator, prompt: str, settings: dict[str, Any]
-) -> None:
-    options: dict[str, Any] = {"length": 150, "temperature": 2.0, "seed": 9, **settings}
-    rows = side_by_side(small, prompt, 3, **options)
-    assert rows == [small.text(prompt, sample=stream, **options) for stream in range(3)]
-    assert rows[0] != small.text(prompt, length=150, temperature=2.0, seed=9)
-    if not prompt:
-        initial = small.text("", length=1, seed=9)
-        assert rows[0][0] == initial, "there is nothing to filter yet"
-
-
 @pytest.mark.parametrize("settings", FILTERED)
 def test_greedy_is_greedy_whatever_the_filters(small: Generator, settings: dict[str, Any]) -> None:
     assert small.text("a", length=len(GREEDY), temperature=0, **settings) == GREEDY
@@ -164,21 +150,6 @@ def test_an_empty_prompt_draws_greedily_at_zero_temperature(small: Generator) ->
     """The most frequent character, then the likeliest."""
     assert small.text("", length=1, temperature=0) == "é"
     assert small.text("", length=30, temperature=0)[1:] == small.text("é", length=29, temperature=0)
-
-
-def test_after_a_drawn_first_character_the_text_goes_on_from_position_one(
-    small: Generator,
-) -> None:
-    """The state is that of the first character read from a zero state, as after a prompt."""
-    text = small.text("", length=50, seed=8)
-    uniforms = first_uniforms(8, 0, 50)
-    stepper = Stepper(small.model, 1)
-    again = text[0]
-    for uniform in uniforms[1:]:
-        stepper.token[0] = small.vocabulary.id_of(again[-1])
-        stepper.step()
-        again += small.vocabulary.characters[draw.Sampler(stepper.logits, 1.0).draw_one(uniform)]
-    assert again == text
 
 
 def test_next_characters_are_drawn_from_the_models_distribution(

@@ -24,8 +24,6 @@ from charlm.export.graphs import step_graph
 from charlm.infer.engines.native import NativeEngine, NativeReader
 from charlm.infer.generator import Generator
 from charlm.infer.model.open import open_model
-from charlm.infer.planning import Work
-from charlm.infer.request import Request
 from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import Filters
 from charlm.infer.sampling.philox import UniformStream
@@ -351,12 +349,6 @@ def test_a_node_with_an_input_too_few_is_refused(native: bytes) -> None:
         session(bytes(model.SerializeToString()))
 
 
-def test_without_the_library_the_domain_is_unknown(native: bytes) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    with pytest.raises(Exception, match="charlm"):
-        runtime.InferenceSession(native, providers=["CPUExecutionProvider"])
-
-
 @pytest.mark.parametrize(
     ("precision", "device"), [("int4", "cpu"), ("int4", "cuda"), ("fp16", "cpu"), ("int8", "cuda")]
 )
@@ -477,25 +469,3 @@ def test_it_runs_on_the_oldest_onnxruntime_that_is_allowed(tmp_path: Path) -> No
     assert texts[0][0] == OLDEST
     assert texts[1][0] != OLDEST
     assert texts[0][1:] == texts[1][1:]
-
-
-def test_int8_costs_little(lovecraft: Generator) -> None:
-    """On a text of its own: what it costs is recorded with the model, and holds here too."""
-    ids = lovecraft.encode(lovecraft.text("the", length=20_000, seed=5)).astype(np.int64)[None]
-    zero = np.zeros((1, 1, 192), dtype=np.float32)
-    bits = [
-        -NativeReader(lovecraft.model.native(precision, 1), lovecraft.metadata)
-        .run(ids, zero, zero)
-        .log_probability.mean(dtype=np.float64)
-        / np.log(2)
-        for precision in ("float32", "int8")
-    ]
-    assert 0 < bits[1] - bits[0] < 0.005
-
-
-def test_filters_use_every_thread(small: Generator) -> None:
-    plan = small.plan(Work(1000, 100, filters=True))
-    assert plan.path == "native operator"
-    found = list(small.batch([Request("the", 30, sample=n, top_p=0.5) for n in range(40)]))
-    alone = [small.text("the", length=30, sample=n, top_p=0.5) for n in range(40)]
-    assert [each.text for each in found] == alone  # type: ignore[union-attr]

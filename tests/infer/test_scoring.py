@@ -404,9 +404,6 @@ def test_a_process_ends_though_a_text_is_still_read_ahead() -> None:
     assert done.stderr.splitlines()[-1].endswith("ModelFileError: damaged")
 
 
-Run = Callable[..., tuple[int, str, list[str]]]
-
-
 def naive_bits(model: Model, text: str, window: int) -> float:
     """The cost of a text, each character after its window from a zero state, by single steps."""
     metadata, total = model.metadata, 0.0

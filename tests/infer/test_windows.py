@@ -196,12 +196,6 @@ def test_the_command_draws_by_windows(generate: Generate, exact: Generator) -> N
     assert found == "\n\n".join(wanted) + "\n"
 
 
-def test_the_command_explains_it(generate: Generate) -> None:
-    err = generate("a", "--window", 5, "--length", 5, "--explain")[2]
-    assert "charlm-gen: path: step loop, since a window of 5 keeps 5 staggered states of each " \
-        "text" in err  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("arguments", "saying"),
     [
