@@ -73,7 +73,7 @@ CUDA_ROWS := charlm_native_cuda charlm_native_cuda_fp16 charlm_batch_cuda charlm
 	charlm_score_many_cores sweep_cuda
 # The benchmarks run even where a test fails: a GPU is not always at hand.
 cuda-check:
-	$(CUDA_PYTHON) -m charlm.infer.cli --model infer/models/lovecraft.onnx --provider cuda \
+	$(CUDA_PYTHON) -m charlm.infer.cli_gen --model infer/models/lovecraft.onnx --provider cuda \
 		--length 100 --seed 1 --explain
 	$(CUDA_PYTHON) -m pytest -m cuda -W default -p no:cacheprovider; tests=$$?; \
 	$(CUDA_PYTHON) -m charlm.benchmarks.cli --provider cuda --rounds 5 --out "$(CUDA_OUT)" \

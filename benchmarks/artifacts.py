@@ -91,7 +91,7 @@ class Source:
     @cached_property
     def metadata(self) -> Any:
         """The `Metadata` of the file."""
-        from charlm.infer.model.artifact import open_model
+        from charlm.infer.model.open import open_model
 
         return open_model(self.model, "cpu", 1).metadata
 

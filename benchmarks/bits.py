@@ -12,7 +12,7 @@ from pathlib import Path
 from charlm.benchmarks.harness import apart
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
 from charlm.benchmarks.report.results import QualityResult, significant
-from charlm.infer.planning.work import ONLY_ON
+from charlm.infer.model.providers import ONLY_ON
 
 DIGITS = 6
 

@@ -1,12 +1,10 @@
 """charlm's paths by name, as engines: what the cases of one path run, and what flips compares."""
 
 from charlm.benchmarks.harness.settings import CaseFailedError
-from charlm.infer.engines.engine import Engine, Primed
-from charlm.infer.engines.session import Stepper
-from charlm.infer.model.artifact import Model
-from charlm.infer.planning import choose
-from charlm.infer.planning.paths import engine_of
-from charlm.infer.planning.work import Work
+from charlm.infer.engines.base import Engine, Primed
+from charlm.infer.engines.step import Stepper
+from charlm.infer.model.open import Model
+from charlm.infer.planning import Work, choose, engine_of
 
 STEP = "step"  # a call of the step graph for each character
 GENERATE = "generate"  # a call of the generate graph for many
@@ -29,7 +27,7 @@ def open_engine(path: str, precision: str, model: Model, threads: int) -> Engine
     """
     if path not in WAYS:
         raise CaseFailedError(f"charlm has no {path} path")
-    found = choose.choose(Work(2, 1), model, precision=precision, threads=threads, via=WAYS[path])
+    found = choose(Work(2, 1), model, precision=precision, threads=threads, via=WAYS[path])
     return engine_of(model, found)
 
 

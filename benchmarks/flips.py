@@ -25,13 +25,12 @@ from charlm.benchmarks.harness import apart, machine
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
 from charlm.benchmarks.report.results import FlipsResult, significant
 from charlm.data.system.errors import CharlmError
-from charlm.infer.engines.engine import Array, Engine, Primed, Tokens
-from charlm.infer.engines.session import Stepper
-from charlm.infer.model.artifact import Model, open_model
-from charlm.infer.sampling import sampler
+from charlm.infer.engines.base import Array, Engine, Primed, Tokens
+from charlm.infer.engines.step import Stepper
+from charlm.infer.model.open import Model, open_model
+from charlm.infer.sampling.draw import Sampler, Sampling, inverse_temperature
 from charlm.infer.sampling.filters import NO_FILTERS, Filters, remove_from_one
 from charlm.infer.sampling.philox import UniformStream, take_block
-from charlm.infer.sampling.sampling import Sampling
 
 TOLERANCE = 2e-5  # of C_last, at T >= 1
 
@@ -55,7 +54,7 @@ def tie_distance(
         choices: two different tokens.
         filters: of both.
     """
-    inverse = sampler.inverse_temperature(temperature)
+    inverse = inverse_temperature(temperature)
     weights = np.exp((logits - logits.max()) * inverse)
     threshold = _threshold_distance(weights.astype(np.float64), filters)
     if filters != NO_FILTERS:
@@ -142,7 +141,7 @@ class Reference:
 
     def __init__(self, model: Model, temperature: float, filters: Filters = NO_FILTERS) -> None:
         self._stepper = Stepper(model, batch=1)
-        self._draw = sampler.Sampler(self._stepper.logits, temperature, filters).draw_one
+        self._draw = Sampler(self._stepper.logits, temperature, filters).draw_one
 
     def blocks(self, start: Primed, seed: int, positions: int) -> Iterator[Block]:
         """The texts after `start` in blocks; stream n of the seed for each."""
@@ -199,7 +198,7 @@ class Comparison:
             flipped = np.flatnonzero((tokens != block.drawn[some]).any(axis=1))
             if len(flipped):
                 right = block.after.take(some).take(flipped)
-                engine.replace(flipped, right, sampling.rows(flipped))
+                engine.replace(flipped, right, sampling.take(flipped))
         self._begun = True
         self._compare(block, np.concatenate(drawn))
 

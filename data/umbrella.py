@@ -12,8 +12,8 @@ COMMANDS = {
     "import": ("charlm.train.keras.import_cli", "make a run of a trained Keras model"),
     "report": ("charlm.train.report.cli", "how good a run is, and what to try next"),
     "export": ("charlm.export.cli", "write a run as a proven ONNX graph"),
-    "gen": ("charlm.infer.cli", "generate text"),
-    "score": ("charlm.infer.score_cli", "bits per character of texts"),
+    "gen": ("charlm.infer.cli_gen", "generate text"),
+    "score": ("charlm.infer.cli_score", "bits per character of texts"),
     "bench": ("charlm.benchmarks.cli", "measure this machine"),
 }
 

@@ -20,9 +20,9 @@ from charlm.data.system.package import lazily
 if TYPE_CHECKING:
     from charlm.infer.batch.results import Failure, Result
     from charlm.infer.generator import Generator
+    from charlm.infer.model.step import Step, load_step
     from charlm.infer.request import Request
     from charlm.infer.scoring.score import Score
-    from charlm.infer.step import Step, load_step
 
 __all__ = ["Failure", "Generator", "Request", "Result", "Score", "Step", "load_step"]
 __getattr__, __dir__ = lazily(
@@ -33,7 +33,7 @@ __getattr__, __dir__ = lazily(
         "Request": "request",
         "Result": "batch.results",
         "Score": "scoring.score",
-        "Step": "step",
-        "load_step": "step",
+        "Step": "model.step",
+        "load_step": "model.step",
     },
 )

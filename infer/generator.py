@@ -3,33 +3,42 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.data.text.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
-from charlm.infer.engines import single
+from charlm.infer.engines.base import check_finite
 from charlm.infer.model import providers
-from charlm.infer.model.artifact import Model, open_model
+from charlm.infer.model.open import Model, open_model
 from charlm.infer.model.shipped import find_model
-from charlm.infer.planning.choose import Plan, choose
-from charlm.infer.planning.work import Work, provider_for
+from charlm.infer.planning import (
+    Plan,
+    Work,
+    choose,
+    engine_of,
+    provider_for,
+    reader_of,
+    refusal,
+)
 from charlm.infer.request import Request, Settings
-from charlm.infer.sampling.filters import NO_FILTERS
+from charlm.infer.sampling.draw import Sampling, draw_first
+from charlm.infer.sampling.philox import UniformStream
 
 if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
-    from charlm.infer.batch.batch import Show
     from charlm.infer.batch.prompt_file import BadLine
     from charlm.infer.batch.results import Outcome
+    from charlm.infer.batch.scheduler import Show
     from charlm.infer.scoring.score import Score
 
 Tokens = npt.NDArray[Any]
 MANY = Work(streams=None)
+FIRST_BLOCK = 16  # a reader waits for no more than this before the first character
 
 
 class Generator:
@@ -114,16 +123,7 @@ class Generator:
         Raises:
             SettingsError, ModelFileError: see `choose`; a width out of range.
         """
-        model = self.model
-        plan = choose(work, model, **self._how)
-        if work.streams == 1 and width is None:
-            return plan
-        from charlm.infer.planning.width import checked_width
-
-        chosen = checked_width(width, model, plan.threads, work.window)
-        side_by_side = chosen if work.streams is None else min(chosen, work.streams)
-        reason = f"width: up to {side_by_side} texts side by side"
-        return replace(plan, width=side_by_side, reasons=(*plan.reasons, reason))
+        return choose(work, self.model, width=width, **self._how)
 
     @property
     def metadata(self) -> Metadata:
@@ -185,15 +185,17 @@ class Generator:
                 not know.
             ModelFileError: while it runs: the model's weights are damaged.
         """
-        request = Request(prompt, **settings)
-        work = Work(1, request.length, request.filters != NO_FILTERS, request.window)
-        tokens = self.encode(prompt, request.unknown)
-        text = single.pieces(self.model, self.plan(work), tokens, request)
-        if request.stop == ():
+        return self.pieces_of(Request(prompt, **settings))
+
+    def pieces_of(self, request: Request) -> Iterator[str]:
+        """Yield the text that a request wants in pieces, as they are drawn; see `pieces`."""
+        tokens = self.encode(request.prompt, request.unknown)
+        text = _pieces(self.model, self.plan(Work.of(request)), tokens, request)
+        if not request.stops:
             return text
         from charlm.infer.sampling import stops
 
-        return stops.until(text, stops.normalised(request.stop, self.metadata))
+        return stops.until(text, stops.normalised(request.stops, self.metadata))
 
     def score(self, text: str, unknown: Unknown | None = None) -> "Score":
         """How well the model predicts a text, read from a zero state (see `Scorer`).
@@ -229,8 +231,7 @@ class Generator:
             SettingsError: a width that is out of range or does not fit into memory.
             ModelFileError: while it runs: the model's weights are damaged.
         """
-        from charlm.infer.batch.batch import generate_batch
-        from charlm.infer.planning.paths import engine_of, reader_of, refusal
+        from charlm.infer.batch.scheduler import generate_batch
 
         chosen = self._chosen_for(work)
         if chosen is not self:
@@ -250,3 +251,44 @@ class Generator:
             show_first=show_first,
             refuse=partial(refusal, plan),
         )
+
+
+def _pieces(model: Model, plan: Plan, prompt: Tokens, request: Request) -> Iterator[str]:
+    """The text after a prompt's token ids, by blocks that grow; stop strings are the caller's.
+
+    The prompt has been read when this returns: what can't be opened is found before a character
+    is shown.
+
+    Raises:
+        ModelFileError: the weights are damaged, or a graph beside the model can't be used.
+    """
+    vocabulary, left = model.metadata.vocabulary, request.length
+    numbers, first = UniformStream(request.seed, request.sample), ""
+    if not len(prompt):
+        initial = np.asarray(model.metadata.initial, dtype=np.float32)
+        prompt = np.array([draw_first(initial, numbers, request.temperature)])
+        first = vocabulary.characters[prompt[0]]
+        if left == 1:
+            return iter([first])
+        left = left and left - 1
+    primed = reader_of(model, plan).read([prompt])
+    check_finite(primed.logits)
+    engine = engine_of(model, plan)
+    engine.start(primed, Sampling.same(1, len(vocabulary), request.temperature, request.filters))
+    return itertools.chain(
+        [first] if first else (),
+        (
+            vocabulary.decode(engine.draw([numbers], steps)[0])
+            for steps in _blocks(left, plan.longest_block)
+        ),
+    )
+
+
+def _blocks(left: int, longest: int) -> Iterator[int]:
+    """Lengths of blocks that grow; `left` in all, or without end where that is 0."""
+    endless, block = left == 0, min(FIRST_BLOCK, longest)
+    while endless or left:
+        steps = block if endless else min(block, left)
+        yield steps
+        left -= 0 if endless else steps
+        block = min(2 * block, longest)

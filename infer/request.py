@@ -1,16 +1,18 @@
-"""One text that is wanted: with the model, all that fixes it."""
+"""One text that is wanted, and all its options, checked once: with the model, all that fixes it."""
 
 import functools
+import os
 from dataclasses import dataclass
 from typing import TypedDict
 
+from charlm.data import MAX_WINDOW
 from charlm.data.system.errors import SettingsError
 from charlm.data.text.vocabulary import Unknown
-from charlm.infer.sampling import sampler
+from charlm.infer.sampling.draw import inverse_temperature
 from charlm.infer.sampling.filters import Filters
-from charlm.infer.window import check_window
 
 MAX_LENGTH = 1 << 60  # a text is held whole: memory ends long before
+MAX_SEED = (1 << 64) - 1
 
 
 class Settings(TypedDict, total=False):
@@ -51,15 +53,21 @@ class Request:
 
     def __post_init__(self) -> None:
         _check_text(self.prompt, "the prompt")
-        for each in (self.stop,) if isinstance(self.stop, str) else _listed(self.stop):
+        if not isinstance(self.stop, str | tuple | list):
+            raise SettingsError(f"stop is text or a tuple of texts, not {self.stop!r}")
+        for each in self.stops:
             _check_text(each, "a stop string")
-        if not 0 <= sampler.whole(self.length, "--length") <= MAX_LENGTH:
-            raise SettingsError(f"--length is from 0 (without end) to 2^60, not {self.length}")
-        sampler.check_seed(self.seed)
-        sampler.check_sample(self.sample)
-        sampler.inverse_temperature(self.temperature)
+        _check_whole(self.length, "--length", MAX_LENGTH, "0 (without end) to 2^60")
+        _check_whole(self.seed, "--seed", MAX_SEED, "0 to 2^64 - 1")
+        _check_whole(self.sample, "a sample", MAX_SEED, "0 to 2^64 - 1")
+        inverse_temperature(self.temperature)
         check_window(self.window)
         _ = self.filters
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings, one or several."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     @functools.cached_property
     def filters(self) -> Filters:
@@ -71,12 +79,34 @@ class Request:
         return Filters(self.top_k, self.top_p, self.min_p)
 
 
+def draw_seed() -> int:
+    """A new seed, to be shown, for a text whose user named none."""
+    return int.from_bytes(os.urandom(4), "little")
+
+
+def check_window(window: int | None) -> None:
+    """A window: each character follows from the last N alone, read from a zero state.
+
+    Args:
+        window: characters; None carries the state from the text's beginning.
+
+    Raises:
+        SettingsError: out of range.
+    """
+    if window is not None and not 1 <= window <= MAX_WINDOW:
+        raise SettingsError(
+            f"--window is from 1 to {MAX_WINDOW} characters, not {window}; "
+            "leave it out to carry the state from the text's beginning"
+        )
+
+
 def _check_text(value: object, what: str) -> None:
     if not isinstance(value, str):
         raise SettingsError(f"{what} is text, not {value!r}")
 
 
-def _listed(stop: object) -> tuple[object, ...]:
-    if not isinstance(stop, tuple | list):
-        raise SettingsError(f"stop is text or a tuple of texts, not {stop!r}")
-    return tuple(stop)
+def _check_whole(number: int, what: str, most: int, described: str) -> None:
+    if type(number) is not int:
+        raise SettingsError(f"{what} is a whole number, not {number!r}")
+    if not 0 <= number <= most:
+        raise SettingsError(f"{what} is from {described}, not {number}")

@@ -21,7 +21,7 @@ def sample_tokens(
     """Draw `length` tokens, from a zero state and a given first token.
 
     This is for looking and for proofs: sampling as users see it is defined once, in
-    `charlm.infer.sampling.sampler`.
+    `charlm.infer.sampling.draw`.
 
     Args:
         model: evaluated one step at a time, without dropout.

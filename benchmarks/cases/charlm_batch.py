@@ -5,7 +5,7 @@ from typing import Any
 from charlm.benchmarks.cases.charlm_open import generator_of
 from charlm.benchmarks.harness.settings import PROMPT, TOP_K, TOP_P, CaseSettings, Run
 from charlm.infer.batch.results import Outcome
-from charlm.infer.planning.work import Work
+from charlm.infer.planning import Work
 from charlm.infer.request import Request
 
 

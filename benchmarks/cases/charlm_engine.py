@@ -6,8 +6,8 @@ import numpy.typing as npt
 from charlm.benchmarks import engines
 from charlm.benchmarks.cases.charlm_open import model_of, prompt_of, threads_of
 from charlm.benchmarks.harness.settings import CaseSettings, Run
+from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.philox import UniformStream
-from charlm.infer.sampling.sampling import Sampling
 
 
 def prepare(settings: CaseSettings) -> Run:

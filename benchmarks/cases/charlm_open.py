@@ -5,7 +5,7 @@ from pathlib import Path
 from charlm.benchmarks.harness.settings import PROMPT, CaseSettings
 from charlm.data.system.cores import usable_cores
 from charlm.infer.generator import Generator
-from charlm.infer.model.artifact import Model, open_model
+from charlm.infer.model.open import Model, open_model
 
 
 def threads_of(settings: CaseSettings) -> int:

@@ -2,8 +2,8 @@
 
 from charlm.benchmarks.cases.charlm_open import generator_of, threads_of
 from charlm.benchmarks.harness.settings import PROMPT, CaseSettings, Run
-from charlm.infer.scoring.score_batch import WORKERS_OF_GPU
-from charlm.infer.scoring.score_segments import SegmentScorer
+from charlm.infer.scoring.many import WORKERS_OF_GPU
+from charlm.infer.scoring.segments import SegmentScorer
 
 LENGTH = 100_000  # characters to choose from; a longer text repeats them
 

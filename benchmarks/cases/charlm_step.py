@@ -6,7 +6,7 @@ What `Generator.stream` does where the model has no other graphs, for one text o
 from charlm.benchmarks.cases.charlm_open import model_of, prompt_of
 from charlm.benchmarks.cases.stepping import run_of_steps
 from charlm.benchmarks.harness.settings import CaseSettings, Run
-from charlm.infer.engines.session import Stepper
+from charlm.infer.engines.step import Stepper
 
 
 def prepare(settings: CaseSettings) -> Run:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from charlm.benchmarks.artifacts import WEIGHTS
 from charlm.benchmarks.harness.settings import CaseSettings, Run
-from charlm.infer.sampling import sampler
+from charlm.infer.sampling.draw import Sampler
+from charlm.infer.sampling.philox import UniformStream
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -37,8 +38,8 @@ def drawer(logits: npt.NDArray[np.float32], settings: CaseSettings) -> Callable[
 
     charlm's own sampling for every case but the notebook's, so that only the models differ.
     """
-    draw = sampler.Sampler(logits, settings.temperature).draw_one
-    uniforms = sampler.uniforms(settings.seed, 0)
+    draw = Sampler(logits, settings.temperature).draw_one
+    uniforms = iter(UniformStream(settings.seed, 0))
     return lambda: draw(next(uniforms))
 
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from charlm.benchmarks.cases.common import drawer, run_of
 from charlm.benchmarks.harness.settings import CaseSettings, Run
-from charlm.infer.sampling import sampler
+from charlm.infer.sampling.draw import Sampler
+from charlm.infer.sampling.philox import UniformStream, take_block
 
 BLOCK = 256  # positions whose random numbers are made at once
 
@@ -60,7 +61,7 @@ def _one(steps: Steps, characters: list[str], settings: CaseSettings) -> Iterato
 
 
 def _many(steps: Steps, settings: CaseSettings) -> Iterator[npt.NDArray[np.int64]]:
-    draw = sampler.Sampler(steps.logits, settings.temperature).draw
+    draw = Sampler(steps.logits, settings.temperature).draw
     for uniforms in _uniforms(settings):
         drawn = draw(uniforms)
         yield drawn
@@ -70,6 +71,6 @@ def _many(steps: Steps, settings: CaseSettings) -> Iterator[npt.NDArray[np.int64
 
 def _uniforms(settings: CaseSettings) -> Iterator[npt.NDArray[np.float32]]:
     """float32 [batch] for each position, without end."""
-    streams = [sampler.UniformStream(settings.seed, stream) for stream in range(settings.batch)]
+    streams = [UniformStream(settings.seed, stream) for stream in range(settings.batch)]
     while True:
-        yield from sampler.take_block(streams, BLOCK).T
+        yield from take_block(streams, BLOCK).T

@@ -123,7 +123,7 @@ def python(code: str) -> tuple[str, ...]:
 def charlm_gen(settings: CaseSettings, length: int) -> tuple[str, ...]:
     """`charlm-gen` as its installed script starts it."""
     return (
-        *python("from charlm.infer.cli import main; main()"),
+        *python("from charlm.infer.cli_gen import main; main()"),
         PROMPT, "--no-echo", "--unknown", "drop", "--length", str(length),
         "--seed", str(settings.seed), "--model", settings.model, "--provider", settings.provider,
         "--threads", str(settings.threads),

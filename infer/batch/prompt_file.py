@@ -2,8 +2,9 @@
 
 import codecs
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, Any
 
 from charlm.data.system.errors import CharlmError, CorpusError, RequestError, SettingsError
@@ -11,6 +12,7 @@ from charlm.infer.request import Request
 
 MAX_LINE_BYTES = 1 << 26  # a longer line is a file of something else
 MAX_PASSED_BYTES = 1 << 30  # of such a line: then the file may have no end
+SMALL_FILE = 1 << 20  # bytes: a longer file of prompts is work enough for anything
 FORMATS = ("auto", "text", "jsonl")
 JSON_LINES_ENDINGS = (".jsonl", ".ndjson")
 
@@ -29,7 +31,12 @@ class BadLine:
 
 
 def read_requests(
-    file: IO[bytes], defaults: Request, *, json_lines: bool
+    file: IO[bytes],
+    defaults: Request,
+    *,
+    json_lines: bool,
+    longest: int = MAX_LINE_BYTES,
+    most_passed: int = MAX_PASSED_BYTES,
 ) -> Iterator[Request | BadLine]:
     """The requests of a file, in constant memory; what is wrong with a line stays its own.
 
@@ -42,21 +49,36 @@ def read_requests(
         file: open for reading bytes; UTF-8, with or without a byte-order mark.
         defaults: what the lines don't say.
         json_lines: which of the two.
+        longest: bytes of a line that can be a request.
+        most_passed: bytes of a longer one after which the file is taken to have no end.
 
     Raises:
         CorpusError: it is of another encoding, or has a line without end.
     """
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(_lines(file, longest, most_passed), start=1):
         if json_lines and line is not None and not line.strip():
             continue
         try:
             if line is None:
-                raise RequestError(f"longer than {MAX_LINE_BYTES:,} bytes")
+                raise RequestError(f"longer than {longest:,} bytes")
             here = replace(defaults, sample=number - 1, line=number)
             text = _decoded(line)
             yield _from_json(text, here) if json_lines else replace(here, prompt=text)
         except CharlmError as problem:
             yield BadLine(number, problem)
+
+
+def count_prompts(path: Path) -> int | None:
+    """The lines of a file of prompts; None of a long one, of a pipe, and of what can't be read.
+
+    Where it can't be read, whoever reads it will say so.
+    """
+    try:
+        if not path.is_file() or path.stat().st_size > SMALL_FILE:
+            return None
+        return max(2, len(path.read_bytes().splitlines()))  # several texts, however few
+    except OSError:
+        return None
 
 
 def is_json_lines(name: str, wanted: str) -> bool:
@@ -70,17 +92,17 @@ def is_json_lines(name: str, wanted: str) -> bool:
     return wanted == "jsonl" or (wanted == "auto" and name.lower().endswith(JSON_LINES_ENDINGS))
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
+def _lines(file: IO[bytes], longest: int, most_passed: int) -> Iterator[bytes | None]:
     """Each line without its end; None for one that is too long to hold."""
     start = True
-    limit = MAX_LINE_BYTES + 1  # its end included
+    limit = longest + 1  # its end included
     while line := file.readline(limit):
         too_long = len(line) == limit and not line.endswith(b"\n")
         if too_long:
             passed = limit
             while (rest := file.readline(limit)) and not rest.endswith(b"\n"):
                 passed += limit
-                if passed > MAX_PASSED_BYTES:
+                if passed > most_passed:
                     raise CorpusError("a line of a gigabyte: this is no file of prompts")
         if start:
             check_start(line, "standard input")
@@ -116,11 +138,15 @@ def _decoded(line: bytes) -> str:
 
 def _from_json(text: str, defaults: Request) -> Request:
     values = _object(text)
-    if unknown := sorted(values.keys() - READERS.keys()):
-        raise RequestError(f"unknown key {unknown[0]!r}; the keys are {', '.join(READERS)}")
-    if not isinstance(values.get("prompt"), str):
-        raise RequestError('"prompt" is missing' if "prompt" not in values else _wrong("prompt"))
-    given = {key: READERS[key][0](values, key) for key in values if values[key] is not None}
+    if unknown := sorted(values.keys() - KEYS.keys()):
+        raise RequestError(f"unknown key {unknown[0]!r}; the keys are {', '.join(KEYS)}")
+    if "prompt" not in values:
+        raise RequestError('"prompt" is missing')
+    given = {
+        key: _checked(key, value)
+        for key, value in values.items()
+        if value is not None or key == "prompt"
+    }
     if "seed" in given:
         given.setdefault("sample", 0)
     try:
@@ -154,46 +180,30 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _text(values: Mapping[str, Any], key: str) -> str:
-    if not isinstance(values[key], str):
-        raise RequestError(_wrong(key))
-    return str(values[key]).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _texts(values: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    found = [values[key]] if isinstance(values[key], str) else values[key]
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise RequestError(_wrong(key))
-    return tuple(_text({key: each}, key) for each in found)
-
-
-def _whole(values: Mapping[str, Any], key: str) -> int:
-    if not isinstance(values[key], int) or isinstance(values[key], bool):
-        raise RequestError(_wrong(key))
-    return int(values[key])
-
-
-def _number(values: Mapping[str, Any], key: str) -> float:
-    if not isinstance(values[key], int | float) or isinstance(values[key], bool):
-        raise RequestError(_wrong(key))
+def _checked(key: str, value: Any) -> Any:
+    """The value of a key as `Request` takes it, of the type that it should be."""
+    kinds, described = KEYS[key]
+    values = value if key == "stop" and isinstance(value, list) else [value]
+    if not all(isinstance(each, kinds) and not isinstance(each, bool) for each in values):
+        raise RequestError(f'"{key}" is not {described}')
+    if kinds is str:
+        texts = tuple(each.replace("\r\n", "\n").replace("\r", "\n") for each in values)
+        return texts if key == "stop" else texts[0]
     try:
-        return float(values[key])
+        return value if kinds is int else float(value)
     except OverflowError as problem:
         raise RequestError(f'"{key}" is too large') from problem
 
 
-def _wrong(key: str) -> str:
-    return f'"{key}" is not {READERS[key][1]}'
-
-
-READERS: dict[str, tuple[Callable[[Mapping[str, Any], str], Any], str]] = {
-    "prompt": (_text, "a string"),
-    "length": (_whole, "a whole number"),
-    "temperature": (_number, "a number"),
-    "seed": (_whole, "a whole number"),
-    "sample": (_whole, "a whole number"),
-    "stop": (_texts, "a string or a list of strings"),
-    "top_k": (_whole, "a whole number"),
-    "top_p": (_number, "a number"),
-    "min_p": (_number, "a number"),
+WHOLE, NUMBER = (int, "a whole number"), ((int, float), "a number")
+KEYS: dict[str, tuple[Any, str]] = {
+    "prompt": (str, "a string"),
+    "length": WHOLE,
+    "temperature": NUMBER,
+    "seed": WHOLE,
+    "sample": WHOLE,
+    "stop": (str, "a string or a list of strings"),
+    "top_k": WHOLE,
+    "top_p": NUMBER,
+    "min_p": NUMBER,
 }

@@ -1,8 +1,8 @@
 """What a batch gives back, in the order of its requests or as it is finished."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 from charlm.data.system.errors import CharlmError
 from charlm.infer.request import Request
@@ -55,8 +55,19 @@ class Failure:
 Outcome = Result | Failure
 
 
-class Order:
-    """Gives outcomes out in the order of their requests, or as they come.
+class Indexed(Protocol):
+    """What has a place among others."""
+
+    @property
+    def index(self) -> int:
+        """From 0."""
+
+
+Placed = TypeVar("Placed", bound=Indexed)
+
+
+class Order(Generic[Placed]):
+    """Gives outcomes out in the order of what was asked for, or as they come.
 
     In order, what is finished must wait for what was asked for before it. So that the waiting stay
     bounded, a request may begin only if fewer than `window` requests are between it and the first
@@ -67,27 +78,39 @@ class Order:
         window: how many requests may be under way or waiting, at least 1.
     """
 
-    def __init__(self, ordered: bool, window: int) -> None:
+    def __init__(self, ordered: bool = True, window: int = 1) -> None:
         self.ordered, self.window = ordered, window
         self._next = 0  # the first index that is not out
-        self._waiting: dict[int, Outcome] = {}
+        self._waiting: dict[int, Placed] = {}
 
     def may_begin(self, index: int) -> bool:
         """Whether the request of that index may begin now."""
         return not self.ordered or index < self._next + self.window
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Placed) -> None:
         """Take an outcome in."""
         self._waiting[outcome.index] = outcome
 
-    def ready(self) -> Iterator[Outcome]:
+    def ready(self) -> Iterator[Placed]:
         """Give out what can be given out now."""
         while self._waiting and (not self.ordered or self._next in self._waiting):
             index = self._next if self.ordered else next(iter(self._waiting))
             self._next += 1
             yield self._waiting.pop(index)
 
-    def rest(self) -> Iterator[Outcome]:
+    def rest(self) -> Iterator[Placed]:
         """Give out all that is finished, where what it waits for will not come."""
         for index in sorted(self._waiting):
             yield self._waiting.pop(index)
+
+
+def in_order(outcomes: Iterable[Placed]) -> Iterator[Placed]:
+    """The same by their places; all that is finished comes before an error or Ctrl-C goes on."""
+    order: Order[Placed] = Order()
+    try:
+        for outcome in outcomes:
+            order.add(outcome)
+            yield from order.ready()
+    except (Exception, KeyboardInterrupt):
+        yield from order.rest()
+        raise

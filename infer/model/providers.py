@@ -1,4 +1,4 @@
-"""Where a model is computed: the CPU or a GPU; and if a GPU can't be used, the reason."""
+"""Where a model is computed, the CPU or a GPU, and how precisely; if it can't be, the reason."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,22 @@ from charlm.data.system.errors import ProviderError, SettingsError
 from charlm.export import contract_native
 
 PROVIDERS = ("auto", "cpu", "cuda")
+PRECISIONS = {"float32": ("cpu", "cuda"), "int8": ("cpu",), "fp16": ("cuda",)}  # and who has them
+ONLY_ON = {precision: has[0] for precision, has in PRECISIONS.items() if len(has) == 1}
 CPU_INSTEAD = "use --provider cpu"
+
+
+def check_precision(precision: str, provider: str = "auto") -> None:
+    """A precision must be known, and one that the provider has.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    if precision not in PRECISIONS:
+        raise SettingsError(f"--precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+    needed = ONLY_ON.get(precision)
+    if needed and provider in PROVIDERS and provider not in ("auto", needed):
+        raise SettingsError(f"--precision {precision} runs with --provider {needed} only")
 
 
 @dataclass(frozen=True)

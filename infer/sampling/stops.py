@@ -6,12 +6,7 @@ from charlm.data.system.errors import SettingsError, VocabularyError
 from charlm.export.contract import Metadata
 
 
-def several(stop: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Stop strings, where one may stand for itself."""
-    return (stop,) if isinstance(stop, str) else stop
-
-
-def normalised(stop: str | tuple[str, ...], metadata: Metadata) -> tuple[str, ...]:
+def normalised(stops: Iterable[str], metadata: Metadata) -> tuple[str, ...]:
     """Stop strings as the model would write them.
 
     Raises:
@@ -20,7 +15,7 @@ def normalised(stop: str | tuple[str, ...], metadata: Metadata) -> tuple[str, ..
     """
     known = set(metadata.vocabulary.characters)
     found = []
-    for given in several(stop):
+    for given in stops:
         normal = metadata.normalisation(given)
         if not normal:
             why = "empty" if not given else "empty once it is normalised as the corpus was"
@@ -34,39 +29,52 @@ def normalised(stop: str | tuple[str, ...], metadata: Metadata) -> tuple[str, ..
     return tuple(found)
 
 
-def find(text: str, stops: tuple[str, ...], start: int = 0) -> tuple[int, str] | None:
-    """The stop string that is complete first, and where in the text it begins.
+class StopFinder:
+    """Looks for stop strings in one text that arrives in pieces.
 
-    Of several that end at the same character, the longest. Nothing that begins before `start`
-    is looked at.
+    The one that is complete first ends the text; of several that end at the same character, the
+    longest.
+
+    Args:
+        stops: the stop strings, as the model writes them.
+
+    Attributes:
+        found: which of them has ended the text, by its index, or None.
+        held: the end of the text so far that may be the beginning of a stop string.
     """
-    best: tuple[int, int, str] | None = None
-    for stop in stops:
-        begin = text.find(stop, start)
-        if begin >= 0 and (best is None or (begin + len(stop), begin) < best[:2]):
-            best = begin + len(stop), begin, stop
-    return None if best is None else best[1:]
+
+    def __init__(self, stops: tuple[str, ...]) -> None:
+        self._stops = stops
+        self._beginnings = {stop[:length] for stop in stops for length in range(1, len(stop))}
+        self._longest = max((len(stop) for stop in stops), default=1) - 1
+        self.found: int | None = None
+        self.held = ""
+
+    def take(self, piece: str) -> str:
+        """Take the next piece; what of the text is certain by it and was not before."""
+        text = self.held + piece
+        begins = [text.find(stop) for stop in self._stops]
+        ends = [
+            (begin + len(stop), begin, index)
+            for index, (begin, stop) in enumerate(zip(begins, self._stops, strict=True))
+            if begin >= 0
+        ]
+        if ends:
+            _, begin, self.found = min(ends)
+            self.held = ""
+            return text[:begin]
+        lengths = range(min(self._longest, len(text)), 0, -1)
+        held = next((length for length in lengths if text[-length:] in self._beginnings), 0)
+        certain = len(text) - held
+        self.held = text[certain:]
+        return text[:certain]
 
 
 def until(pieces: Iterable[str], stops: tuple[str, ...]) -> Iterator[str]:
     """The text before the first stop string, in pieces, as soon as they can't belong to one."""
-    held = ""
+    finder = StopFinder(stops)
     for piece in pieces:
-        held += piece
-        if (found := find(held, stops)) is not None:
-            yield held[: found[0]]
+        yield finder.take(piece)
+        if finder.found is not None:
             return
-        safe = len(held) - begun(held, stops)
-        yield held[:safe]
-        held = held[safe:]
-    yield held
-
-
-def begun(text: str, stops: tuple[str, ...]) -> int:
-    """How many of the text's last characters may be the beginning of a stop string."""
-    longest = max((len(stop) for stop in stops), default=1) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        end = text[-length:]
-        if any(stop != end and stop.startswith(end) for stop in stops):
-            return length
-    return 0
+    yield finder.held

@@ -1,23 +1,24 @@
 """How well a model predicts a text: bits per character, with the state carried throughout.
 
-Here one text, exactly; `score_batch` has many texts side by side, `score_segments` one text cut up,
-and `score_window` a text judged by windows, with no state carried.
+Here one text, exactly; `many` has many texts side by side, `segments` one text cut up, and
+`windows` a text judged by windows, with no state carried.
 """
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.system.errors import CorpusError, ModelFileError
-from charlm.data.text.bits import in_bits
+from charlm.data.system.errors import CorpusError, ModelFileError, VocabularyError
 from charlm.data.text.vocabulary import Unknown
-from charlm.infer.engines.sequence import open_sequence, run_length
-from charlm.infer.model.artifact import Model
-from charlm.infer.scoring.score_text import TokenText, check_unknown
+from charlm.export.contract import Metadata
+from charlm.infer.engines.base import Array, Tokens, run_length
+from charlm.infer.model.open import Model
+from charlm.infer.planning import open_text_reader
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Score:
         replaced: how many of the text's characters the model lacks and read as another.
         dropped: how many it lacks that were left out.
     """
+
+    ADDED: ClassVar[tuple[str, ...]] = ("characters", "bits", "replaced", "dropped")
 
     characters: int
     bits: float
@@ -47,54 +50,146 @@ class Score:
         bits = self.bits_per_character
         return float(2**bits) if bits < sys.float_info.max_exp else math.inf
 
-    def __add__(self, other: "Score") -> "Score":
-        return Score(
-            self.characters + other.characters,
-            self.bits + other.bits,
-            self.replaced + other.replaced,
-            self.dropped + other.dropped,
+    def __add__(self, other: Self) -> Self:
+        return replace(
+            self, **{name: getattr(self, name) + getattr(other, name) for name in self.ADDED}
         )
 
-    def of(self, text: TokenText) -> "Score":
-        """The same score, once `text` has been read, with what the model lacks of it."""
+    def finished(self, text: "TokenText") -> Self:
+        """The same score, once `text` has been read, with what the model lacks of it.
+
+        Raises:
+            CorpusError: fewer than two characters: nothing to predict.
+            ModelFileError: the model's weights are damaged.
+        """
+        if self.characters == 0:
+            raise CorpusError(f"{text.where}: too short to score: it takes at least two characters")
+        if not math.isfinite(self.bits):
+            raise ModelFileError(
+                "the model gives logits that are not finite: its weights are damaged"
+            )
         return replace(self, replaced=text.replaced, dropped=text.dropped)
 
+    def fields(self) -> dict[str, Any]:
+        """What JSON says of it."""
+        return {
+            "bits_per_character": self.bits_per_character,
+            "perplexity": self.perplexity,
+            "characters": self.characters,
+            "bits": self.bits,
+            "replaced": self.replaced,
+            "dropped": self.dropped,
+        }
 
-@dataclass(frozen=True)
-class WindowScore:
-    """The score of a text by windows, and with the state carried.
-
-    Attributes:
-        score: each character judged after its last `window`, or all before it where it has fewer.
-        window: characters.
-        carried: the score of the same text with the state carried from its first character.
-    """
-
-    score: Score
-    window: int
-    carried: Score
-
-    def __add__(self, other: "WindowScore") -> "WindowScore":
-        return WindowScore(self.score + other.score, self.window, self.carried + other.carried)
-
-
-def checked(score: Score, where: str) -> Score:
-    """The same score, if there is one.
-
-    Raises:
-        CorpusError: fewer than two characters: nothing to predict.
-        ModelFileError: the model's weights are damaged.
-    """
-    if score.characters == 0:
-        raise CorpusError(f"{where}: too short to score: it takes at least two characters")
-    if not math.isfinite(score.bits):
-        raise ModelFileError("the model gives logits that are not finite: its weights are damaged")
-    return score
+    def described(self) -> str:
+        """What people are told of it."""
+        figures = (
+            f"{self.bits_per_character:.4f} bits/char, perplexity {self.perplexity:.3f}, "
+            f"{self.characters:,} characters"
+        )
+        if self.dropped:
+            share = self.dropped / (self.characters + self.dropped)
+            return f"{figures}; {self.dropped:,} more ({share:.2%}) that the model lacks left out"
+        if self.replaced:
+            share = min(1.0, self.replaced / self.characters)
+            return (
+                f"{figures}; {self.replaced:,} ({share:.2%}) that the model lacks counted as "
+                "another"
+            )
+        return figures
 
 
 def bits(log_probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """-log2 of each probability whose natural logarithm is given, in the same shape."""
-    return in_bits(-log_probability.astype(np.float64))
+    return log_probability.astype(np.float64) / -math.log(2)
+
+
+def zero_states(metadata: Metadata, count: int) -> Array:
+    """h, or c, of so many texts before their first character: float32 [count, layers, hidden]."""
+    return np.zeros((count, metadata.layers, metadata.hidden), dtype=np.float32)
+
+
+class TokenText:
+    """The token ids of a text, normalised as the model's corpus was.
+
+    The text is asked for as it is needed: a file behind it is not open before that, and memory
+    holds a chunk.
+
+    Args:
+        chunks: the text, as `data.corpus.read_text` yields it.
+        where: its name, for messages.
+        metadata: of the model.
+        unknown: what becomes of characters that the model does not know (see `Vocabulary`); None:
+            what became of rare ones of its corpus.
+    """
+
+    def __init__(
+        self, chunks: Iterable[str], where: str, metadata: Metadata, unknown: Unknown | None = None
+    ) -> None:
+        self.where = where
+        self._unknown = metadata.unknown(unknown)
+        self._lacking = 0  # characters that the model does not know
+        self._arriving = self._encoded(chunks, metadata)
+        self._ids: Tokens = np.zeros(0, dtype=metadata.vocabulary.dtype)
+        self._place = 0
+
+    def have(self, wanted: int) -> int:
+        """How many characters can be predicted now: `wanted`, or fewer where the text ends.
+
+        Raises:
+            VocabularyError: a character that the model does not know.
+            CorpusError: the text can't be read.
+        """
+        parts = [self._ids[self._place :]]
+        there = len(parts[0])
+        while there <= wanted:
+            more = next(self._arriving, None)
+            if more is None:
+                break
+            parts.append(more)
+            there += len(more)
+        if len(parts) > 1:
+            self._ids, self._place = np.concatenate(parts), 0
+        return max(0, min(wanted, there - 1))
+
+    def take(self, count: int) -> Tokens:
+        """The next `count` characters and the one after them, which comes first the next time.
+
+        Args:
+            count: no more than `have` has found.
+        """
+        first = self._place
+        self._place += count
+        return self._ids[first : self._place + 1]
+
+    @property
+    def dropped(self) -> int:
+        """How many characters were left out so far."""
+        return self._lacking if self._unknown == "drop" else 0
+
+    @property
+    def replaced(self) -> int:
+        """How many characters became another so far."""
+        return self._lacking - self.dropped
+
+    def _encoded(self, chunks: Iterable[str], metadata: Metadata) -> Iterator[Tokens]:
+        """Token ids of the normalised text, in chunks."""
+        vocabulary, before = metadata.vocabulary, 0
+        for text in metadata.normalisation.stream(chunks):
+            try:
+                ids = vocabulary.encode(text, self._unknown)
+            except VocabularyError as problem:
+                known = set(vocabulary.characters)
+                index = next(place for place, c in enumerate(text) if c not in known)
+                raise VocabularyError(
+                    f"{self.where}: character {text[index]!r} (U+{ord(text[index]):04X}) at "
+                    f"position {before + index} is not one of the "
+                    f"model's {len(vocabulary)} characters; --unknown drop leaves it out"
+                ) from problem
+            before += len(text)
+            if self._unknown != "error":
+                self._lacking += vocabulary.lacks(text)
+            yield ids
 
 
 class Scorer:
@@ -107,6 +202,7 @@ class Scorer:
         unknown: what becomes of characters that the model does not know (see `TokenText`).
         precision: of the graph that reads the text.
         threads: CPU threads of one text; more than one helps models far beyond a core's cache.
+        workers: Python's threads that run one session side by side, where a text is cut up.
 
     Raises:
         VocabularyError: the model does not know the character `unknown` either.
@@ -120,10 +216,11 @@ class Scorer:
         unknown: Unknown | None = None,
         precision: str = "float32",
         threads: int = 1,
+        workers: int = 1,
     ) -> None:
-        check_unknown(model.metadata, unknown)
+        model.metadata.unknown(unknown)  # it must be known
         self.model, self.unknown = model, unknown
-        self._sequence = open_sequence(model, precision, threads)
+        self._readers = [open_text_reader(model, precision, threads) for _ in range(workers)]
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> Score:
         """Score a text that arrives in chunks, normalised here as the corpus was.
@@ -137,13 +234,12 @@ class Scorer:
             CorpusError: fewer than two characters: nothing to predict.
             ModelFileError: the model's weights are damaged.
         """
-        metadata = self.model.metadata
-        text = TokenText(chunks, where, metadata, self.unknown)
+        text = TokenText(chunks, where, self.model.metadata, self.unknown)
         longest = run_length(1, self.model)
-        h = c = np.zeros((1, metadata.layers, metadata.hidden), dtype=np.float32)
+        h = c = zero_states(self.model.metadata, 1)
         found = Score(0, 0.0)
         while (count := text.have(longest)) > 0:
-            read = self._sequence.run(text.take(count)[None], h, c)
+            read = self._readers[0].run(text.take(count)[None], h, c)
             h, c = read.h, read.c
             found += Score(count, float(bits(read.log_probability).sum()))
-        return checked(found.of(text), where)
+        return found.finished(text)

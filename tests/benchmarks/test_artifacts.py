@@ -9,7 +9,7 @@ import pytest
 from charlm.benchmarks import artifacts
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
 from charlm.export.contract import GENERATE
-from charlm.infer.model.artifact import open_model
+from charlm.infer.model.open import open_model
 
 
 def test_what_fails_leaves_its_reason_and_the_others_are_made(

@@ -7,7 +7,7 @@ import pytest
 
 from charlm.benchmarks import bits
 from charlm.benchmarks.harness.settings import PROMPT, CaseSettings
-from charlm.infer.model.artifact import open_model
+from charlm.infer.model.open import open_model
 from charlm.infer.scoring.score import Scorer
 
 

@@ -11,13 +11,13 @@ import pytest
 from charlm.benchmarks import engines, flips
 from charlm.benchmarks.flips import BLOCK, STREAMS, Comparison, Reference, Row, tie_distance
 from charlm.benchmarks.harness.settings import CaseSettings
-from charlm.infer.engines.engine import Primed, Rows, Tokens
-from charlm.infer.engines.step_engine import StepEngine
+from charlm.infer.engines.base import Primed, Rows, Tokens
+from charlm.infer.engines.step import StepEngine
 from charlm.infer.generator import Generator
-from charlm.infer.model.artifact import Model, open_model
+from charlm.infer.model.open import Model, open_model
+from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import Filters
 from charlm.infer.sampling.philox import UniformStream
-from charlm.infer.sampling.sampling import Sampling
 
 POSITIONS = BLOCK + 20  # two blocks, the second one short
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from onnx import numpy_helper
 
 from charlm.data.system import console
 from charlm.data.system.errors import ProviderError
@@ -20,11 +22,11 @@ from charlm.data.text.vocabulary import Vocabulary
 from charlm.export import contract_native, weights
 from charlm.export.contract import GENERATE, SEQUENCE, Kind, Metadata, sibling_path
 from charlm.export.graphs import build_siblings, step_graph
-from charlm.infer import cli
+from charlm.infer import cli_gen
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
-from charlm.infer.model.artifact import Model
-from charlm.infer.sampling import sampler
+from charlm.infer.model.open import Model, open_model
+from charlm.infer.sampling import draw
 from charlm.infer.sampling.filters import NO_FILTERS, TOP_P_OFF, Filters, remove_from_one
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
@@ -97,6 +99,29 @@ def small(small_path: Path) -> Generator:
     return Generator.open(small_path, "cpu")
 
 
+@pytest.fixture(scope="session")
+def damaged_path(small_content: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model's file, but that its weights are not numbers."""
+    model = onnx.load_model_from_string(small_content)
+    for tensor in model.graph.initializer:
+        if tensor.name == "recurrent":
+            array = np.full_like(numpy_helper.to_array(tensor), np.nan)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    path = tmp_path_factory.mktemp("damaged") / "d.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="session")
+def damaged(damaged_path: Path) -> Model:
+    """That file opened where the native operator, which would refuse it, was not built."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contract_native, "LIBRARY", damaged_path.parent / "none")
+        model = open_model(damaged_path, "cpu")
+        assert model.without_native is not None
+    return model
+
+
 Portable = Callable[..., Generator]
 
 
@@ -119,7 +144,7 @@ def as_if_on_cuda() -> Callable[[Model], Model]:
     """An open model that takes itself to be on a GPU."""
 
     def made(model: Model) -> Model:
-        return Model(b"", model.metadata, "", "cuda", 1, None, model.siblings)
+        return Model(model.path, b"", model.metadata, "cuda")
 
     return made
 
@@ -273,7 +298,7 @@ def generate(
     def run(*arguments: object, model: Path | None = cli_model) -> tuple[int, str, list[str]]:
         capsys.readouterr()
         named = [] if model is None else ["--model", str(model)]
-        code = console.exit_code(cli.app, "charlm-gen", [*map(str, arguments), *named])
+        code = console.exit_code(cli_gen.app, "charlm-gen", [*map(str, arguments), *named])
         shown = capsys.readouterr()
         return code, shown.out, shown.err.splitlines()
 
@@ -286,7 +311,7 @@ def start(cli_model: Path, tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def run(*arguments: str, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
-        code = f"{before}\nfrom charlm.infer.cli import main; main()"
+        code = f"{before}\nfrom charlm.infer.cli_gen import main; main()"
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         pipes["env"] = {**os.environ, "PYTHONIOENCODING": "utf-8"}
         pipes["env"].pop("PYTHONUNBUFFERED", None)
@@ -354,7 +379,7 @@ def count_flips() -> Callable[..., int]:
         filters: Filters = NO_FILTERS,
     ) -> int:
         wide = logits.astype(np.float32)
-        chosen = sampler.Sampler(wide, temperature, filters).draw(uniforms)
+        chosen = draw.Sampler(wide, temperature, filters).draw(uniforms)
         inverse = np.float32(1 / temperature)
         tolerance = 2e-5 * max(1, 1 / temperature)
         flips = np.flatnonzero(chosen != np.array(drawn))

@@ -13,18 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.data.system.errors import CharlmError, ModelFileError, SettingsError
-from charlm.infer.batch import batch
-from charlm.infer.batch.batch import block_length, generate_batch
+from charlm.infer.batch import scheduler
 from charlm.infer.batch.prompt_file import BadLine
 from charlm.infer.batch.results import Failure, Outcome, Result
-from charlm.infer.engines.engine import Primed, Rows, Tokens
-from charlm.infer.engines.native_engine import NativeEngine, NativeReader
+from charlm.infer.batch.scheduler import block_length, generate_batch
+from charlm.infer.engines.base import Primed, Rows, Tokens
+from charlm.infer.engines.native import NativeEngine, NativeReader
 from charlm.infer.generator import Generator
-from charlm.infer.planning.paths import engine_of, reader_of
-from charlm.infer.planning.work import Work
+from charlm.infer.planning import Work, engine_of, reader_of
 from charlm.infer.request import Request
+from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.philox import UniformStream
-from charlm.infer.sampling.sampling import Sampling
 
 
 def alone(generator: Generator, request: Request) -> str:
@@ -185,7 +184,7 @@ def test_in_order_what_waits_is_bounded(exact: Generator) -> None:
     engine, outcomes = recorded(exact, requests(), width=4, longest_block=8)
     first = next(outcomes)
     assert first.index == 0
-    assert taken == batch.WINDOW * 4 + 1, "a look at the one that is held back"
+    assert taken == scheduler.WINDOW * 4 + 1, "a look at the one that is held back"
     assert engine.blocks[-1][0] == 1, "only the long one was left"
     assert [each.index for each in outcomes] == list(range(1, 100))
     assert max(rows for rows, _ in engine.blocks) == 4, "it grew again"
@@ -384,7 +383,7 @@ def test_what_another_engine_has_finished_is_yielded_before_an_error(
                 drawn.add_done_callback(lambda _: done.set())
             return drawn
 
-    monkeypatch.setattr(batch, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(scheduler, "ThreadPoolExecutor", Pool)
     engines = [First(exact), Recorded(exact)]
     requests = [Request("a", length=5, sample=s) for s in range(4)]
     outcomes = generate_batch(engines, engines[0], exact.metadata, requests, width=4)

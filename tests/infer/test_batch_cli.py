@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from charlm.infer.batch import batch_output
+from charlm.infer.batch import writer
 from charlm.infer.generator import Generator
-from charlm.infer.planning import width
 
 Generate = Callable[..., tuple[int, str, list[str]]]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -222,26 +221,6 @@ def test_a_mistake_is_one_line(generate: Generate, arguments: list[str], saying:
     assert saying in err[0]
 
 
-def test_a_batch_too_large_for_memory_is_one_line(
-    generate: Generate, exact: Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(width, "memory_bytes", lambda: 9 * width.stream_bytes(exact.model))
-    code, out, err = generate("a", "--samples", "20", "--width", "10")
-    assert (code, out, len(err)) == (2, "", 1)
-    assert "--width 10 needs" in err[0]
-    assert generate("a", "--samples", "20", "--width", "9")[0] == 0
-
-
-def test_many_samples_need_no_more_than_their_width(start: Start) -> None:
-    """An absurd number of samples just takes long: the first are written at once."""
-    process = start("a", "--samples", str(2**63), "--length", "5", "--seed", "1", "--json")
-    assert process.stdout is not None
-    for index in range(500):
-        assert json.loads(process.stdout.readline())["index"] == index
-    process.stdout.close()
-    assert process.wait(timeout=60) == 0
-
-
 def test_a_closed_pipe_ends_a_batch_silently(start: Start) -> None:
     process = start("a", "--samples", "1000000", "--length", "50", "--seed", "1")
     assert process.stdout is not None
@@ -277,7 +256,7 @@ def test_ctrl_c_leaves_what_is_finished(start: Start, exact: Generator, unordere
 
 
 HELD = """
-from charlm.infer.engines.native_engine import NativeEngine
+from charlm.infer.engines.native import NativeEngine
 blocks, draw = 0, NativeEngine.draw
 def interrupted(self, numbers, steps):
     global blocks
@@ -330,22 +309,20 @@ def test_ctrl_c_while_a_text_is_written_leaves_those_behind_it(
     exact: Generator, at: int, ordered: bool, as_json: bool
 ) -> None:
     """Of 100 that were finished together each is written, once."""
-    job = batch_output.Job(
-        batch_output.Request("a", length=8), samples=100, ordered=ordered, as_json=as_json
-    )
+    job = writer.Job(writer.Request("a", length=8), samples=100, ordered=ordered, as_json=as_json)
     whole, out = io.StringIO(), Interrupted(at)
-    batch_output.run(whole, exact, job, "")
+    writer.run(whole, exact, job, "")
     with pytest.raises(KeyboardInterrupt):
-        batch_output.run(out, exact, job, "")
+        writer.run(out, exact, job, "")
     assert out.getvalue() == whole.getvalue()
 
 
 def test_ctrl_c_before_a_text_is_written_does_not_lose_it(
     exact: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = batch_output.Job(batch_output.Request("a", length=30), samples=100, as_json=True)
+    job = writer.Job(writer.Request("a", length=30), samples=100, as_json=True)
     whole, out, dumps = io.StringIO(), io.StringIO(), json.dumps
-    batch_output.run(whole, exact, job, "")
+    writer.run(whole, exact, job, "")
     count = 0
 
     def interrupted(*given: Any, **options: Any) -> str:
@@ -357,7 +334,7 @@ def test_ctrl_c_before_a_text_is_written_does_not_lose_it(
 
     monkeypatch.setattr(json, "dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        batch_output.run(out, exact, job, "")
+        writer.run(out, exact, job, "")
     assert out.getvalue() == whole.getvalue()
 
 
@@ -370,10 +347,10 @@ def test_a_second_ctrl_c_ends_it_at_once(exact: Generator) -> None:
                 if not self.left:
                     self.left = 3
 
-    job = batch_output.Job(batch_output.Request("a", length=30), samples=100, as_json=True)
+    job = writer.Job(writer.Request("a", length=30), samples=100, as_json=True)
     out = Twice(4)
     with pytest.raises(KeyboardInterrupt):
-        batch_output.run(out, exact, job, "")
+        writer.run(out, exact, job, "")
     assert len(objects(out.getvalue())) == 4 + 3
 
 
@@ -448,10 +425,9 @@ def test_a_long_job_has_a_bar_where_someone_watches(
     exact: Generator, monkeypatch: pytest.MonkeyPatch, out_is_terminal: bool
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(batch_output, "PATIENCE", -1.0)
     out = Terminal() if out_is_terminal else io.StringIO()
-    job = batch_output.Job(batch_output.Request("a", length=30), samples=40)
-    assert batch_output.run(out, exact, job, "") == 0
+    job = writer.Job(writer.Request("a", length=30), samples=40)
+    assert writer.run(out, exact, job, "", patience=-1.0) == 0
     assert len(out.getvalue()) == 40 * 32 + 39
     assert isinstance(sys.stderr, Terminal)
     assert ("characters/s" in sys.stderr.getvalue()) != out_is_terminal
@@ -459,13 +435,13 @@ def test_a_long_job_has_a_bar_where_someone_watches(
 
 def test_one_text_and_short_batches_load_nothing_slow() -> None:
     loaded = (
-        "import sys; from charlm.data.system import console; from charlm.infer.cli import app; "
+        "import sys; from charlm.data.system import console; from charlm.infer.cli_gen import app; "
         "given = ['the', '--length', '5', '--seed', '1', *sys.argv[1:]]; "
         "assert console.exit_code(app, 'charlm-gen', given) == 0; "
-        "slow = ('rich', 'numpy.random', 'charlm.infer.batch.batch'); "
+        "slow = ('rich', 'numpy.random', 'charlm.infer.batch.scheduler'); "
         "print([each for each in slow if each in sys.modules], file=sys.stderr)"
     )
-    for more, wanted in (((), "[]"), (("--samples", "3"), "['charlm.infer.batch.batch']")):
+    for more, wanted in (((), "[]"), (("--samples", "3"), "['charlm.infer.batch.scheduler']")):
         done = subprocess.run(
             [sys.executable, "-c", loaded, *more], capture_output=True, text=True, check=True
         )

@@ -13,7 +13,7 @@ import pytest
 
 from charlm.data.system import console
 from charlm.export import contract_native
-from charlm.infer import cli
+from charlm.infer import cli_gen
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
 
@@ -46,42 +46,31 @@ def test_prompt_and_text_are_printed(
     assert err == [f"charlm-gen: {small_path}, cpu, seed 3"]
 
 
-def test_no_echo_leaves_the_prompt_out(generate: Generate, small: Generator) -> None:
-    wanted = small.text("the city", length=20, seed=3)
-    assert generate("the city", "--length", 20, "--seed", 3, "--no-echo")[1] == f"{wanted}\n"
-
-
 def test_the_prompt_is_shown_as_the_model_reads_it(generate: Generate) -> None:
     out = generate("The?\nCITY", "--length", 5, "--unknown", "drop")[1]
     assert out.startswith("thecity")
-
-
-def test_settings_reach_the_generator(generate: Generate, small: Generator) -> None:
-    wanted = small.text("a", length=50, seed=1, temperature=0.3)
-    options = ("--length", 50, "--seed", 1, "--temperature", 0.3, "--threads", 2)
-    assert generate("a", *options, "--no-echo")[1] == f"{wanted}\n"
-    greedy = small.text("a", length=50, temperature=0)
-    assert generate("a", "--length", 50, "--temperature", 0, "--no-echo")[1] == f"{greedy}\n"
 
 
 @pytest.mark.parametrize("samples", [1, 2])
 @pytest.mark.parametrize(
     ("options", "settings"),
     [
+        (("--temperature", 0.3, "--threads", 2), {"temperature": 0.3}),
+        (("--temperature", 0), {"temperature": 0}),
         (("--top-k", 2), {"top_k": 2}),
         (("--top-p", 0.6), {"top_p": 0.6}),
         (("--min-p", 0.2), {"min_p": 0.2}),
     ],
 )
-def test_filters_reach_the_generator(
+def test_options_reach_the_generator(
     generate: Generate,
     small: Generator,
-    options: tuple[str, float],
+    options: tuple[object, ...],
     settings: dict[str, Any],
     samples: int,
 ) -> None:
-    given = {"length": 60, "seed": 1, "temperature": 3.0}
-    wanted = [small.text("a", sample=row, **given, **settings) for row in range(samples)]
+    given: dict[str, Any] = {"length": 60, "seed": 1, "temperature": 3.0}
+    wanted = [small.text("a", sample=row, **given | settings) for row in range(samples)]
     named = ("--length", 60, "--seed", 1, "--temperature", 3, "--no-echo", "--samples", samples)
     assert generate("a", *named, *options)[1] == "\n\n".join(wanted) + "\n"
     assert wanted[0] != small.text("a", **given)
@@ -161,18 +150,13 @@ def test_model_onnx_here_comes_before_the_shipped_one(
         (["a", "--length", "-1"], "--length is from 0 (without end) to 2^60, not -1"),
         (["a", "--length", "many"], "--length"),
         (["a", "--temperature", "-1"], "--temperature is 0 (greedy)"),
-        (["a", "--temperature", "nan"], "--temperature is 0 (greedy)"),
         (["a", "--top-k", "-1"], "--top-k is a whole number from 1, or 0 (off), not -1"),
         (["a", "--top-k", "1.5"], "--top-k"),
-        (["a", "--top-p", "0"], "--top-p is above 0 (from 1e-30) to 1 (off), not 0.0"),
         (["a", "--top-p", "90"], "--top-p is above 0 (from 1e-30) to 1 (off), not 90.0"),
-        (["a", "--top-p", "nan"], "--top-p is above 0"),
         (["a", "--min-p", "-0.1"], "--min-p is from 0 (off) to 1, not -0.1"),
-        (["a", "--min-p", "nan"], "--min-p is from 0 (off) to 1"),
         (["a", "--samples", "2", "--min-p", "2"], "--min-p is from 0 (off) to 1, not 2.0"),
         (["a", "--temperature", "0", "--top-k", "-1"], "--top-k is a whole number"),
-        (["a", "--seed", "-1"], "--seed is a number from 0 to 2^64 - 1"),
-        (["a", "--seed", str(2**64)], "--seed is a number from 0 to 2^64 - 1"),
+        (["a", "--seed", str(2**64)], "--seed is from 0 to 2^64 - 1"),
         (["a", "--samples", "0"], "--samples is from 1"),
         (["a", "--samples", "2", "--length", "0"], "without end"),
         (["a", "--threads", "0"], "--threads is from 1 to 256"),
@@ -215,15 +199,15 @@ def test_debug_shows_the_traceback(generate: Generate) -> None:
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console.exit_code(cli.app, "charlm-gen", ["--help"]) == 0
+    assert console.exit_code(cli_gen.app, "charlm-gen", ["--help"]) == 0
     assert 'Example: charlm-gen "when i drew nigh the nameless city"' in capsys.readouterr().out
-    assert console.exit_code(cli.app, "charlm-gen", ["--version"]) == 0
+    assert console.exit_code(cli_gen.app, "charlm-gen", ["--version"]) == 0
     assert capsys.readouterr().out.startswith("charlm ")
 
 
 NOISE = """
 import os
-import charlm.infer.model.artifact as artifact
+import charlm.infer.model.open as artifact
 quiet = artifact.require_onnxruntime
 def noisy():
     print("chatter from Python")
@@ -284,7 +268,7 @@ def test_a_full_disk_is_one_line(start: Start, length: str, way: str) -> None:
 
 WAITING = """
 import time
-from charlm.infer.engines import native_engine, session
+from charlm.infer.engines import native, step
 def slow(real, last):
     calls = 0
     def slowed(self, *given):
@@ -296,8 +280,8 @@ def slow(real, last):
             sys.stdin.read()
         return real(self, *given)
     return slowed
-session.Stepper.step = slow(session.Stepper.step, 10)
-native_engine.NativeEngine.draw = slow(native_engine.NativeEngine.draw, 3)
+step.Stepper.step = slow(step.Stepper.step, 10)
+native.NativeEngine.draw = slow(native.NativeEngine.draw, 3)
 """
 
 

@@ -4,14 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from charlm.infer.engines.engine import Engine, Primed, with_rows
+from charlm.infer.engines.base import Engine, Primed
 from charlm.infer.generator import Generator
-from charlm.infer.planning.choose import BLOCKS
-from charlm.infer.planning.paths import engine_of, reader_of
-from charlm.infer.planning.work import Work
+from charlm.infer.planning import BLOCKS, Work, engine_of, reader_of
+from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import Filters
 from charlm.infer.sampling.philox import UniformStream
-from charlm.infer.sampling.sampling import Sampling
 
 
 def engine(generator: Generator) -> Engine:
@@ -28,7 +26,7 @@ def numbers(*streams: int) -> list[UniformStream]:
 
 
 def sampling_of(*temperatures: float, filters: Filters | None = None) -> Sampling:
-    return Sampling.of(temperatures, [filters or Filters()] * len(temperatures), 28)
+    return Sampling.of([(each, filters or Filters()) for each in temperatures], 28)
 
 
 def test_streams_draw_what_each_draws_alone(exact: Generator, exact_each_way: Generator) -> None:
@@ -40,7 +38,8 @@ def test_streams_draw_what_each_draws_alone(exact: Generator, exact_each_way: Ge
     if exact_each_way.plan(Work(None)).path == BLOCKS:  # which has no filters
         settings[2:] = [{}, {"temperature": 2}]
     filters = [Filters(each.get("top_k", 0), each.get("top_p", 1.0)) for each in settings]
-    sampling = Sampling.of([each.get("temperature", 1.0) for each in settings], filters, 28)
+    temperatures = [each.get("temperature", 1.0) for each in settings]
+    sampling = Sampling.of(list(zip(temperatures, filters, strict=True)), 28)
     drawing, streams = engine(exact_each_way), numbers(0, 1, 2, 3)
     drawing.start(primed(exact_each_way, *prompts), sampling)
     blocks = [drawing.draw(streams, steps) for steps in (1, 7, 32)]
@@ -73,28 +72,3 @@ def test_what_was_primed_is_not_written_to(exact_each_way: Generator) -> None:
     drawing.draw(numbers(0, 1), 10)
     for ours, kept in zip((given.h, given.c, given.logits), before, strict=True):
         np.testing.assert_array_equal(ours, kept)
-
-
-def test_parts_are_joined_and_taken() -> None:
-    one, two = (
-        Primed(
-            np.full((n, 2, 16), n, np.float32),
-            np.full((n, 2, 16), -n, np.float32),
-            np.full((n, 28), 10 * n, np.float32),
-        )
-        for n in (1, 2)
-    )
-    both = Primed.joined([one, two])
-    assert both.h[:, 0, 0].tolist() == [1, 2, 2]
-    assert both.c[:, 0, 0].tolist() == [-1, -2, -2]
-    assert both.take([2, 0]).logits[:, 0].tolist() == [20, 10]
-
-
-def test_settings_of_some_rows_are_exchanged_in_a_copy() -> None:
-    before = sampling_of(1, 0.5, 2)
-    after = with_rows(before, np.array([2, 0]), sampling_of(0, 0.25, filters=Filters(top_k=4)))
-    assert after.greedy.tolist() == [False, False, True]
-    assert after.inverse_temperature[:2].tolist() == [4, 2]
-    assert after.top_k.tolist() == [4, 28, 28]
-    assert before.inverse_temperature.tolist() == [1, 2, 0.5]
-    assert before.top_k.tolist() == [28] * 3

@@ -43,24 +43,6 @@ def removed(weights: list[float], given: Filters) -> list[float]:
     return array.tolist()
 
 
-def slowly_kept(weights: Floats, given: Filters) -> set[int]:
-    """The definition, a float32 at a time."""
-    order = sorted(range(len(weights)), key=lambda k: (-weights[k], k))
-    kept = order[: given.top_k or None]
-    if np.float32(given.top_p) < 1:
-        total = np.float32(0)
-        for k in kept:
-            total = np.float32(total + weights[k])
-        bound, before, within = np.float32(np.float32(given.top_p) * total), np.float32(0), []
-        for k in kept:
-            if before < bound:
-                within.append(k)
-            before = np.float32(before + weights[k])
-        kept = within
-    least = np.float32(np.float32(given.min_p) * weights[order[0]])
-    return {k for k in kept if weights[k] >= least}
-
-
 @pytest.mark.parametrize(
     ("settings", "weights", "left"),
     [
@@ -105,14 +87,6 @@ def test_three_numbers_by_hand(
     settings: dict[str, Any], weights: list[float], left: list[float]
 ) -> None:
     assert removed(weights, Filters(**settings)) == left
-
-
-@given(weights_rows, filters)
-def test_what_is_kept_follows_the_definition(weights: Floats, given: Filters) -> None:
-    wanted = slowly_kept(weights, given)
-    assert wanted
-    left = removed(weights.tolist(), given)
-    assert left == [each if k in wanted else 0 for k, each in enumerate(weights.tolist())]
 
 
 @given(weights_rows, filters)

@@ -28,13 +28,13 @@ from charlm.export import contract_native
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.infer.batch.results import Result
 from charlm.infer.generator import Generator
-from charlm.infer.model.artifact import open_model
+from charlm.infer.model.open import open_model
 from charlm.infer.model.shipped import shipped_model
-from charlm.infer.planning.work import Work
+from charlm.infer.planning import Work
 from charlm.infer.request import Request
-from charlm.infer.sampling import sampler
+from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import NO_FILTERS, Filters
-from charlm.infer.sampling.sampling import Sampling
+from charlm.infer.sampling.philox import UniformStream
 from charlm.infer.scoring.score import Scorer
 
 Feed = dict[str, npt.NDArray[Any]]
@@ -234,7 +234,7 @@ def feed_of(path: Path, batch: int, time: int, steps: int, filtered: bool = Fals
     h, c = random.standard_normal((2, batch, metadata.layers, metadata.hidden)).astype(np.float32)
     ids = np.uint8 if size <= names.BYTE_VOCABULARY else np.int32
     temperatures, filters = zip(*(settings_of(row, filtered) for row in range(batch)), strict=True)
-    sampling = Sampling.of(temperatures, filters, size)
+    sampling = Sampling.of(list(zip(temperatures, filters, strict=True)), size)
     return {
         H: np.tanh(h),
         C: 3 * c,
@@ -245,10 +245,7 @@ def feed_of(path: Path, batch: int, time: int, steps: int, filtered: bool = Fals
         names.SEED: np.full(batch, 3, dtype=np.uint64),
         names.STREAM: np.arange(batch, dtype=np.uint64),
         names.POSITION: np.arange(batch, dtype=np.uint64) % np.uint64(9),
-        names.INVERSE_TEMPERATURE: sampling.inverse_temperature,
-        names.TOP_K: sampling.top_k,
-        names.TOP_P: sampling.top_p,
-        names.MIN_P: sampling.min_p,
+        **sampling.inputs(),
     }
 
 
@@ -273,7 +270,7 @@ def parted(
         alone = {name: each[row : row + 1] if each.ndim else each for name, each in feed.items()}
         before = run(path, "cpu", "float32", alone | {names.STEPS: np.array(at)})[0]
         place = int(feed[names.POSITION][row]) + at
-        uniform = next(itertools.islice(sampler.uniforms(3, row), place, None))
+        uniform = next(itertools.islice(UniformStream(3, row), place, None))
         drawn = [int(found[names.TOKENS][row, at])]
         temperature, filters = settings_of(row, filtered)
         assert count_flips(before[LOGITS], drawn, np.array([uniform]), temperature, filters) == 1
@@ -376,7 +373,7 @@ def test_a_text_takes_as_many_bits_as_on_the_cpu(
 def command(gpu: Gpu, *arguments: object) -> tuple[str, list[str]]:
     """What `charlm-gen` writes with this GPU, and its lines on stderr."""
     done = subprocess.run(
-        [sys.executable, "-m", "charlm.infer.cli", *map(str, arguments)],
+        [sys.executable, "-m", "charlm.infer.cli_gen", *map(str, arguments)],
         env=os.environ | gpu.variables,
         capture_output=True,
         encoding="utf-8",

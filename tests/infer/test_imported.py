@@ -7,7 +7,7 @@ import pytest
 
 from charlm.data.system import console
 from charlm.export import cli as export_cli
-from charlm.infer import cli, score_cli
+from charlm.infer import cli_gen, cli_score
 from charlm.train.keras import import_cli
 from charlm.train.keras.keras_file import read_keras
 from charlm.train.keras.keras_reference import keras_logits
@@ -27,7 +27,7 @@ def test_keras_model_becomes_text(tmp_path: Path, capsys: pytest.CaptureFixture[
     text = "".join(vocabulary.characters * 3)[:40]
     capsys.readouterr()
     asked = [text, "--model", str(model), "--window", "40", "--length", str(LENGTH)]
-    assert console.exit_code(cli.app, "", [*asked, "--temperature", "0", "--seed", "1"]) == 0
+    assert console.exit_code(cli_gen.app, "", [*asked, "--temperature", "0", "--seed", "1"]) == 0
     keras = read_keras(KERAS / "notebook-3.h5")
     ids = [*vocabulary.encode(text)]
     for _ in range(LENGTH):
@@ -35,4 +35,4 @@ def test_keras_model_becomes_text(tmp_path: Path, capsys: pytest.CaptureFixture[
         ids.append(int(logits[0].argmax()))
     assert capsys.readouterr().out.rstrip("\n") == vocabulary.decode(np.array(ids))
     scored = ["--model", str(model), "--window", "40", str(KERAS / "corpus.txt")]
-    assert console.exit_code(score_cli.app, "", scored) == 0
+    assert console.exit_code(cli_score.app, "", scored) == 0

@@ -21,15 +21,12 @@ from charlm.export import contract as names
 from charlm.export import contract_native, weights
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.graphs import step_graph
-from charlm.infer.engines import native_engine
-from charlm.infer.engines.native_engine import NativeEngine, NativeReader
+from charlm.infer.engines.native import NativeEngine, NativeReader
 from charlm.infer.generator import Generator
-from charlm.infer.model.artifact import open_model
-from charlm.infer.planning.work import Work
-from charlm.infer.request import Request
+from charlm.infer.model.open import open_model
+from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import Filters
 from charlm.infer.sampling.philox import UniformStream
-from charlm.infer.sampling.sampling import Sampling
 
 CountFlips = Callable[..., int]
 OUTPUTS = [names.TOKENS, names.LOG_PROBABILITY, LOGITS, H_NEXT, C_NEXT]
@@ -352,12 +349,6 @@ def test_a_node_with_an_input_too_few_is_refused(native: bytes) -> None:
         session(bytes(model.SerializeToString()))
 
 
-def test_without_the_library_the_domain_is_unknown(native: bytes) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    with pytest.raises(Exception, match="charlm"):
-        runtime.InferenceSession(native, providers=["CPUExecutionProvider"])
-
-
 @pytest.mark.parametrize(
     ("precision", "device"), [("int4", "cpu"), ("int4", "cuda"), ("fp16", "cpu"), ("int8", "cuda")]
 )
@@ -386,14 +377,6 @@ def test_weights_at_which_float32_overflows_are_an_error_and_no_text(
         Generator.open(path, "cpu").text("the", length=50)
 
 
-def test_the_operators_words_reach_the_user_alone(small_path: Path) -> None:
-    opened = open_model(small_path, "cpu")
-    feed = inputs(opened.native("float32", 1), 2, **{names.STEPS: np.array(-1)})
-    with pytest.raises(ModelFileError) as raised:
-        native_engine._run(opened.native("float32", 1), OUTPUTS, feed)
-    assert str(raised.value) == "steps is -1"
-
-
 def here() -> Iterator[str]:
     """The instruction sets that this machine has."""
     code = "from charlm.export import contract_native as c; print(c.problem() is None)"
@@ -412,7 +395,15 @@ def here() -> Iterator[str]:
 
 def generated(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "charlm.infer.cli", "the nameless city", "--seed", "1", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "charlm.infer.cli_gen",
+            "the nameless city",
+            "--seed",
+            "1",
+            *arguments,
+        ],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -442,9 +433,9 @@ def test_a_damaged_library_is_told_and_passed_over(
     library.write_bytes(content)
     code = (
         "import sys; from pathlib import Path; from charlm.export import contract_native as c; "
-        f"c.LIBRARY = Path({str(library)!r}); from charlm.infer import cli; "
+        f"c.LIBRARY = Path({str(library)!r}); from charlm.infer import cli_gen; "
         f"sys.argv = ['charlm-gen', 'the', '--length', '40', '--model', {str(small_path)!r}]; "
-        "cli.main()"
+        "cli_gen.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert len(done.stdout) == len("the") + 40 + 1
@@ -478,25 +469,3 @@ def test_it_runs_on_the_oldest_onnxruntime_that_is_allowed(tmp_path: Path) -> No
     assert texts[0][0] == OLDEST
     assert texts[1][0] != OLDEST
     assert texts[0][1:] == texts[1][1:]
-
-
-def test_int8_costs_little(lovecraft: Generator) -> None:
-    """On a text of its own: what it costs is recorded with the model, and holds here too."""
-    ids = lovecraft.encode(lovecraft.text("the", length=20_000, seed=5)).astype(np.int64)[None]
-    zero = np.zeros((1, 1, 192), dtype=np.float32)
-    bits = [
-        -NativeReader(lovecraft.model.native(precision, 1), lovecraft.metadata)
-        .run(ids, zero, zero)
-        .log_probability.mean(dtype=np.float64)
-        / np.log(2)
-        for precision in ("float32", "int8")
-    ]
-    assert 0 < bits[1] - bits[0] < 0.005
-
-
-def test_filters_use_every_thread(small: Generator) -> None:
-    plan = small.plan(Work(1000, 100, filters=True))
-    assert plan.path == "native operator"
-    found = list(small.batch([Request("the", 30, sample=n, top_p=0.5) for n in range(40)]))
-    alone = [small.text("the", length=30, sample=n, top_p=0.5) for n in range(40)]
-    assert [each.text for each in found] == alone  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.infer.sampling import philox, sampler
+from charlm.infer.sampling import philox
 from charlm.infer.sampling.philox import UniformStream, take_block
 
 Words = npt.NDArray[np.uint64]
@@ -31,10 +31,6 @@ def numpy_words(seed: int, stream: int, start: int, count: int) -> Words:
     generator.random_raw(skipped)
     found: Words = generator.random_raw(count)
     return found
-
-
-def slow_uniform(word: int) -> np.float32:
-    return np.float32((word >> 41) + 0.5) * np.float32(2**-23)
 
 
 @given(st.lists(places, min_size=1, max_size=4), st.integers(0, 40))
@@ -88,16 +84,6 @@ def test_uniforms_are_exact_and_inside_zero_and_one(drawn: list[int]) -> None:
         exact = (Fraction(word >> 41) + Fraction(1, 2)) / 2**23
         assert Fraction(float(uniform)) == exact
         assert 0 < uniform < 1
-
-
-@pytest.mark.parametrize("seed", [0, 1, 12345, 2**32, LAST])
-@pytest.mark.parametrize("stream", [0, 1, 7, LAST])
-def test_position_t_owns_word_t(seed: int, stream: int) -> None:
-    """Across the boundaries between the blocks that are drawn at once."""
-    count = 2 * philox.BLOCK + 5
-    generator = np.random.Philox(key=np.array([seed, stream], dtype=np.uint64))
-    wanted = [slow_uniform(int(generator.random_raw())) for _ in range(count)]
-    assert list(itertools.islice(sampler.uniforms(seed, stream), count)) == wanted
 
 
 def test_a_golden_word() -> None:

@@ -12,12 +12,12 @@ from charlm.data.system.errors import VocabularyError
 from charlm.data.text.rare import REPLACEMENT
 from charlm.export import export
 from charlm.export.export import Wanted, export_run
-from charlm.infer import cli, score_cli
+from charlm.infer import cli_gen, cli_score
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
 from charlm.infer.scoring.score import Scorer
-from charlm.infer.scoring.score_segments import SegmentScorer
-from charlm.infer.scoring.score_window import WindowScorer
+from charlm.infer.scoring.segments import SegmentScorer
+from charlm.infer.scoring.windows import WindowScorer
 from charlm.train import cli as train_cli
 
 Command = Callable[..., tuple[int, str, list[str]]]
@@ -66,7 +66,7 @@ def dropping(chinese: Path) -> Path:
 def run(capsys: pytest.CaptureFixture[str]) -> Command:
     def run(name: str, *arguments: object) -> tuple[int, str, list[str]]:
         capsys.readouterr()
-        app = {"charlm-gen": cli.app, "charlm-score": score_cli.app}[name]
+        app = {"charlm-gen": cli_gen.app, "charlm-score": cli_score.app}[name]
         given = [*map(str, arguments), "--provider", "cpu"]
         code = console.exit_code(app, name, given)
         shown = capsys.readouterr()

@@ -1,16 +1,23 @@
 """Requests and the files that they stand in."""
 
+import gc
 import io
 import itertools
 import json
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from charlm.data.system.errors import CorpusError, SettingsError
-from charlm.infer.batch import prompt_file as requests
-from charlm.infer.batch.prompt_file import BadLine, is_json_lines, read_requests
+from charlm.infer.batch.prompt_file import (
+    SMALL_FILE,
+    BadLine,
+    count_prompts,
+    is_json_lines,
+    read_requests,
+)
 from charlm.infer.request import Request
 from charlm.infer.sampling.filters import Filters
 
@@ -90,8 +97,8 @@ def test_json_lines_say_what_differs() -> None:
         (f'{{"prompt": "a", "temperature": 1{"0" * 400}}}', '"temperature" is too large'),
         (f'{{"prompt": "a", "length": 1{"0" * 5000}}}', "not JSON that can be read"),
         ("[" * 100_000, "not JSON that can be read"),
-        ('{"prompt": "a", "seed": -1}', "seed is a number from 0 to 2^64 - 1, not -1"),
-        ('{"prompt": "a", "sample": -1}', "a sample is a number from 0"),
+        ('{"prompt": "a", "seed": -1}', "seed is from 0 to 2^64 - 1, not -1"),
+        ('{"prompt": "a", "sample": -1}', "a sample is from 0"),
         ('{"prompt": "a", "stop": 3}', '"stop" is not a string or a list of strings'),
         ('{"prompt": "a", "stop": ["b", 3]}', '"stop" is not a string or a list of strings'),
         ('{"prompt": "a", "top_p": 0}', "top-p is above 0"),
@@ -119,9 +126,9 @@ def test_a_bad_line_leaves_the_others(json_lines: bool) -> None:
     assert "not utf-8: byte 0xff at position 12 (invalid start byte)" in str(bad.error)
 
 
-def test_a_line_that_is_too_long_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "MAX_LINE_BYTES", 8)
-    found = read(b"12345678\n123456789\n123456789012345678\nend\n12345678", json_lines=False)
+def test_a_line_that_is_too_long_is_skipped() -> None:
+    content = io.BytesIO(b"12345678\n123456789\n123456789012345678\nend\n12345678")
+    found = list(read_requests(content, DEFAULTS, json_lines=False, longest=8))
     assert [type(each) for each in found] == [Request, BadLine, BadLine, Request, Request]
     bad, last = found[2], found[4]
     assert isinstance(bad, BadLine)
@@ -141,15 +148,16 @@ def test_lines_are_read_in_constant_memory() -> None:
             return len(line)
 
     found = read_requests(io.BufferedReader(Endless()), DEFAULTS, json_lines=True)
-    next(found)
+    held = []
     tracemalloc.start()
     try:
-        for each in itertools.islice(found, 3000):
-            assert isinstance(each, Request)
-        after, _ = tracemalloc.get_traced_memory()
+        for count in (1000, 5000):
+            assert all(isinstance(each, Request) for each in itertools.islice(found, count))
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert after < 30_000
+    assert held[1] - held[0] < 10_000
 
 
 @pytest.mark.parametrize(
@@ -202,7 +210,7 @@ def test_a_file_of_another_encoding_is_refused() -> None:
         read("a\nb\n".encode("utf-16"), json_lines=False)
 
 
-def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_without_end_is_refused() -> None:
     """As of `/dev/zero`."""
 
     class Zeros(io.BytesIO):
@@ -210,7 +218,18 @@ def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             assert size
             return bytes(size)
 
-    monkeypatch.setattr(requests, "MAX_LINE_BYTES", 100)
-    monkeypatch.setattr(requests, "MAX_PASSED_BYTES", 1000)
+    given = read_requests(Zeros(), Request(), json_lines=False, longest=100, most_passed=1000)
     with pytest.raises(CorpusError, match="no file of prompts"):
-        next(read_requests(Zeros(), Request(), json_lines=False))
+        next(given)
+
+
+def test_a_small_file_of_prompts_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("one\ntwo\nthree", encoding="utf-8")
+    assert count_prompts(path) == 3
+    path.write_text("one", encoding="utf-8")
+    assert count_prompts(path) == 2, "a batch, however small"
+    path.write_bytes(b"x\n" * SMALL_FILE)
+    assert count_prompts(path) is None
+    assert count_prompts(tmp_path / "absent.txt") is None
+    assert count_prompts(Path("-")) is None

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from charlm.data.system import console
-from charlm.data.system.errors import ModelFileError
-from charlm.infer import score_cli
+from charlm.data.system.errors import CorpusError, ModelFileError
+from charlm.infer import cli_score
 from charlm.infer.generator import Generator
-from charlm.infer.scoring import score_output
+from charlm.infer.planning import WORTH_CUDA_STREAMS, Work
+from charlm.infer.scoring import report
+from charlm.infer.scoring.many import Scored
+from charlm.infer.scoring.report import CHUNK_BYTES, WORTH_A_BAR, progress_of, read_file
 from charlm.infer.scoring.score import Score, Scorer
-from charlm.infer.scoring.score_batch import Scored
+from charlm.infer.scoring.windows import WindowScorer
 
 Run = Callable[..., tuple[int, str, list[str]]]
 
@@ -39,7 +42,7 @@ def run(
     def call(*arguments: object) -> tuple[int, str, list[str]]:
         capsys.readouterr()
         given = [*map(str, arguments), "--model", str(small_path)]
-        code = console.exit_code(score_cli.app, "charlm-score", given)
+        code = console.exit_code(cli_score.app, "charlm-score", given)
         shown = capsys.readouterr()
         return code, shown.out, shown.err.splitlines()
 
@@ -201,7 +204,7 @@ def test_what_is_finished_is_written_before_an_error_or_ctrl_c(
         yield Scored(2, Score(10, 30.0))
         raise error
 
-    monkeypatch.setattr(score_output, "score_many", interrupted)
+    monkeypatch.setattr(report, "score_many", interrupted)
     code, out, _ = run("a.txt", "b.txt", "c.txt", *(["--json"] if as_json else []))
     assert code == exit_code
     if as_json:
@@ -220,7 +223,7 @@ def test_where_nothing_is_finished_an_error_leaves_nothing_on_stdout(
         raise ModelFileError("damaged")
         yield
 
-    monkeypatch.setattr(score_output, "score_many", broken)
+    monkeypatch.setattr(report, "score_many", broken)
     code, out, err = run("a.txt", "b.txt", *(["--json"] if as_json else []))
     assert (code, out) == (2, "")
     assert err[-1] == "charlm-score: damaged"
@@ -260,7 +263,102 @@ def test_no_file_is_one_line(run: Run) -> None:
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console.exit_code(score_cli.app, "charlm-score", ["--help"]) == 0
+    assert console.exit_code(cli_score.app, "charlm-score", ["--help"]) == 0
     assert "Example: charlm-score book.txt --model model.onnx" in capsys.readouterr().out
-    assert console.exit_code(score_cli.app, "charlm-score", ["--version"]) == 0
+    assert console.exit_code(cli_score.app, "charlm-score", ["--version"]) == 0
     assert capsys.readouterr().out.startswith("charlm ")
+
+
+def test_the_command_gives_both_figures(run: Run, small: Generator) -> None:
+    texts = {"a.txt": letters(100), "b.txt": letters(150, seed=1)}
+    for name, text in texts.items():
+        Path(name).write_text(text, encoding="utf-8")
+    scorer = WindowScorer(small.model, 7)
+    scores = [scorer.score([text]) for text in texts.values()]
+    scores.append(scores[0] + scores[1])
+    code, out, _ = run("a.txt", "b.txt", "--window", 7)
+    assert code == 0
+    assert out.splitlines() == [
+        f"{name}: {each.bits_per_character:.4f} bits/char, "
+        f"perplexity {each.perplexity:.3f}, {each.characters} characters; "
+        f"each after the last 7 alone; state carried: "
+        f"{each.carried.bits_per_character:.4f} bits/char"
+        for name, each in zip([*texts, "total"], scores, strict=True)
+    ]
+    found = json.loads(run("a.txt", "b.txt", "--window", 7, "--json")[1])
+    assert found["total"]["window"] == 7
+    assert found["total"]["bits"] == pytest.approx(scores[2].bits)
+    assert found["total"]["carried"]["bits"] == pytest.approx(scores[2].carried.bits)
+
+
+def test_the_command_reads_standard_input_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.txt").write_text(letters(300), encoding="utf-8")
+    wanted = run("a.txt", "--window", 7)[1].partition(": ")[2]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(letters(300).encode())))
+    code, out, _ = run("-", "--window", 7)
+    assert (code, out.partition(": ")[2]) == (0, wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (["--window", "0"], "--window is from 1 to 4096 characters, not 0;"),
+        (["--window", "4097"], "--window is from 1 to 4096 characters, not 4097;"),
+        (["--window", "7", "--parallel"], "leave --parallel out"),
+        (["--window", "7", "--warm-up", "3"], "--warm-up is for texts that are cut up"),
+    ],
+)
+def test_a_mistake_with_windows_is_one_line(run: Run, arguments: list[str], saying: str) -> None:
+    Path("a.txt").write_text(letters(30), encoding="utf-8")
+    code, out, err = run("a.txt", *arguments)
+    assert (code, out, len(err)) == (2, "", 1)
+    assert saying in err[0]
+
+
+def test_all_bytes_are_told_once_they_are_done(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("é" * CHUNK_BYTES, encoding="utf-8")
+    done: list[int] = []
+    text = "".join(read_file(path, "utf-8", done.append))
+    assert text == "é" * CHUNK_BYTES
+    assert sum(done) == path.stat().st_size
+    assert max(done) <= CHUNK_BYTES
+
+
+def test_a_file_is_opened_when_it_is_asked_for(tmp_path: Path) -> None:
+    chunks = read_file(tmp_path / "later.txt", "utf-8", lambda _: None)
+    (tmp_path / "later.txt").write_text("now", encoding="utf-8")
+    assert "".join(chunks) == "now"
+    with pytest.raises(CorpusError, match="can't read"):
+        next(read_file(tmp_path / "never.txt", "utf-8", lambda _: None))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_is_drawn_for_enough_bytes_and_someone_to_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / name for name in ("a.txt", "b.txt", "missing.txt")]
+    for path in files[:2]:
+        path.write_bytes(b"a" * (WORTH_A_BAR // 2))
+    for stream, count, drawn in (
+        (Terminal(), 3, True), (Terminal(), 1, False), (io.StringIO(), 3, False)
+    ):  # fmt: skip
+        monkeypatch.setattr(sys, "stderr", stream)
+        with progress_of(files[:count]) as advance:
+            advance(1000)
+        assert bool(stream.getvalue()) == drawn
+        assert ("3 files" in stream.getvalue()) == drawn
+
+
+def test_texts_to_score_are_work_by_their_bytes(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    one.write_bytes(b"x" * 1000)
+    two.write_bytes(b"x" * 3000)
+    for files, wanted in (([one, two], (2, 2000)), ([one], (1, 1000)), ([one, Path("-")], (2, 0))):
+        assert report.work_of(report.ScoringJob(files)) == Work(*wanted)
+    cut = report.work_of(report.ScoringJob([two], parallel=True))
+    assert (cut.streams, cut.length) == (WORTH_CUDA_STREAMS, 3000 // WORTH_CUDA_STREAMS)

@@ -16,19 +16,15 @@ from charlm.data.text.corpus import SAMPLE
 from charlm.data.text.normalise import NOTEBOOK
 from charlm.export import weights
 from charlm.export.contract import KINDS, LARGEST_LOSS, NATIVE
-from charlm.infer.batch.results import Result
-from charlm.infer.engines.session import Stepper
 from charlm.infer.generator import Generator
 from charlm.infer.model import shipped
-from charlm.infer.model.artifact import open_model
-from charlm.infer.request import Request
-from charlm.infer.sampling import sampler
+from charlm.infer.model.open import open_model
 from charlm.infer.sampling.filters import Filters
+from charlm.infer.sampling.philox import UniformStream
 from charlm.infer.scoring.score import Scorer
 from charlm.train.model import CharLSTM
 
 Floats = npt.NDArray[np.float32]
-ChiSquare = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[float, float]]
 
 PROMPT = "when i drew nigh the nameless city i kne"
 GREEDY = (
@@ -134,74 +130,10 @@ def test_texts_are_those_of_torch_but_for_near_ties(
     length = 8000
     characters = "".join(lovecraft.vocabulary.characters)
     text = lovecraft.text(PROMPT, length=length, temperature=temperature, seed=1, **asdict(filters))
-    uniforms = np.array(list(itertools.islice(sampler.uniforms(1, 0), length)))
+    uniforms = np.array(list(itertools.islice(UniformStream(1, 0), length)))
     logits = torch_logits(lovecraft_torch, characters, PROMPT + text[:-1])[len(PROMPT) - 1 :]
     drawn = [characters.index(c) for c in text]
     assert count_flips(logits, drawn, uniforms, temperature, filters) <= 2
-
-
-@pytest.mark.parametrize("count", [3, 64])
-def test_samples_side_by_side_are_the_streams_but_for_near_ties(
-    lovecraft: Generator,
-    count: int,
-    count_flips: Callable[..., int],
-) -> None:
-    """The batch's own logits, where each row is fed the text of its stream alone."""
-    length = 300
-    texts = [lovecraft.text(PROMPT, length=length, seed=3, sample=s) for s in range(count)]
-    ids = np.stack([lovecraft.encode(text) for text in texts]).astype(np.int64)
-    stepper = Stepper(lovecraft.model, count)
-    logits: list[Floats] = []
-    prompt = np.repeat(lovecraft.encode(PROMPT)[None], count, axis=0)
-    for place, tokens in enumerate(np.concatenate((prompt, ids), axis=1).T[:-1]):
-        stepper.token[:] = tokens
-        stepper.step()
-        if place >= len(PROMPT) - 1:
-            logits.append(stepper.logits.copy())
-    flips = 0
-    for row in range(count):
-        uniforms = np.array(list(itertools.islice(sampler.uniforms(3, row), length)))
-        flips += count_flips(
-            np.stack([each[row] for each in logits]), ids[row].tolist(), uniforms, 1.0
-        )
-    assert flips <= 2
-
-
-@pytest.mark.parametrize("temperature", [0.7, 1.0])
-@pytest.mark.parametrize("prompt", [PROMPT, "the "])
-def test_next_characters_are_drawn_from_its_distribution(
-    lovecraft: Generator,
-    lovecraft_torch: CharLSTM,
-    torch_logits: Callable[[CharLSTM, str, str], Floats],
-    chi_square: ChiSquare,
-    prompt: str,
-    temperature: float,
-) -> None:
-    """Pearson's test of 5,000 drawn characters against Torch's probabilities."""
-    characters = "".join(lovecraft.vocabulary.characters)
-    logits = torch_logits(lovecraft_torch, characters, prompt)[-1].astype(np.float64)
-    shares = np.exp((logits - logits.max()) / temperature)
-    requests = [Request(prompt, 1, temperature, seed=4, sample=stream) for stream in range(5000)]
-    drawn = "".join(each.text for each in lovecraft.batch(requests) if isinstance(each, Result))
-    ids = lovecraft.vocabulary.encode(drawn)
-    found, quantile = chi_square(np.bincount(ids, minlength=62), shares)
-    assert found < quantile
-
-
-def test_drawn_text_is_as_hard_for_the_model_as_its_own_entropy(
-    lovecraft: Generator,
-    lovecraft_torch: CharLSTM,
-    torch_logits: Callable[[CharLSTM, str, str], Floats],
-) -> None:
-    """Bits of the drawn characters against the mean entropy of what they were drawn from."""
-    text = lovecraft.text(PROMPT, length=8000, seed=6)
-    characters = "".join(lovecraft.vocabulary.characters)
-    logits = torch_logits(lovecraft_torch, characters, PROMPT + text[:-1])[len(PROMPT) - 1 :]
-    logs = torch.from_numpy(logits).double().log_softmax(dim=1).numpy() / np.log(2)
-    entropy = -(np.exp2(logs) * logs).sum(axis=1)
-    bits = -logs[np.arange(len(text)), [characters.index(c) for c in text]]
-    difference = bits - entropy
-    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(len(text))
 
 
 def test_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,10 +186,11 @@ def test_an_incomplete_installation_is_named(
 
 def test_every_sibling_stands_beside_it_and_opens() -> None:
     """All but the native one, which is made when it is wanted."""
-    siblings = open_model(shipped.shipped_model(), "cpu").siblings
-    assert siblings.kinds() == [each for each in KINDS.values() if each != NATIVE]
-    for kind in siblings.kinds():
-        siblings.session(kind)
+    model = open_model(shipped.shipped_model(), "cpu")
+    for kind in KINDS.values():
+        assert model.has(kind) == (kind != NATIVE)
+        if kind != NATIVE:
+            model.sibling(kind)
 
 
 @pytest.mark.parametrize("name", ["lovecraft", "lovecraft-large"])
@@ -274,16 +207,3 @@ def test_int8_costs_no_more_than_is_allowed(name: str) -> None:
     )
     assert float32 != int8
     assert int8 - float32 <= LARGEST_LOSS
-
-
-def test_an_int8_text_does_not_depend_on_those_beside_it(lovecraft: Generator) -> None:
-    """And is another than the float32 model's."""
-    generator = Generator(lovecraft.model, precision="int8")
-    requests = [Request("the city ", length=150, seed=3, sample=stream) for stream in range(24)]
-    together = [
-        each.text for each in generator.batch(requests, width=24) if isinstance(each, Result)
-    ]
-    for stream in (0, 11, 23):
-        alone = generator.text("the city ", length=150, seed=3, sample=stream)
-        assert together[stream] == alone
-    assert lovecraft.text("the city ", length=150, seed=3) != together[0]

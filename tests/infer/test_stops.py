@@ -24,17 +24,32 @@ def plainly(text: str, wanted: tuple[str, ...]) -> tuple[int, str] | None:
     return None
 
 
-@given(texts, strings)
-def test_the_first_that_is_complete_is_found(text: str, wanted: tuple[str, ...]) -> None:
-    assert stops.find(text, wanted) == plainly(text, wanted)
-
-
 @given(st.lists(st.text("ab ", max_size=9), max_size=9), strings)
 def test_a_text_ends_before_it(pieces: list[str], wanted: tuple[str, ...]) -> None:
     """In whatever pieces the text comes."""
     text = "".join(pieces)
     found = plainly(text, wanted)
     assert "".join(stops.until(pieces, wanted)) == (text if found is None else text[: found[0]])
+    finder = stops.StopFinder(wanted)
+    for piece in pieces:
+        finder.take(piece)
+        if finder.found is not None:
+            break
+    assert (None if finder.found is None else wanted[finder.found]) == (found and found[1])
+
+
+@given(texts, strings)
+def test_what_is_held_back_is_the_longest_beginning(text: str, wanted: tuple[str, ...]) -> None:
+    if plainly(text, wanted):
+        return
+    finder = stops.StopFinder(wanted)
+    assert finder.take(text) + finder.held == text
+    lengths = [
+        n
+        for n in range(len(text) + 1)
+        if n == 0 or any(len(stop) > n and stop.startswith(text[-n:]) for stop in wanted)
+    ]
+    assert len(finder.held) == max(lengths)
 
 
 def test_text_comes_as_soon_as_it_is_certain() -> None:
@@ -49,20 +64,9 @@ def test_text_comes_as_soon_as_it_is_certain() -> None:
     assert shown == [(1, "x"), (4, "ab"), (5, "ay")]
 
 
-@given(texts, strings)
-def test_what_is_held_back_is_the_longest_beginning(text: str, wanted: tuple[str, ...]) -> None:
-    held = stops.begun(text, wanted)
-    lengths = [
-        n
-        for n in range(len(text) + 1)
-        if n == 0 or any(len(stop) > n and stop.startswith(text[-n:]) for stop in wanted)
-    ]
-    assert held == max(lengths)
-
-
 def test_they_are_normalised_as_prompts_are(small: Generator) -> None:
     assert stops.normalised(("THE\n End", "é"), small.metadata) == ("the end", "é")
-    assert stops.normalised("The", small.metadata) == ("the",)
+    assert stops.normalised(["The"], small.metadata) == ("the",)
     assert stops.normalised((), small.metadata) == ()
 
 

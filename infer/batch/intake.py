@@ -1,0 +1,254 @@
+"""Requests that wait for a place in a batch, and the streams that they become.
+
+Their prompts are read many at a time, ahead.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from charlm.data.system.errors import CharlmError, SettingsError
+from charlm.export.contract import Metadata
+from charlm.infer.batch.prompt_file import BadLine
+from charlm.infer.batch.results import Failure, Order, Outcome, Result
+from charlm.infer.engines.base import Array, Primed, Reader, Tokens, check_finite
+from charlm.infer.request import Request
+from charlm.infer.sampling.draw import draw_first
+from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.sampling.stops import StopFinder, normalised
+
+NO_END = "--length 0, a text without end, can't be one of several"
+AT_FIRST = 1 << 12  # tokens that a stream has room for as it begins; a stop may end it sooner
+Refuse = Callable[[Request], CharlmError | None]  # why a request can't be served, if it can't
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How texts begin and end: what requests of the same words have in common.
+
+    Attributes:
+        prompt: tokens to be read before the first is drawn.
+        shown: the prompt as the model reads it.
+        lacking: how many of its characters the model does not know.
+        stops: the stop strings as the model writes them.
+        initial: float32 [vocabulary], how often each character begins a text without a prompt.
+    """
+
+    prompt: Tokens
+    shown: str
+    lacking: int
+    stops: tuple[str, ...]
+    initial: Array
+
+    @classmethod
+    def of(cls, request: Request, metadata: Metadata) -> "Opening":
+        """That of a request.
+
+        Raises:
+            VocabularyError: a character of the prompt or of a stop string that the model lacks.
+            SettingsError: an empty stop string.
+        """
+        vocabulary, text = metadata.vocabulary, metadata.normalisation(request.prompt)
+        prompt = vocabulary.encode(text, metadata.unknown(request.unknown))
+        return cls(
+            prompt,
+            vocabulary.decode(prompt),
+            vocabulary.lacks(text),
+            normalised(request.stops, metadata),
+            np.asarray(metadata.initial, dtype=np.float32),
+        )
+
+
+class Stream:
+    """A request on its way to its text.
+
+    Args:
+        index: the request's place among the requests.
+        request: what is asked for.
+        opening: of the request.
+        metadata: the model's.
+
+    Attributes:
+        prompt: tokens to be read before the next is drawn; where there are none, a first one has
+            been drawn already.
+        uniforms: the stream's random numbers, at its position.
+        remaining: how many characters may yet be drawn; 0 once the text has ended.
+        certain: how many characters of the text no stop string can take back.
+    """
+
+    def __init__(self, index: int, request: Request, opening: Opening, metadata: Metadata) -> None:
+        self.index, self.request, self.opening = index, request, opening
+        self._vocabulary = metadata.vocabulary
+        self._stop = StopFinder(opening.stops) if opening.stops else None
+        self._type = np.dtype(metadata.vocabulary.dtype)
+        # Tokens in the vocabulary's smallest type: room for all of them, or for the first of many.
+        self._drawn = bytearray(min(request.length, AT_FIRST) * self._type.itemsize)
+        self._size = 0  # bytes of them
+        self.uniforms = UniformStream(request.seed, request.sample)
+        self.remaining, self.certain, self.prompt = request.length, 0, opening.prompt
+        if not len(self.prompt):
+            first = draw_first(opening.initial, self.uniforms, request.temperature)
+            self.prompt = np.array([first], dtype=self._type)
+            self.take(self.prompt.tobytes())
+
+    def take(self, tokens: bytes | memoryview) -> None:
+        """Add tokens that were drawn, in the vocabulary's type; what lies past the end is not."""
+        size, before = self._type.itemsize, self._size
+        taken = tokens[: self.remaining * size]
+        self._size += len(taken)
+        if self._size > len(self._drawn):
+            self._drawn.extend(bytes(max(len(self._drawn), len(taken))))
+        self._drawn[before : self._size] = taken
+        self.remaining -= len(taken) // size
+        if self._stop is not None:
+            self.certain += len(self._stop.take(self._text(before // size, self._size // size)))
+            if self._stop.found is not None:
+                self.remaining = 0
+                return
+        if self._stop is None or not self.remaining:
+            self.certain = self._size // size
+
+    def shown(self, start: int) -> str:
+        """What is certain of the text, from a position on."""
+        return self._text(start, self.certain)
+
+    def result(self) -> Result:
+        """The text, once nothing remains."""
+        found = None if self._stop is None else self._stop.found
+        return Result(
+            self.index,
+            self.request,
+            self.opening.shown,
+            self._text(0, self.certain),
+            "length" if found is None else "stop",
+            None if found is None else self.request.stops[found],
+            self.opening.lacking,
+        )
+
+    def _text(self, start: int, end: int) -> str:
+        drawn = np.frombuffer(self._drawn, self._type, self._size // self._type.itemsize)
+        return self._vocabulary.decode(drawn[start:end])
+
+
+@dataclass(frozen=True)
+class Entrants:
+    """Streams that can begin: each has read its prompt.
+
+    Attributes:
+        streams: at least one.
+        primed: their states, in the same order.
+    """
+
+    streams: Sequence[Stream]
+    primed: Primed
+
+
+class Intake:
+    """The requests that are yet to begin.
+
+    Args:
+        requests: read as they are needed, and as far ahead as one more batch.
+        reader: reads their prompts.
+        metadata: the model's.
+        order: says which may begin, and takes those that fail or end before they begin.
+        ahead: how many to read at a time.
+        refuse: is asked of each request; what it says is why that one fails.
+
+    Attributes:
+        exhausted: whether no request is left that was not read.
+    """
+
+    def __init__(
+        self,
+        requests: Iterable[Request | BadLine],
+        reader: Reader,
+        metadata: Metadata,
+        order: Order[Outcome],
+        ahead: int,
+        refuse: Refuse | None = None,
+    ) -> None:
+        self._requests = enumerate(requests)
+        self._reader, self._metadata, self._order = reader, metadata, order
+        self._ahead, self._refuse, self.exhausted = ahead, refuse, False
+        self._next: tuple[int, Request | BadLine] | None = None
+        self._ready: deque[tuple[Stream, Primed, int]] = deque()
+        self._opened: tuple[object, Opening] | None = None  # of the request before
+        self._last: dict[bytes, tuple[Primed, int]] = {}  # states of the prompts read last
+
+    def take(self, count: int) -> Entrants | None:
+        """Up to `count` streams; fewer where there are no more, or the order holds them back."""
+        if len(self._ready) < count:  # but once: what fails or ends early must come out, too
+            self._read([stream for each in self._pull() if (stream := self._begun(*each))])
+        taken = [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
+        if not taken:
+            return None
+        parts = []
+        for _, group in groupby(taken, key=lambda each: id(each[1])):
+            together = list(group)
+            parts.append(together[0][1].take([row for _, _, row in together]))
+        return Entrants([stream for stream, _, _ in taken], Primed.joined(parts))
+
+    def _pull(self) -> Iterator[tuple[int, Request | BadLine]]:
+        """The next requests, as many as are read at a time."""
+        for _ in range(self._ahead):
+            self._next = self._next or next(self._requests, None)
+            if self._next is None:
+                self.exhausted = True
+                return
+            if not self._order.may_begin(self._next[0]):
+                return
+            pulled, self._next = self._next, None
+            yield pulled
+
+    def _begun(self, index: int, request: Request | BadLine) -> Stream | None:
+        """The stream of a request, if there is nothing wrong with it."""
+        if not isinstance(request, Request | BadLine):
+            raise TypeError(f"batch() takes Request objects, not {type(request).__name__}")
+        try:
+            if isinstance(request, BadLine):
+                raise request.error
+            if request.length == 0:
+                raise SettingsError(NO_END)
+            if self._refuse and (why := self._refuse(request)):
+                raise why
+            alike = request.prompt, request.unknown, request.stop
+            if self._opened is None or self._opened[0] != alike:  # samples of a prompt: once
+                self._opened = alike, Opening.of(request, self._metadata)
+            return Stream(index, request, self._opened[1], self._metadata)
+        except CharlmError as problem:
+            self._order.add(Failure(index, request.line, problem))
+            return None
+
+    def _read(self, streams: list[Stream]) -> None:
+        """Read the prompts of streams, but of those that end with their first character."""
+        for stream in streams:
+            if not stream.remaining:
+                self._order.add(stream.result())
+        streams = [stream for stream in streams if stream.remaining]
+        if not streams:
+            return
+        states = self._states([stream.prompt for stream in streams])
+        self._ready.extend((stream, *state) for stream, state in zip(streams, states, strict=True))
+
+    def _states(self, prompts: list[Tokens]) -> Iterator[tuple[Primed, int]]:
+        """Where the state of each prompt stands; what was read here or just before is not again.
+
+        Samples of one prompt are the common case.
+        """
+        keys = [prompt.tobytes() for prompt in prompts]
+        fresh = {
+            key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._last
+        }
+        known: dict[bytes, tuple[Primed, int]] = {}
+        for key in set(keys) - set(fresh):  # a copy: one stream must not hold many others' states
+            states, row = self._last[key]
+            known[key] = (states if len(states.h) == 1 else states.take([row]), 0)
+        if fresh:
+            primed = self._reader.read(list(fresh.values()))
+            check_finite(primed.logits)
+            known |= {key: (primed, row) for row, key in enumerate(fresh)}
+        self._last = known
+        return (known[key] for key in keys)

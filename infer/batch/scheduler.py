@@ -1,0 +1,225 @@
+"""Many streams in one batch: those that end leave, others enter, none waits for the slowest."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.system.errors import SettingsError
+from charlm.export.contract import Metadata
+from charlm.infer.batch.intake import Entrants, Intake, Refuse, Stream
+from charlm.infer.batch.prompt_file import BadLine
+from charlm.infer.batch.results import Order, Outcome
+from charlm.infer.engines.base import Engine, Reader, Tokens
+from charlm.infer.request import Request
+from charlm.infer.sampling.draw import Sampling
+
+WINDOW = 4  # batches of requests under way or waiting, where results come in order
+LONGEST_BLOCK = 64
+BLOCKS = (8, 16, 32, 64, 128, 256, 512)
+BLOCK_COST = 3  # what starting a block costs, in steps
+SHOWN_CHARACTERS = 2048  # drawn by a batch in the time in which text that is watched should move
+
+Show = Callable[[str, str], None]  # takes a prompt as the model read it, and a piece of its text
+
+
+def generate_batch(
+    engines: Sequence[Engine],
+    reader: Reader,
+    metadata: Metadata,
+    requests: Iterable[Request | BadLine],
+    *,
+    width: int,
+    ordered: bool = True,
+    longest_block: int = LONGEST_BLOCK,
+    show_first: Show | None = None,
+    refuse: Refuse | None = None,
+) -> Iterator[Outcome]:
+    """Yield the text of each request, or why it has none.
+
+    A text depends on its request and the model alone: not on the width, nor on what runs beside it,
+    nor on the order. Requests are taken as they are needed, but `width` at a time, so that their
+    prompts are read together: whoever writes one once the last is answered wants a width of 1.
+
+    In order, at most `WINDOW * width` are under way or wait to be yielded: where
+    one text is far longer than the others, they wait for it once so many are done, and the batch
+    shrinks. What is finished is yielded before an error or Ctrl-C goes on to the caller.
+
+    Args:
+        engines: draw the characters, each for its share of the streams; nobody else may use them
+            meanwhile. With several, one draws while the texts of another are cut.
+        reader: reads the prompts.
+        metadata: the model's.
+        requests: any number of them.
+        width: how many streams run side by side, at least 1.
+        ordered: yield in the order of the requests, or as they are finished.
+        longest_block: steps that are drawn at once at most, at least 1.
+        show_first: is handed the first request's text in pieces, as soon as it is certain.
+        refuse: says why the engine can't serve a request, or None where it can; the others run.
+
+    Raises:
+        SettingsError: a width below 1, or more streams than memory holds.
+        ModelFileError: the graph can't be run, or gives what is not finite.
+    """
+    if width < 1:
+        raise SettingsError(f"--width is 1 or more, not {width}")
+    order: Order[Outcome] = Order(ordered, WINDOW * width)
+    intake = Intake(requests, reader, metadata, order, width, refuse)
+    with ThreadPoolExecutor(len(engines)) as pool:
+        beside = pool if len(engines) > 1 else None
+        batches = [
+            _Batch(engine, intake, metadata, share, longest_block, show_first, beside)
+            for engine, share in zip(engines, _shares(width, len(engines)), strict=True)
+            if share
+        ]
+        try:
+            for batch in itertools.cycle(batches):
+                for stream in batch.drawn():
+                    order.add(stream.result())
+                batch.show()  # once they are safe: showing is where Ctrl-C often comes
+                yield from order.ready()  # filling may wait for requests that are yet to be written
+                batch.fill()
+                yield from order.ready()
+                batch.draw()
+                if intake.exhausted and not any(each.streams for each in batches):
+                    return
+        except MemoryError as problem:
+            yield from _finished(batches, order)
+            raise SettingsError(
+                f"{width} streams side by side don't fit into memory: give a smaller --width"
+            ) from problem
+        except (Exception, KeyboardInterrupt):
+            yield from _finished(batches, order)
+            raise
+
+
+def _finished(batches: "list[_Batch]", order: Order[Outcome]) -> Iterator[Outcome]:
+    """All that is finished, where no more will come."""
+    for batch in batches:
+        with contextlib.suppress(Exception):
+            for stream in batch.drawn(wait=False):
+                order.add(stream.result())
+    yield from order.rest()
+
+
+def _shares(width: int, count: int) -> list[int]:
+    return [width * (each + 1) // count - width * each // count for each in range(count)]
+
+
+def block_length(remaining: npt.NDArray[np.int64], longest: int) -> int:
+    """The number of steps that gives the most characters for its time.
+
+    A longer block costs fewer starts; in a shorter one less is drawn past the end of a text.
+
+    Args:
+        remaining: int64 [batch], characters that each stream may yet draw, at least 1 each.
+        longest: the most steps.
+    """
+    ends = {int(remaining.min()), int(remaining.max())}
+    choices = {min(steps, longest) for steps in (*BLOCKS, *ends)}
+    return max(
+        sorted(choices),
+        key=lambda steps: np.minimum(remaining, steps).sum() / (steps + BLOCK_COST),
+    )
+
+
+class _Batch:
+    """The streams that run now, each in a row of the engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        intake: Intake,
+        metadata: Metadata,
+        width: int,
+        longest: int,
+        show_first: Show | None,
+        pool: ThreadPoolExecutor | None,
+    ) -> None:
+        self.streams: list[Stream] = []
+        self._engine, self._intake, self._width, self._longest = engine, intake, width, longest
+        self._type = np.dtype(metadata.vocabulary.dtype)
+        self._size = len(metadata.vocabulary)
+        self._show_first, self._shown = show_first, 0
+        self._pool = pool
+        self._block: Tokens | Future[Tokens] | None = None
+
+    def draw(self) -> None:
+        """Draw a block, in the pool if there is one."""
+        self._block = None
+        if self.streams:
+            steps, numbers = self._steps(), [stream.uniforms for stream in self.streams]
+            if self._pool:
+                self._block = self._pool.submit(self._engine.draw, numbers, steps)
+            else:
+                self._block = self._engine.draw(numbers, steps)
+
+    def drawn(self, wait: bool = True) -> list[Stream]:
+        """The streams that the block ended, which stay in their rows until others come."""
+        block, self._block = self._block, None
+        if isinstance(block, Future):
+            block = block.result() if wait or block.done() else None
+        if block is None:
+            return []
+        tokens = np.ascontiguousarray(block, dtype=self._type).data.cast("B")
+        size = block.shape[1] * self._type.itemsize
+        for row, stream in enumerate(self.streams):
+            stream.take(tokens[row * size : (row + 1) * size])
+        return [stream for stream in self.streams if not stream.remaining]
+
+    def show(self) -> None:
+        """Show what is new of the first request's text, which stands in the first row."""
+        if not self.streams:
+            return
+        first = self.streams[0]
+        if self._show_first and first.index == 0:
+            self._show_first(first.opening.shown, first.shown(self._shown))
+            self._shown = first.certain
+        else:
+            self._show_first = None
+
+    def fill(self) -> None:
+        """Put streams that wait into the rows of those that ended; drop the rows left over."""
+        free = [row for row, stream in enumerate(self.streams) if not stream.remaining]
+        room = self._width - len(self.streams) + len(free)
+        entrants = self._intake.take(room)
+        if len(free) == len(self.streams):
+            self.streams = list(entrants.streams) if entrants else []
+            if entrants:
+                self._engine.start(entrants.primed, self._sampling(entrants))
+            return
+        if entrants:
+            free = self._widen(free, len(entrants.streams))
+            taken, free = free[: len(entrants.streams)], free[len(entrants.streams) :]
+            self._engine.replace(np.array(taken), entrants.primed, self._sampling(entrants))
+            for row, stream in zip(taken, entrants.streams, strict=True):
+                self.streams[row] = stream
+        if free:
+            self._keep(sorted(set(range(len(self.streams))) - set(free)))
+
+    def _widen(self, free: list[int], wanted: int) -> list[int]:
+        """Rows for `wanted` streams: those that are free, and new ones where they are too few."""
+        rows = len(self.streams)
+        if wanted > len(free):
+            more = list(range(rows, rows + wanted - len(free)))
+            self._keep([*range(rows), *(0 for _ in more)])
+            free = [*free, *more]
+        return free
+
+    def _keep(self, rows: list[int]) -> None:
+        self._engine.keep(np.array(rows))
+        self.streams = [self.streams[row] for row in rows]
+
+    def _steps(self) -> int:
+        longest = self._longest
+        if self._show_first:
+            longest = min(longest, max(BLOCKS[0], SHOWN_CHARACTERS // len(self.streams)))
+        remaining = np.array([each.remaining for each in self.streams])
+        return block_length(remaining, longest)
+
+    def _sampling(self, entrants: Entrants) -> Sampling:
+        asked = [stream.request for stream in entrants.streams]
+        return Sampling.of([(each.temperature, each.filters) for each in asked], self._size)

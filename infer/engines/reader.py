@@ -1,0 +1,142 @@
+"""Reading without the native operator: texts by a sequence graph or step by step, and prompts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.system.errors import ModelFileError
+from charlm.export import contract
+from charlm.export.contract import C_NEXT, H_NEXT, LOG_PROBABILITY, LOGITS, TARGETS, TOKENS, C, H
+from charlm.infer.engines.base import (
+    Array,
+    Primed,
+    Read,
+    TextReader,
+    Tokens,
+    read_in_runs,
+    read_prompts,
+)
+from charlm.infer.engines.step import Stepper, WindowStepper
+from charlm.infer.model.open import Model
+
+
+class GraphTextReader:
+    """A `TextReader` that runs a sequence graph; several threads may share it.
+
+    Args:
+        session: of the graph.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def run(self, ids: Tokens, h: Array, c: Array) -> Read:
+        """See `TextReader`."""
+        wide = ids.astype(np.int64)
+        given: dict[str, Tokens] = {TOKENS: wide[:, :-1], TARGETS: wide[:, 1:], H: h, C: c}
+        outputs = [H_NEXT, C_NEXT, LOGITS, LOG_PROBABILITY]
+        with contract.runtime_errors_as(ModelFileError, "ONNX Runtime can't run the model"):
+            read = Read(*self._session.run(outputs, given))
+        if (*read.log_probability.shape, *read.h.shape) != (*given[TARGETS].shape, *h.shape):
+            raise ModelFileError(
+                "the graph that reads texts gives other figures than were asked for: "
+                "write it anew with charlm-export"
+            )
+        return read
+
+
+class StepTextReader:
+    """A `TextReader` for a model without other graphs: the step graph, character by character.
+
+    Args:
+        model: an open step graph.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._stepper = Stepper(model, 1)
+
+    def run(self, ids: Tokens, h: Array, c: Array) -> Read:
+        """See `TextReader`."""
+        batch, time = len(ids), ids.shape[1] - 1
+        if len(self._stepper.token) != batch:
+            self._stepper = Stepper(self._model, batch)
+        stepper = self._stepper
+        stepper.set_state(h, c)
+        logits = np.empty((time, *stepper.logits.shape), dtype=np.float32)
+        for row, column in zip(logits, np.ascontiguousarray(ids[:, :-1].T), strict=True):
+            stepper.token[:] = column
+            stepper.step()
+            row[:] = stepper.logits
+        found = _log_probability(logits, np.ascontiguousarray(ids[:, 1:].T, dtype=np.int64))
+        return Read(*stepper.state(), logits[-1], found.T)
+
+
+def _log_probability(logits: Array, targets: Tokens) -> Array:
+    """Of each target, [time, batch]."""
+    wide = logits - logits.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(wide, targets[..., None], axis=-1)[..., 0]
+    found: Array = chosen - np.log(np.exp(wide).sum(axis=-1))
+    return found
+
+
+class PromptReader:
+    """A `Reader` in whole runs, by what reads texts.
+
+    Args:
+        model: an open model.
+        texts: of that model.
+    """
+
+    def __init__(self, model: Model, texts: TextReader) -> None:
+        self._model, self._texts = model, texts
+
+    def read(self, prompts: Sequence[Tokens]) -> Primed:
+        """See `Reader`."""
+        metadata = self._model.metadata
+        shape = (len(prompts), metadata.layers, metadata.hidden)
+        blank = Primed.blank(shape, len(metadata.vocabulary))
+        return read_prompts(prompts, blank, _ends(prompts), self._advance)
+
+    def _advance(self, ids: Tokens, counts: npt.NDArray[np.int64], state: Primed) -> Primed:
+        del counts  # all alike
+        followed = np.concatenate((ids, ids[:, -1:]), axis=1)  # nothing is asked of the last
+        for _, read in read_in_runs(self._texts, self._model, followed, state.h, state.c):
+            state = read
+        return state
+
+
+class WindowReader:
+    """A `Reader` for windows: of a prompt only the last `window` characters are read.
+
+    Args:
+        model: an open model.
+        window: as of `WindowStepper`.
+    """
+
+    def __init__(self, model: Model, window: int) -> None:
+        self._model, self._window = model, window
+
+    def read(self, prompts: Sequence[Tokens]) -> Primed:
+        """See `Reader`."""
+        metadata = self._model.metadata
+        shape = (len(prompts), self._window, metadata.layers, metadata.hidden)
+        cut = [prompt[-self._window :] for prompt in prompts]
+        blank = Primed.blank(shape, len(metadata.vocabulary))
+        return read_prompts(cut, blank, _ends(cut), self._advance)
+
+    def _advance(self, ids: Tokens, counts: npt.NDArray[np.int64], state: Primed) -> Primed:
+        del counts  # all alike
+        stepper = WindowStepper(self._model, len(ids), self._window)
+        stepper.set_state(state.h, state.c)
+        for column in ids.T:
+            stepper.token[:] = column
+            stepper.step()
+        return Primed(*stepper.state(), stepper.logits.copy())
+
+
+def _ends(prompts: Sequence[Tokens]) -> list[int]:
+    """Where prompts end: up to each, those that are longer are read by as much."""
+    return sorted({len(prompt) for prompt in prompts})

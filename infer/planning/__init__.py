@@ -1,1 +1,0 @@
-"""How some work is done: path, precision, threads, width."""
