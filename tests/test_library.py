@@ -69,7 +69,7 @@ def test_nothing_heavy_is_imported_with_a_package() -> None:
 
 @pytest.mark.parametrize(
     ("module", "arguments"),
-    [("cli", ["-"]), ("cli", ["--prompts", "-"]), ("score_cli", ["-"])],
+    [("cli_gen", ["-"]), ("cli_gen", ["--prompts", "-"]), ("cli_score", ["-"])],
 )
 def test_closed_standard_input_is_one_line(module: str, arguments: list[str]) -> None:
     done = subprocess.run(

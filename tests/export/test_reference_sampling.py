@@ -69,7 +69,7 @@ def test_it_agrees_with_the_sampler_of_the_step_loop() -> None:
     wanted = due(logits, uniform, settings)
     different = 0
     for step in range(steps):
-        sampling = Sampling.of(temperatures, filters, size)
+        sampling = Sampling.of(list(zip(temperatures, filters, strict=True)), size)
         drawn = Sampler(logits[:, step].copy(), sampling).draw(uniform[:, step])
         for stream in np.flatnonzero(drawn != wanted[:, step]):
             different += 1
