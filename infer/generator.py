@@ -286,7 +286,7 @@ def _pieces(model: Model, plan: Plan, prompt: Tokens, request: Request) -> Itera
 
 def _blocks(left: int, longest: int) -> Iterator[int]:
     """Lengths of blocks that grow; `left` in all, or without end where that is 0."""
-    endless, block = left == 0, min(FIRST_BLOCK, longest)
+    endless, block = left == 0, FIRST_BLOCK if longest > FIRST_BLOCK else 1  # a step may be slow
     while endless or left:
         steps = block if endless else min(block, left)
         yield steps

@@ -27,7 +27,7 @@ MEASURED_SIZE = 850_000  # bytes
 WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
 # About 3 ms each alone, and by steps, which a window makes slow, few characters: past it nothing is
 # gained, and a reader would see text jump.
-LONGEST_ALONE = {NATIVE: 1024, BLOCKS: 256, STEP: 16}
+LONGEST_ALONE = {NATIVE: 1024, BLOCKS: 256, STEP: 8}
 LONGEST_TOGETHER = {NATIVE: 256, BLOCKS: 64, STEP: 64}
 LONGEST_ON_GPU = 1024  # of many texts: about 50 ms of work, against 15 of copies
 # Where the speed of a core levels off (LSTM-192), and that of a GPU's multiprocessor; two such

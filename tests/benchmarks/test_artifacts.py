@@ -41,8 +41,8 @@ def test_a_random_model_has_its_size_and_the_vocabulary_of_the_first(
     model = open_model(folder / artifacts.MODEL, "cpu", 1)
     first = open_model(model_file, "cpu", 1).metadata
     assert model.metadata.vocabulary.characters == first.vocabulary.characters
-    assert GENERATE in model.siblings
-    assert model.siblings.session(GENERATE)
+    assert model.has(GENERATE)
+    assert model.sibling(GENERATE)
     with np.load(folder / artifacts.WEIGHTS) as arrays:
         assert arrays["lstm.weight_hh_l0"].shape == (64, 16)
         assert np.ptp(arrays["head.weight"]) > 0
