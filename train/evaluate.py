@@ -1,7 +1,6 @@
 """Bits per character of a text under the Torch model, carried or by windows, and samples of it."""
 
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -74,7 +73,6 @@ CHUNK = 8192  # characters a call: bounds memory, changes nothing else
 LOGITS = 1 << 26  # a call, where there are very many distinct characters
 JUDGED = 2_000_000  # characters of a split that are scored at the most: a minute on one core
 STRETCHES = 16  # that they come from, where the split has more
-PROBE = 4096  # characters scored to learn what scoring takes
 
 
 def judged(ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -119,11 +117,3 @@ def bits_per_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
         nats += functional.cross_entropy(logits, tokens[1:], reduction="sum").item()
     model.train(was_training)
     return nats / (len(ids) - 1) / math.log(2)
-
-
-def seconds_a_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
-    """What `bits_per_character` takes for each, by the clock, on the first of some token ids."""
-    probe = ids[:PROBE]
-    began = time.perf_counter()
-    bits_per_character(model, probe)
-    return (time.perf_counter() - began) / len(probe)
