@@ -2,14 +2,14 @@
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
 from charlm.data.system import console
 from charlm.data.system.extras import require_there
 from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
-from charlm.train.config import ADAM_LR, Options, TrainingConfig
+from charlm.train.config import ADAM_LR, TrainingConfig, options_said
 from charlm.train.setup.defaults import DROPOUT, FINE_TUNING, MOST, MOST_DECAY, MOST_LARGE
 
 DEFAULTS = TrainingConfig()
@@ -175,8 +175,7 @@ def train(
 
     Example: charlm-train book.txt --minutes 10
     """
-    given = {name: value for name, value in locals().items() if value is not None}
-    options = {name: given[name] for name in Options.__annotations__ if name in given}
+    options = options_said(locals())
     require_there("train", "torch", "safetensors", "matplotlib")
     try:
         from charlm.train.run import train_and_report
@@ -196,7 +195,7 @@ def train(
                 newlines=newlines,
                 nfc=nfc,
                 rare=Wanted(rare, min_count, max_vocabulary),
-                options=cast(Options, options),
+                options=options,
                 lock=lock,
             )
             return train_and_report(request, report=report, debug=debug)

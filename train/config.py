@@ -2,8 +2,9 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 from charlm.data import MAX_HIDDEN, MAX_LAYERS
 from charlm.data.system.cores import check_threads
@@ -117,6 +118,12 @@ class Options(TypedDict, total=False):
     step: Literal["eager", "compiled", "graph"]
     tf32: bool
     threads: int
+
+
+def options_said(values: Mapping[str, Any]) -> Options:
+    """The settings among some values, but for those that are None: nothing was said of them."""
+    said = {name: value for name, value in values.items() if value is not None}
+    return cast(Options, {name: said[name] for name in Options.__annotations__ if name in said})
 
 
 ADAM_LR = 0.032  # of a stateful run that Adam alone trains; 0.064 is better for one epoch only

@@ -16,7 +16,7 @@ from rich.console import Console
 from charlm.data.system.console import USER_ERROR
 from charlm.data.system.errors import CharlmError, SettingsError, TrainingError
 from charlm.data.text.corpus import Splits
-from charlm.train.config import Options
+from charlm.train.config import Options, options_said
 from charlm.train.display import Display, Silent, Unfailing, introduce
 from charlm.train.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop import Trainer
@@ -53,9 +53,9 @@ def train(
         KeyboardInterrupt: it was stopped by a signal, and saved.
     """
     paths = tuple(Path(text) for text in texts)
-    folder = None if out is None else Path(out)
+    folder, said = None if out is None else Path(out), options_said(options)
     with FolderLock() as lock:
-        request = RunRequest(paths, folder, overwrite=overwrite, options=options, lock=lock)
+        request = RunRequest(paths, folder, overwrite=overwrite, options=said, lock=lock)
         code = train_and_report(request, report=report)
     if code >= STOPPED_BY_SIGNAL:
         raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from typing import Any
 from charlm.benchmarks.harness import machine
 from charlm.benchmarks.study.record import STATEFUL, Record, append, judge
 from charlm.data.text.corpus import Corpus, Splits, split
-from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.config import ModelConfig, TrainingConfig, options_said
 from charlm.train.loop import Trainer
 from charlm.train.model import CharLSTM
 from charlm.train.run import keep_freed_memory
@@ -41,8 +41,7 @@ def train(
     """
     keep_freed_memory()
     options = {"recipe": recipe, "epochs": epochs, "threads": threads, "seed": seed, "final": True}
-    said = {name: value for name, value in options.items() if value is not None}
-    config = training_config(said | {"device": "cpu"}, TrainingConfig())
+    config = training_config(options_said(options | {"device": "cpu"}), TrainingConfig())
     parts = split(corpus.ids)
     learnt = len(parts.train) + len(parts.validation)
     splits = Splits(corpus.ids[:learnt], corpus.ids[learnt:learnt], parts.test)

@@ -86,13 +86,15 @@ def test_a_run_folder_of_before_there_were_rare_characters_loads(finished: Path)
 
 
 def edit(**changes: Any) -> Damage:
-    """Change keys of `config.json`; `KeyError` takes one out, a dictionary changes keys within."""
+    """Change keys of `config.json`; `KeyError` takes one out, a dictionary changes some."""
 
     def apply(folder: Path) -> None:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         for key, value in changes.items():
             if value is KeyError:
                 del config[key]
+            elif callable(value):
+                config[key] = value(config[key])
             else:
                 config[key] = {**config[key], **value} if isinstance(value, dict) else value
         (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
@@ -130,7 +132,7 @@ def with_tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Damage:
         (edit(vocabulary=["a", "b"]), "contradict each other"),
         (edit(vocabulary=5), "config.json: damaged"),
         (edit(initial=[1, 2, 3]), "contradict each other"),
-        (edit(initial=[0] * 52), "initial holds no frequencies"),
+        (edit(initial=lambda counts: [0] * len(counts)), "initial holds no frequencies"),
         (edit(normalisation={"case": "upper"}), "config.json: damaged"),
         (put(WEIGHTS, b"weights of another kind"), "model.safetensors: damaged"),
         (with_tensors(lambda weights: weights.pop("head.bias")), "it has no head.bias"),
