@@ -1,21 +1,12 @@
 """Whether what was read from a run's files is what was written, before anything of it is used."""
 
 import math
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import (
-    Any,
-    Literal,
-    Required,
-    TypedDict,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)  # fmt: skip
+from typing import Any, Literal, Required, TypedDict, Union, get_type_hints, is_typeddict
 
 import torch
 from torch import Tensor
@@ -53,7 +44,7 @@ class Training(TypedDict, total=False):
     initialised_from: Begun
 
 
-class Imported(TypedDict, total=False):
+class ImportedTraining(TypedDict, total=False):
     """What is read of a model that `charlm-import` brought."""
 
     recipe: Required[str]
@@ -98,7 +89,7 @@ class Config(TypedDict, total=False):
 class ImportedConfig(Config):
     """Of an imported model, of whose training nobody knows."""
 
-    training: Required[Imported]  # type: ignore[misc]
+    training: Required[ImportedTraining]  # type: ignore[misc]
     results: Required[dict[str, Any]]  # type: ignore[misc]
 
 
@@ -142,9 +133,11 @@ def check_types(value: Any, hint: Any, where: str) -> None:
     Raises:
         ValueError: names the part that is missing or of another type, or a float not finite.
     """
-    origin, inner = get_origin(hint), get_args(hint)
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, UnionType):
-        fitting = [each for each in inner if isinstance(value, get_origin(each) or _plain(each))]
+        fitting = [
+            each for each in inner if isinstance(value, typing.get_origin(each) or _plain(each))
+        ]
         if not fitting:
             raise ValueError(f"{where} is not {' or '.join(map(_named, inner))}: {_shown(value)}")
         check_types(value, fitting[0], where)
@@ -314,7 +307,7 @@ def _is(value: Any, kind: Any) -> bool:
 
 
 def _named(hint: Any) -> str:
-    hint = get_origin(hint) or (dict if is_typeddict(hint) else hint)
+    hint = typing.get_origin(hint) or (dict if is_typeddict(hint) else hint)
     return NAMES.get(hint, getattr(hint, "__name__", str(hint)))
 
 
