@@ -174,8 +174,8 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 def _within(name: str, value: float, least: int, most: float = math.inf) -> None:
     if not least <= value <= most or value == math.inf:
-        limit = "" if most == math.inf else f" and at most {most}"
-        raise SettingsError(f"--{name} is at least {least}{limit}, not {value}")
+        limits = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise SettingsError(f"--{name} is {limits}, not {value}")
 
 
 def _above_zero(name: str, value: float, most: float = sys.float_info.max) -> None:
