@@ -26,7 +26,7 @@ from charlm.benchmarks.harness.machine import Machine
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
 from charlm.data.system.files import os_errors_as, write_text
-from charlm.train.setup.scale import HELD_BACK
+from charlm.train.setup.defaults import HELD_BACK
 
 app = console.make_app()
 

@@ -2,8 +2,9 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, cast
 
 from charlm.data import MAX_HIDDEN, MAX_LAYERS
 from charlm.data.system.cores import check_threads
@@ -28,14 +29,15 @@ class ModelConfig:
     vocabulary: int
     hidden: int = 192  # the notebook's; the step's weights then stay in a core's cache
     layers: int = 1  # a second layer costs twice the time of a step
-    dropout: float = 0.0  # of the weights between units; a run has it by its corpus (`scale`)
+    dropout: float = 0.0  # of the weights between units; a run has it by its corpus (`defaults`)
     output_dropout: float = 0.0  # of the weights from units to characters; likewise
 
     def __post_init__(self) -> None:
-        _within("hidden", self.hidden, MAX_HIDDEN)
-        _within("layers", self.layers, MAX_LAYERS)
-        _share("dropout", self.dropout)
-        _share("output-dropout", self.output_dropout)
+        _within("hidden", self.hidden, 1, MAX_HIDDEN)
+        _within("layers", self.layers, 1, MAX_LAYERS)
+        for name, share in (("dropout", self.dropout), ("output-dropout", self.output_dropout)):
+            if not 0 <= share < 1:
+                raise SettingsError(f"--{name} is at least 0 and below 1, not {share}")
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,15 @@ class TrainingConfig:
     """How a model is trained. Together with the corpus it fixes the result bit for bit on CPU."""
 
     recipe: Literal["stateful", "notebook"] = "stateful"
-    epochs: int | None = None  # as many as fit into minutes, or else as `scale` has for the corpus
+    epochs: int | None = None  # as many as fit into minutes, or else by the corpus
     minutes: float | None = None  # a budget; the number of steps is fixed from it once
-    passes: int | None = None  # that minutes seemed to allow (`pace`): dropout goes by them
+    passes: int | None = None  # that minutes seemed to allow (`budget`): dropout goes by them
     batch_size: int = 16  # many small steps beat few large ones at this model's size
     seq_len: int = 96  # gradients reach this far back; the state reaches further
     optimiser: Literal["muon", "adam"] = "muon"  # 0.15 bits less after one epoch than Adam alone
     lr: float = 0.064  # Adam's, at the peak of the schedule; `ADAM_LR` without Muon
     muon_lr: float = 0.05  # Muon's
-    weight_decay: float = 0.0  # decoupled, of matrices; a run has it by its corpus (`scale`)
+    weight_decay: float = 0.0  # decoupled, of matrices; a run has it by its corpus (`defaults`)
     clip: float = 1.0  # the gradient's norm; recurrent gradients have rare, huge spikes
     patience: int = 5  # epochs without a better validation before stopping; 0: never stop
     final: bool = False  # train on the first 95 %, nothing held out to choose by
@@ -67,50 +69,73 @@ class TrainingConfig:
         _one_of("optimiser", self.optimiser, OPTIMISERS)
         _one_of("autocast", self.autocast, AUTOCASTS)
         _one_of("step", self.step, STEPS)
-        if self.device == "cpu" and self.step == "graph":
-            raise SettingsError(
-                "--step graph is for a GPU, and this run is on the CPU: leave it out"
-            )
-        if self.device == "cpu" and (self.autocast != "none" or self.tf32):
-            named = "--tf32" if self.autocast == "none" else f"--autocast {self.autocast}"
-            raise SettingsError(f"{named} is for a GPU, and this run is on the CPU: leave it out")
+        for_gpus = {
+            "--step graph": self.step == "graph",
+            f"--autocast {self.autocast}": self.autocast != "none",
+            "--tf32": self.tf32,
+        }
+        if self.device == "cpu" and (said := [name for name, used in for_gpus.items() if used]):
+            raise SettingsError(f"{said[0]} is for a GPU, and this run is on the CPU: leave it out")
         if self.epochs is not None:
-            _within("epochs", self.epochs, MAX_EPOCHS)
-        _at_least("batch-size", self.batch_size, 1)
-        _at_least("seq-len", self.seq_len, 1)
-        _at_least("patience", self.patience, 0)
-        check_threads(self.threads)
-        _at_least("seed", self.seed, 0)
+            _within("epochs", self.epochs, 1, MAX_EPOCHS)
+        if self.minutes is not None:
+            _above_zero("minutes", self.minutes, MAX_MINUTES)
+        _within("batch-size", self.batch_size, 1)
+        _within("seq-len", self.seq_len, 1)
+        _within("patience", self.patience, 0)
+        _within("seed", self.seed, 0)
         if self.seed >= SEEDS:
             raise SettingsError(f"--seed is below 2^63, not {self.seed}")
         _above_zero("lr", self.lr, MAX_RATE)
         _above_zero("muon-lr", self.muon_lr, MAX_RATE)
         _above_zero("clip", self.clip)
-        if not 0 <= self.weight_decay <= MAX_RATE:
-            raise SettingsError(
-                f"--weight-decay is at least 0 and at most {MAX_RATE:g}, not {self.weight_decay}"
-            )
-        if self.minutes is not None:
-            _above_zero("minutes", self.minutes, MAX_MINUTES)
+        _within("weight-decay", self.weight_decay, 0, MAX_RATE)
+        check_threads(self.threads)
+
+
+class Options(TypedDict, total=False):
+    """What a user says of the settings above: nothing of those that go by defaults."""
+
+    hidden: int
+    layers: int
+    dropout: float
+    output_dropout: float
+    recipe: Literal["stateful", "notebook"]
+    epochs: int
+    minutes: float
+    batch_size: int
+    seq_len: int
+    optimiser: Literal["muon", "adam"]
+    lr: float
+    muon_lr: float
+    weight_decay: float
+    clip: float
+    patience: int
+    final: bool
+    seed: int
+    device: Literal["auto", "cpu", "cuda"]
+    autocast: Literal["none", "bf16"]
+    step: Literal["eager", "compiled", "graph"]
+    tf32: bool
+    threads: int
+
+
+def options_said(values: Mapping[str, Any]) -> Options:
+    """The settings among some values, but for those that are None: nothing was said of them."""
+    said = {name: value for name, value in values.items() if value is not None}
+    return cast(Options, {name: said[name] for name in Options.__annotations__ if name in said})
 
 
 ADAM_LR = 0.032  # of a stateful run that Adam alone trains; 0.064 is better for one epoch only
 
 NOTEBOOK_DEFAULTS: dict[str, Any] = {
-    "epochs": 10,
-    "optimiser": "adam",
-    "batch_size": 192,
-    "seq_len": WINDOW,
-    "lr": 1e-3,
-}
+    "epochs": 10, "optimiser": "adam", "batch_size": 192, "seq_len": WINDOW, "lr": 1e-3,
+}  # fmt: skip
 """What `--recipe notebook` uses where the user names nothing else."""
 
 NOTEBOOK_HAS: dict[str, Any] = {
-    "optimiser": "adam",
-    "muon_lr": None,
-    "clip": None,
-    "weight_decay": None,
-}
+    "optimiser": "adam", "muon_lr": None, "clip": None, "weight_decay": None,
+}  # fmt: skip
 """What nobody can choose in `--recipe notebook`: it has Adam, and limits nothing."""
 
 
@@ -147,19 +172,10 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise SettingsError(f"--{name} is one of {', '.join(known)}, not {value!r}")
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise SettingsError(f"--{name} is at least {least}, not {value}")
-
-
-def _within(name: str, value: int, most: int) -> None:
-    if not 1 <= value <= most:
-        raise SettingsError(f"--{name} is from 1 to {most}, not {value}")
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise SettingsError(f"--{name} is at least 0 and below 1, not {value}")
+def _within(name: str, value: float, least: int, most: float = math.inf) -> None:
+    if not least <= value <= most or value == math.inf:
+        limits = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise SettingsError(f"--{name} is {limits}, not {value}")
 
 
 def _above_zero(name: str, value: float, most: float = sys.float_info.max) -> None:

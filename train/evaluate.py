@@ -1,6 +1,5 @@
 """Bits per character of a text under the Torch model, carried or by windows, and samples of it."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -70,32 +69,34 @@ def windowed_bits(model: CharLSTM, ids: npt.NDArray[Any], window: int) -> float:
     return in_bits(nats / len(rows))
 
 
-CHUNK = 8192  # characters a call: bounds memory, changes nothing else
+CHUNK = 8192
 LOGITS = 1 << 26  # a call, where there are very many distinct characters
 JUDGED = 2_000_000  # characters of a split that are scored at the most: a minute on one core
 STRETCHES = 16  # that they come from, where the split has more
-PROBE = 4096  # characters scored to learn what scoring takes
 
 
-def judged(ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def judged(
+    ids: npt.NDArray[Any], most: int = JUDGED, stretches: int = STRETCHES
+) -> npt.NDArray[Any]:
     """The part of a held-out split that is scored.
 
-    All of it, up to `JUDGED` characters, which texts of up to forty million have. Of a longer one,
-    so many in `STRETCHES` equal stretches, spaced evenly from its beginning to its end, and read as
-    one text.
+    All of it, up to `most` characters, which texts of up to forty million have. Of a longer one,
+    so many in equal stretches, spaced evenly from its beginning to its end, and read as one text.
 
     Args:
         ids: token ids, shape [characters].
+        most: characters that are scored.
+        stretches: that they come from.
     """
-    if len(ids) <= JUDGED:
+    if len(ids) <= most:
         return ids
-    each = JUDGED // STRETCHES
-    starts = np.linspace(0, len(ids) - each, STRETCHES).astype(np.int64)
+    each = most // stretches
+    starts = np.linspace(0, len(ids) - each, stretches).astype(np.int64)
     return np.concatenate([ids[start : start + each] for start in starts])
 
 
 @torch.no_grad()
-def bits_per_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
+def bits_per_character(model: CharLSTM, ids: npt.NDArray[Any], chunk: int = CHUNK) -> float:
     """Mean of -log2 p(next character), from a zero state before the first character.
 
     The first character is read, not predicted. One text is one sequence: nothing is batched,
@@ -104,13 +105,14 @@ def bits_per_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
     Args:
         model: left in the mode (training or evaluation) that it was in.
         ids: token ids of any integer type, shape [characters], at least two.
+        chunk: characters a call: bounds memory, changes nothing else.
     """
     was_training = model.training
     model.eval()
     state = model.zero_state(batch=1)
     device = state[0].device
     nats = 0.0
-    chunk = min(CHUNK, LOGITS // model.config.vocabulary)
+    chunk = min(chunk, LOGITS // model.config.vocabulary)
     for start in range(0, len(ids) - 1, chunk):
         part = ids[start : start + chunk + 1].astype("int64")
         tokens = torch.from_numpy(part).to(device)
@@ -119,11 +121,3 @@ def bits_per_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
         nats += functional.cross_entropy(logits, tokens[1:], reduction="sum").item()
     model.train(was_training)
     return in_bits(nats / (len(ids) - 1))
-
-
-def seconds_a_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
-    """What `bits_per_character` takes for each, by the clock, on the first of some token ids."""
-    probe = ids[:PROBE]
-    began = time.perf_counter()
-    bits_per_character(model, probe)
-    return (time.perf_counter() - began) / len(probe)

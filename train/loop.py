@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -10,16 +11,12 @@ from charlm.data.system.errors import TrainingError
 from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import Splits
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.train.batches.batches import keep_on, make_batches, sent
+from charlm.train.batches.batches import Streams, make_batches, sent
 from charlm.train.distributed import ALONE, Group
-from charlm.train.evaluate import bits_per_character, judged, sample_tokens, seconds_a_character
+from charlm.train.evaluate import bits_per_character, judged, sample_tokens
 from charlm.train.model import CharLSTM, State
-from charlm.train.observer import Observer
-from charlm.train.optim.objective import Objective
-from charlm.train.optim.optimise import make_optimiser
-from charlm.train.optim.precision import allow_tf32
-from charlm.train.optim.schedule import Schedule, hold_at_start
-from charlm.train.optim.step import make_step
+from charlm.train.optim.optimisers import START, make_optimiser, share_of_peak
+from charlm.train.optim.step import Objective, allow_tf32, make_step
 from charlm.train.runs.checkpoint import (
     Checkpoint,
     Progress,
@@ -29,14 +26,30 @@ from charlm.train.runs.checkpoint import (
     random_state,
     set_random_state,
 )
-from charlm.train.setup.budget import WarmUp, steps_for
-from charlm.train.setup.scale import too_high
+from charlm.train.setup.budget import WarmUp, seconds_a_character, steps_for
+from charlm.train.setup.defaults import too_high
 
 SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU
 SAVE_SECONDS = 30.0
 DIVERGED = 2  # times the bits that guessing takes, which no training that works comes to
 WARM_UP_PARTS = 20  # of named epochs at most one is for measuring, at a low rate
+
+
+class Observer(Protocol):
+    """What a training run tells whoever watches it."""
+
+    def stepped(self, progress: Progress, bits: float, characters_per_second: float) -> None:
+        """After every few steps: the mean training loss of this epoch, and the speed."""
+
+    def evaluated(self, record: dict[str, Any], text: str) -> None:
+        """After each epoch: its line of `metrics.jsonl`, and a sample of text."""
+
+    def must_stop(self) -> bool:
+        """Whether to save and stop now."""
+
+    def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
+        """Keep the run's state; called every half minute, and at the end of each epoch."""
 
 
 class Trainer:
@@ -66,7 +79,8 @@ class Trainer:
         self.validation, self.test = judged(splits.validation), judged(splits.test)
         self.learnt = splits.train
         self.batches = make_batches(config, splits.train, group.share(config.batch_size))
-        keep_on(config.device, self.batches)
+        if config.device == "cuda" and isinstance(self.batches, Streams):
+            self.batches.keep(config.device, free=torch.cuda.mem_get_info()[0])
         self.model = CharLSTM(setup.model)
         if progress is None:
             torch.manual_seed(config.seed)  # all processes drop the same weights
@@ -78,13 +92,15 @@ class Trainer:
             self.model.load_state_dict(progress.weights)
         self.model.to(config.device)
         self.optimiser = make_optimiser(self.model, config)
-        self.schedule: Schedule | None = None
         self.resumed = progress is not None and progress.step > 0
-        self.progress = progress or Progress(
-            self._weights(), self.optimiser.state_dict(), random_state(config.device)
-        )
-        carried = self._restore() if progress else self._zero_state()
-        self.carried: State = carried
+        self.carried: State = self._zero_state()
+        if progress is None:
+            self.progress = Progress(
+                self._weights(), self.optimiser.state_dict(), random_state(config.device)
+            )
+        else:
+            self.progress = progress
+            self._restore()
         objective = group.replicate(Objective(self.model, config))
         self.step = make_step(objective, self.model, self.optimiser, config)
         # Of this process: what was summed up before a save is counted by the first.
@@ -105,8 +121,8 @@ class Trainer:
         progress = self.progress
         if progress.total_steps is None and self.config.minutes is None:
             self._fix_steps(self._epochs_in_steps())
-        elif self.schedule is None and self.config.recipe == "stateful":
-            hold_at_start(self.optimiser)
+        elif progress.schedule is None and self.config.recipe == "stateful":
+            self.optimiser.set_share(START)
         self._save(observer, epoch_ended=False)
         warm_up = WarmUp(self.config.minutes or 0.0)
         while not self._ended():
@@ -135,11 +151,12 @@ class Trainer:
         stateful = self.config.recipe == "stateful"
         state = self.carried if stateful else self.model.zero_state(tokens.shape[1])
         loss, state = self.step(tokens, targets, state)
-        if self.schedule is not None:
-            self.schedule.step()
         if stateful:
             self.carried = state
         progress = self.progress
+        if progress.schedule is not None:
+            progress.schedule["taken"] += 1
+            self._set_rates()
         self.loss_sum += loss * targets.numel()
         progress.loss_characters += self.batches.characters(progress.step_in_epoch)
         progress.step += 1
@@ -160,35 +177,37 @@ class Trainer:
         if self.group.any(due):
             self._save(observer, epoch_ended=False)
 
-    def _check_weights(self) -> None:
-        """A finite loss can be followed by an update that is not finite."""
-        if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
-            raise TrainingError(
-                f"the weights are not finite after step {self.progress.step}: {self._diverged()}"
-            )
-
-    def _diverged(self) -> str:
-        lower = too_high(self.config)
-        if self.resumed:
-            return (
-                "training diverged; go on from the last save with --resume --accept-changes and a "
-                f"lower {lower}"
-            )
-        return (
-            f"training diverged; start again with a lower {lower} "
-            "(and --overwrite, or another --out)"
-        )
-
     def _training_bits(self) -> float:
         """Mean training loss of this epoch so far; an error if it is not finite."""
         progress = self.progress
         progress.loss_sum = self.group.total(self.loss_sum.item())
         if not math.isfinite(progress.loss_sum):
-            raise TrainingError(
-                f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1}): "
-                f"{self._diverged()}"
+            self._diverged(
+                f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1})"
             )
         return in_bits(progress.loss_sum / max(progress.loss_characters, 1))
+
+    def _check_weights(self) -> None:
+        """A finite loss can be followed by an update that is not finite."""
+        if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
+            self._diverged(f"the weights are not finite after step {self.progress.step}")
+
+    def _check_bits(self, bits: float) -> None:
+        """Bits per character of an epoch: finite, and not far above what guessing takes."""
+        after, guessing = f"after step {self.progress.step}", math.log2(len(self.setup.vocabulary))
+        if not math.isfinite(bits):
+            self._diverged(f"the validation loss is not finite {after}")
+        if bits > DIVERGED * max(guessing, 8):  # of few characters, overfitting takes as much
+            self._diverged(
+                f"{bits:.3g} bits per character {after}, where guessing takes {guessing:.3g}"
+            )
+
+    def _diverged(self, found: str) -> NoReturn:
+        lower = too_high(self.config)
+        again = f"start again with a lower {lower} (and --overwrite, or another --out)"
+        if self.resumed:
+            again = f"go on from the last save with --resume --accept-changes and a lower {lower}"
+        raise TrainingError(f"{found}: training diverged; {again}")
 
     def _end_epoch(self, observer: Observer) -> None:
         progress = self.progress
@@ -198,17 +217,7 @@ class Trainer:
         bits = None
         if not self.config.final:
             bits = self.group.from_first(lambda: bits_per_character(self.model, self.validation))
-            if not math.isfinite(bits):
-                raise TrainingError(
-                    f"the validation loss is not finite after step {progress.step}: "
-                    f"{self._diverged()}"
-                )
-        reached, guessing = bits or train_bits, math.log2(len(self.setup.vocabulary))
-        if reached > DIVERGED * max(guessing, 8):  # of few characters, overfitting takes as much
-            raise TrainingError(
-                f"{reached:.3g} bits per character after step {progress.step}, where guessing "
-                f"takes {guessing:.3g}: {self._diverged()}"
-            )
+        self._check_bits(train_bits if bits is None else bits)
         record: Record = {
             "step": progress.step,
             "epoch": round(progress.epoch + progress.step_in_epoch / len(self.batches), 4),
@@ -302,24 +311,26 @@ class Trainer:
 
     def _fix_steps(self, total: int) -> None:
         self.progress.total_steps = total
-        steps = total - self.progress.step
         if self.config.recipe == "stateful":  # the notebook's rate is constant
-            self.schedule = Schedule(self.optimiser, steps)
+            steps = total - self.progress.step
+            self.progress.schedule = {"total_steps": steps, "taken": 0}
+            self._set_rates()
 
-    def _restore(self) -> State:
-        """Bring optimiser, schedule and random state to where the progress says."""
+    def _set_rates(self) -> None:
+        if (schedule := self.progress.schedule) is not None:
+            share = share_of_peak(schedule["taken"], schedule["total_steps"])
+            self.optimiser.set_share(share)
+
+    def _restore(self) -> None:
+        """Bring optimiser, rates, random state and carried state to where the progress says."""
         progress, config = self.progress, self.config
         self.optimiser.load_state_dict(progress.optimiser)
-        if progress.schedule is not None:
-            steps = progress.schedule["total_steps"]
-            self.schedule = Schedule(self.optimiser, steps)
-            self.schedule.load_state_dict(progress.schedule)
+        self._set_rates()
         set_random_state(config.device, progress.rng)
-        if progress.carried is None:
-            return self._zero_state()
-        share = self.group.share(config.batch_size)
-        h, c = (part[:, share].to(config.device) for part in progress.carried)
-        return h, c
+        if progress.carried is not None:
+            share = self.group.share(config.batch_size)
+            h, c = (part[:, share].to(config.device) for part in progress.carried)
+            self.carried = h, c
 
     def _zero_state(self) -> State:
         return self.model.zero_state(self.config.batch_size // self.group.size)
@@ -331,7 +342,6 @@ class Trainer:
         self._tick()
         progress.weights = self._weights()
         progress.optimiser = self.optimiser.state_dict()
-        progress.schedule = self.schedule.state_dict() if self.schedule is not None else None
         progress.rng = random_state(self.config.device)
         h, c = (self.group.joined(part, dim=1) for part in self.carried)
         progress.carried = h, c

@@ -1,9 +1,10 @@
-"""One training run from request to report, shown on stderr."""
+"""One training run from request to report, in one process or as one of several."""
 
 import contextlib
+import ctypes
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -15,22 +16,93 @@ from rich.console import Console
 from charlm.data.system.console import USER_ERROR
 from charlm.data.system.errors import CharlmError, SettingsError, TrainingError
 from charlm.data.text.corpus import Splits
-from charlm.train.config import regularisation
+from charlm.train.config import Options, options_said
+from charlm.train.display import Display, Silent, Unfailing, introduce
 from charlm.train.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop import Trainer
-from charlm.train.memory import keep_freed_memory, shortage_explained
-from charlm.train.observer import Observer, Silent
-from charlm.train.progress import Display, Unfailing
-from charlm.train.report import files as report_files
 from charlm.train.runs import run_folder
 from charlm.train.runs.lock import FolderLock
-from charlm.train.setup import fine_tune
-from charlm.train.setup.request import Options
-from charlm.train.setup.start import Request, Started, folder_of, start
-from charlm.train.signals import StopSignals
+from charlm.train.setup.start import RunRequest, Started, start
+
+STOPPED_BY_SIGNAL = 128  # and above: with the signal's number
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+BLOCK, KEPT = 1 << 30, 2**31 - 1  # bytes: no block of a step is larger, nothing is given back
 
 
-def start_together(request: Request, group: Group) -> Started:
+def train(
+    *texts: str | Path,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    report: bool = False,
+    **options: Unpack[Options],
+) -> run_folder.Run:
+    """Train a model on texts in this process alone, shown on stderr, and return it.
+
+    Args:
+        texts: files; none for the corpus that ships.
+        out: the run folder; None for `runs/<name of the first text>`.
+        overwrite: throw away the run that stands there.
+        report: make the report of the run too.
+        options: settings; what is not named goes by the text's size (see `setup.defaults`).
+
+    Raises:
+        SettingsError: an option out of range.
+        CorpusError: a text that can't be learnt from.
+        RunError: the folder holds a run already, or can't be written.
+        TrainingError: training diverged.
+        KeyboardInterrupt: it was stopped by a signal, and saved.
+    """
+    paths = tuple(Path(text) for text in texts)
+    folder, said = None if out is None else Path(out), options_said(options)
+    with FolderLock() as lock:
+        request = RunRequest(paths, folder, overwrite=overwrite, options=said, lock=lock)
+        code = train_and_report(request, report=report)
+    if code >= STOPPED_BY_SIGNAL:
+        raise KeyboardInterrupt
+    if code != 0:
+        raise TrainingError("it did not end well: what was wrong is said on stderr")
+    return run_folder.load_run(request.folder())
+
+
+def train_and_report(request: RunRequest, *, report: bool = True, debug: bool = False) -> int:
+    """Start or resume a run, train it to its end or until a signal, and say what came of it.
+
+    Under torchrun this is one of several processes, of which the first does the talking.
+
+    Args:
+        request: what to train.
+        report: make the report of a run that was trained to its end (see `charlm.train.report`).
+        debug: raise what the report's making raises.
+
+    Returns:
+        The exit code: 0, or 128 + the signal that stopped it.
+    """
+    with contextlib.redirect_stderr(Unfailing(sys.stderr)):
+        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        with joined_group() as group:
+            try:
+                with _shortage_explained():
+                    with losses_explained(group, lambda: "before training began: start them again"):
+                        started = start_together(request, group)
+                    keep_freed_memory()
+                    if not group.first:
+                        return _help_train(started, group)
+                    code = _train(console, started, group, request.resume)
+            except LostRankError:
+                raise
+            except CharlmError:
+                if group.first:
+                    raise
+                return USER_ERROR
+        if code is not None:
+            return code
+        if report:  # now that no other process waits for this one
+            _report(console, started, request.texts, debug)
+        console.print(f"next: charlm-export model.onnx --run {shlex.quote(str(started.folder))}")
+        return 0
+
+
+def start_together(request: RunRequest, group: Group) -> Started:
     """What `start` gives; on ranks above 0 the splits hold the training part only.
 
     Raises:
@@ -51,10 +123,25 @@ def start_together(request: Request, group: Group) -> Started:
     return here[0] if here else replace(told, splits=_only(ids))
 
 
-def _take_gpu(request: Request, group: Group) -> None:
+def keep_freed_memory() -> bool:
+    """Make this process reuse freed memory instead of giving it back; it grows to its peak at most.
+
+    Returns:
+        Whether the C library did so; elsewhere than in glibc nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # musl has no such function
+        return False
+    return bool(mallopt(MMAP_THRESHOLD, BLOCK)) and bool(mallopt(TRIM_THRESHOLD, KEPT))
+
+
+def _take_gpu(request: RunRequest, group: Group) -> None:
     """Give every process of a machine a GPU of its own, if they are to use any."""
-    wanted = (request.options or {}).get("device") or "auto"
-    if not group.from_first(lambda: wanted != "cpu" and torch.cuda.is_available()):
+    on_cpu = request.options.get("device") == "cpu"
+    if not group.from_first(lambda: not on_cpu and torch.cuda.is_available()):
         return
     there = torch.cuda.device_count()
     if group.any(group.local_size > there):
@@ -70,98 +157,39 @@ def _only(train: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> Splits:
     return Splits(train, train[:0], train[:0])
 
 
-STOPPED_BY_SIGNAL = 128  # and above: with the signal's number
-
-
-def train(
-    *texts: str | Path,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    report: bool = False,
-    **options: Unpack[Options],
-) -> run_folder.Run:
-    """Train a model on texts in this process alone, shown on stderr, and return it.
-
-    Args:
-        texts: files; none for the corpus that ships.
-        out: the run folder; None for `runs/<name of the first text>`.
-        overwrite: throw away the run that stands there.
-        report: make the report of the run too.
-        options: settings; what is not named goes by the text's size (see `scale`).
+@contextlib.contextmanager
+def _shortage_explained() -> Iterator[None]:
+    """Where memory runs out in the block: one line on what takes less.
 
     Raises:
-        SettingsError: an option out of range.
-        CorpusError: a text that can't be learnt from.
-        RunError: the folder holds a run already, or can't be written.
-        TrainingError: training diverged.
-        KeyboardInterrupt: it was stopped by a signal, and saved.
+        TrainingError: it ran out.
     """
-    paths = tuple(Path(text) for text in texts)
-    folder = None if out is None else Path(out)
-    with FolderLock() as lock:
-        request = Request(paths, folder, overwrite=overwrite, options={**options}, lock=lock)
-        code = train_and_report(request, report=report)
-    if code >= STOPPED_BY_SIGNAL:
-        raise KeyboardInterrupt
-    if code != 0:
-        raise TrainingError("it did not end well: what was wrong is said on stderr")
-    return run_folder.load_run(folder_of(request))
-
-
-def train_and_report(request: Request, *, report: bool = True, debug: bool = False) -> int:
-    """Start or resume a run, train it to its end or until a signal, and say what came of it.
-
-    Under torchrun this is one of several processes, of which the first does the talking.
-
-    Args:
-        request: what to train.
-        report: make the report of a run that was trained to its end (see `charlm.train.report`).
-        debug: raise what the report's making raises.
-
-    Returns:
-        The exit code: 0, or 128 + the signal that stopped it.
-    """
-    with contextlib.redirect_stderr(Unfailing(sys.stderr)):
-        return _train_and_report(request, report, debug)
-
-
-def _train_and_report(request: Request, report: bool, debug: bool) -> int:
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    with joined_group() as group:
-        try:
-            with losses_explained(group, lambda: "before training began: start all of them again"):
-                started = start_together(request, group)
-                keep_freed_memory()
-                if not group.first:
-                    return _help_train(started, group)
-                code = _train(console, started, group, request.resume)
-        except LostRankError:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as problem:
+        # The CPU's allocator has no exception of its own.
+        gone = isinstance(problem, (MemoryError, torch.OutOfMemoryError))
+        if not gone and "allocate memory" not in str(problem):
             raise
-        except CharlmError:
-            if group.first:
-                raise
-            return USER_ERROR
-    if code is not None:
-        return code
-    if report:  # now that no other process waits for this one
-        _report(console, started, request.texts, debug)
-    console.print(f"next: charlm-export model.onnx --run {shlex.quote(str(started.folder))}")
-    return 0
+        raise TrainingError(
+            "memory ran out: choose a lower --batch-size, --seq-len or --hidden "
+            "(what was saved before is still there)"
+        ) from problem
 
 
 def _train(console: Console, started: Started, group: Group, resume: bool) -> int | None:
     """The exit code, or None of a run that was trained to its end just now."""
     folder = shlex.quote(str(started.folder))
-    _introduce(console, started, group)
+    introduce(console, started, group.size)
     if resume and started.progress is None:
         console.print(f"{started.folder} held no run to go on with: this one begins")
     if started.progress is not None and started.progress.finished:
-        report = (started.folder / report_files.PAGE).exists()
+        report = run_folder.reports(started.folder)
         missing = "" if report else f"; it has no report: make one with: charlm-report {folder}"
         console.print(f"{started.folder} is finished already; its files were written anew{missing}")
         return 0
-    with StopSignals() as signals, Display(console, started.folder, signals) as display:
-        code = _run(started, group, display, signals)
+    with Display(console, started.folder) as display:
+        code = _run(started, group, display)
     assert display.last is not None  # the first step of a run is to save it
     progress = display.last.progress
     if code is not None:
@@ -183,24 +211,22 @@ def _help_train(started: Started, group: Group) -> int:
     """What a rank above 0 does: its share of each step, in silence."""
     if started.progress is not None and started.progress.finished:
         return 0
-    with StopSignals() as signals:
-        return _run(started, group, Silent(signals), signals) or 0
+    with Silent() as silent:
+        return _run(started, group, silent) or 0
 
 
-def _run(started: Started, group: Group, observer: Observer, signals: StopSignals) -> int | None:
+def _run(started: Started, group: Group, observer: Silent) -> int | None:
     """The exit code of a run that was stopped and saved, or None of one trained to its end."""
-    folder = shlex.quote(str(started.folder))
-    with shortage_explained():
-        trainer = Trainer(started.setup, started.splits, started.progress, started.weights, group)
+    trainer = Trainer(started.setup, started.splits, started.progress, started.weights, group)
 
     def where() -> str:
-        step = trainer.progress.step
-        return f"at step {step}: go on from the last save with --resume --out {folder}"
+        again = f"--resume --out {shlex.quote(str(started.folder))}"
+        return f"at step {trainer.progress.step}: go on from the last save with {again}"
 
-    with shortage_explained(), losses_explained(group, where):
+    with losses_explained(group, where):
         if trainer.run(observer):
             return None
-        return STOPPED_BY_SIGNAL + group.highest(signals.received or 0)
+        return STOPPED_BY_SIGNAL + group.highest(observer.received or 0)
 
 
 def _report(console: Console, started: Started, named: Sequence[Path], debug: bool) -> None:
@@ -227,23 +253,3 @@ def _report(console: Console, started: Started, named: Sequence[Path], debug: bo
             raise
         reason = " ".join(str(problem).split()) or type(problem).__name__
         console.print(f"{folder}: no report: {reason}; {again}")
-
-
-def _introduce(console: Console, started: Started, group: Group) -> None:
-    setup, splits = started.setup, started.splits
-    training, model = setup.training, setup.model
-    threads = "1 thread" if training.threads == 1 else f"{training.threads} threads"
-    again = "" if started.progress is None else f", resumed at step {started.progress.step}"
-    held_back = "".join(f", {each}" for each in regularisation(model, training.weight_decay))
-    together = "" if group.size == 1 else f" in each of {group.size} processes"
-    console.print(
-        f"{started.folder}: {sum(map(len, splits)):,} characters, {model.vocabulary} distinct; "
-        f"{model.layers} x LSTM({model.hidden}){held_back}, recipe {training.recipe}, "
-        f"{training.device}, {threads}{together}{again}",
-    )
-    if limited := setup.rare.described(model.vocabulary):
-        console.print(f"{started.folder}: {limited}")
-    if started.weights is not None:
-        console.print(
-            f"{started.folder}: {fine_tune.described(setup, started.weights, splits.validation)}"
-        )

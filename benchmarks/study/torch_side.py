@@ -8,12 +8,12 @@ from typing import Any
 from charlm.benchmarks.harness import machine
 from charlm.benchmarks.study.record import STATEFUL, Record, append, judge
 from charlm.data.text.corpus import Corpus, Splits, split
-from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.config import ModelConfig, TrainingConfig, options_said
 from charlm.train.loop import Trainer
-from charlm.train.memory import keep_freed_memory
 from charlm.train.model import CharLSTM
+from charlm.train.run import keep_freed_memory
 from charlm.train.runs.checkpoint import Checkpoint, Progress, Setup
-from charlm.train.setup import scale
+from charlm.train.setup import defaults
 from charlm.train.setup.start import training_config
 
 NOTEBOOK = "notebook, Torch"
@@ -41,7 +41,7 @@ def train(
     """
     keep_freed_memory()
     options = {"recipe": recipe, "epochs": epochs, "threads": threads, "seed": seed, "final": True}
-    config = training_config(options | {"device": "cpu"}, TrainingConfig())
+    config = training_config(options_said(options | {"device": "cpu"}), TrainingConfig())
     parts = split(corpus.ids)
     learnt = len(parts.train) + len(parts.validation)
     splits = Splits(corpus.ids[:learnt], corpus.ids[learnt:learnt], parts.test)
@@ -52,7 +52,7 @@ def train(
 
 def _setup(corpus: Corpus, config: TrainingConfig, hidden: int, learnt: int) -> Setup:
     size = len(corpus.vocabulary)
-    model, config = scale.settle(ModelConfig(size, hidden), config, learnt)
+    model, config = defaults.fill_in(ModelConfig(size, hidden), config, learnt)
     return Setup(
         model=model,
         training=config,

@@ -29,8 +29,7 @@ from charlm.export.proof.prove import due_tokens, prove_siblings, prove_step
 from charlm.export.proof.texts import runs
 from charlm.export.weights import Weights
 from charlm.infer.sampling.filters import NO_FILTERS
-from charlm.infer.sampling.sampler import Sampler
-from charlm.infer.sampling.sampling import Sampling
+from charlm.infer.sampling.draw import Sampler, Sampling
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.train import cli, loop
-from charlm.train.progress import Display
+from charlm.train.display import Display
 
 
 def send(number: signal.Signals) -> None:

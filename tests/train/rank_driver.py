@@ -19,8 +19,7 @@ from itertools import count
 from typing import Any
 
 from charlm.train import cli, loop
-from charlm.train.observer import Silent
-from charlm.train.progress import Display
+from charlm.train.display import Display, Silent
 
 
 def strike(number: signal.Signals, rank: int, step: int) -> None:

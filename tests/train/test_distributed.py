@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,10 @@ import torch
 
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
+from charlm.data.text.corpus import Splits
 from charlm.train import cli, run
-from charlm.train.batches.batches import check_shares
-from charlm.train.batches.streams import Streams
-from charlm.train.config import TrainingConfig
+from charlm.train.config import Options
+from charlm.train.display import Silent
 from charlm.train.distributed import (
     ALONE,
     Group,
@@ -32,12 +31,11 @@ from charlm.train.distributed import (
     losses_explained,
     named_group,
 )
-from charlm.train.observer import Silent
+from charlm.train.loop import Trainer
 from charlm.train.run import start_together
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint
-from charlm.train.setup.start import Request
-from charlm.train.signals import StopSignals
+from charlm.train.setup.start import RunRequest, Started
 
 DRIVER = Path(__file__).with_name("rank_driver.py")
 SETTINGS = [
@@ -189,32 +187,6 @@ def test_a_mistake_is_one_line_however_many_processes(
     assert not folder.exists()
 
 
-def test_streams_are_shared_without_gap_or_overlap() -> None:
-    ids = np.arange(200, dtype=np.uint8)
-    whole = list(Streams(ids, 6, 10).epoch(0, 0))
-    parts = [Streams(ids, 6, 10, Group(rank, 3).share(6)) for rank in range(3)]
-    for step, (tokens, targets) in enumerate(whole):
-        shares = [next(iter(part.epoch(0, step))) for part in parts]
-        assert torch.equal(torch.cat([share[0] for share in shares], dim=1), tokens)
-        assert torch.equal(torch.cat([share[1] for share in shares], dim=1), targets)
-        assert {part.characters(step) for part in parts} == {targets.numel()}
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"batch_size": 16}, "make it 15 or 18"),
-        ({"batch_size": 2}, "make it 3, or start another number"),
-        ({"recipe": "notebook"}, "--recipe notebook is for one process, and torchrun started 3"),
-        ({"device": "cuda", "step": "graph", "batch_size": 3}, "--step graph is for one process"),
-    ],
-)
-def test_what_three_processes_cannot_share(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(SettingsError, match=words):
-        check_shares(TrainingConfig(**settings), 3)
-    check_shares(TrainingConfig(**settings), 1)
-
-
 NAMES = {"MASTER_ADDR": "localhost", "MASTER_PORT": "1", "WORLD_SIZE": "4"}
 
 
@@ -252,28 +224,6 @@ def test_only_a_lost_connection_is_called_one() -> None:
         fail("mat1 and mat2 shapes cannot be multiplied", Group(1, 3))
 
 
-def test_a_rank_that_is_lost_after_the_last_step_is_not_lost_before_the_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Stopped:
-        progress = SimpleNamespace(step=7)
-
-        def __init__(self, *arguments: object) -> None: ...
-
-        def run(self, observer: object) -> bool:
-            return False
-
-    def lost(group: Group, number: int) -> int:
-        raise RuntimeError("[/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
-
-    monkeypatch.setattr(run, "Trainer", Stopped)
-    monkeypatch.setattr(Group, "highest", lost)
-    started: Any = SimpleNamespace(folder=Path("r"), setup=0, splits=0, progress=None, weights=None)
-    signals = StopSignals()
-    with pytest.raises(LostRankError, match="at step 7: go on from the last save with --resume"):
-        run._run(started, Group(0, 2), Silent(signals), signals)
-
-
 class Pretended(Group):
     """Rank 0 of a group whose other processes agree with it."""
 
@@ -283,14 +233,33 @@ class Pretended(Group):
     def any(self, flag: bool) -> bool:
         return flag
 
+    def replicate(self, module: torch.nn.Module) -> torch.nn.Module:
+        return module
 
-@pytest.mark.parametrize("device", [None, "auto", "cuda"])
+
+def test_a_rank_that_is_lost_after_the_last_step_is_not_lost_before_the_first(
+    begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(group: Group, number: int) -> int:
+        raise RuntimeError("[/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+    monkeypatch.setattr(Trainer, "run", lambda trainer, observer: False)
+    monkeypatch.setattr(Group, "highest", lost)
+    saved = Checkpoint.load(begun)
+    ids = np.zeros(5000, dtype=np.uint8)
+    started = Started(Path("r"), saved.setup, Splits(ids, ids, ids), saved.progress)
+    group = Pretended(0, 2)
+    with pytest.raises(LostRankError, match="at step 50: go on from the last save with --resume"):
+        run._run(started, group, Silent())
+
+
+@pytest.mark.parametrize("options", [{}, {"device": "auto"}, {"device": "cuda"}])
 def test_more_processes_than_gpus(
-    device: str | None, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: Options, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    request = Request((tiny_text,), tmp_path / "run", options={"device": device})
+    request = RunRequest((tiny_text,), tmp_path / "run", options=options)
     with pytest.raises(SettingsError, match=r"rank 0's: 1 and 2.*--device cpu"):
         start_together(request, Pretended(0, 2, 0, 2))
     assert not (tmp_path / "run").exists()

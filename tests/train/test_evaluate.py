@@ -34,25 +34,18 @@ def one_by_one(model: CharLSTM) -> float:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 33, 98, 99, 100, 8192])
-def test_equals_a_character_at_a_time(
-    model: CharLSTM, chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(evaluate, "CHUNK", chunk)
-    assert evaluate.bits_per_character(model, IDS) == pytest.approx(one_by_one(model), abs=1e-6)
+def test_equals_a_character_at_a_time(model: CharLSTM, chunk: int) -> None:
+    found = evaluate.bits_per_character(model, IDS, chunk)
+    assert found == pytest.approx(one_by_one(model), abs=1e-6)
 
 
-def test_many_distinct_characters_are_read_in_shorter_pieces(
-    model: CharLSTM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-
-    def spy(head: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
-        calls.append(len(given[0]))
-
-    monkeypatch.setattr(evaluate, "LOGITS", 11 * 30)
-    model.head.register_forward_pre_hook(spy)
-    assert evaluate.bits_per_character(model, IDS) == pytest.approx(one_by_one(model), abs=1e-6)
-    assert calls[:4] == [30, 30, 30, 9]
+@torch.no_grad()
+def test_many_distinct_characters_are_read_in_shorter_pieces() -> None:
+    many = CharLSTM(ModelConfig(vocabulary=2**20, hidden=1))
+    read: list[int] = []
+    many.head.register_forward_pre_hook(lambda head, given: read.append(len(given[0])))
+    evaluate.bits_per_character(many, IDS)
+    assert read == [64, 35]
 
 
 def test_a_model_that_knows_nothing_needs_log2_of_the_vocabulary(model: CharLSTM) -> None:
@@ -70,13 +63,8 @@ def test_leaves_mode_and_random_state_alone(model: CharLSTM, training: bool) -> 
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_short_split_is_judged_whole() -> None:
-    assert evaluate.judged(IDS) is IDS
-
-
-def test_of_a_long_split_even_stretches_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "JUDGED", 30)
-    monkeypatch.setattr(evaluate, "STRETCHES", 3)
-    found = evaluate.judged(np.arange(100))
+def test_of_a_long_split_even_stretches_are_judged() -> None:
+    found = evaluate.judged(np.arange(100), most=30, stretches=3)
     expected = [*range(10), *range(45, 55), *range(90, 100)]
     assert found.tolist() == expected, "from the beginning, the middle and the end"
+    assert evaluate.judged(IDS) is IDS, "a short one is judged whole"

@@ -7,8 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +17,16 @@ from charlm.data.system.errors import RunError
 from charlm.data.text.normalise import NOTEBOOK, Normalisation
 from charlm.data.text.rare import RareSettings
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.train.config import ADAM_LR, TrainingConfig
+from charlm.train.config import ADAM_LR, Options, TrainingConfig
 from charlm.train.evaluate import bits_per_character
+from charlm.train.model import CharLSTM
 from charlm.train.runs import run_folder
-from charlm.train.runs.checkpoint import Checkpoint
+from charlm.train.runs.checkpoint import Checkpoint, Tensors
+from charlm.train.setup.defaults import FINE_TUNING
 from charlm.train.setup.remap import places, re_encode
-from charlm.train.setup.scale import FINE_TUNING
-from charlm.train.setup.start import Request, Started, start
+from charlm.train.setup.start import RunRequest, Started, start
+from tests.train.helpers import Train, content, refused
 
-Train = Callable[..., tuple[int, list[str]]]
 FAST = ["--epochs", "1", "--batch-size", "4", "--seq-len", "32", "--threads", "1"]
 DRIVER = Path(__file__).with_name("kill_driver.py")
 
@@ -41,26 +40,17 @@ def greek(tmp_path_factory: pytest.TempPathFactory, prose: str) -> Path:
     return path
 
 
-def refused(train: Train, *arguments: object) -> str:
-    code, lines = train(*arguments)
-    assert (code, len(lines)) == (2, 1), lines
-    return lines[0]
-
-
-def begin(text: Path, run: Path, out: Path, **more: object) -> Started:
-    return start(Request(texts=(text,), out=out, init_from=run, **more))  # type: ignore[arg-type]
-
-
-def weights_at_step_0(text: Path, run: Path, out: Path) -> dict[str, torch.Tensor]:
-    started = begin(text, run, out)
+def begin(text: Path, run: Path, out: Path, **more: object) -> tuple[Started, Tensors]:
+    """A run that begins from another, and its weights of step 0."""
+    started = start(RunRequest(texts=(text,), out=out, init_from=run, **more))  # type: ignore[arg-type]
     assert started.weights is not None
-    return started.weights
+    return started, started.weights
 
 
 def test_the_same_characters_begin_with_the_very_weights(
     tiny_run: Path, tiny_text: Path, tmp_path: Path
 ) -> None:
-    found = weights_at_step_0(tiny_text, tiny_run, tmp_path / "run")
+    _, found = begin(tiny_text, tiny_run, tmp_path / "run")
     for name, weights in run_folder.load_run(tiny_run).model.state_dict().items():
         assert torch.equal(found[name], weights), name
 
@@ -69,9 +59,8 @@ def test_characters_are_mapped_and_new_ones_added(
     tiny_run: Path, greek: Path, tmp_path: Path
 ) -> None:
     old = run_folder.load_run(tiny_run)
-    started = begin(greek, tiny_run, tmp_path / "run")
-    found, setup = started.weights, started.setup
-    assert found is not None
+    started, found = begin(greek, tiny_run, tmp_path / "run")
+    setup = started.setup
     vocabulary = Vocabulary(setup.vocabulary)
     assert set(vocabulary.characters) == {*old.vocabulary.characters, "θ", "φ"}
     assert setup.initial[vocabulary.id_of("w")] == 0
@@ -101,11 +90,10 @@ def test_the_extended_model_reads_old_text_as_the_old_one_does(
 ) -> None:
     """But for what it gives to characters that it has not seen."""
     old = run_folder.load_run(tiny_run)
-    started = begin(greek, tiny_run, tmp_path / "run")
+    started, weights = begin(greek, tiny_run, tmp_path / "run")
     vocabulary = Vocabulary(started.setup.vocabulary)
-    model = type(old.model)(started.setup.model)
-    assert started.weights is not None
-    model.load_state_dict(started.weights)
+    model = CharLSTM(started.setup.model)
+    model.load_state_dict(weights)
     ids = old.vocabulary.encode("the lamp in the cellar").astype(np.int64)
     mapped = re_encode(ids, old.vocabulary, vocabulary).astype(np.int64)
     place = torch.from_numpy(places(old.vocabulary, vocabulary))
@@ -119,14 +107,11 @@ def test_the_extended_model_reads_old_text_as_the_old_one_does(
 
 def test_new_weights_depend_on_the_seed(tiny_run: Path, greek: Path, tmp_path: Path) -> None:
     one, same, other = (
-        begin(greek, tiny_run, tmp_path / str(n), options={"seed": seed}).weights
+        begin(greek, tiny_run, tmp_path / str(n), options={"seed": seed})[1]["head.weight"]
         for n, seed in enumerate((1, 1, 2))
     )
-    assert one is not None
-    assert same is not None
-    assert other is not None
-    assert torch.equal(one["head.weight"], same["head.weight"])
-    assert not torch.equal(one["head.weight"], other["head.weight"])
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
 
 
 def test_a_run_that_was_begun_so(tiny_run: Path, greek: Path, tmp_path: Path, train: Train) -> None:
@@ -141,10 +126,9 @@ def test_a_run_that_was_begun_so(tiny_run: Path, greek: Path, tmp_path: Path, tr
     assert f"| begun from | tiny (sha256 {digest}) |" in (folder / "README.md").read_text("utf-8")
     run = run_folder.load_run(folder)
     assert run.initial[run.vocabulary.id_of("w")] == 0
-    fresh = begin(greek, tiny_run, tmp_path / "again")
-    assert fresh.weights is not None
-    model = type(run.model)(fresh.setup.model)
-    model.load_state_dict(fresh.weights)
+    fresh, weights = begin(greek, tiny_run, tmp_path / "again")
+    model = CharLSTM(fresh.setup.model)
+    model.load_state_dict(weights)
     before = bits_per_character(model, fresh.splits.validation)
     assert lines[1] == (
         f"{folder}: begins with the weights of tiny: validation {before:.3f} bits/char "
@@ -166,24 +150,43 @@ def test_it_learns_faster_than_from_nothing(
 
 
 def test_the_sources_normalisation_holds_unless_another_is_said(
-    tiny_run: Path, tiny_text: Path, tmp_path: Path
+    finished: Path, tiny_text: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "lower"
-    shutil.copytree(tiny_run, folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((finished / "config.json").read_text(encoding="utf-8"))
     config["normalisation"] = {"case": "lower", "newlines": "drop", "nfc": False}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    own = begin(tiny_text, folder, tmp_path / "own").setup.normalisation
-    assert own == Normalisation("lower", nfc=False, newlines="drop")
-    said = begin(tiny_text, folder, tmp_path / "said", newlines="keep").setup.normalisation
-    assert said == Normalisation("lower", nfc=False, newlines="keep")
+    (finished / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    own, _ = begin(tiny_text, finished, tmp_path / "own")
+    assert own.setup.normalisation == Normalisation("lower", nfc=False, newlines="drop")
+    said, _ = begin(tiny_text, finished, tmp_path / "said", newlines="keep")
+    assert said.setup.normalisation == Normalisation("lower", nfc=False, newlines="keep")
 
 
-def test_dropout_and_recipe_may_be_chosen(tiny_run: Path, tiny_text: Path, tmp_path: Path) -> None:
-    options = {"dropout": 0.3, "recipe": "notebook", "layers": 2, "hidden": 16}
-    setup = begin(tiny_text, tiny_run, tmp_path / "run", options=options).setup
-    assert setup.model.dropout == 0.3
-    assert setup.training.recipe == "notebook"
+@pytest.mark.parametrize(
+    ("options", "lr", "muon_lr", "dropout"),
+    [
+        ({}, TrainingConfig.lr / 4, TrainingConfig.muon_lr / 4, 0.0),
+        ({"optimiser": "adam"}, ADAM_LR / 4, None, 0.0),
+        ({"lr": 0.01}, 0.01, TrainingConfig.muon_lr / 4, 0.0),
+        ({"dropout": 0.3, "layers": 2, "hidden": 16}, TrainingConfig.lr / 4, None, 0.3),
+        ({"recipe": "notebook"}, 1e-3 / 4, None, 0.0),
+    ],
+)
+def test_weights_that_have_learnt_are_moved_gently_and_keep_their_dropout(
+    options: Options,
+    lr: float,
+    muon_lr: float | None,
+    dropout: float,
+    tiny_run: Path,
+    tiny_text: Path,
+    tmp_path: Path,
+) -> None:
+    said: Options = {"device": "cpu", **options}
+    setup = begin(tiny_text, tiny_run, tmp_path / "run", options=said)[0].setup
+    assert setup.training.lr == lr
+    assert muon_lr in (None, setup.training.muon_lr)
+    assert setup.training.epochs == (10 if "recipe" in options else FINE_TUNING)
+    held_back = (setup.model.dropout, setup.model.output_dropout, setup.training.weight_decay)
+    assert held_back == (dropout, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("option", ["--hidden", "--layers"])
@@ -210,15 +213,11 @@ def test_what_can_not_be_begun_from(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_source_is_not_thrown_away(
-    tiny_run: Path, tiny_text: Path, tmp_path: Path, train: Train
-) -> None:
-    folder = tmp_path / "tiny"
-    shutil.copytree(tiny_run, folder)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    line = refused(train, tiny_text, "--init-from", folder, "--out", folder, "--overwrite")
+def test_the_source_is_not_thrown_away(finished: Path, tiny_text: Path, train: Train) -> None:
+    before = content(finished)
+    line = refused(train, tiny_text, "--init-from", finished, "--out", finished, "--overwrite")
     assert "is where --init-from takes the weights from" in line
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert content(finished) == before
 
 
 def test_resuming_names_the_same_source_or_none(
@@ -273,29 +272,10 @@ def test_what_the_source_does_with_unknown_characters_goes_on(
     run = run_folder.load_run(second)
     assert run.rare.unknown == "\ufffd"
     assert {"\ufffd", "θ"} <= set(run.vocabulary.characters)
-    assert (
-        begin(greek, first, tmp_path / "other", rare=RareSettings("drop")).setup.rare.policy
-        == "drop"
-    )
-    assert begin(greek, tiny_run, tmp_path / "third").setup.rare.policy == "error"
-
-
-def test_weights_that_have_learnt_are_moved_gently_and_keep_their_dropout(
-    tiny_run: Path, tiny_text: Path, tmp_path: Path
-) -> None:
-    plain = TrainingConfig()
-    options = {"device": "cpu"}
-    request = Request(texts=(tiny_text,), out=tmp_path / "run", init_from=tiny_run, options=options)
-    setup = start(request).setup
-    assert (setup.training.lr, setup.training.muon_lr) == (plain.lr / 4, plain.muon_lr / 4)
-    assert setup.training.epochs == FINE_TUNING
-    held_back = (setup.model.dropout, setup.model.output_dropout, setup.training.weight_decay)
-    assert held_back == (0.0, 0.0, 0.0)
-    adam = replace(request, out=tmp_path / "adam", options=options | {"optimiser": "adam"})
-    assert start(adam).setup.training.lr == ADAM_LR / 4
-    said = replace(request, out=tmp_path / "said", options=options | {"lr": 0.01})
-    training = start(said).setup.training
-    assert (training.lr, training.muon_lr) == (0.01, plain.muon_lr / 4)
+    said, _ = begin(greek, first, tmp_path / "other", rare=RareSettings("drop"))
+    assert said.setup.rare.policy == "drop"
+    third, _ = begin(greek, tiny_run, tmp_path / "third")
+    assert third.setup.rare.policy == "error"
 
 
 def test_a_large_text_takes_no_letter_from_the_source(
@@ -308,7 +288,7 @@ def test_a_large_text_takes_no_letter_from_the_source(
     text = tmp_path / "many.txt"
     text.write_text(f"{plain}{many}{seldom}{plain}αβ{plain}", encoding="utf-8", newline="\n")
     assert set(seldom) <= set(run_folder.load_run(tiny_run).vocabulary.characters)
-    started = begin(text, tiny_run, tmp_path / "run")
+    started, _ = begin(text, tiny_run, tmp_path / "run")
     assert started.setup.rare.characters == 2
     found = Vocabulary(started.setup.vocabulary).decode(np.concatenate(started.splits))
     assert found == text.read_text(encoding="utf-8").translate({ord(c): "\ufffd" for c in "αβ"})
@@ -318,7 +298,7 @@ def test_a_model_that_ships_goes_by_its_name(
     tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    setup = begin(tiny_text, Path("lovecraft"), tmp_path / "run").setup
+    setup = begin(tiny_text, Path("lovecraft"), tmp_path / "run")[0].setup
     assert (setup.model.hidden, setup.normalisation) == (192, NOTEBOOK)
     assert setup.initialised_from is not None
     assert setup.initialised_from["name"] == "lovecraft.onnx"

@@ -1,22 +1,19 @@
 """Corpora with rare characters: what a run records of them, and resuming it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from charlm.data.text.rare import MIN_COUNT, NOTHING_RARE, REPLACEMENT
-from charlm.train import loop
-from charlm.train.evaluate import bits_per_character
+from charlm.data.text.rare import MIN_COUNT, REPLACEMENT
 from charlm.train.report.subject import read_subject
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import Checkpoint
 from charlm.train.runs.resume import resume
-from charlm.train.setup.request import Request
+from charlm.train.setup.start import RunRequest
+from tests.train.helpers import Train, refused, stopping_after
 
-Train = Callable[..., tuple[int, list[str]]]
 FAST = [
     "--hidden", "4", "--epochs", "2", "--batch-size", "2", "--seq-len", "256", "--threads", "1",
     "--device", "cpu",
@@ -36,19 +33,10 @@ def chinese(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def stopped(chinese: Path, tmp_path: Path, train: Train) -> Path:
-    """A run with one of two epochs behind it."""
-
-    def interrupted(*arguments: object) -> float:
-        if calls:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return bits_per_character(*arguments)  # type: ignore[arg-type]
-
-    calls: list[int] = []
+    """A run with one of two epochs, of ten steps, behind it."""
     folder = tmp_path / "stopped"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "bits_per_character", interrupted)
-        assert train(chinese, "--out", folder, *FAST)[0] == 130
+    with stopping_after(11):
+        assert train(chinese, "--out", folder, *FAST)[0] == 128
     assert Checkpoint.load(folder).progress.epoch == 1
     return folder
 
@@ -103,8 +91,8 @@ def test_a_resumed_run_is_an_unbroken_one_bit_for_bit(
     monkeypatch.setattr("charlm.data.text.limit.MAX_VOCABULARY", 100)
     options = ["--rare", "replace", "--min-count", 3, "--max-vocabulary", 8192]
     assert train("--resume", "--out", stopped, *options)[0] == 0
-    for name in (run_folder.WEIGHTS,):
-        assert (stopped / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    name = run_folder.WEIGHTS
+    assert (stopped / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert Checkpoint.load(stopped).setup == Checkpoint.load(tmp_path / "whole").setup
 
 
@@ -119,19 +107,8 @@ def test_a_resumed_run_is_an_unbroken_one_bit_for_bit(
 def test_a_resumed_run_keeps_what_was_begun_with(
     options: list[str], words: str, stopped: Path, train: Train
 ) -> None:
-    code, lines = train("--resume", "--out", stopped, *options)
-    assert (code, len(lines)) == (2, 1)
-    assert f"{stopped} was begun with {words}" in lines[0]
-
-
-def test_a_run_folder_of_before_there_were_rare_characters_loads(
-    tmp_path: Path, tiny_run: Path
-) -> None:
-    config = json.loads((tiny_run / run_folder.CONFIG).read_text(encoding="utf-8"))
-    del config["rare"]
-    (tmp_path / run_folder.CONFIG).write_text(json.dumps(config), encoding="utf-8")
-    (tmp_path / run_folder.WEIGHTS).write_bytes((tiny_run / run_folder.WEIGHTS).read_bytes())
-    assert run_folder.load_run(tmp_path).rare == NOTHING_RARE
+    line = refused(train, "--resume", "--out", stopped, *options)
+    assert f"{stopped} was begun with {words}" in line
 
 
 @pytest.mark.parametrize(
@@ -149,9 +126,7 @@ def test_a_run_folder_of_before_there_were_rare_characters_loads(
 def test_what_cannot_be_done_is_one_line_and_leaves_no_run(
     options: list[str], words: str, chinese: Path, tmp_path: Path, train: Train
 ) -> None:
-    code, lines = train(chinese, "--out", tmp_path / "run", *FAST, *options)
-    assert (code, len(lines)) == (2, 1)
-    assert words in lines[0]
+    assert words in refused(train, chinese, "--out", tmp_path / "run", *FAST, *options)
     assert not (tmp_path / "run").exists()
 
 
@@ -163,10 +138,10 @@ def test_a_run_that_came_to_another_text_reads_it_the_same_way_ever_after(
     other = tmp_path / "other.txt"
     other.write_text(common[0] + "".join(common[1:]) * 9 + "犬" * 50, encoding="utf-8")
     began = Checkpoint.load(stopped).setup
-    first = resume(stopped, Request(texts=(other,), accept_changes=True))
+    first = resume(stopped, RunRequest(texts=(other,), accept_changes=True))
     assert first.progress is not None
     Checkpoint(first.setup, first.progress).save(stopped)  # as the trainer does at once
-    second = resume(stopped, Request())
+    second = resume(stopped, RunRequest())
     for ours, theirs in zip(first.splits, second.splits, strict=True):
         assert (ours == theirs).all()
     read = read_subject(stopped)

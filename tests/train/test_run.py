@@ -1,27 +1,31 @@
-"""The report at the end of a training, which nothing that happens to it may cost."""
+"""What stands around a training: its report, a stderr that fails, memory that is kept."""
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from charlm.train.report import extent, files, output, pictures
 from charlm.train.runs.checkpoint import Checkpoint
+from charlm.train.runs.run_folder import METRICS, WEIGHTS
+from tests.train.helpers import FAST, Train, stopping_after
 
-pytest.importorskip("matplotlib")
-Train = Callable[..., tuple[int, list[str]]]
-FAST = ["--hidden", "8", "--epochs", "1", "--batch-size", "4", "--seq-len", "32", "--report"]
+REPORTED = [*FAST, "--report"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
     monkeypatch.setattr(extent, "LEAST_SECONDS", 0.1)
     monkeypatch.setattr(pictures, "PICTURES", ("baselines",))
 
 
+@pytest.mark.usefixtures("_quick")
 def test_a_training_ends_with_its_report(train: Train, tiny_text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    code, lines = train(tiny_text, "--out", run, *FAST)
+    code, lines = train(tiny_text, "--out", run, *REPORTED)
     assert code == 0
     assert f"{run / 'report.html'}: " in lines[-3]
     assert lines[-2].startswith("try next: ")
@@ -29,10 +33,11 @@ def test_a_training_ends_with_its_report(train: Train, tiny_text: Path, tmp_path
     assert train("--resume", "--out", run)[1][-1].endswith("its files were written anew")
     written = {files.PAGE, files.TEXT, files.FIGURES, files.picture("baselines")}
     assert written <= {path.name for path in run.iterdir()}
-    assert train(tiny_text, "--out", run, *FAST[:-1], "--overwrite")[0] == 0
-    assert not set(files.ALL) & {path.name for path in run.iterdir()}, "of the run before"
+    assert train(tiny_text, "--out", run, *FAST, "--overwrite")[0] == 0
+    assert not list(run.glob("report*")), "of the run before"
 
 
+@pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize(
     ("problem", "words"),
     [
@@ -54,21 +59,61 @@ def test_a_report_that_fails_costs_nothing(
 
     monkeypatch.setattr(output, "measure", fail)
     run = tmp_path / "run"
-    code, lines = train(tiny_text, "--out", run, *FAST)
+    code, lines = train(tiny_text, "--out", run, *REPORTED)
     assert code == 0
     assert words in lines[-2]
     assert Checkpoint.load(run).progress.finished
     said = train("--resume", "--out", run)[1][-1]
     assert said.endswith(f"it has no report: make one with: charlm-report {run}")
-    assert not set(files.ALL) & {path.name for path in run.iterdir()}
+    assert not list(run.glob("report*"))
 
 
-def test_a_run_that_is_stopped_has_no_report(
-    train: Train, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from charlm.train.progress import Display
-
-    monkeypatch.setattr(Display, "must_stop", lambda _: True)
-    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST)
+def test_a_run_that_is_stopped_has_no_report(train: Train, tiny_text: Path, tmp_path: Path) -> None:
+    with stopping_after(1):
+        code, lines = train(tiny_text, "--out", tmp_path / "run", *REPORTED)
     assert code == 128
     assert not any("report" in line for line in lines)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("sink", ["full", "left"])
+def test_training_goes_on_where_stderr_fails(sink: str, tiny_text: Path, tmp_path: Path) -> None:
+    if sink == "full":
+        stderr = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, stderr = os.pipe()
+        os.close(reader)
+    command, folder = [sys.executable, "-m", "charlm.train"], tmp_path / "run"
+    given = [str(tiny_text), "--out", str(folder), *FAST, "--no-report"]
+    try:
+        assert subprocess.run([*command, *given], stderr=stderr, check=False).returncode == 0
+        assert (folder / WEIGHTS).is_file()
+        assert len((folder / METRICS).read_text().splitlines()) == 1
+        again = subprocess.run([*command, "no.txt"], stderr=stderr, check=False, cwd=tmp_path)
+        assert again.returncode == 2
+    finally:
+        os.close(stderr)
+
+
+ALLOCATE = """
+import resource, sys
+from charlm.train.run import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+for turn in range(8):
+    if turn == 3:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"x" * (48 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
+def test_freed_blocks_are_reused_without_page_faults() -> None:
+    faults = [
+        int(subprocess.check_output([sys.executable, "-c", ALLOCATE, how], text=True))
+        for how in ("kept", "as ever")
+    ]
+    assert faults[0] < 1_000
+    assert faults[1] > 50_000

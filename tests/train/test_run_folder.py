@@ -1,4 +1,7 @@
-"""Run folders written and read back."""
+"""Run folders written and read back; a file that is missing, damaged or of another model.
+
+What is derived from the training state can be had again, so resuming mends it; reading it says so.
+"""
 
 import json
 import os
@@ -12,15 +15,28 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from charlm.data.system.errors import RunError
+from charlm.data.text.rare import NOTHING_RARE
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint
-from charlm.train.runs.run_folder import CONFIG, DERIVED, WEIGHTS
+from charlm.train.runs.run_folder import CARD, CONFIG, DERIVED, WEIGHTS
+from tests.train.helpers import FAST, Train, content, refused
+
+Damage = Callable[[Path], object]
 
 
-@pytest.fixture
-def folder(tiny_run: Path, tmp_path: Path) -> Path:
-    """A finished run that a test may change."""
-    return Path(shutil.copytree(tiny_run, tmp_path / "tiny"))
+def make_folder_of(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE: dict[str, Damage] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a folder": make_folder_of,
+}
+damaged = pytest.mark.parametrize("damage", DAMAGE)
 
 
 def test_what_is_written_is_read_back(tiny_run: Path) -> None:
@@ -39,114 +55,163 @@ def test_what_is_written_is_read_back(tiny_run: Path) -> None:
     assert run.summary["results"]["test_bits_per_character"] == saved.progress.test_bits
 
 
-def test_a_checkpoint_saved_again_says_the_same(tiny_run: Path, tmp_path: Path) -> None:
-    saved = Checkpoint.load(tiny_run)
-    saved.save(tmp_path)
-    again = Checkpoint.load(tmp_path)
+def test_a_state_saved_again_says_the_same_and_so_do_its_derived_files(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    saved, folder = Checkpoint.load(tiny_run), tmp_path / "tiny"
+    folder.mkdir()
+    saved.save(folder)
+    again = Checkpoint.load(folder)
     assert again.setup == saved.setup
     assert again.progress.metrics == saved.progress.metrics
     assert torch.equal(again.progress.rng, saved.progress.rng)
-
-
-def test_derived_files_are_a_function_of_the_state(tiny_run: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    run_folder.write(folder, Checkpoint.load(tiny_run))
+    run_folder.write(folder, again)
     for name in DERIVED:
         assert (folder / name).read_bytes() == (tiny_run / name).read_bytes(), name
 
 
-def edit(**changes: Any) -> Callable[[Path], None]:
+def test_the_card_of_a_long_text_says_how_much_was_scored(finished: Path) -> None:
+    saved = torch.load(finished / FILE, weights_only=True)
+    setup = saved["setup"]
+    setup["initial"] = (100_000_000, *setup["initial"][1:])
+    torch.save(saved, finished / FILE)
+    run_folder.write(finished, Checkpoint.load(finished))
+    card = (finished / CARD).read_text(encoding="utf-8")
+    assert "on 2,000,000 characters of the last 5 %, scored once" in card
+
+
+def test_a_run_folder_of_before_there_were_rare_characters_loads(finished: Path) -> None:
+    edit(rare=KeyError)(finished)
+    assert run_folder.load_run(finished).rare == NOTHING_RARE
+
+
+def edit(**changes: Any) -> Damage:
+    """Change keys of `config.json`; `KeyError` takes one out, a dictionary changes some."""
+
     def apply(folder: Path) -> None:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        (folder / CONFIG).write_text(json.dumps(config | changes), encoding="utf-8")
-
-    return apply
-
-
-def drop(key: str) -> Callable[[Path], None]:
-    def apply(folder: Path) -> None:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        del config[key]
+        for key, value in changes.items():
+            if value is KeyError:
+                del config[key]
+            elif callable(value):
+                config[key] = value(config[key])
+            else:
+                config[key] = {**config[key], **value} if isinstance(value, dict) else value
         (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
 
     return apply
 
 
-def put(name: str, content: bytes) -> Callable[[Path], None]:
+def put(name: str, written: bytes) -> Damage:
+    return lambda folder: (folder / name).write_bytes(written)
+
+
+def with_tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Damage:
     def apply(folder: Path) -> None:
-        (folder / name).write_bytes(content)
+        weights = load_file(folder / WEIGHTS)
+        change(weights)
+        save_file(weights, folder / WEIGHTS)
 
     return apply
-
-
-def cut(folder: Path) -> None:
-    whole = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(whole[:-10])
-
-
-def lose_a_tensor(folder: Path) -> None:
-    weights = load_file(folder / WEIGHTS)
-    del weights["head.bias"]
-    save_file(weights, folder / WEIGHTS)
 
 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda folder: shutil.rmtree(folder), "is not a run folder: it has no config.json"),
-        (lambda folder: (folder / WEIGHTS).unlink(), "is not whole: it has no model.safetensors"),
+        (shutil.rmtree, "is not a run folder: it has no config.json"),
         (put(CONFIG, b"{"), "config.json: damaged"),
         (put(CONFIG, b"\xff\xfe"), "config.json: damaged"),
         (put(CONFIG, b"[]"), "not a run's configuration"),
         (edit(format=2), "format 2, of a newer charlm, and this one reads 1: update charlm"),
         (edit(format=0), "format 0, and this charlm reads 1: train again"),
-        (drop("model"), "config.json: damaged: 'model' is missing"),
-        (drop("initial"), "config.json: damaged: initial is missing"),
-        (drop("results"), "config.json: damaged: results is missing"),
-        (edit(model={"vocabulary": 3, "hidden": "wide"}), "config.json: damaged"),
+        (edit(model=KeyError), "config.json: damaged: 'model' is missing"),
+        (edit(initial=KeyError), "config.json: damaged: initial is missing"),
+        (edit(model={"hidden": "wide"}), "config.json: damaged"),
         (edit(model=[1, 2]), "config.json: damaged"),
+        (edit(model={"hidden": 24}), "of another model than config.json: head.weight is ["),
         (edit(vocabulary=["a", "b"]), "contradict each other"),
         (edit(vocabulary=5), "config.json: damaged"),
         (edit(initial=[1, 2, 3]), "contradict each other"),
+        (edit(initial=lambda counts: [0] * len(counts)), "initial holds no frequencies"),
         (edit(normalisation={"case": "upper"}), "config.json: damaged"),
-        (put(WEIGHTS, b""), "model.safetensors: damaged"),
         (put(WEIGHTS, b"weights of another kind"), "model.safetensors: damaged"),
-        (cut, "model.safetensors: damaged"),
-        (lose_a_tensor, "model.safetensors: damaged, or of another model"),
+        (with_tensors(lambda weights: weights.pop("head.bias")), "it has no head.bias"),
+        (
+            with_tensors(lambda weights: weights.update(extra=torch.zeros(1))),
+            "it has extra, which the model has",
+        ),
     ],
 )
-def test_damage_is_one_clear_error(
-    damage: Callable[[Path], object], words: str, folder: Path
-) -> None:
-    damage(folder)
+def test_damage_is_one_clear_error(damage: Damage, words: str, finished: Path) -> None:
+    damage(finished)
     with pytest.raises(RunError) as error:
-        run_folder.load_run(folder)
+        run_folder.load_run(finished)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_frequencies_of_nothing_are_damage(folder: Path) -> None:
-    size = len(run_folder.load_run(folder).vocabulary)
-    edit(initial=[0] * size)(folder)
-    with pytest.raises(RunError, match="initial holds no frequencies"):
-        run_folder.load_run(folder)
+@damaged
+@pytest.mark.parametrize("name", [WEIGHTS, CONFIG])
+def test_what_cannot_be_read_is_named_with_the_cure(name: str, damage: str, finished: Path) -> None:
+    DAMAGE[damage](finished / name)
+    with pytest.raises(RunError) as error:
+        run_folder.load_run(finished)
+    message = str(error.value)
+    assert "\n" not in message
+    assert name in message
+    cure = f"charlm-train --resume --out {finished}"
+    assert message.endswith("move it away" if damage == "a folder" else cure)
+    (finished / FILE).unlink()
+    with pytest.raises(RunError) as error:
+        run_folder.load_run(finished)
+    assert "--resume" not in str(error.value), "without a state it is no cure"
+
+
+@damaged
+def test_each_derived_file_is_had_again_by_resuming(
+    damage: str, finished: Path, tiny_run: Path, train: Train
+) -> None:
+    for name in DERIVED:
+        DAMAGE[damage](finished / name)
+    if damage == "a folder":
+        line = refused(train, "--resume", "--out", finished)
+        assert "a folder is where a file should be: move it away" in line
+    else:
+        assert train("--resume", "--out", finished)[0] == 0
+        assert content(finished) == content(tiny_run)
+
+
+@damaged
+@pytest.mark.parametrize("options", [["--resume"], ["--overwrite"], []])
+def test_a_damaged_state(
+    damage: str, options: list[str], finished: Path, tiny_text: Path, train: Train
+) -> None:
+    DAMAGE[damage](finished / FILE)
+    before = content(finished)
+    given = [tiny_text, "--out", finished, *FAST, *options]
+    if options == ["--overwrite"] and damage not in ("a folder", "missing"):
+        assert train(*given)[0] == 0, "what is thrown away need not be whole"
+    else:
+        refused(train, *given)
+        assert content(finished) == before
+
+
+def test_weights_that_there_cannot_be_yet(finished: Path) -> None:
+    edit(results={"epochs": 0})(finished)
+    (finished / WEIGHTS).unlink()
+    with pytest.raises(RunError, match="no epoch has been completed yet; continue with: "):
+        run_folder.load_run(finished)
 
 
 def test_newest_is_the_run_written_last(tmp_path: Path) -> None:
-    for number, name in enumerate(("old", "new", "older")):
+    for name, written in (("old", 997), ("new", 998), ("older", 996)):
         (tmp_path / name).mkdir()
         (tmp_path / name / CONFIG).write_text("{}")
-        age = (3, 2, 4)[number]
-        os.utime(tmp_path / name / CONFIG, (1000 - age, 1000 - age))
+        os.utime(tmp_path / name / CONFIG, (written, written))
     (tmp_path / "no run").mkdir()
     assert run_folder.newest(tmp_path) == tmp_path / "new"
     (tmp_path / "older" / FILE).write_text("")
     assert run_folder.newest(tmp_path, holding=FILE) == tmp_path / "older"
-
-
-def test_newest_of_none_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no run under .*--run"):
-        run_folder.newest(tmp_path / "runs")
-    with pytest.raises(RunError, match=r"no run under .*--out"):
-        run_folder.newest(tmp_path / "runs", holding=FILE)
+    for holding, option in ((CONFIG, "--run"), (FILE, "--out")):
+        with pytest.raises(RunError, match=rf"no run under .*{option}"):
+            run_folder.newest(tmp_path / "runs", holding)

@@ -7,68 +7,18 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from charlm.data.text import ids
-from charlm.train import loop, memory
-from charlm.train.config import ModelConfig
-from charlm.train.evaluate import bits_per_character
-from charlm.train.optim import objective
-from charlm.train.runs import model_card, run_folder
+from charlm.train import loop
+from charlm.train.loop import Trainer
+from charlm.train.model import CharLSTM
+from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import FILE, FORMAT, Checkpoint
 from charlm.train.setup import start
-
-Train = Callable[..., tuple[int, list[str]]]
-FAST = [
-    "--hidden", "8", "--epochs", "1", "--batch-size", "4", "--seq-len", "32", "--threads", "1",
-    "--device", "cpu",
-]  # fmt: skip
-
-
-@pytest.fixture
-def finished(tiny_run: Path, tmp_path: Path) -> Path:
-    """A finished run that a test may change."""
-    return Path(shutil.copytree(tiny_run, tmp_path / "finished"))
-
-
-@pytest.fixture
-def stopped(tiny_text: Path, tmp_path: Path, train: Train) -> Path:
-    """A run with one epoch behind it, that could not save any more after that."""
-    folder = tmp_path / "stopped"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "bits_per_character", evaluate_once())
-        code, _ = train(tiny_text, "--out", folder, *FAST, "--epochs", "3")
-    assert code == 130
-    assert Checkpoint.load(folder).progress.epoch == 1
-    return folder
-
-
-def evaluate_once() -> Callable[..., float]:
-    calls: list[int] = []
-
-    def evaluate(*arguments: object) -> float:
-        calls.append(1)
-        if len(calls) > 1:
-            raise KeyboardInterrupt
-        return bits_per_character(*arguments)  # type: ignore[arg-type]
-
-    return evaluate
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def refused(train: Train, *arguments: object) -> str:
-    """The one line with which `charlm-train` refuses."""
-    code, lines = train(*arguments)
-    assert code == 2
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("charlm-train: ")
-    return lines[0]
+from tests.train.helpers import EPOCH, FAST, Train, content, refused
 
 
 @pytest.mark.parametrize(
@@ -108,25 +58,27 @@ def test_an_encoding_is_used_and_recorded(train: Train, tmp_path: Path, prose: s
     line = refused(train, "--resume", "--out", folder, "--encoding", "latin-1")
     assert "was begun with --encoding cp1252, not latin-1" in line
     assert train("--resume", "--out", folder)[0] == 0
-    assert "unknown encoding 'klingon'" in refused(train, path, "--encoding", "klingon", *FAST)
+    new = tmp_path / "new"
+    line = refused(train, path, "--encoding", "klingon", "--out", new, *FAST)
+    assert "unknown encoding 'klingon'" in line
 
 
-@pytest.mark.parametrize("name", ["a file/run", "/proc/run"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a file/run", "can't make the run folder"),
+        ("/proc/run", "can't make the run folder"),
+        ("a file", "a file of this name is in the way"),
+    ],
+)
 def test_a_run_folder_that_cannot_be_made(
-    name: str, train: Train, tmp_path: Path, tiny_text: Path
-) -> None:
-    (tmp_path / "a file").write_text("a file")
-    line = refused(train, tiny_text, "--out", tmp_path / name, *FAST)
-    assert f"can't make the run folder {tmp_path / name}" in line
-
-
-def test_a_file_where_the_run_folder_would_be(
-    train: Train, tmp_path: Path, tiny_text: Path
+    name: str, words: str, train: Train, tmp_path: Path, tiny_text: Path
 ) -> None:
     (tmp_path / "a file").write_text("a file")
     for extra in ([], ["--overwrite"]):
-        line = refused(train, tiny_text, "--out", tmp_path / "a file", *FAST, *extra)
-        assert "a file of this name is in the way" in line
+        line = refused(train, tiny_text, "--out", tmp_path / name, *FAST, *extra)
+        assert words in line
+        assert str(tmp_path / name) in line
     assert (tmp_path / "a file").read_text() == "a file"
 
 
@@ -161,33 +113,50 @@ def test_a_full_disk_keeps_what_was_saved_before(
 def test_a_diverging_loss_keeps_what_was_saved_before(
     stopped: Path, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nan(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(logits, targets) * float("nan")
+    def nan(model: CharLSTM, hidden: torch.Tensor) -> torch.Tensor:
+        return model.head(hidden) * float("nan")  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(objective, "functional", SimpleNamespace(cross_entropy=nan))
+    monkeypatch.setattr(CharLSTM, "logits", nan)
     before = Checkpoint.load(stopped).progress
-    derived = {name: (stopped / name).read_bytes() for name in run_folder.DERIVED[:1]}
+    weights = (stopped / run_folder.WEIGHTS).read_bytes()
     code, lines = train("--resume", "--out", stopped)
-    assert code == 2
+    assert (code, len(lines)) == (2, 2)
     assert lines[1].startswith("charlm-train: the loss is not finite at step ")
     assert "lower --lr" in lines[1]
-    assert len(lines) == 2
     after = Checkpoint.load(stopped).progress
     assert after.step == before.step
     assert all(torch.equal(after.weights[name], w) for name, w in before.weights.items())
-    assert {name: (stopped / name).read_bytes() for name in derived} == derived
+    assert (stopped / run_folder.WEIGHTS).read_bytes() == weights
     monkeypatch.undo()
     assert train("--resume", "--out", stopped)[0] == 0
 
 
-def test_a_learning_rate_that_is_far_too_high(
-    train: Train, tmp_path: Path, tiny_text: Path
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--weight-decay", "1e9"], "a lower --weight-decay than 1e+09 (and --overwrite"),
+        (["--lr", "100"], "where guessing takes 5."),
+        (["--lr", "100", "--final"], "a lower --lr than 100"),
+        (["--lr", "1e9", "--optimiser", "adam"], "a lower --lr than 1e+09"),
+        (["--lr", "1e18"], "training diverged; start again with a lower --lr than 1e+18"),
+    ],
+)
+def test_what_makes_training_diverge_is_named(
+    options: list[str], words: str, train: Train, tmp_path: Path, tiny_text: Path
 ) -> None:
-    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, "--lr", "1e18")
+    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, *options)
     assert code == 2
-    assert "diverged" in lines[-1]
-    assert "lower --lr than 1e+18" in lines[-1]
+    assert words in lines[-1]
     assert Checkpoint.load(tmp_path / "run").progress.step == 0
+
+
+def test_a_resumed_run_that_diverges_is_not_told_to_start_again(
+    stopped: Path, train: Train
+) -> None:
+    code, lines = train("--resume", "--out", stopped, "--accept-changes", "--lr", "1e18")
+    assert code == 2
+    assert "go on from the last save with --resume --accept-changes and a lower --lr" in lines[-1]
+    assert train("--resume", "--out", stopped, "--accept-changes", "--lr", "0.01")[0] == 0
 
 
 def test_ctrl_c_before_training_is_one_line(
@@ -198,21 +167,17 @@ def test_ctrl_c_before_training_is_one_line(
 
     monkeypatch.setattr(start, "read_corpus", interrupted)
     code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST)
-    assert (code, lines) == (
-        130,
-        ["charlm-train: interrupted; what was saved before is still there"],
-    )
+    assert code == 130
+    assert lines == ["charlm-train: interrupted; what was saved before is still there"]
 
 
-@pytest.mark.parametrize("settings", [[], ["--hidden", "9"]])
-def test_a_run_is_never_overwritten_unasked(
-    settings: list[str], finished: Path, tiny_text: Path, train: Train
-) -> None:
+def test_a_run_is_never_overwritten_unasked(finished: Path, tiny_text: Path, train: Train) -> None:
     before = content(finished)
-    line = refused(train, tiny_text, "--out", finished, *FAST, *settings)
+    line = refused(train, tiny_text, "--out", finished, *FAST)
     assert "holds a run already" in line
     assert "--resume" in line
     assert "--overwrite" in line
+    assert "contradict" in refused(train, "--out", finished, "--resume", "--overwrite")
     assert content(finished) == before
 
 
@@ -253,11 +218,9 @@ def test_overwrite_of_what_is_no_run_is_refused(
 def test_overwrite_after_a_kill_in_the_first_save(
     train: Train, tmp_path: Path, tiny_text: Path
 ) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / f".{FILE}.x.tmp").write_text("half")
-    assert train(tiny_text, "--out", folder, *FAST, "--overwrite")[0] == 0
-    assert not list(folder.glob(".*"))
+    (tmp_path / f".{FILE}.x.tmp").write_text("half")
+    assert train(tiny_text, "--out", tmp_path, *FAST, "--overwrite")[0] == 0
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("name", run_folder.DERIVED)
@@ -268,52 +231,6 @@ def test_a_users_own_files_are_not_written_over(
     line = refused(train, tiny_text, "--out", tmp_path, *FAST)
     assert f"holds {name} but no training state" in line
     assert content(tmp_path) == {name: b"mine"}
-
-
-def test_resume_and_overwrite_contradict_each_other(train: Train, finished: Path) -> None:
-    line = refused(train, "--out", finished, "--resume", "--overwrite")
-    assert "contradict" in line
-
-
-@pytest.mark.parametrize(
-    ("other", "words"),
-    [
-        (["--hidden", "9"], "--hidden 8, not 9"),
-        (["--lr", "0.5"], "--lr 0.064, not 0.5"),
-        (["--epochs", "4", "--clip", "5"], "--epochs 3, not 4; --clip 1.0, not 5"),
-        (["--epochs", "4", "--seed", "5"], "--seed 0, not 5 (the weights have been drawn)"),
-        (["--recipe", "notebook"], "--recipe stateful, not notebook"),
-        (["--final"], "--final False, not True"),
-        (["--minutes", "2"], "--minutes None, not 2"),
-        (["--case", "lower"], "case='keep'"),
-    ],
-)
-def test_resume_with_other_settings_names_them(
-    other: list[str], words: str, stopped: Path, train: Train
-) -> None:
-    before = content(stopped)
-    line = refused(train, "--resume", "--out", stopped, *other)
-    assert f"{stopped} was begun with " in line
-    assert words in line
-    assert content(stopped) == before
-
-
-def test_resume_with_the_same_settings_goes_on(
-    stopped: Path, tiny_text: Path, train: Train
-) -> None:
-    settings = [*FAST, "--epochs", "3", "--device", "auto", "--encoding", "utf-8"]
-    assert train(tiny_text, "--resume", "--out", stopped, *settings)[0] == 0
-    assert Checkpoint.load(stopped).progress.epoch == 3
-
-
-def test_resume_with_another_text(stopped: Path, tmp_path: Path, prose: str, train: Train) -> None:
-    (tmp_path / "other.txt").write_text(prose + " The end.", encoding="utf-8")
-    before = content(stopped)
-    line = refused(train, tmp_path / "other.txt", "--resume", "--out", stopped)
-    assert "was begun with another text than" in line
-    assert "sha256" in line
-    assert line.endswith("to go on all the same, say --accept-changes")
-    assert content(stopped) == before
 
 
 def test_resume_after_the_text_was_moved(
@@ -351,51 +268,25 @@ def test_resume_finds_the_run_that_was_saved_last(
         shutil.copytree(folder, target)
         os.utime(target / FILE, (number, number))
     for name in run_folder.DERIVED:
-        (tmp_path / "runs" / "stopped" / name).unlink(missing_ok=True)
+        (tmp_path / "runs" / stopped.name / name).unlink(missing_ok=True)
     code, lines = train("--resume")
     assert code == 0
-    assert lines[0].startswith(f"{Path('runs/stopped')}: ")
-
-
-def test_resume_of_a_run_begun_on_another_device(
-    stopped: Path, train: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved = torch.load(stopped / FILE, weights_only=True)
-    saved["setup"]["training"]["device"] = "cuda"
-    torch.save(saved, stopped / FILE)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert f"{stopped} was begun on CUDA, and " in refused(train, "--resume", "--out", stopped)
+    assert lines[0].startswith(f"{Path('runs') / stopped.name}: ")
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda whole: b"",
         lambda whole: b"not a training state",
-        lambda whole: whole[: len(whole) // 2],
         lambda whole: whole[:-1],
         lambda whole: b"\x80\x04\x95" + whole,
-        lambda whole: bytes(len(whole)),
     ],
-    ids=["empty", "text", "half", "last byte gone", "another pickle", "zeros"],
+    ids=["text", "last byte gone", "another pickle"],
 )
 def test_a_damaged_training_state(
     damage: Callable[[bytes], bytes], finished: Path, train: Train
 ) -> None:
     (finished / FILE).write_bytes(damage((finished / FILE).read_bytes()))
-    before = content(finished)
-    line = refused(train, "--resume", "--out", finished)
-    assert f"{finished / FILE}: damaged" in line
-    assert content(finished) == before
-
-
-@pytest.mark.parametrize("name", ["weights", "best_weights"])
-def test_weights_that_do_not_fit_their_own_settings(
-    name: str, finished: Path, train: Train
-) -> None:
-    saved = torch.load(finished / FILE, weights_only=True)
-    saved["progress"][name]["head.bias"] = torch.zeros(3)
-    torch.save(saved, finished / FILE)
     before = content(finished)
     line = refused(train, "--resume", "--out", finished)
     assert f"{finished / FILE}: damaged" in line
@@ -414,10 +305,13 @@ def test_a_file_of_torch_that_is_no_training_state(
 
 @pytest.mark.parametrize("recipe", [[], ["--recipe", "notebook", "--batch-size", "64"]])
 def test_a_text_that_is_mapped_gives_the_same_weights(
-    recipe: list[str], train: Train, tmp_path: Path, tiny_text: Path,
+    recipe: list[str],
+    train: Train,
+    tmp_path: Path,
+    tiny_text: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    settings = [*(FAST[:4] if recipe else FAST), "--threads", "1", "--device", "cpu", *recipe]
+) -> None:
+    settings = [*FAST[:4], *FAST[-4:], *recipe] if recipe else FAST
     assert train(tiny_text, "--out", tmp_path / "held" / "run", *settings)[0] == 0
     monkeypatch.setattr(ids, "IN_MEMORY", 0)
     assert train(tiny_text, "--out", tmp_path / "mapped" / "run", *settings)[0] == 0
@@ -428,50 +322,18 @@ def test_a_text_that_is_mapped_gives_the_same_weights(
     assert names == {FILE, *run_folder.DERIVED}
 
 
-def test_the_card_of_a_long_text_says_how_much_was_scored(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_text_cut_anew_in_the_warm_up_is_refused(
+    tiny_text: Path, tmp_path: Path, prose: str, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_card, "JUDGED", 100)
-    run_folder.write(finished, Checkpoint.load(finished))
-    card = (finished / run_folder.CARD).read_text(encoding="utf-8")
-    assert "on 100 characters of the last 5 %, scored once" in card
+    """Before its number of steps is fixed, a run with a budget has nothing that could be kept."""
 
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
 
-def test_a_model_beyond_the_machines_memory_is_refused_at_once(
-    train: Train, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory, "memory_bytes", lambda: 1 << 30)
-    line = refused(train, tiny_text, "--out", tmp_path / "run", "--hidden", "8192")
-    assert "--hidden 8192 --layers 1 takes 5 GiB to train, and this machine has 1" in line
-    assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(memory, "memory_bytes", lambda: None)
-    memory.check_fits(ModelConfig(60, 8192))
-
-
-def test_a_resumed_run_that_diverges_is_not_told_to_start_again(
-    stopped: Path, train: Train
-) -> None:
-    code, lines = train("--resume", "--out", stopped, "--accept-changes", "--lr", "1e18")
+    monkeypatch.setattr(Trainer, "_warm_up", interrupted)
+    folder, longer = tmp_path / "new", tmp_path / "longer.txt"
+    longer.write_text(prose + prose[:EPOCH], encoding="utf-8")
+    assert train(tiny_text, "--out", folder, *FAST[:2], *FAST[4:], "--minutes", "1")[0] == 130
+    code, lines = train(longer, "--resume", "--out", folder, "--accept-changes")
     assert code == 2
-    assert "go on from the last save with --resume --accept-changes and a lower --lr" in lines[-1]
-    assert train("--resume", "--out", stopped, "--accept-changes", "--lr", "0.01")[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--muon-lr", "1e39"], "--muon-lr is at most 1e+18, not 1e+39"),
-        (["--lr", "1e39"], "--lr is at most 1e+18"),
-        (["--weight-decay", "1e30"], "--weight-decay is at least 0 and at most 1e+18"),
-        (["--weight-decay", "1e9"], "a lower --weight-decay than 1e+09 (and --overwrite"),
-        (["--lr", "100"], "where guessing takes 5."),
-        (["--lr", "100", "--final"], "a lower --lr than 100"),
-        (["--lr", "1e9", "--optimiser", "adam"], "a lower --lr than 1e+09"),
-    ],
-)
-def test_what_makes_training_diverge_is_named(
-    options: list[str], words: str, train: Train, tmp_path: Path, tiny_text: Path
-) -> None:
-    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, *options)
-    assert code == 2
-    assert words in lines[-1]
+    assert "still in the warm-up" in lines[-1]

@@ -12,12 +12,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from charlm.data.text.corpus import split
-from charlm.data.text.normalise import Normalisation
-from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.config import TrainingConfig
 from charlm.train.loop import Trainer
-from charlm.train.optim.objective import Objective
-from charlm.train.optim.step import LOSS_SCALE, Graphed, make_step
-from charlm.train.runs.checkpoint import Checkpoint, Progress, Setup
+from charlm.train.optim.step import LOSS_SCALE, Graphed, Objective, allow_tf32, make_step
+from charlm.train.runs.checkpoint import Checkpoint
+from tests.train.helpers import Watcher, setup_of
 
 IDS = np.random.default_rng(5).integers(0, 4, 1200).astype(np.uint8)
 BASE = TrainingConfig(epochs=2, batch_size=4, seq_len=32, lr=0.03)
@@ -26,41 +25,15 @@ LAYERS = 2  # a matrix between layers is Muon's, too
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-class Watcher:
-    """An observer that keeps the last state saved."""
-
-    saved: Checkpoint
-
-    def stepped(self, progress: Progress, bits: float, characters_per_second: float) -> None: ...
-
-    def evaluated(self, record: dict[str, Any], text: str) -> None: ...
-
-    def must_stop(self) -> bool:
-        return False
-
-    def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
-        self.saved = checkpoint
-
-
 def make(config: TrainingConfig = BASE, dropout: float = 0.0) -> Trainer:
-    setup = Setup(
-        model=ModelConfig(
-            vocabulary=4, hidden=8, layers=LAYERS, dropout=dropout, output_dropout=dropout
-        ),
-        training=config,
-        normalisation=Normalisation(),
-        encoding="utf-8",
-        files=(),
-        sha256="",
-        vocabulary=tuple("abcd"),
-        initial=(270, 270, 270, 270),
-    )
+    setup = setup_of(config, layers=LAYERS, dropout=dropout, output_dropout=dropout)
     return Trainer(setup, split(IDS), None)
 
 
 def learnt(trainer: Trainer) -> Checkpoint:
     watcher = Watcher()
     assert trainer.run(watcher)
+    assert watcher.saved is not None
     return watcher.saved
 
 
@@ -176,6 +149,24 @@ def test_half_precision_scales_the_loss_and_moves_the_weights_as_ever() -> None:
     trainer.model.head.weight.register_hook(lambda gradient: plain.append(gradient.clone()))
     assert_learnt_the_same(scaled, learnt(trainer), 0.0)
     torch.testing.assert_close(seen[0], LOSS_SCALE * plain[0], rtol=0, atol=0)
+
+
+def test_the_precision_asked_for_is_that_of_products() -> None:
+    for allowed in (True, False):
+        allow_tf32(allowed)
+        assert torch.backends.cuda.matmul.allow_tf32 is allowed
+        assert torch.backends.cudnn.allow_tf32 is allowed
+    found: set[torch.dtype] = set()
+    trainer = make()
+    trainer.model.run_lstm = lambda read, state, weights, training: (  # in bf16 it is the GPU's
+        found.add(torch.mm(weights[1], weights[1].mT).dtype) or torch.zeros(32, 4, 8),
+        *state,
+    )
+    for asked in ("none", "bf16"):
+        config: Any = SimpleNamespace(device="cpu", autocast=asked)  # settings keep it to GPUs
+        tokens, targets = next(iter(trainer.batches.epoch(0, 0)))
+        Objective(trainer.model, config)(tokens, targets, trainer.model.zero_state(4))
+    assert found == {torch.float32, torch.bfloat16}
 
 
 class Reads(TorchDispatchMode):

@@ -25,8 +25,7 @@ from charlm.train.keras.imported_run import Figures, ImportedRun, measure
 from charlm.train.keras.keras_file import KerasModel, read_keras
 from charlm.train.keras.keras_reference import STEPS, WINDOWS, prove_equal
 from charlm.train.model import CharLSTM
-from charlm.train.runs.lock import FolderLock
-from charlm.train.runs.make_folder import check_folder, open_folder
+from charlm.train.runs.lock import FolderLock, check_folder, open_folder
 from charlm.train.setup.remap import re_encode
 
 SEED = 0  # of the windows that the proof reads

@@ -4,12 +4,53 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from charlm.train.config import TrainingConfig
 from charlm.train.model import CharLSTM, State, lstm
-from charlm.train.optim.optimise import Optimisers, clip_gradients
+from charlm.train.optim.optimisers import Optimisers
 
+Step = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
+"""Learns from a batch: (tokens, targets, state before) -> (mean loss in nats, state after).
+
+What it returns holds until the next step only, as a graph writes into the same memory again.
+"""
 WARM_UP = 3  # steps before the recording, in which libraries choose kernels and take memory
+# Torch's autocast gives cuDNN's LSTM float16 whatever it was asked for, and the mean over thousands
+# of characters leaves each a gradient below what that can tell from zero. A power of two: where
+# nothing is rounded, nothing changes.
+LOSS_SCALE = 1024.0
+
+
+class Objective(nn.Module):
+    """Mean cross-entropy of a batch in nats a character, as a module that can be replicated.
+
+    Args:
+        model: what is trained; shared, not copied.
+        config: the recipe, and the precision of the products.
+    """
+
+    def __init__(self, model: CharLSTM, config: TrainingConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+
+    def forward(self, tokens: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read a window and compare what it predicts.
+
+        Args:
+            tokens: ids, int64 of shape [time, batch].
+            targets: ids, int64: [time, batch], or [batch] in the notebook's recipe, which
+                predicts only the character after the window.
+            state: (h, c) before the first character.
+
+        Returns:
+            The loss, a float32 scalar, and the state after the last character.
+        """
+        bf16 = self.config.autocast == "bf16"
+        with torch.autocast(self.config.device, torch.bfloat16, enabled=bf16):
+            hidden, state = self.model(tokens, state)
+            logits = self.model.logits(hidden if targets.dim() == 2 else hidden[-1])
+        return functional.cross_entropy(logits.float().flatten(0, -2), targets.flatten()), state
 
 
 class Graphed:
@@ -23,7 +64,7 @@ class Graphed:
         step: all of whose work is on the GPU, and whose numbers that change are tensors.
     """
 
-    def __init__(self, step: Callable[[Tensor, Tensor, State], tuple[Tensor, State]]) -> None:
+    def __init__(self, step: Step) -> None:
         self.step = step
         self.calls = 0
         self.shape = torch.Size()  # of the last call's tokens
@@ -33,7 +74,7 @@ class Graphed:
         self.loss = torch.empty(0)
 
     def __call__(self, tokens: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
-        """Learn from a batch; see `step.Step`."""
+        """Learn from a batch; see `Step`."""
         self.calls += 1
         again, self.shape = tokens.shape == self.shape, tokens.shape
         if self.calls <= WARM_UP:
@@ -71,18 +112,6 @@ class Graphed:
         return graph
 
 
-Step = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
-"""Learns from a batch: (tokens, targets, state before) -> (mean loss in nats, state after).
-
-What it returns holds until the next step only, as a graph writes into the same memory again.
-"""
-
-# Torch's autocast gives cuDNN's LSTM float16 whatever it was asked for, and the mean over thousands
-# of characters leaves each a gradient below what that can tell from zero. A power of two: where
-# nothing is rounded, nothing changes.
-LOSS_SCALE = 1024.0
-
-
 def make_step(
     objective: nn.Module, model: CharLSTM, optimiser: Optimisers, config: TrainingConfig
 ) -> Step:
@@ -103,13 +132,14 @@ def make_step(
 
     def step(tokens: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
         loss, (h, c) = forward(tokens, targets, state)
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         torch.autograd.backward(loss * scale if scale != 1.0 else loss)
         if scale != 1.0:
             torch._foreach_mul_(
                 [p.grad for p in model.parameters() if p.grad is not None], 1 / scale
             )
-        clip_gradients(model, config)
+        if config.recipe == "stateful":  # the notebook does not
+            nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimiser.step()
         return loss.detach(), (h.detach().float(), c.detach().float())
 
@@ -117,3 +147,9 @@ def make_step(
         return step
     optimiser.rates_on(config.device)
     return Graphed(step)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let CUDA's products and cuDNN round their factors to TF32, or not: it is the process's."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed

@@ -13,7 +13,7 @@ from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, REPLACEM
 from charlm.train.config import TrainingConfig
 from charlm.train.report.evidence import Advice, ContextPoint, Evidence
 from charlm.train.report.subject import Subject
-from charlm.train.setup import scale
+from charlm.train.setup import defaults
 from charlm.train.setup.source import shipped
 
 ENOUGH = 10  # epochs that most texts repay
@@ -55,7 +55,9 @@ def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
         )
     else:
         return
-    more = max(scale.epochs(subject.run.model.config, len(subject.splits.train)), 2 * round(epochs))
+    more = max(
+        defaults.epochs(subject.run.model.config, len(subject.splits.train)), 2 * round(epochs)
+    )
     yield Advice("train longer", because, _again(subject, epochs=more))
 
 
@@ -243,7 +245,7 @@ def _held_back(subject: Subject) -> dict[str, object]:
     plain = TrainingConfig(
         epochs=training["epochs"], minutes=training["minutes"], passes=training.get("passes")
     )
-    ruled = scale.settle(model, plain, len(subject.splits.train))
+    ruled = defaults.fill_in(model, plain, len(subject.splits.train))
     by_rule = asdict(ruled[0]) | asdict(ruled[1])
     return {name: value for name, value in own.items() if value != by_rule[name]}
 

@@ -20,7 +20,7 @@ from charlm.train.report.files import picture
 from charlm.train.report.measure import Say, measure
 from charlm.train.report.sections import Quote, Section, sections, verdict
 from charlm.train.report.subject import Subject, read_subject
-from charlm.train.runs.make_folder import nearest_folder
+from charlm.train.runs.lock import nearest_folder
 
 
 def render(evidence: Evidence, pictures: Collection[str]) -> str:

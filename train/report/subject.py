@@ -11,7 +11,7 @@ import numpy.typing as npt
 from charlm.data.system.errors import CorpusError, RunError
 from charlm.data.text.corpus import Splits, digest_files, read_corpus
 from charlm.data.text.limit import Alphabet
-from charlm.train.batches.parts import parts
+from charlm.train.batches.batches import split_text
 from charlm.train.config import STRIDE, WINDOW
 from charlm.train.runs import checkpoint, run_folder
 from charlm.train.runs.checkpoint import Checkpoint, Record
@@ -97,7 +97,7 @@ def read_subject(folder: Path, texts: Sequence[Path] = (), scratch: Path | None 
         alphabet=Alphabet(run.vocabulary, run.rare),
         scratch=scratch,
     )
-    splits = parts(read.ids, final)
+    splits = split_text(read.ids, final)
     if len(splits.test) < LEAST:
         raise CorpusError(
             f"{files[0]}: {len(read.ids)} characters, too few to judge a model by; "

@@ -1,38 +1,22 @@
 """`training_state.pt`: everything that a run is, in one file, and the only truth about it."""
 
 import io
+import platform
 import shlex
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Required, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from charlm.data.system.errors import CharlmError, RunError
 from charlm.data.system.files import os_errors_as, write_bytes
+from charlm.data.system.package import version
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_RARE, Rare
-from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.model import CharLSTM, shapes
-from charlm.train.optim.optimise import make_optimiser
-from charlm.train.optim.schedule import Taken
-from charlm.train.runs.format import check_format, check_tensors, check_types
-
-
-def random_state(device: str) -> Tensor:
-    """The state of the generator that dropout draws from."""
-    return torch.cuda.get_rng_state() if device == "cuda" else torch.get_rng_state()
-
-
-def set_random_state(device: str, state: Tensor) -> None:
-    """Put that generator back into a state."""
-    if device == "cuda":
-        torch.cuda.set_rng_state(state)
-    else:
-        torch.set_rng_state(state)
-
 
 FILE = "training_state.pt"
 # Those before, never released, knew no rare characters, then no weight decay, and then had another
@@ -46,6 +30,13 @@ class Begun(TypedDict):
 
     name: str
     sha256: str
+
+
+class Schedule(TypedDict):
+    """Where the course of the rates is, in steps since the number of steps was fixed."""
+
+    total_steps: int
+    taken: int
 
 
 class Record(TypedDict, total=False):
@@ -109,7 +100,7 @@ class Progress:
     optimiser: dict[str, Any]
     rng: Tensor
     carried: tuple[Tensor, Tensor] | None = None  # (h, c) of the streams, None at an epoch's start
-    schedule: Taken | None = None  # None until the number of steps is fixed
+    schedule: Schedule | None = None  # None until the number of steps is fixed
     total_steps: int | None = None
     step: int = 0  # optimiser steps taken
     epoch: int = 0  # epochs completed
@@ -156,19 +147,20 @@ class Checkpoint:
             RunError: the file is missing, of another version, or damaged: something in it is
                 missing, of the wrong type or shape, not finite, or contradicts the rest.
         """
+        from charlm.train.runs import checks  # which build on this module
+
         path = folder / FILE
-        if path.is_dir():
-            raise RunError(f"{path}: a folder is where a file should be: move it away")
+        refuse_folder(path)
         try:
             with os_errors_as(RunError, f"can't read {path}"):
                 content = path.read_bytes()
             saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             if not isinstance(saved, dict):
                 raise TypeError
-            check_format(path, saved["format"], FORMAT)
+            checks.check_format(path, saved["format"], FORMAT)
             setup, progress = Setup.from_dict(saved["setup"]), Progress(**saved["progress"])
-            _check_setup(setup)
-            _check_progress(setup, progress)
+            checks.check_setup(setup)
+            checks.check_progress(setup, progress)
             return cls(setup, progress)
         except RunError:
             raise
@@ -181,50 +173,35 @@ class Checkpoint:
             ) from problem
 
 
-def _check_setup(setup: Setup) -> None:
-    check_types(setup, Setup, "setup")
-    known = Vocabulary(setup.vocabulary)
-    if known.characters != setup.vocabulary:
-        raise ValueError("setup.vocabulary is not distinct and in order")
-    if not len(known) == setup.model.vocabulary == len(setup.initial):
-        raise ValueError("setup.vocabulary, initial and model.vocabulary contradict each other")
-    if min(setup.initial) < 0 or not any(setup.initial):
-        raise ValueError("setup.initial holds no frequencies")
-    if setup.rare.replacement is not None:
-        known.id_of(setup.rare.replacement)
-
-
-def _check_progress(setup: Setup, progress: Progress) -> None:
-    """Whether `progress` has all that going on with a run of `setup` takes; a `ValueError`."""
-    check_types(progress, Progress, "progress")
-    for name, value in vars(progress).items():
-        if isinstance(value, int | float) and value < 0:
-            raise ValueError(f"progress.{name} is below 0")
-    if (progress.best_weights is None) != (progress.epoch == 0):
-        raise ValueError("progress.epoch and best_weights contradict each other")
-    total, step = progress.total_steps, progress.step
-    began = progress.epoch or progress.step_in_epoch
-    if (total is not None and step >= total + bool(began)) or (progress.finished and not began):
-        raise ValueError("progress.step, total_steps and epoch contradict each other")
-    wanted = shapes(setup.model)
-    check_tensors(progress.weights, wanted, "progress.weights")
-    if progress.best_weights is not None:
-        check_tensors(progress.best_weights, wanted, "progress.best_weights")
-    if progress.carried is not None:
-        shape = (setup.model.layers, setup.training.batch_size, setup.model.hidden)
-        carried = dict(zip("hc", progress.carried, strict=True))
-        check_tensors(carried, {"h": shape, "c": shape}, "progress.carried")
-    rng = progress.rng
-    if rng.dtype != torch.uint8 or rng.dim() != 1:
-        raise ValueError("progress.rng is not a generator's state")
-    if setup.training.device == "cpu":
-        torch.Generator().set_state(rng)
-    with torch.device("meta"):
-        model = CharLSTM(setup.model)
-    model.to_empty(device="cpu")  # memory that is never written to takes none
-    make_optimiser(model, setup.training).check_state(progress.optimiser, begun=step > 0)
+def refuse_folder(path: Path) -> None:
+    """Refuse a folder where a run has a file."""
+    if path.is_dir():
+        raise RunError(f"{path}: a folder is where a file should be: move it away")
 
 
 def exists(folder: Path) -> bool:
     """Whether `folder` holds a run that could be resumed."""
     return (folder / FILE).exists()
+
+
+def random_state(device: str) -> Tensor:
+    """The state of the generator that dropout draws from."""
+    return torch.cuda.get_rng_state() if device == "cuda" else torch.get_rng_state()
+
+
+def set_random_state(device: str, state: Tensor) -> None:
+    """Put that generator back into a state."""
+    if device == "cuda":
+        torch.cuda.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)
+
+
+def current_versions() -> dict[str, str]:
+    """The versions in this process that a run's bits depend on, by name."""
+    return {
+        "charlm": version(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),  # its own class would not be read back
+        "numpy": np.__version__,
+    }

@@ -10,18 +10,22 @@ import torch
 from charlm.data.system import console
 from charlm.data.system.errors import RunError
 from charlm.data.system.files import remove_leftovers
-from charlm.data.text.corpus import Corpus, digest_files, read_corpus
+from charlm.data.text.corpus import digest_files, read_corpus
 from charlm.data.text.ids import count
 from charlm.data.text.limit import Alphabet
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.train.batches.batches import check_shares, make_batches
-from charlm.train.batches.parts import check_length, parts
-from charlm.train.config import differences
-from charlm.train.runs import run_folder, versions
-from charlm.train.runs.checkpoint import Checkpoint, Setup
-from charlm.train.setup import fine_tune, settle
-from charlm.train.setup.adapt import adapt, restarts_epoch
-from charlm.train.setup.request import Request, Started
+from charlm.train.batches.batches import check_length, check_shares, make_batches, split_text
+from charlm.train.config import TrainingConfig, differences
+from charlm.train.optim.optimisers import with_settings
+from charlm.train.runs import run_folder
+from charlm.train.runs.checkpoint import (
+    Checkpoint,
+    Progress,
+    Setup,
+    current_versions,
+    random_state,
+)
+from charlm.train.setup.start import RunRequest, Started, training_config, why_no_cuda
 
 _SHAPE = "the weights have that shape"
 _IDS = "the text would have other token ids"
@@ -37,104 +41,122 @@ WHY_FIXED = {
     "rare": _IDS,
 }
 """Why these can't change in the middle of a run."""
+CUTTING = ("batch_size", "seq_len")  # settings that cut the text in another way
 
 
-def refuse_fixed(folder: Path, changed: dict[str, str]) -> None:
-    """Refuse what can't change.
-
-    Args:
-        folder: the run's.
-        changed: by setting, `--name old, not new`.
-
-    Raises:
-        RunError: names what can't, and why.
-    """
-    fixed = [f"{text} ({WHY_FIXED[name]})" for name, text in changed.items() if name in WHY_FIXED]
-    if fixed:
-        raise RunError(
-            f"{folder} was begun with {'; '.join(fixed)}: leave that out to go on with it, or "
-            "train into another folder with --out"
-        )
-
-
-def agree(folder: Path, found: list[str], consequence: str, accepted: bool) -> None:
-    """Say what differs, and have it agreed to: by `accepted`, or by who sits at the terminal.
-
-    Args:
-        folder: the run's.
-        found: what differs, each as `name old, not new`.
-        consequence: of going on all the same; empty where there is nothing to say of it.
-        accepted: don't ask.
-
-    Raises:
-        RunError: nobody did.
-    """
-    if not found:
-        return
-    asks = not accepted and sys.stdin is not None and sys.stdin.isatty()
-    if not accepted and not asks:
-        raise RunError(
-            f"{folder} was begun with {'; '.join(found)}: to go on with it as it was, undo that; "
-            f"to go on all the same{consequence and f' ({consequence})'}, say --accept-changes"
-        )
-    for each in found:
-        console.say(f"{folder} was begun with {each}")
-    if consequence:
-        console.say(f"{folder}: {consequence}")
-    if asks and not _says_yes():
-        raise RunError(f"{folder} was left as it is")
-
-
-def _says_yes() -> bool:
-    print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def resume(folder: Path, request: Request) -> Started:
-    """Open a run folder, and settle what differs from when it was left.
+def resume(folder: Path, request: RunRequest) -> Started:
+    """Open a run folder, and have agreed to what differs from when it was left.
 
     Raises:
         RunError: something differs that can't, or that nobody agreed to.
         CorpusError: the text can't be read, or has characters that the run does not know.
     """
     saved = Checkpoint.load(folder)
-    old = saved.setup
+    old, progress = saved.setup, saved.progress
     _check_still_possible(folder, old, request)
     texts = request.texts or tuple(Path(name) for name in old.files)
     new = replace(
         old,
-        model=replace(old.model, **settle.sizes(request)),
-        training=settle.training_config(request.options or {}, old.training, begun=True),
+        model=replace(old.model, **request.sizes()),
+        training=training_config(request.options, old.training, begun=True),
         files=tuple(str(path.resolve()) for path in texts),
         sha256=digest_files(texts),
-        versions=versions.current(),
+        versions=current_versions(),
     )
     check_shares(new.training, request.processes)
     changed = differences(old.model, new.model) | differences(old.training, new.training)
-    refuse_fixed(folder, changed | _other_changes(old, request))
+    _refuse_fixed(folder, changed | _changes_of_reading(old, request))
     if request.init_from is not None:
-        fine_tune.check_same_source(old, request.init_from, folder)
-    found = _listed(saved, new, changed, texts)
-    agree(folder, found, _consequence(saved, new), request.accept_changes)
-    corpus = _read(texts, old, folder)
+        from charlm.train.setup.fine_tune import check_same_source
+
+        check_same_source(old, request.init_from, folder)
+    _agree(folder, saved, new, list(changed.values()), request.accept_changes)
+    # Not chosen anew even from the same text: it may have come to a run that knew other characters.
+    alphabet = Alphabet(Vocabulary(old.vocabulary), old.rare)
+    corpus = read_corpus(texts, old.normalisation, old.encoding, alphabet=alphabet, scratch=folder)
+    splits = split_text(corpus.ids, new.training.final)
     if new.sha256 != old.sha256:
-        new = _of_another_text(new, texts, corpus)
-    splits = parts(corpus.ids, new.training.final)
-    progress = saved.progress
+        check_length(texts, len(corpus.ids))
+        counts = count(splits.train, len(old.vocabulary))
+        new = replace(new, sha256=corpus.sha256, initial=tuple(counts.tolist()), rare=corpus.rare)
     if changed or new.sha256 != old.sha256:
-        steps = len(make_batches(new.training, splits.train))
-        progress = adapt(progress, old, new, steps)
+        steps_an_epoch = len(make_batches(new.training, splits.train))
+        progress = adapted(progress, old, new, steps_an_epoch)
     remove_leftovers(folder)
     run_folder.write(folder, Checkpoint(new, progress))
     return Started(folder, new, splits, progress)
 
 
-def _check_still_possible(folder: Path, setup: Setup, request: Request) -> None:
-    device = (request.options or {}).get("device")
-    on_cuda = setup.training.device == "cuda" and device in (None, "auto", "cuda")
-    if on_cuda and not torch.cuda.is_available():
+def adapted(progress: Progress, old: Setup, new: Setup, steps_an_epoch: int) -> Progress:
+    """A run's progress under changed settings.
+
+    The schedule goes on too: at each step the rate is what a run of the new length, with the new
+    peaks, would have there.
+
+    Args:
+        progress: of a run with `old`; it stays as it is.
+        old: the settings until now.
+        new: the settings from now on.
+        steps_an_epoch: with the new ones.
+
+    Raises:
+        RunError: nothing is left to train, or the run is still in its warm-up.
+    """
+    changed = replace(progress, optimiser=with_settings(progress.optimiser, new.training))
+    if _restarts_epoch(old, new):
+        if progress.total_steps is None:
+            raise RunError(
+                "the run is still in the warm-up that fixes its number of steps, and text, "
+                "--batch-size and --seq-len can't change there: start anew with --overwrite"
+            )
+        changed.carried, changed.step_in_epoch, changed.epoch_seconds = None, 0, 0.0
+        changed.loss_sum, changed.loss_characters = 0.0, 0
+    if old.sha256 != new.sha256:  # figures of another text can't be compared
+        changed.best_bits, changed.stale_epochs = None, 0
+    if old.training.device != new.training.device:
+        torch.manual_seed(new.training.seed + progress.step)
+        changed.rng = random_state(new.training.device)
+    if progress.total_steps is not None:
+        _set_length(changed, new.training, steps_an_epoch)
+    return changed
+
+
+def _set_length(progress: Progress, config: TrainingConfig, steps_an_epoch: int) -> None:
+    """Fix the number of steps anew, from the run's beginning: the nearer of the limits named."""
+    totals = []
+    if config.epochs is not None:
+        left = (config.epochs - progress.epoch) * steps_an_epoch
+        totals.append(progress.step - progress.step_in_epoch + left)
+    if config.minutes is not None:
+        seconds_a_step = progress.seconds / max(progress.step, 1)
+        left = int((60 * config.minutes - progress.seconds) / max(seconds_a_step, 1e-9))
+        totals.append(progress.step + left)
+    total = min(totals)
+    stale = 0 < config.patience <= progress.stale_epochs
+    if total <= progress.step or stale:
+        reason = "no better epoch came in --patience" if stale else "its steps are taken"
         raise RunError(
-            f"{folder} was begun on CUDA, and {settle.why_no_cuda()}: go on here, with other "
+            f"nothing is left to train at step {progress.step} ({reason}): "
+            "ask for more with --epochs, --minutes or --patience"
+        )
+    progress.total_steps, progress.finished, progress.test_bits = total, False, None
+    if progress.schedule is not None:
+        taken = progress.schedule["taken"]  # fewer than all steps, by those of the warm-up
+        progress.schedule = {"total_steps": total - (progress.step - taken), "taken": taken}
+
+
+def _restarts_epoch(old: Setup, new: Setup) -> bool:
+    """Whether the unfinished epoch has to be begun anew."""
+    return old.sha256 != new.sha256 or any(
+        getattr(old.training, name) != getattr(new.training, name) for name in CUTTING
+    )
+
+
+def _check_still_possible(folder: Path, setup: Setup, request: RunRequest) -> None:
+    device = request.options.get("device", "auto")
+    if setup.training.device == "cuda" and device != "cpu" and not torch.cuda.is_available():
+        raise RunError(
+            f"{folder} was begun on CUDA, and {why_no_cuda()}: go on here, with other "
             "rounding, with --device cpu"
         )
     gone = [name for name in setup.files if not Path(name).is_file()]
@@ -145,57 +167,77 @@ def _check_still_possible(folder: Path, setup: Setup, request: Request) -> None:
         )
 
 
-def _other_changes(setup: Setup, request: Request) -> dict[str, str]:
-    """By kind, what differs besides the fields of the configurations."""
+def _changes_of_reading(setup: Setup, request: RunRequest) -> dict[str, str]:
+    """By kind, what differs in how the text is read."""
     changed = {}
     if request.encoding not in (None, setup.encoding):
         changed["encoding"] = f"--encoding {setup.encoding}, not {request.encoding}"
-    if settle.normalisation(request, setup.normalisation) != setup.normalisation:
+    if request.normalisation(setup.normalisation) != setup.normalisation:
         changed["normalisation"] = f"{setup.normalisation}, not --case, --newlines or --nfc as said"
     if rare := request.rare.difference(setup.rare):
         changed["rare"] = rare
     return changed
 
 
-def _listed(
-    saved: Checkpoint, new: Setup, changed: dict[str, str], texts: tuple[Path, ...]
-) -> list[str]:
-    """What there is to agree to; with versions alone, only where something is left to train."""
-    old = saved.setup
-    found = list(changed.values())
+def _refuse_fixed(folder: Path, changed: dict[str, str]) -> None:
+    """Refuse what can't change, of what does: by setting, `--name old, not new`."""
+    fixed = [f"{text} ({WHY_FIXED[name]})" for name, text in changed.items() if name in WHY_FIXED]
+    if fixed:
+        raise RunError(
+            f"{folder} was begun with {'; '.join(fixed)}: leave that out to go on with it, or "
+            "train into another folder with --out"
+        )
+
+
+def _agree(folder: Path, saved: Checkpoint, new: Setup, found: list[str], accepted: bool) -> None:
+    """Say what differs, and have it agreed to: by `accepted`, or by who sits at the terminal.
+
+    Args:
+        folder: the run's.
+        saved: the run as it was left.
+        new: the settings from now on.
+        found: the settings that differ, each as `--name old, not new`.
+        accepted: don't ask.
+
+    Raises:
+        RunError: nobody did.
+    """
+    old, progress = saved.setup, saved.progress
     if new.sha256 != old.sha256:
         found.append(
-            f"another text than {', '.join(map(str, texts))} (sha256 {old.sha256[:12]}…, not "
+            f"another text than {', '.join(new.files)} (sha256 {old.sha256[:12]}…, not "
             f"{new.sha256[:12]}…)"
         )
-    if saved.progress.finished and not found:
-        return []
-    if old.versions is None:
+    if found or not progress.finished:  # versions alone matter where something is left to train
+        found += _other_versions(old.versions, current_versions())
+    if not found:
+        return
+    consequence = ""
+    if _restarts_epoch(old, new) and progress.step_in_epoch:
+        consequence = f"epoch {progress.epoch + 1} then begins anew, after {progress.step} steps"
+    asks = not accepted and sys.stdin is not None and sys.stdin.isatty()
+    if not accepted and not asks:
+        raise RunError(
+            f"{folder} was begun with {'; '.join(found)}: to go on with it as it was, undo that; "
+            f"to go on all the same{consequence and f' ({consequence})'}, say --accept-changes"
+        )
+    for each in found:
+        console.say(f"{folder} was begun with {each}")
+    if consequence:
+        console.say(f"{folder}: {consequence}")
+    if asks:
+        print("go on? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise RunError(f"{folder} was left as it is")
+
+
+def _other_versions(then: dict[str, str] | None, now: dict[str, str]) -> list[str]:
+    """What changed, each as `name old, not new`."""
+    if then is None:
         console.say("the versions of Torch and others that the run was saved with are unknown")
-        return found
-    return found + versions.differences(old.versions, versions.current())
-
-
-def _consequence(saved: Checkpoint, new: Setup) -> str:
-    progress = saved.progress
-    if restarts_epoch(saved.setup, new) and progress.step_in_epoch:
-        return f"epoch {progress.epoch + 1} then begins anew, after {progress.step} steps"
-    return ""
-
-
-def _read(texts: tuple[Path, ...], old: Setup, scratch: Path) -> Corpus:
-    # Not chosen anew even from the same text: it may have come to a run that knew other characters.
-    alphabet = Alphabet(Vocabulary(old.vocabulary), old.rare)
-    return read_corpus(texts, old.normalisation, old.encoding, alphabet=alphabet, scratch=scratch)
-
-
-def _of_another_text(setup: Setup, texts: tuple[Path, ...], corpus: Corpus) -> Setup:
-    check_length(texts, len(corpus.ids))
-    learnt = parts(corpus.ids, setup.training.final).train
-    counts = count(learnt, len(setup.vocabulary))
-    return replace(
-        setup,
-        sha256=corpus.sha256,
-        initial=tuple(counts.tolist()),
-        rare=corpus.rare,
-    )
+        return []
+    return [
+        f"{name} {then.get(name, 'unknown')}, not {now.get(name, 'unknown')}"
+        for name in dict.fromkeys((*then, *now))
+        if then.get(name) != now.get(name)
+    ]

@@ -1,13 +1,11 @@
 """The files of a run folder that are derived from its training state, and reading them back."""
 
 import json
-import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -18,11 +16,9 @@ from charlm.data.text.rare import NOTHING_RARE, Rare
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ModelConfig, as_dict
 from charlm.train.model import CharLSTM, shapes
-from charlm.train.report import files as report_files
-from charlm.train.runs import model_card, versions
+from charlm.train.runs import checks
 from charlm.train.runs.checkpoint import FILE as STATE
-from charlm.train.runs.checkpoint import Begun, Checkpoint, Record, Setup
-from charlm.train.runs.format import check_format, check_tensors, check_types
+from charlm.train.runs.checkpoint import Checkpoint, Record, current_versions, refuse_folder
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -30,74 +26,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CARD = "README.md"
 DERIVED = (WEIGHTS, CONFIG, METRICS, CARD)
-
-
-class Training(TypedDict, total=False):
-    """The settings of a run that charlm trained: what is read of them; an imported one has few."""
-
-    recipe: Required[str]
-    device: Required[str]
-    batch_size: Required[int]
-    seq_len: Required[int]
-    lr: Required[float]
-    seed: Required[int]
-    epochs: Required[int | None]
-    minutes: Required[float | None]
-    passes: int | None
-    optimiser: str
-    muon_lr: float | None
-    weight_decay: float | None
-    final: bool
-    initialised_from: Begun
-
-
-class Imported(TypedDict, total=False):
-    """What is read of a model that `charlm-import` brought."""
-
-    recipe: Required[str]
-    source: Required[str]
-    seq_len: int | None
-    file: str
-
-
-class Corpus(TypedDict, total=False):
-    """The text of a run."""
-
-    files: list[str]
-    encoding: str | None
-    sha256: str | None
-
-
-class Results(TypedDict, total=False):
-    """How the training ended, with seconds and bits per character."""
-
-    finished: Required[bool]
-    epochs: Required[int]
-    steps: Required[int]
-    seconds: Required[float]
-    validation_bits_per_character: float | None
-    test_bits_per_character: float | None
-
-
-class Config(TypedDict, total=False):
-    """What `config.json` has to hold; what an imported model has of it, or else more."""
-
-    model: Required[ModelConfig]
-    normalisation: Required[Normalisation]
-    rare: Rare
-    vocabulary: Required[list[str]]
-    initial: Required[list[float]]
-    training: Required[Training]
-    corpus: Required[Corpus]
-    results: Required[Results]
-    versions: Required[dict[str, str]]
-
-
-class ImportedConfig(Config):
-    """Of an imported model, of whose training nobody knows."""
-
-    training: Required[Imported]  # type: ignore[misc]
-    results: Required[dict[str, Any]]  # type: ignore[misc]
+REPORTS = ("report.html", "report.md", "report.json", "report-*.svg")
 
 
 @dataclass(frozen=True)
@@ -129,19 +58,20 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     Raises:
         RunError: the folder can't be written, or the disk is full.
     """
+    from charlm.train.runs.card import render  # no earlier than an epoch has ended
+
     for name in DERIVED:
-        _refuse_folder(folder / name)
+        refuse_folder(folder / name)
     progress = checkpoint.progress
     config = describe(checkpoint)
     lines = [json.dumps(record) + "\n" for record in progress.metrics]
     with os_errors_as(RunError, f"can't write into {folder} (its {CONFIG} or beside it)"):
-        weights = progress.best_weights
-        if weights is not None:
-            write_bytes(folder / WEIGHTS, save(weights))
+        if progress.best_weights is not None:
+            write_bytes(folder / WEIGHTS, save(progress.best_weights))
         remove_older(folder, checkpoint)
         write_text(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write_text(folder / METRICS, "".join(lines))
-        write_text(folder / CARD, model_card.render(folder.resolve().name, config))
+        write_text(folder / CARD, render(folder.resolve().name, config))
 
 
 def remove_older(folder: Path, checkpoint: Checkpoint) -> None:
@@ -150,18 +80,24 @@ def remove_older(folder: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: the folder can't be written.
     """
-    progress = checkpoint.progress
-    if progress.best_weights is None:
-        for name in DERIVED:
-            (folder / name).unlink(missing_ok=True)
-    if not progress.finished:
-        for name in report_files.ALL:
-            (folder / name).unlink(missing_ok=True)
+    older: list[Path] = []
+    if checkpoint.progress.best_weights is None:
+        older += [folder / name for name in DERIVED]
+    if not checkpoint.progress.finished:
+        older += reports(folder)
+    for path in older:
+        path.unlink(missing_ok=True)
+
+
+def reports(folder: Path) -> list[Path]:
+    """The files that `charlm-report` has written there."""
+    return [path for pattern in REPORTS for path in folder.glob(pattern)]
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     """The content of `config.json`."""
     setup, progress = checkpoint.setup, checkpoint.progress
+    begun = {"initialised_from": setup.initialised_from} if setup.initialised_from else {}
     return {
         "format": FORMAT,
         "model": as_dict(setup.model),
@@ -169,7 +105,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "rare": setup.rare.as_dict(),
         "vocabulary": list(setup.vocabulary),
         "initial": list(setup.initial),
-        "training": as_dict(setup.training) | _begun(setup),
+        "training": as_dict(setup.training) | begun,
         "corpus": {
             "files": [Path(name).name for name in setup.files],
             "encoding": setup.encoding,
@@ -182,15 +118,11 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             "steps": progress.step,
             "total_steps": progress.total_steps,
             "seconds": round(progress.seconds, 1),
-            "validation_bits_per_character": _finite(progress.best_bits),
+            "validation_bits_per_character": progress.best_bits,
             "test_bits_per_character": progress.test_bits,
         },
-        "versions": setup.versions or versions.current(),
+        "versions": setup.versions or current_versions(),
     }
-
-
-def _begun(setup: Setup) -> dict[str, Any]:
-    return {"initialised_from": setup.initialised_from} if setup.initialised_from else {}
 
 
 def load_run(folder: str | Path) -> Run:
@@ -206,27 +138,24 @@ def load_run(folder: str | Path) -> Run:
         config["normalisation"] = Normalisation.from_dict(config["normalisation"])
         config["rare"] = rare = Rare.from_dict(config.get("rare", {}))
         imported = "source" in config["training"]
-        check_types(config, ImportedConfig if imported else Config, "")
-        vocabulary = Vocabulary(config["vocabulary"])
-        if list(vocabulary.characters) != config["vocabulary"]:
-            raise ValueError("vocabulary is not distinct and in order")
-        counts = np.array(config["initial"], dtype=np.float64)
-        if not len(vocabulary) == config["model"].vocabulary == len(counts):
-            raise ValueError("vocabulary, initial and the model's sizes contradict each other")
-        if counts.min() < 0 or not 0 < counts.sum() < math.inf:
-            raise ValueError("initial holds no frequencies")
-        if rare.replacement is not None:
-            vocabulary.id_of(rare.replacement)
+        checks.check_types(config, checks.ImportedConfig if imported else checks.Config, "")
+        characters, counts, model = config["vocabulary"], config["initial"], config["model"]
+        checks.check_characters(characters, counts, model.vocabulary, rare)
     except (
         KeyError, TypeError, ValueError, AttributeError, OverflowError, CharlmError
     ) as problem:  # fmt: skip
         reason = f"{problem} is missing" if isinstance(problem, KeyError) else problem
         raise RunError(f"{folder / CONFIG}: damaged: {reason}{_mending(folder)}") from problem
     promised = imported or bool(config["results"]["epochs"])
-    model = _load_weights(folder, config["model"], promised)
-    initial = tuple((counts / counts.sum()).tolist())
-    summary = {key: config[key] for key in ("training", "corpus", "results", "versions")}
-    return Run(model, vocabulary, config["normalisation"], initial, summary, rare)
+    total = sum(counts)
+    return Run(
+        model=_load_weights(folder, model, promised),
+        vocabulary=Vocabulary(characters),
+        normalisation=config["normalisation"],
+        initial=tuple(count / total for count in counts),
+        summary={key: config[key] for key in ("training", "corpus", "results", "versions")},
+        rare=rare,
+    )
 
 
 def read_metrics(folder: Path) -> tuple[Record, ...]:
@@ -242,54 +171,13 @@ def read_metrics(folder: Path) -> tuple[Record, ...]:
         with os_errors_as(RunError, f"can't read {path}"):
             lines = path.read_text(encoding="utf-8").splitlines()
         records: list[Record] = [json.loads(line) for line in lines]
-        check_types(records, list[Record], "lines")
+        checks.check_types(records, list[Record], "lines")
         timed = all("seconds" in record for record in records)  # see `report.history`
         if not timed and not all("characters_per_second" in record for record in records):
             raise ValueError("neither seconds nor characters_per_second is in every line")
     except (ValueError, RecursionError) as problem:
         raise RunError(f"{path}: damaged: {problem}{_mending(folder)}") from problem
     return tuple(records)
-
-
-def _load_weights(folder: Path, config: ModelConfig, promised: bool) -> CharLSTM:
-    """A run's model in evaluation mode; `promised` where `config.json` speaks of an epoch."""
-    path = folder / WEIGHTS
-    _refuse_folder(path)
-    if not path.exists():
-        if promised:
-            raise RunError(f"{folder} is not whole: it has no {WEIGHTS}{_mending(folder)}")
-        raise RunError(
-            f"{path} is missing: no epoch has been completed yet; "
-            f"continue with: charlm-train --resume --out {shlex.quote(str(folder))}"
-        )
-    try:
-        with os_errors_as(RunError, f"can't read {path}"):
-            weights = load_file(path)
-    except SafetensorError as problem:
-        reason = str(problem).splitlines()[0]
-        raise RunError(f"{path}: damaged: {reason}{_mending(folder)}") from problem
-    try:
-        check_tensors(weights, shapes(config), "")
-    except ValueError as problem:
-        raise RunError(
-            f"{path}: damaged, or of another model than {CONFIG}: {problem}{_mending(folder)}"
-        ) from problem
-    model = CharLSTM(config)
-    model.load_state_dict(weights)
-    return model.eval()
-
-
-def _mending(folder: Path) -> str:
-    """How to have a run's derived files again, to stand after what is wrong with them."""
-    if (folder / STATE).is_file():
-        again = f"charlm-train --resume --out {shlex.quote(str(folder))}"
-        return f"; have it written anew with: {again}"
-    return f"; there is no {STATE} to write it anew from: bring back a copy, or train again"
-
-
-def _refuse_folder(path: Path) -> None:
-    if path.is_dir():
-        raise RunError(f"{path}: a folder is where a file should be: move it away")
 
 
 def newest(root: Path = Path("runs"), holding: str = CONFIG) -> Path:
@@ -311,9 +199,45 @@ def newest(root: Path = Path("runs"), holding: str = CONFIG) -> Path:
     return found[-1].parent
 
 
+def _load_weights(folder: Path, config: ModelConfig, promised: bool) -> CharLSTM:
+    """A run's model in evaluation mode; `promised` where `config.json` speaks of an epoch."""
+    path = folder / WEIGHTS
+    refuse_folder(path)
+    if not path.exists():
+        if promised:
+            raise RunError(f"{folder} is not whole: it has no {WEIGHTS}{_mending(folder)}")
+        raise RunError(
+            f"{path} is missing: no epoch has been completed yet; "
+            f"continue with: charlm-train --resume --out {shlex.quote(str(folder))}"
+        )
+    try:
+        with os_errors_as(RunError, f"can't read {path}"):
+            weights = load_file(path)
+    except SafetensorError as problem:
+        reason = str(problem).splitlines()[0]
+        raise RunError(f"{path}: damaged: {reason}{_mending(folder)}") from problem
+    try:
+        checks.check_tensors(weights, shapes(config), "")
+    except ValueError as problem:
+        raise RunError(
+            f"{path}: damaged, or of another model than {CONFIG}: {problem}{_mending(folder)}"
+        ) from problem
+    model = CharLSTM(config)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _mending(folder: Path) -> str:
+    """How to have a run's derived files again, to stand after what is wrong with them."""
+    if (folder / STATE).is_file():
+        again = f"charlm-train --resume --out {shlex.quote(str(folder))}"
+        return f"; have it written anew with: {again}"
+    return f"; there is no {STATE} to write it anew from: bring back a copy, or train again"
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
-    _refuse_folder(path)
+    refuse_folder(path)
     if not path.exists():
         if (folder / STATE).is_file():
             raise RunError(f"{folder} is not whole: it has no {CONFIG}{_mending(folder)}")
@@ -325,9 +249,5 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise RunError(f"{path}: damaged: {problem}{_mending(folder)}") from problem
     if not isinstance(config, dict) or "format" not in config:
         raise RunError(f"{path}: not a run's configuration{_mending(folder)}")
-    check_format(path, config["format"], FORMAT)
+    checks.check_format(path, config["format"], FORMAT)
     return config
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

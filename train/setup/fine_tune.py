@@ -1,9 +1,7 @@
 """Beginning from trained weights on a new corpus: which characters, which sizes, which weights."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,76 +9,87 @@ import torch
 
 from charlm.data.system.errors import RunError, SettingsError
 from charlm.data.text.corpus import Corpus
-from charlm.data.text.rare import RareSettings
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.evaluate import bits_per_character
+from charlm.train.config import Options, TrainingConfig
 from charlm.train.model import CharLSTM
-from charlm.train.runs.checkpoint import Begun, Setup, Tensors
+from charlm.train.runs.checkpoint import Setup, Tensors
 from charlm.train.setup.remap import places, re_encode
 from charlm.train.setup.source import Source, read_source
-
-MEASURED = 200_000  # characters at the most: a few seconds
-
-
-def inherited(wanted: RareSettings, source: Source) -> RareSettings:
-    """What becomes of rare characters: what was asked for, or else what the source does."""
-    if wanted.rare is not None or source.rare.policy == "error":
-        return wanted
-    return replace(wanted, rare=source.rare.unknown)
+from charlm.train.setup.start import RunRequest
 
 
-def in_vocabulary(corpus: Corpus, vocabulary: Vocabulary, scratch: Path | None = None) -> Corpus:
-    """The corpus with its ids by a vocabulary that has more characters than it.
-
-    Args:
-        corpus: as it was read.
-        vocabulary: has all its characters.
-        scratch: where many ids are kept; None to keep them in memory.
-    """
-    ids = re_encode(corpus.ids, corpus.vocabulary, vocabulary, scratch)
-    return replace(corpus, ids=ids, vocabulary=vocabulary)
-
-
-def extended_vocabulary(source: Source, corpus: Corpus) -> Vocabulary:
-    """All that the source knows, and what is new in the corpus.
-
-    What the corpus lacks stays: a model that is shown a new text should not forget its letters.
-    """
-    return Vocabulary((*source.vocabulary.characters, *corpus.vocabulary.characters))
-
-
-def model_config(source: Source, characters: int, options: dict[str, Any]) -> ModelConfig:
-    """The source's sizes, for so many characters.
+def read(path: Path, folder: Path) -> Source:
+    """What a run in `folder` begins from.
 
     Raises:
-        SettingsError: an option asks for other sizes.
+        RunError: it would be thrown away by that run, or is nothing to begin from.
     """
-    own = source.model.config
+    if path.resolve() == folder.resolve():
+        raise RunError(
+            f"{folder} is where --init-from takes the weights from: name another folder with --out"
+        )
+    return read_source(path)
+
+
+def inherited(request: RunRequest, source: Source) -> RunRequest:
+    """A request with what it left to the source: sizes, normalisation, rare characters, dropout.
+
+    Weights that have learnt without dropout are lost by it, so that no default comes in.
+
+    Raises:
+        SettingsError: it asks for other sizes.
+    """
+    own, options, normal = source.model.config, request.options, source.normalisation
     for name in ("hidden", "layers"):
-        asked = options.get(name)
-        if asked not in (None, getattr(own, name)):
+        asked = request.sizes().get(name, getattr(own, name))
+        if asked != getattr(own, name):
             raise SettingsError(
                 f"--{name} {asked} contradicts --init-from: {source.name} has {own.layers} x "
                 f"LSTM({own.hidden}); leave it out"
             )
-    dropout = {
-        name: options[name]
-        for name in ("dropout", "output_dropout")
-        if options.get(name) is not None
-    }
-    return replace(own, vocabulary=characters, **dropout)
+    kept: Options = {
+        "hidden": own.hidden, "layers": own.layers,
+        "dropout": own.dropout, "output_dropout": own.output_dropout,
+    }  # fmt: skip
+    if options.get("recipe") != "notebook":
+        kept["weight_decay"] = 0.0
+    rare = request.rare
+    if rare.rare is None and source.rare.policy != "error":
+        rare = replace(rare, rare=source.rare.unknown)
+    return replace(
+        request,
+        case=request.case or normal.case,
+        newlines=request.newlines or normal.newlines,
+        nfc=normal.nfc if request.nfc is None else request.nfc,
+        rare=rare,
+        options={**kept, **options},
+    )
 
 
-def gentle(config: TrainingConfig, said: Mapping[str, Any]) -> TrainingConfig:
+def gentle(config: TrainingConfig, options: Options) -> TrainingConfig:
     """A new run's settings for weights that have learnt: a quarter of the rates that were not said.
 
     Of 128,000 characters in another style, four passes: 1.795 bits per character on the test part;
     with the whole rates 1.810, with a sixteenth 1.827.
     """
-    lr = config.lr if said.get("lr") is not None else config.lr / 4
-    muon_lr = config.muon_lr if said.get("muon_lr") is not None else config.muon_lr / 4
+    lr = config.lr if "lr" in options else config.lr / 4
+    muon_lr = config.muon_lr if "muon_lr" in options else config.muon_lr / 4
     return replace(config, lr=lr, muon_lr=muon_lr)
+
+
+def extended(corpus: Corpus, source: Source, scratch: Path) -> Corpus:
+    """The corpus with its ids by all characters that the source knows, and the corpus's new ones.
+
+    What the corpus lacks stays: a model that is shown a new text should not forget its letters.
+
+    Args:
+        corpus: as it was read.
+        source: what the run begins from.
+        scratch: where many ids are kept.
+    """
+    known = Vocabulary((*source.vocabulary.characters, *corpus.vocabulary.characters))
+    ids = re_encode(corpus.ids, corpus.vocabulary, known, scratch)
+    return replace(corpus, ids=ids, vocabulary=known)
 
 
 def initial_weights(source: Source, setup: Setup) -> Tensors:
@@ -108,23 +117,6 @@ def initial_weights(source: Source, setup: Setup) -> Tensors:
     return {name: values.detach().clone() for name, values in weights.items()}
 
 
-def recorded(source: Source) -> Begun:
-    """What a run keeps of where it began."""
-    return {"name": source.name, "sha256": source.sha256}
-
-
-def described(setup: Setup, weights: Tensors, validation: npt.NDArray[Any]) -> str:
-    """One line for people: where the run begins, and how good that is before it learns."""
-    assert setup.initialised_from is not None
-    begun = f"begins with the weights of {setup.initialised_from['name']}"
-    part = validation[:MEASURED]
-    if len(part) < 2:
-        return begun
-    model = CharLSTM(setup.model)
-    model.load_state_dict(weights)
-    return f"{begun}: validation {bits_per_character(model, part):.3f} bits/char before training"
-
-
 def check_same_source(setup: Setup, path: Path, folder: Path) -> None:
     """A run that is resumed may be told only what it was begun from.
 
@@ -139,18 +131,6 @@ def check_same_source(setup: Setup, path: Path, folder: Path) -> None:
         raise RunError(
             f"{folder} was begun from other weights than those of {path} ({begun['name']}, sha256 "
             f"{begun['sha256'][:12]}…, not {asked.sha256[:12]}…): leave --init-from out to go on"
-        )
-
-
-def check_apart(path: Path, folder: Path) -> None:
-    """A run may not be thrown away by the one that begins from it.
-
-    Raises:
-        RunError: both are one folder.
-    """
-    if path.resolve() == folder.resolve():
-        raise RunError(
-            f"{folder} is where --init-from takes the weights from: name another folder with --out"
         )
 
 

@@ -1,30 +1,109 @@
-"""Beginning a run, or going on with one: which folder, which settings, which text."""
+"""Beginning a run: what a user asked for, and what text, defaults and run folder make of it."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from charlm.data.system.errors import RunError, SettingsError
+from charlm.data.system.memory import memory_bytes
 from charlm.data.text.corpus import SAMPLE, Corpus, Splits, read_corpus
 from charlm.data.text.ids import count
 from charlm.data.text.normalise import Normalisation
-from charlm.train.batches.batches import check_shares, make_batches
-from charlm.train.batches.parts import check_length, learnt_percent, parts
-from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.memory import check_fits
-from charlm.train.runs import checkpoint, run_folder, versions
-from charlm.train.runs.checkpoint import Setup
-from charlm.train.runs.make_folder import nearest_folder, open_folder, refuse_imported
-from charlm.train.runs.resume import resume
-from charlm.train.setup import fine_tune, pace, scale, settle
-from charlm.train.setup.request import Request, Started
-from charlm.train.setup.settle import training_config
-from charlm.train.setup.source import Source, read_source
+from charlm.data.text.rare import NOTHING_SAID, RareSettings
+from charlm.train.batches.batches import (
+    check_length,
+    check_shares,
+    learnt_percent,
+    make_batches,
+    split_text,
+)
+from charlm.train.config import (
+    ADAM_LR,
+    DEVICES,
+    NOTEBOOK_DEFAULTS,
+    NOTEBOOK_HAS,
+    WINDOW,
+    ModelConfig,
+    Options,
+    TrainingConfig,
+)
+from charlm.train.runs import checkpoint, run_folder
+from charlm.train.runs.checkpoint import Progress, Setup, Tensors, current_versions
+from charlm.train.runs.lock import FolderLock, check_folder, nearest_folder, open_folder
+from charlm.train.setup import budget, defaults
 
-__all__ = ["Request", "Started", "folder_of", "start", "training_config"]
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a user asked for; None wherever nothing was said.
+
+    Attributes:
+        texts: corpus files; empty for the corpus that ships, or that of the run resumed.
+        out: run folder; None for `runs/<name of the first text>`.
+        resume: go on with the run in `out` if there is one.
+        overwrite: throw away the run in `out` if there is one.
+        accept_changes: go on with a run though text, settings or versions differ, without asking.
+        rare: which characters are rare, and what becomes of them.
+        init_from: a run folder or model file whose weights the run begins with.
+        options: the settings that were said.
+        processes: how many train together.
+        lock: is taken on the run folder; None for a caller who knows to be alone.
+    """
+
+    texts: tuple[Path, ...] = ()
+    out: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    accept_changes: bool = False
+    init_from: Path | None = None
+    encoding: str | None = None
+    case: str | None = None
+    newlines: str | None = None
+    nfc: bool | None = None
+    rare: RareSettings = NOTHING_SAID
+    options: Options = field(default_factory=Options)
+    processes: int = 1
+    lock: FolderLock | None = None
+
+    def folder(self) -> Path:
+        """The run folder that is meant.
+
+        Raises:
+            RunError: none is named, and there is no run to resume.
+        """
+        if self.out is not None:
+            return self.out
+        if self.resume and not self.texts:
+            return run_folder.newest(holding=checkpoint.FILE)
+        return Path("runs") / (self.texts or (SAMPLE,))[0].stem
+
+    def normalisation(self, base: Normalisation) -> Normalisation:
+        """What is done to the text: what was said, and for the rest `base`."""
+        said = {"case": self.case, "newlines": self.newlines, "nfc": self.nfc}
+        chosen = {key: value for key, value in said.items() if value is not None}
+        return Normalisation.from_dict(base.as_dict() | chosen)
+
+    def sizes(self) -> dict[str, Any]:
+        """The fields of `ModelConfig` that were said."""
+        return _fields_of(ModelConfig, self.options)
 
 
-def start(request: Request) -> Started:
-    """Read the text, settle the settings, and make or open the run folder.
+@dataclass(frozen=True)
+class Started:
+    """A run that is ready to train: its folder exists and can be written."""
+
+    folder: Path
+    setup: Setup
+    splits: Splits
+    progress: Progress | None  # None at the very beginning
+    weights: Tensors | None = None  # of the very beginning, where they are not drawn
+
+
+def start(request: RunRequest) -> Started:
+    """Read the text, find the settings, and make or open the run folder.
 
     Raises:
         SettingsError: an option out of range.
@@ -33,19 +112,15 @@ def start(request: Request) -> Started:
     """
     if request.resume and request.overwrite:
         raise SettingsError("--resume and --overwrite contradict each other: give one of them")
-    folder = folder_of(request)
-    if checkpoint.exists(folder):
-        if request.resume:
-            if request.lock is not None:
-                request.lock.take(folder)
-            return resume(folder, request)
-        if not request.overwrite:
-            raise RunError(
-                f"{folder} holds a run already: go on with it with --resume, "
-                "throw it away with --overwrite, or name another folder with --out"
-            )
-    elif request.resume and not request.texts:
-        refuse_imported(folder, overwrite=False)
+    folder = request.folder()
+    if request.resume and checkpoint.exists(folder):
+        from charlm.train.runs.resume import resume
+
+        if request.lock is not None:
+            request.lock.take(folder)
+        return resume(folder, request)
+    check_folder(folder, request.overwrite)
+    if request.resume and not request.texts:
         raise RunError(
             f"nothing to resume: {folder} holds no training state; "
             "name the run with --out, or the text to start with"
@@ -53,59 +128,55 @@ def start(request: Request) -> Started:
     return _begin(folder, request)
 
 
-def _begin(folder: Path, request: Request) -> Started:
-    texts = request.texts or (SAMPLE,)
-    source, wanted = None, request.rare
+def _begin(folder: Path, request: RunRequest) -> Started:
+    source = None
     if request.init_from is not None:
-        fine_tune.check_apart(request.init_from, folder)
-        source = read_source(request.init_from)
-        wanted = fine_tune.inherited(wanted, source)
-    base = source.normalisation if source else Normalisation()
-    normalisation = settle.normalisation(request, base)
-    config = training_config(request.options or {}, TrainingConfig())
+        from charlm.train.setup import fine_tune
+
+        source = fine_tune.read(request.init_from, folder)
+        request = fine_tune.inherited(request, source)
+    config = training_config(request.options, TrainingConfig())
+    scratch, texts = nearest_folder(folder), request.texts or (SAMPLE,)
+    corpus = read_corpus(
+        texts,
+        request.normalisation(Normalisation()),
+        request.encoding or "utf-8",
+        request.rare,
+        learnt_percent(config.final),
+        keep=source.vocabulary.characters if source else (),
+        scratch=scratch,
+    )
+    most = defaults.MOST
     if source is not None:
-        config = fine_tune.gentle(config, request.options or {})
-    encoding = request.encoding or "utf-8"
-    scratch = nearest_folder(folder)
-    learnt = learnt_percent(config.final)
-    keep = source.vocabulary.characters if source else ()
-    corpus = read_corpus(texts, normalisation, encoding, wanted, learnt, keep=keep, scratch=scratch)
-    if source is not None:
-        extended = fine_tune.extended_vocabulary(source, corpus)
-        corpus = fine_tune.in_vocabulary(corpus, extended, scratch)
+        config = fine_tune.gentle(config, request.options)
+        corpus = fine_tune.extended(corpus, source, scratch)
+        most = defaults.FINE_TUNING
     check_length(texts, len(corpus.ids))
-    splits = parts(corpus.ids, config.final)
+    splits = split_text(corpus.ids, config.final)
     check_shares(config, request.processes)
     make_batches(config, splits.train)  # too short a text must not cost the run in the folder
-    setup = _setup(corpus, splits, request, config, source)
-    weights = fine_tune.initial_weights(source, setup) if source else None
+    setup = _setup(request, corpus, splits, config, most)
+    weights = None
+    if source is not None:
+        setup = replace(setup, initialised_from={"name": source.name, "sha256": source.sha256})
+        weights = fine_tune.initial_weights(source, setup)
     open_folder(folder, request.overwrite, request.lock)
     return Started(folder, setup, splits, None, weights)
 
 
 def _setup(
-    corpus: Corpus,
-    splits: Splits,
-    request: Request,
-    config: TrainingConfig,
-    source: Source | None,
+    request: RunRequest, corpus: Corpus, splits: Splits, config: TrainingConfig, most: int
 ) -> Setup:
-    counts = count(splits.train, len(corpus.vocabulary))
-    size = len(corpus.vocabulary)
-    model = (
-        ModelConfig(vocabulary=size, **settle.sizes(request))
-        if source is None
-        else fine_tune.model_config(source, size, request.options or {})
+    """What is fixed before the first step, of so many passes at most where none were said."""
+    model = ModelConfig(len(corpus.vocabulary), **request.sizes())
+    defaults.check_fits(model, memory_bytes())
+    chosen = request.options.keys() >= {"dropout", "output_dropout"}
+    if config.minutes is not None and config.recipe == "stateful" and not chosen:
+        passes = budget.guess_passes(model, config, splits, request.processes)
+        config = replace(config, passes=passes)  # dropout goes by them
+    model, config = defaults.fill_in(
+        model, config, len(splits.train), said=request.options, most=most
     )
-    check_fits(model)
-    # Weights that have learnt without dropout are lost by it: then it is the source's.
-    asked = {name for name, value in (request.options or {}).items() if value is not None}
-    said = asked if source is None else scale.HELD_BACK
-    most = scale.MOST if source is None else scale.FINE_TUNING
-    goes_by_passes = config.recipe == "stateful" and not {"dropout", "output_dropout"} <= set(said)
-    if config.minutes is not None and goes_by_passes:
-        config = replace(config, passes=pace.passes(model, config, splits, request.processes))
-    model, config = scale.settle(model, config, len(splits.train), said=said, most=most)
     return Setup(
         model=model,
         training=config,
@@ -114,22 +185,93 @@ def _setup(
         files=tuple(str(path.resolve()) for path in request.texts or (SAMPLE,)),
         sha256=corpus.sha256,
         vocabulary=corpus.vocabulary.characters,
-        initial=tuple(counts.tolist()),
+        initial=tuple(count(splits.train, len(corpus.vocabulary)).tolist()),
         rare=corpus.rare,
-        initialised_from=fine_tune.recorded(source) if source else None,
-        versions=versions.current(),
+        versions=current_versions(),
     )
 
 
-def folder_of(request: Request) -> Path:
-    """The run folder that a request means.
+def training_config(
+    options: Mapping[str, Any], base: TrainingConfig, *, begun: bool = False
+) -> TrainingConfig:
+    """The settings that `options` make of `base`.
+
+    Args:
+        options: what was said.
+        base: what holds where nothing was said.
+        begun: `base` is a run's, so that no other default may come in.
 
     Raises:
-        RunError: it names none, and there is no run to resume.
+        SettingsError: they contradict each other, or the machine.
     """
-    if request.out is not None:
-        return request.out
-    if request.resume and not request.texts:
-        return run_folder.newest(holding=checkpoint.FILE)
-    text = request.texts[0] if request.texts else SAMPLE
-    return Path("runs") / text.stem
+    said = _fields_of(TrainingConfig, options)
+    wanted = said.pop("device", "auto")
+    if wanted != "auto" or not begun:
+        said["device"] = _device(wanted)
+    fallback = _of_a_run(said, base) if begun else _of_a_new_run(said)
+    config = replace(base, **(fallback | said))
+    if config.recipe == "notebook":
+        _check_notebook(said)
+    elif config.optimiser == "adam" and "muon_lr" in said:
+        raise SettingsError("--optimiser adam has no --muon-lr: leave it out; Adam's rate is --lr")
+    return config
+
+
+def why_no_cuda() -> str:
+    """The reason, where `torch.cuda.is_available()` says no."""
+    return "Torch sees no NVIDIA GPU" if torch.version.cuda else "this Torch is a CPU build"
+
+
+def _fields_of(
+    config: type[ModelConfig | TrainingConfig], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    names = {each.name for each in fields(config)}
+    return {name: value for name, value in options.items() if name in names}
+
+
+def _of_a_new_run(said: dict[str, Any]) -> dict[str, Any]:
+    """Defaults that go by what was said."""
+    fallback: dict[str, Any] = {}
+    if said.get("recipe") == "notebook":
+        fallback |= NOTEBOOK_DEFAULTS
+    elif said.get("optimiser") == "adam":
+        fallback["lr"] = ADAM_LR
+    if "minutes" in said:
+        fallback["epochs"] = None
+    return fallback
+
+
+def _of_a_run(said: dict[str, Any], base: TrainingConfig) -> dict[str, Any]:
+    """Which of a run's settings go by what is said now."""
+    fallback: dict[str, Any] = {}
+    if "epochs" in said and "minutes" not in said and base.epochs is None:
+        fallback["minutes"] = None  # the one limit takes the other's place
+    elif "minutes" in said and "epochs" not in said and base.minutes is None:
+        fallback["epochs"] = None
+    if said.get("device") == "cpu":  # what is for GPUs only goes with the GPU
+        fallback |= {"autocast": "none", "tf32": False}
+        if base.step == "graph":
+            fallback["step"] = "eager"
+    return fallback
+
+
+def _check_notebook(said: dict[str, Any]) -> None:
+    """Whether nothing was said that the notebook's recipe does not have."""
+    if said.get("seq_len", WINDOW) != WINDOW:
+        raise SettingsError(f"--recipe notebook reads windows of {WINDOW}: leave --seq-len out")
+    for name, fixed in NOTEBOOK_HAS.items():
+        if name in said and said[name] != fixed:
+            raise SettingsError(
+                "--recipe notebook has Adam, and limits neither gradients nor weights: "
+                f"leave --{name.replace('_', '-')} out"
+            )
+
+
+def _device(wanted: str) -> str:
+    if wanted not in DEVICES:
+        raise SettingsError(f"--device is one of {', '.join(DEVICES)}, not {wanted!r}")
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"--device cuda: {why_no_cuda()}; use --device cpu")
+    return wanted

@@ -12,7 +12,7 @@ from charlm.train.config import TrainingConfig
 from charlm.train.report.advice import advise
 from charlm.train.report.evidence import ContextPoint, Distances, Evidence, Point
 from charlm.train.report.subject import Subject
-from charlm.train.setup import scale
+from charlm.train.setup import defaults
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_what_holds_back_is_named_where_the_rule_has_another(
     model = subject.run.model
     assert "--dropout 0.0" in longer(epochs=20), "nobody but its user wanted none"
     learnt = len(subject.splits.train)
-    rule = scale.settle(model.config, TrainingConfig(minutes=1.0, passes=20), learnt)
+    rule = defaults.fill_in(model.config, TrainingConfig(minutes=1.0, passes=20), learnt)
     monkeypatch.setattr(model, "config", replace(rule[0], dropout=0.45))
     by_minutes = {"epochs": None, "minutes": 1.0, "passes": 20}
     command = longer(**by_minutes, weight_decay=rule[1].weight_decay)

@@ -12,6 +12,7 @@ minute, or in a few passes over a short text, it drops fewer. `EXPERIMENTS.md` h
 from collections.abc import Collection
 from dataclasses import replace
 
+from charlm.data.system.errors import SettingsError
 from charlm.data.text.rare import ALPHABETS
 from charlm.train.config import ADAM_LR, NOTEBOOK_DEFAULTS, ModelConfig, TrainingConfig
 
@@ -28,11 +29,13 @@ OWN = 2  # a character's own weight counts twice: half as many have the same dro
 DECAY = 0.02  # weight decay where there is a weight for each character; in proportion, up to
 MOST_DECAY = 0.1
 NEGLIGIBLE = 0.1  # weights for each character of text, below which nothing holds them back
+COPIES = 5  # weights, gradients, an optimiser's two moments, the best weights so far
+FLOAT, GIB = 4, 1 << 30  # bytes
 HELD_BACK = ("dropout", "output_dropout", "weight_decay")
 """The settings that keep a model from learning its text by heart."""
 
 
-def settle(
+def fill_in(
     model: ModelConfig,
     training: TrainingConfig,
     characters: int,
@@ -40,7 +43,7 @@ def settle(
     said: Collection[str] = (),
     most: int = MOST,
 ) -> tuple[ModelConfig, TrainingConfig]:
-    """Fill in what was left to the corpus; the notebook's recipe is left as it is.
+    """Settings with what was left to the corpus; of the notebook's recipe that is epochs alone.
 
     Args:
         model: its sizes.
@@ -54,14 +57,18 @@ def settle(
         training = replace(training, epochs=min(epochs(model, characters), most))
     if training.recipe != "stateful":
         return model, training
+    known = [each for each in (training.epochs, training.passes) if each is not None]
+    passes = min(known, default=MOST)
+    # How much of the dropout that a text wants is worth its time in so many passes.
+    repaid = min(max(passes / REPAID_PASSES, passes * characters / REPAID), 1.0)
     between, own = weights(model) / characters, own_weights(model) / characters
-    repaid = repaid_by(passes(training), characters)
     if "dropout" not in said:
-        model = replace(model, dropout=dropout(between, repaid))
+        model = replace(model, dropout=_dropout(between, repaid))
     if "output_dropout" not in said:
-        model = replace(model, output_dropout=dropout(OWN * own, repaid))
+        model = replace(model, output_dropout=_dropout(OWN * own, repaid))
     if "weight_decay" not in said:
-        training = replace(training, weight_decay=weight_decay(own))
+        decay = round(min(DECAY * own, MOST_DECAY), 3) if OWN * own >= NEGLIGIBLE else 0.0
+        training = replace(training, weight_decay=decay)
     return model, training
 
 
@@ -72,28 +79,6 @@ def epochs(model: ModelConfig, characters: int) -> int:
     return min(max(round(often), 1), most)
 
 
-def passes(training: TrainingConfig) -> int:
-    """Passes over the text that a run is about to make; `MOST` where nothing is known of them."""
-    known = [each for each in (training.epochs, training.passes) if each is not None]
-    return min(known, default=MOST)
-
-
-def repaid_by(passes: int, characters: int) -> float:
-    """How much of the dropout that a text wants is worth its time in so many passes: up to 1."""
-    return min(max(passes / REPAID_PASSES, passes * characters / REPAID), 1.0)
-
-
-def dropout(ratio: float, repaid: float) -> float:
-    """Dropout in proportion to the weights for each character of text, in steps of 0.05."""
-    wanted = min(ratio, 1.0) * repaid
-    return round(DROPOUT * wanted * 20) / 20 if wanted >= NEGLIGIBLE else 0.0
-
-
-def weight_decay(ratio: float) -> float:
-    """Weight decay in proportion to characters' own weights for each character of text."""
-    return round(min(DECAY * ratio, MOST_DECAY), 3) if OWN * ratio >= NEGLIGIBLE else 0.0
-
-
 def weights(model: ModelConfig) -> int:
     """The recurrent weights of a model and those between its layers; characters' not counted."""
     return 4 * model.hidden**2 * (2 * model.layers - 1)
@@ -102,6 +87,24 @@ def weights(model: ModelConfig) -> int:
 def own_weights(model: ModelConfig) -> int:
     """The characters' own weights: of each, from its input to four gates, and to its output."""
     return 5 * model.hidden * model.vocabulary
+
+
+def check_fits(model: ModelConfig, memory: int | None) -> None:
+    """Refuse a model whose weights alone, in training, take more memory than there is.
+
+    Args:
+        model: its sizes.
+        memory: bytes; None where nobody knows.
+
+    Raises:
+        SettingsError: it can't be trained here.
+    """
+    needed = COPIES * FLOAT * (weights(model) + own_weights(model))
+    if memory is not None and needed > memory:
+        raise SettingsError(
+            f"--hidden {model.hidden} --layers {model.layers} takes {needed / GIB:,.0f} GiB to "
+            f"train, and this machine has {memory / GIB:,.0f}: choose a smaller model"
+        )
 
 
 def too_high(training: TrainingConfig) -> str:
@@ -117,3 +120,9 @@ def too_high(training: TrainingConfig) -> str:
     return " or ".join(
         f"--{name.replace('_', '-')} than {getattr(training, name):g}" for name in above
     )
+
+
+def _dropout(ratio: float, repaid: float) -> float:
+    """Dropout in proportion to the weights for each character of text, in steps of 0.05."""
+    wanted = min(ratio, 1.0) * repaid
+    return round(DROPOUT * wanted * 20) / 20 if wanted >= NEGLIGIBLE else 0.0
