@@ -1,5 +1,6 @@
-"""From a trained Keras model to a run folder, proven equal to Keras's formula on windows."""
+"""From a trained Keras model to a run folder, proven equal to Keras itself on windows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charlm.data.system.errors import SettingsError
+from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.data.text.corpus import Corpus, read_corpus
 from charlm.data.text.normalise import NOTEBOOK, Normalisation
 from charlm.train.config import WINDOW, ModelConfig
@@ -22,14 +23,18 @@ from charlm.train.keras.import_vocabulary import (
     of_list,
 )
 from charlm.train.keras.imported_run import Figures, ImportedRun, measure
-from charlm.train.keras.keras_file import KerasModel, read_keras
-from charlm.train.keras.keras_reference import STEPS, WINDOWS, prove_equal
+from charlm.train.keras.keras_file import Array, KerasModel, read_keras
 from charlm.train.model import CharLSTM
 from charlm.train.runs.lock import FolderLock
 from charlm.train.runs.make_folder import check_folder, open_folder
 from charlm.train.setup.remap import re_encode
 
-SEED = 0  # of the windows that the proof reads
+# Of the proof: relative to the logits' largest magnitude, or to 1, since both round in float32.
+TOLERANCE = 1e-4
+WINDOWS = 64
+STEPS = 1 << 12  # of all windows together: there are fewer of long ones
+VALUES = 1 << 24  # of their one-hot characters, 64 MiB: windows of a large vocabulary are shorter
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Imported:
     """What an import left.
 
     Attributes:
-        error: the largest relative difference of a logit from Keras's formula.
+        error: the largest relative difference of a logit from Keras's.
         figures: how well the model reads its corpus; None without one.
     """
 
@@ -95,7 +100,7 @@ def import_keras(request: ImportRequest) -> Imported:
     check_folder(folder, request.overwrite)  # before a minute of reading, not after
     keras = read_keras(request.model)
     known, corpus, ids = _characters(request, keras.architecture.vocabulary)
-    model = to_torch(keras, known.order)
+    model = to_torch(keras.weights(), known.order)
     windows = _windows(ids, keras.architecture.window or WINDOW, len(known.vocabulary))
     error = prove_equal(keras, model, windows, known.order)
     figures = None if ids is None else measure(model, ids, keras.architecture.window)
@@ -117,7 +122,7 @@ def import_keras(request: ImportRequest) -> Imported:
     return Imported(folder, keras, error, figures)
 
 
-def to_torch(keras: KerasModel, order: npt.NDArray[np.int64]) -> CharLSTM:
+def to_torch(weights: Sequence[Array], order: npt.NDArray[np.int64]) -> CharLSTM:
     """The Torch model of a Keras model's arrays.
 
     Keras's gates i, f, c, o stand in the order of Torch's i, f, g, o: kernels are transposed and
@@ -125,25 +130,53 @@ def to_torch(keras: KerasModel, order: npt.NDArray[np.int64]) -> CharLSTM:
     give logits.
 
     Args:
-        keras: the model.
+        weights: as Keras's `get_weights` has them (see `KerasModel.weights`).
         order: Keras's token id of each of ours, shape [vocabulary].
     """
-    architecture = keras.architecture
-    model = CharLSTM(
-        ModelConfig(architecture.vocabulary, architecture.hidden, len(architecture.lstm))
-    )
-    state: dict[str, Any] = {
-        "head.weight": keras.head.T[order],
-        "head.bias": keras.head_bias[order],
-    }
-    for number, layer in enumerate(keras.layers):
-        kernel = layer.kernel if number else layer.kernel[order]
-        state[f"lstm.weight_ih_l{number}"] = kernel.T
-        state[f"lstm.weight_hh_l{number}"] = layer.recurrent.T
-        state[f"lstm.bias_ih_l{number}"] = layer.bias
-        state[f"lstm.bias_hh_l{number}"] = np.zeros_like(layer.bias)
+    *lstm, head, head_bias = weights
+    hidden, vocabulary = head.shape
+    model = CharLSTM(ModelConfig(vocabulary, hidden, len(lstm) // 3))
+    state = {"head.weight": head.T[order], "head.bias": head_bias[order]}
+    for number in range(model.config.layers):
+        kernel, recurrent, bias = lstm[3 * number : 3 * number + 3]
+        state[f"lstm.weight_ih_l{number}"] = (kernel if number else kernel[order]).T
+        state[f"lstm.weight_hh_l{number}"] = recurrent.T
+        state[f"lstm.bias_ih_l{number}"] = bias
+        state[f"lstm.bias_hh_l{number}"] = np.zeros_like(bias)
     model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in state.items()})
     return model.eval()
+
+
+def prove_equal(
+    keras: KerasModel, ours: CharLSTM, ids: npt.NDArray[np.int64], order: npt.NDArray[np.int64]
+) -> float:
+    """Run both over windows and compare.
+
+    Args:
+        keras: the model as Keras computes it.
+        ours: the Torch model made of it.
+        ids: windows of our token ids, shape [windows, time].
+        order: Keras's token id of each of ours, shape [vocabulary].
+
+    Returns:
+        The largest difference of a logit, relative to max(1, the largest magnitude).
+
+    Raises:
+        ModelFileError: they differ by more than `TOLERANCE`.
+    """
+    wanted = keras.logits(order[ids])[:, order]
+    tokens = torch.from_numpy(ids.T.copy())
+    with torch.no_grad():
+        hidden, _ = ours(tokens, ours.zero_state(len(ids)))
+        found = ours.head(hidden[-1]).numpy()
+    scale = max(1.0, float(np.abs(wanted).max()))
+    error = float(np.abs(found - wanted).max()) / scale
+    if not error <= TOLERANCE:  # NaN too
+        raise ModelFileError(
+            f"the imported model differs from Keras by {error:.1e} of its largest logit "
+            f"({TOLERANCE:.0e} is allowed), so nothing was written: please report it"
+        )
+    return error
 
 
 def _characters(
@@ -167,7 +200,9 @@ def _characters(
 def _windows(ids: npt.NDArray[Any] | None, length: int, characters: int) -> npt.NDArray[np.int64]:
     """Windows of the corpus, or of characters drawn evenly: int64 of shape [windows, length]."""
     generator = np.random.default_rng(SEED)
-    count = min(WINDOWS, STEPS // length)
+    steps = min(STEPS, VALUES // characters)
+    length = min(length, steps)
+    count = min(WINDOWS, steps // length)
     if ids is None or len(ids) <= length:
         return generator.integers(characters, size=(count, length))
     starts = generator.integers(len(ids) - length, size=count)
