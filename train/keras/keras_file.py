@@ -60,7 +60,7 @@ class KerasModel:
 
     @torch.no_grad()
     def logits(self, windows: npt.NDArray[np.int64]) -> Array:
-        """Keras's own logits after each window, read from a zero state; its output is their softmax.
+        """Keras's logits after each window, read from a zero state; its output is their softmax.
 
         Args:
             windows: token ids in Keras's order, shape [windows, time].
@@ -184,7 +184,7 @@ def _network(architecture: Architecture) -> Any:
         return keras.Sequential([keras.Input((None, architecture.vocabulary)), *layers, head])
 
 
-def _archive_header(file: IO[bytes]) -> tuple[bytes, object, int]:
+def _archive_header(file: IO[bytes]) -> tuple[bytes | str, object, int]:
     """The configuration, the version of Keras, and the size of the checked weights."""
     with zipfile.ZipFile(file) as archive:
         config = _member(archive, "config.json", MAX_JSON)
