@@ -15,13 +15,13 @@ from rich.console import Console
 from charlm.data.system.console import USER_ERROR
 from charlm.data.system.errors import CharlmError, SettingsError, TrainingError
 from charlm.data.text.corpus import Splits
+from charlm.train import report as report_files
 from charlm.train.config import regularisation
 from charlm.train.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop import Trainer
 from charlm.train.memory import keep_freed_memory, shortage_explained
 from charlm.train.observer import Observer, Silent
 from charlm.train.progress import Display, Unfailing
-from charlm.train.report import files as report_files
 from charlm.train.runs import run_folder
 from charlm.train.runs.lock import FolderLock
 from charlm.train.setup import fine_tune
@@ -208,8 +208,7 @@ def _report(console: Console, started: Started, named: Sequence[Path], debug: bo
     folder = started.folder
     again = f"make it with: charlm-report {shlex.quote(str(folder))}"
     try:
-        from charlm.train.report.output import Request as ReportRequest
-        from charlm.train.report.output import make_report
+        from charlm.train.report.output import ReportRequest, make_report
         from charlm.train.report.sections import verdict
 
         console.print(f"{folder}: making the report (Ctrl-C leaves it out)")

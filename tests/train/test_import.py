@@ -21,6 +21,7 @@ from charlm.data.text.corpus import read_corpus
 from charlm.data.text.normalise import NOTEBOOK
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train import evaluate
+from charlm.train import report as files
 from charlm.train.evaluate import bits_per_character, windowed_bits
 from charlm.train.keras import import_cli
 from charlm.train.keras.import_keras import (
@@ -32,7 +33,6 @@ from charlm.train.keras.import_keras import (
 )
 from charlm.train.keras.import_vocabulary import EVERY, Texts, of_corpus
 from charlm.train.keras.keras_file import read_keras
-from charlm.train.report import files
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import FILE
 

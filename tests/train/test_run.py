@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.train.report import extent, files, output, pictures
+from charlm.train import report as files
+from charlm.train.report import measure, output, pictures
 from charlm.train.runs.checkpoint import Checkpoint
 
 pytest.importorskip("matplotlib")
@@ -15,7 +16,7 @@ FAST = ["--hidden", "8", "--epochs", "1", "--batch-size", "4", "--seq-len", "32"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extent, "LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(measure, "LEAST_SECONDS", 0.1)
     monkeypatch.setattr(pictures, "PICTURES", ("baselines",))
 
 

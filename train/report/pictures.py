@@ -12,15 +12,15 @@ from charlm.data.pages.picture import (
     short,
     svg,
 )
-from charlm.train.report.evidence import Evidence
-from charlm.train.report.files import PICTURES
+from charlm.train.report import PICTURES
+from charlm.train.report.measure import Evidence
 
 NARROWEST = 0.1  # bits from bottom to top, lest noise look like drift
 OURS, OTHER, LEARNT = COLOURS[0], COLOURS[1], COLOURS[2]
 
 
 def draw_all(evidence: Evidence) -> dict[str, bytes]:
-    """Every picture that there are figures for, by the names of `files.PICTURES`."""
+    """Every picture that there are figures for, by the names of `report.PICTURES`."""
     drawn = {name: _draw(name, evidence) for name in PICTURES}
     return {name: picture for name, picture in drawn.items() if picture is not None}
 

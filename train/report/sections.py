@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from charlm.data.pages.table import CODE, LIMIT, OURS, PLAIN, Row, Table, table
-from charlm.train.report.evidence import Evidence
+from charlm.train.report.measure import Evidence
 from charlm.train.report.pictures import shown
 
 
@@ -22,7 +22,7 @@ class Section:
     Attributes:
         title: heading.
         says: paragraphs of plain text.
-        picture: its name in `files.PICTURES`, and what it shows in words.
+        picture: its name in `report.PICTURES`, and what it shows in words.
         table: the figures.
         folded: the table is for who asks for it.
         quotes: texts.

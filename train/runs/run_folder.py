@@ -16,9 +16,9 @@ from charlm.data.system.files import os_errors_as, write_bytes, write_text
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_RARE, Rare
 from charlm.data.text.vocabulary import Vocabulary
+from charlm.train import report as report_files
 from charlm.train.config import ModelConfig, as_dict
 from charlm.train.model import CharLSTM, shapes
-from charlm.train.report import files as report_files
 from charlm.train.runs import model_card, versions
 from charlm.train.runs.checkpoint import FILE as STATE
 from charlm.train.runs.checkpoint import Begun, Checkpoint, Record, Setup
@@ -243,9 +243,8 @@ def read_metrics(folder: Path) -> tuple[Record, ...]:
             lines = path.read_text(encoding="utf-8").splitlines()
         records: list[Record] = [json.loads(line) for line in lines]
         check_types(records, list[Record], "lines")
-        timed = all("seconds" in record for record in records)  # see `report.history`
-        if not timed and not all("characters_per_second" in record for record in records):
-            raise ValueError("neither seconds nor characters_per_second is in every line")
+        if not all("seconds" in record for record in records):
+            raise ValueError("seconds are not in every line")
     except (ValueError, RecursionError) as problem:
         raise RunError(f"{path}: damaged: {problem}{_mending(folder)}") from problem
     return tuple(records)
