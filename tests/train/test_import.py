@@ -247,11 +247,11 @@ def test_no_character_of_a_notebooks_corpus_is_rare(tmp_path: Path) -> None:
     listed.write_text(json.dumps([*text]), encoding="utf-8")
     for vocabulary in (None, listed):
         request = ImportRequest(HERE / "notebook-3.h5", (other,), vocabulary)
-        known, corpus, ids = _characters(request, 600)
-        assert "".join(known.vocabulary.characters) == text
+        characters, corpus, ids = _characters(request, 600)
+        assert "".join(characters.vocabulary.characters) == text
         assert ids is not None
         assert corpus is not None
-        assert known.vocabulary.decode(ids) == text
+        assert characters.vocabulary.decode(ids) == text
     shorter = read_corpus([other], NOTEBOOK, wanted=EVERY)
     with pytest.raises(VocabularyError, match="600 distinct characters"):
         of_corpus(shorter, 602, Texts((other,), "utf-8"))

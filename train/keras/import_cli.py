@@ -9,7 +9,7 @@ import typer
 from charlm.data.system import console
 
 if TYPE_CHECKING:
-    from charlm.train.keras.import_keras import Imported
+    from charlm.train.keras.import_keras import ImportedModel
 
 app = console.make_app()
 
@@ -77,7 +77,7 @@ def import_model(
     _report(import_keras(request))
 
 
-def _report(done: "Imported") -> None:
+def _report(done: "ImportedModel") -> None:
     architecture, figures = done.keras.architecture, done.figures
     window = architecture.window
     console.say(

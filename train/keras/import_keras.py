@@ -16,7 +16,7 @@ from charlm.train.config import WINDOW, ModelConfig
 from charlm.train.keras import imported_run
 from charlm.train.keras.import_vocabulary import (
     EVERY,
-    Known,
+    ModelCharacters,
     Texts,
     check_covers,
     of_corpus,
@@ -68,7 +68,7 @@ class ImportRequest:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedModel:
     """What an import left.
 
     Attributes:
@@ -82,7 +82,7 @@ class Imported:
     figures: Figures | None
 
 
-def import_keras(request: ImportRequest) -> Imported:
+def import_keras(request: ImportRequest) -> ImportedModel:
     """Read a Keras model, prove the Torch model made of it, and write its run folder.
 
     Raises:
@@ -99,16 +99,16 @@ def import_keras(request: ImportRequest) -> Imported:
     folder = request.out or Path("runs") / request.model.stem
     check_folder(folder, request.overwrite)  # before a minute of reading, not after
     keras = read_keras(request.model)
-    known, corpus, ids = _characters(request, keras.architecture.vocabulary)
-    model = to_torch(keras.weights(), known.order)
-    windows = _windows(ids, keras.architecture.window or WINDOW, len(known.vocabulary))
-    error = prove_equal(keras, model, windows, known.order)
+    characters, corpus, ids = _characters(request, keras.architecture.vocabulary)
+    model = to_torch(keras.weights(), characters.order)
+    windows = _windows(ids, keras.architecture.window or WINDOW, len(characters.vocabulary))
+    error = prove_equal(keras, model, windows, characters.order)
     figures = None if ids is None else measure(model, ids, keras.architecture.window)
     run = ImportedRun(
         model=model,
-        vocabulary=known.vocabulary,
+        vocabulary=characters.vocabulary,
         normalisation=request.normalisation,
-        counts=None if ids is None else np.bincount(ids, minlength=len(known.vocabulary)),
+        counts=None if ids is None else np.bincount(ids, minlength=len(characters.vocabulary)),
         keras=keras,
         file=request.model,
         corpus=corpus,
@@ -119,7 +119,7 @@ def import_keras(request: ImportRequest) -> Imported:
     with FolderLock() as lock:
         open_folder(folder, request.overwrite, lock)
         imported_run.write(folder, run)
-    return Imported(folder, keras, error, figures)
+    return ImportedModel(folder, keras, error, figures)
 
 
 def to_torch(weights: Sequence[Array], order: npt.NDArray[np.int64]) -> CharLSTM:
@@ -181,20 +181,20 @@ def prove_equal(
 
 def _characters(
     request: ImportRequest, outputs: int
-) -> tuple[Known, Corpus | None, npt.NDArray[Any] | None]:
+) -> tuple[ModelCharacters, Corpus | None, npt.NDArray[Any] | None]:
     """The characters, and the corpus with its ids by them, if there is one."""
     texts = Texts(request.corpus, request.encoding)
-    known = None
+    characters = None
     if request.vocabulary is not None:  # first: it is quickly read
-        known = of_list(request.vocabulary, outputs, request.normalisation)
+        characters = of_list(request.vocabulary, outputs, request.normalisation)
     if not request.corpus:
-        assert known is not None
-        return known, None, None
+        assert characters is not None
+        return characters, None, None
     corpus = read_corpus(request.corpus, request.normalisation, request.encoding, EVERY)
-    if known is None:
-        known = of_corpus(corpus, outputs, texts)
-    check_covers(known, corpus, request.corpus[0])
-    return known, corpus, re_encode(corpus.ids, corpus.vocabulary, known.vocabulary)
+    if characters is None:
+        characters = of_corpus(corpus, outputs, texts)
+    check_covers(characters, corpus, request.corpus[0])
+    return characters, corpus, re_encode(corpus.ids, corpus.vocabulary, characters.vocabulary)
 
 
 def _windows(ids: npt.NDArray[Any] | None, length: int, characters: int) -> npt.NDArray[np.int64]:

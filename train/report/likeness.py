@@ -107,7 +107,9 @@ class _Substrings:
         base = int(numbers[-1])
         self.sums = np.zeros(len(ids) + 1, dtype=np.uint64)
         np.cumsum(numbers[ids] * _powers(base, len(ids)), out=self.sums[1:])
-        self.back = _powers(pow(base, -1, 1 << 64), len(ids))  # to the power of nought
+        self.back = _powers(
+            pow(base, -1, 1 << 64), len(ids)
+        )  # takes the power of a substring's place out of its sum
 
     def hashes(self, length: int) -> Hashes:
         """Of the substring of so many characters that begins at each place."""

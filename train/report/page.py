@@ -67,9 +67,9 @@ def _figure(name: str, label: str, pictures: Mapping[str, bytes]) -> str:
 
 def _advice(section: Section) -> str:
     found = "".join(
-        f"<li><strong>{html.escape(what)}</strong>: {html.escape(because)}."
-        f"{f'<code>{html.escape(command)}</code>' if command else ''}</li>\n"
-        for what, because, command in section.advice
+        f"<li><strong>{html.escape(each.what)}</strong>: {html.escape(each.because)}."
+        f"{f'<code>{html.escape(each.command)}</code>' if each.command else ''}</li>\n"
+        for each in section.advice
     )
     return f"<ol class=advice>\n{found}</ol>"
 
@@ -96,8 +96,9 @@ def _markdown_section(section: Section, pictures: Collection[str]) -> list[str]:
     parts = [f"## {section.title}", *section.says]
     if section.advice:
         parts.append("\n".join(
-            f"1. **{what}**: {because}." + (f"\n   `{command}`" if command else "")
-            for what, because, command in section.advice
+            f"1. **{each.what}**: {each.because}."
+            + (f"\n   `{each.command}`" if each.command else "")
+            for each in section.advice
         ))  # fmt: skip
     if section.picture and section.picture[0] in pictures:
         name, label = section.picture
