@@ -107,15 +107,14 @@ class _Substrings:
         base = int(numbers[-1])
         self.sums = np.zeros(len(ids) + 1, dtype=np.uint64)
         np.cumsum(numbers[ids] * _powers(base, len(ids)), out=self.sums[1:])
-        self.back = _powers(
-            pow(base, -1, 1 << 64), len(ids)
-        )  # takes the power of a substring's place out of its sum
+        # What takes the power of a substring's own place out of its sum.
+        self.inverses = _powers(pow(base, -1, 1 << 64), len(ids))
 
     def hashes(self, length: int) -> Hashes:
         """Of the substring of so many characters that begins at each place."""
-        places = max(0, len(self.back) - length + 1)
+        places = max(0, len(self.inverses) - length + 1)
         sums = self.sums[length : length + places] - self.sums[:places]
-        return sums * self.back[:places]
+        return sums * self.inverses[:places]
 
 
 def _powers(base: int, count: int) -> Hashes:
