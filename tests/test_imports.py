@@ -83,17 +83,26 @@ def test_charlm_gen_of_one_text_loads_nothing_that_it_does_not_use() -> None:
     assert not modules & {*unused, "numpy.random", "concurrent.futures"}
 
 
-def test_charlm_import_needs_neither_tensorflow_nor_keras(tmp_path: Path) -> None:
+def test_charlm_import_loads_no_tensorflow_and_keeps_keras_out_of_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.delenv("KERAS_HOME", raising=False)
     folder = ROOT / "tests" / "train" / "keras"
     given = [
         str(folder / "notebook-3.keras"), "--corpus", str(folder / "corpus.txt"),
-        "--out", str(tmp_path),
+        "--out", str(tmp_path / "run"),
     ]  # fmt: skip
     loaded = loaded_after(
         "from charlm.data.system import console; from charlm.train.keras.import_cli import app; "
         f"code = console.exit_code(app, 'charlm-import', {given!r}); assert code == 0"
     )
-    assert not loaded & {"tensorflow", "keras", "tf_keras", "onnx", "onnxruntime"}
+    assert not loaded & {"tensorflow", "tf_keras", "jax", "onnxruntime"}
+    assert not (home / ".keras").exists()
 
 
 def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
@@ -113,7 +122,7 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
     [
         ("charlm.data.cli", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
         ("charlm.train.cli", {"torch", "onnx", "onnxruntime", "matplotlib"}),
-        ("charlm.train.keras.import_cli", {"torch", "numpy", "h5py", "rich"}),
+        ("charlm.train.keras.import_cli", {"torch", "numpy", "keras", "h5py", "rich"}),
         ("charlm.train.report.cli", {"torch", "numpy", "matplotlib", "rich"}),
         ("charlm.export.cli", {"torch", "onnx", "onnxruntime"}),
         ("charlm.infer.cli_gen", {"torch", "onnx", "onnxruntime", "numpy"}),

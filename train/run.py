@@ -234,8 +234,7 @@ def _report(console: Console, started: Started, named: Sequence[Path], debug: bo
     folder = started.folder
     again = f"make it with: charlm-report {shlex.quote(str(folder))}"
     try:
-        from charlm.train.report.output import Request as ReportRequest
-        from charlm.train.report.output import make_report
+        from charlm.train.report.output import ReportRequest, make_report
         from charlm.train.report.sections import verdict
 
         console.print(f"{folder}: making the report (Ctrl-C leaves it out)")

@@ -13,9 +13,6 @@ from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import Corpus, split
 from charlm.train.config import STRIDE, WINDOW
 from charlm.train.keras.import_keras import to_torch
-from charlm.train.keras.keras_architecture import Architecture
-from charlm.train.keras.keras_file import KerasLSTM, KerasModel
-from charlm.train.model import CharLSTM
 
 SIDE = "notebook, Keras"
 BATCH = 192
@@ -40,7 +37,7 @@ def train(corpus: Corpus, epochs: int, hidden: int, threads: int, seed: int, to:
         history = model.fit(windows, epochs=1, verbose=0)
         spent += time.process_time() - began
         bits = in_bits(float(history.history["loss"][0]))
-        window, carried = judge(_in_torch(model.get_weights(), size, hidden), parts.test)
+        window, carried = judge(to_torch(model.get_weights(), np.arange(size)), parts.test)
         cpu = machine.describe("cpu").cpu
         append(to, Record(SIDE, epoch, spent, bits, window, carried, cpu))
 
@@ -54,11 +51,3 @@ def _windows(tensorflow: Any, ids: Any, size: int, seed: int) -> Any:
 
     rows = tensorflow.data.Dataset.from_tensor_slices(cut)
     return rows.shuffle(len(cut), seed=seed).batch(BATCH).map(one_hot)
-
-
-def _in_torch(weights: list[Any], size: int, hidden: int) -> CharLSTM:
-    """The Torch model of what `get_weights` gives, as an import makes it."""
-    kernel, recurrent, bias, head, head_bias = weights
-    architecture = Architecture(("lstm",), "dense", hidden, size, WINDOW, softmax=True)
-    layers = (KerasLSTM(kernel, recurrent, bias),)
-    return to_torch(KerasModel(architecture, layers, head, head_bias, ""), np.arange(size))

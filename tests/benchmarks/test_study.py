@@ -9,7 +9,6 @@ import torch
 
 from charlm.benchmarks.study import __main__ as command
 from charlm.benchmarks.study import page
-from charlm.benchmarks.study.keras_side import _in_torch
 from charlm.benchmarks.study.record import Record, append, judge, read
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
@@ -57,20 +56,6 @@ def test_nothing_is_dropped_while_judging(model: CharLSTM) -> None:
     dropping.load_state_dict(model.state_dict())
     ids = np.random.default_rng(0).integers(7, size=WINDOW + 30)
     assert judge(dropping.train(), ids) == judge(model, ids)
-
-
-def test_keras_weights_are_the_same_model(model: CharLSTM) -> None:
-    state = {name: weights.numpy() for name, weights in model.state_dict().items()}
-    both = state["lstm.bias_ih_l0"] + state["lstm.bias_hh_l0"]
-    weights = [
-        state["lstm.weight_ih_l0"].T, state["lstm.weight_hh_l0"].T, both,
-        state["head.weight"].T, state["head.bias"],
-    ]  # fmt: skip
-    tokens = torch.arange(7)[:, None]
-    with torch.no_grad():
-        expected = model(tokens, model.zero_state(1))[0]
-        found = _in_torch(weights, 7, 5)(tokens, model.zero_state(1))[0]
-    assert torch.allclose(found, expected, atol=1e-6)
 
 
 def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_path: Path) -> None:

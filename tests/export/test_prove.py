@@ -28,8 +28,8 @@ from charlm.export.proof.errors import Proof
 from charlm.export.proof.prove import due_tokens, prove_siblings, prove_step
 from charlm.export.proof.texts import runs
 from charlm.export.weights import Weights
-from charlm.infer.sampling.filters import NO_FILTERS
 from charlm.infer.sampling.draw import Sampler, Sampling
+from charlm.infer.sampling.filters import NO_FILTERS
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]

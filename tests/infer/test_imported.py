@@ -10,7 +10,6 @@ from charlm.export import cli as export_cli
 from charlm.infer import cli_gen, cli_score
 from charlm.train.keras import import_cli
 from charlm.train.keras.keras_file import read_keras
-from charlm.train.keras.keras_reference import keras_logits
 from charlm.train.runs import run_folder
 
 KERAS = Path(__file__).parents[1] / "train" / "keras"
@@ -18,7 +17,7 @@ LENGTH = 60
 
 
 def test_keras_model_becomes_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """At a temperature of next to nothing: what Keras's own formula has as the likeliest."""
+    """At a temperature of next to nothing: what Keras itself has as the likeliest."""
     run, model = tmp_path / "run", tmp_path / "model.onnx"
     brought = [str(KERAS / "notebook-3.h5"), "--corpus", str(KERAS / "corpus.txt")]
     assert console.exit_code(import_cli.app, "", [*brought, "--out", str(run)]) == 0
@@ -31,7 +30,7 @@ def test_keras_model_becomes_text(tmp_path: Path, capsys: pytest.CaptureFixture[
     keras = read_keras(KERAS / "notebook-3.h5")
     ids = [*vocabulary.encode(text)]
     for _ in range(LENGTH):
-        logits = keras_logits(keras, np.array([ids[-40:]], dtype=np.int64))
+        logits = keras.logits(np.array([ids[-40:]], dtype=np.int64))
         ids.append(int(logits[0].argmax()))
     assert capsys.readouterr().out.rstrip("\n") == vocabulary.decode(np.array(ids))
     scored = ["--model", str(model), "--window", "40", str(KERAS / "corpus.txt")]

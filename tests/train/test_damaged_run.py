@@ -22,8 +22,8 @@ from torch import Tensor
 from charlm.data.system.errors import CharlmError, RunError
 from charlm.export.contract import Metadata
 from charlm.train.loop import Trainer
-from charlm.train.report import extent, history
-from charlm.train.report.subject import read_subject
+from charlm.train.report import measure
+from charlm.train.report.subject import about, points, read_subject
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint
 from charlm.train.runs.resume import resume
@@ -125,13 +125,13 @@ def go_on(folder: Path) -> None:
 
 def report(folder: Path) -> None:
     subject = read_subject(folder)
-    read = extent.choose(
+    extent = measure.choose_extent(
         subject.run.model.config, len(subject.splits.train), len(subject.splits.test),
-        extent.seconds_for(subject.results.get("seconds")), None,
+        measure.seconds_for(subject.results.get("seconds")), None,
     )  # fmt: skip
-    history.points(subject)
-    history.about(subject)
-    history.notes(subject, read)
+    points(subject)
+    about(subject)
+    measure.notes(subject, extent)
 
 
 def export(folder: Path) -> None:

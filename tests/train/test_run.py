@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from charlm.train.report import extent, files, output, pictures
+from charlm.train import report as files
+from charlm.train.report import measure, output, pictures
 from charlm.train.runs.checkpoint import Checkpoint
 from charlm.train.runs.run_folder import METRICS, WEIGHTS
 from tests.train.helpers import FAST, Train, stopping_after
@@ -18,7 +19,7 @@ REPORTED = [*FAST, "--report"]
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr(extent, "LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(measure, "LEAST_SECONDS", 0.1)
     monkeypatch.setattr(pictures, "PICTURES", ("baselines",))
 
 

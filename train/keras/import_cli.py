@@ -9,7 +9,7 @@ import typer
 from charlm.data.system import console
 
 if TYPE_CHECKING:
-    from charlm.train.keras.import_keras import Imported
+    from charlm.train.keras.import_keras import ImportedModel
 
 app = console.make_app()
 
@@ -53,15 +53,14 @@ def import_model(
     """Turn a trained Keras model (LSTM on one-hot characters) into a run folder.
 
     The text or list says which character is which. Case and newlines are treated as the notebook
-    does, unless said otherwise. TensorFlow is not needed.
+    does, unless said otherwise. Keras reads the file; TensorFlow is not needed.
 
     Example: charlm-import notebook.keras --corpus lovecraft.txt
     """
     del debug, version
-    from charlm.data.system.extras import require
+    from charlm.data.system.extras import require_there
 
-    for module in ("torch", "h5py", "safetensors"):
-        require(module, "train")
+    require_there("keras", "torch", "safetensors", "h5py", "keras")
     from charlm.train.keras.import_keras import ImportRequest, import_keras
 
     request = ImportRequest(
@@ -78,13 +77,13 @@ def import_model(
     _report(import_keras(request))
 
 
-def _report(done: "Imported") -> None:
+def _report(done: "ImportedModel") -> None:
     architecture, figures = done.keras.architecture, done.figures
     window = architecture.window
     console.say(
-        f"{done.folder}: {len(architecture.lstm)} x LSTM({architecture.hidden}), "
-        f"{architecture.vocabulary} characters, of Keras {done.keras.version}; equal to Keras's "
-        f"formula on windows (largest relative difference {done.error:.0e})"
+        f"{done.folder}: {architecture.layers} x LSTM({architecture.hidden}), "
+        f"{architecture.vocabulary} characters, of Keras {done.keras.version}; equal to Keras "
+        f"itself on windows (largest relative difference {done.error:.0e})"
     )
     if not architecture.softmax:
         console.say(f"{done.folder}: the model has no softmax; its outputs are taken as logits")

@@ -1,5 +1,6 @@
-"""From a trained Keras model to a run folder, proven equal to Keras's formula on windows."""
+"""From a trained Keras model to a run folder, proven equal to Keras itself on windows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,27 +9,31 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from charlm.data.system.errors import SettingsError
+from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.data.text.corpus import Corpus, read_corpus
 from charlm.data.text.normalise import NOTEBOOK, Normalisation
 from charlm.train.config import WINDOW, ModelConfig
 from charlm.train.keras import imported_run
 from charlm.train.keras.import_vocabulary import (
     EVERY,
-    Known,
+    ModelCharacters,
     Texts,
     check_covers,
     of_corpus,
     of_list,
 )
 from charlm.train.keras.imported_run import Figures, ImportedRun, measure
-from charlm.train.keras.keras_file import KerasModel, read_keras
-from charlm.train.keras.keras_reference import STEPS, WINDOWS, prove_equal
+from charlm.train.keras.keras_file import Array, KerasModel, read_keras
 from charlm.train.model import CharLSTM
 from charlm.train.runs.lock import FolderLock, check_folder, open_folder
 from charlm.train.setup.remap import re_encode
 
-SEED = 0  # of the windows that the proof reads
+# Of the proof: relative to the logits' largest magnitude, or to 1, since both round in float32.
+TOLERANCE = 1e-4
+WINDOWS = 64
+STEPS = 1 << 12  # of all windows together: there are fewer of long ones
+VALUES = 1 << 24  # of their one-hot characters, 64 MiB: windows of a large vocabulary are shorter
+SEED = 0
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,11 @@ class ImportRequest:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedModel:
     """What an import left.
 
     Attributes:
-        error: the largest relative difference of a logit from Keras's formula.
+        error: the largest relative difference of a logit from Keras's.
         figures: how well the model reads its corpus; None without one.
     """
 
@@ -76,7 +81,7 @@ class Imported:
     figures: Figures | None
 
 
-def import_keras(request: ImportRequest) -> Imported:
+def import_keras(request: ImportRequest) -> ImportedModel:
     """Read a Keras model, prove the Torch model made of it, and write its run folder.
 
     Raises:
@@ -93,16 +98,16 @@ def import_keras(request: ImportRequest) -> Imported:
     folder = request.out or Path("runs") / request.model.stem
     check_folder(folder, request.overwrite)  # before a minute of reading, not after
     keras = read_keras(request.model)
-    known, corpus, ids = _characters(request, keras.architecture.vocabulary)
-    model = to_torch(keras, known.order)
-    windows = _windows(ids, keras.architecture.window or WINDOW, len(known.vocabulary))
-    error = prove_equal(keras, model, windows, known.order)
+    characters, corpus, ids = _characters(request, keras.architecture.vocabulary)
+    model = to_torch(keras.weights(), characters.order)
+    windows = _windows(ids, keras.architecture.window or WINDOW, len(characters.vocabulary))
+    error = prove_equal(keras, model, windows, characters.order)
     figures = None if ids is None else measure(model, ids, keras.architecture.window)
     run = ImportedRun(
         model=model,
-        vocabulary=known.vocabulary,
+        vocabulary=characters.vocabulary,
         normalisation=request.normalisation,
-        counts=None if ids is None else np.bincount(ids, minlength=len(known.vocabulary)),
+        counts=None if ids is None else np.bincount(ids, minlength=len(characters.vocabulary)),
         keras=keras,
         file=request.model,
         corpus=corpus,
@@ -113,10 +118,10 @@ def import_keras(request: ImportRequest) -> Imported:
     with FolderLock() as lock:
         open_folder(folder, request.overwrite, lock)
         imported_run.write(folder, run)
-    return Imported(folder, keras, error, figures)
+    return ImportedModel(folder, keras, error, figures)
 
 
-def to_torch(keras: KerasModel, order: npt.NDArray[np.int64]) -> CharLSTM:
+def to_torch(weights: Sequence[Array], order: npt.NDArray[np.int64]) -> CharLSTM:
     """The Torch model of a Keras model's arrays.
 
     Keras's gates i, f, c, o stand in the order of Torch's i, f, g, o: kernels are transposed and
@@ -124,49 +129,79 @@ def to_torch(keras: KerasModel, order: npt.NDArray[np.int64]) -> CharLSTM:
     give logits.
 
     Args:
-        keras: the model.
+        weights: as Keras's `get_weights` has them (see `KerasModel.weights`).
         order: Keras's token id of each of ours, shape [vocabulary].
     """
-    architecture = keras.architecture
-    model = CharLSTM(
-        ModelConfig(architecture.vocabulary, architecture.hidden, len(architecture.lstm))
-    )
-    state: dict[str, Any] = {
-        "head.weight": keras.head.T[order],
-        "head.bias": keras.head_bias[order],
-    }
-    for number, layer in enumerate(keras.layers):
-        kernel = layer.kernel if number else layer.kernel[order]
-        state[f"lstm.weight_ih_l{number}"] = kernel.T
-        state[f"lstm.weight_hh_l{number}"] = layer.recurrent.T
-        state[f"lstm.bias_ih_l{number}"] = layer.bias
-        state[f"lstm.bias_hh_l{number}"] = np.zeros_like(layer.bias)
+    *lstm, head, head_bias = weights
+    hidden, vocabulary = head.shape
+    model = CharLSTM(ModelConfig(vocabulary, hidden, len(lstm) // 3))
+    state = {"head.weight": head.T[order], "head.bias": head_bias[order]}
+    for number in range(model.config.layers):
+        kernel, recurrent, bias = lstm[3 * number : 3 * number + 3]
+        state[f"lstm.weight_ih_l{number}"] = (kernel if number else kernel[order]).T
+        state[f"lstm.weight_hh_l{number}"] = recurrent.T
+        state[f"lstm.bias_ih_l{number}"] = bias
+        state[f"lstm.bias_hh_l{number}"] = np.zeros_like(bias)
     model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in state.items()})
     return model.eval()
 
 
+def prove_equal(
+    keras: KerasModel, ours: CharLSTM, ids: npt.NDArray[np.int64], order: npt.NDArray[np.int64]
+) -> float:
+    """Run both over windows and compare.
+
+    Args:
+        keras: the model as Keras computes it.
+        ours: the Torch model made of it.
+        ids: windows of our token ids, shape [windows, time].
+        order: Keras's token id of each of ours, shape [vocabulary].
+
+    Returns:
+        The largest difference of a logit, relative to max(1, the largest magnitude).
+
+    Raises:
+        ModelFileError: they differ by more than `TOLERANCE`.
+    """
+    wanted = keras.logits(order[ids])[:, order]
+    tokens = torch.from_numpy(ids.T.copy())
+    with torch.no_grad():
+        hidden, _ = ours(tokens, ours.zero_state(len(ids)))
+        found = ours.head(hidden[-1]).numpy()
+    scale = max(1.0, float(np.abs(wanted).max()))
+    error = float(np.abs(found - wanted).max()) / scale
+    if not error <= TOLERANCE:  # NaN too
+        raise ModelFileError(
+            f"the imported model differs from Keras by {error:.1e} of its largest logit "
+            f"({TOLERANCE:.0e} is allowed), so nothing was written: please report it"
+        )
+    return error
+
+
 def _characters(
     request: ImportRequest, outputs: int
-) -> tuple[Known, Corpus | None, npt.NDArray[Any] | None]:
+) -> tuple[ModelCharacters, Corpus | None, npt.NDArray[Any] | None]:
     """The characters, and the corpus with its ids by them, if there is one."""
     texts = Texts(request.corpus, request.encoding)
-    known = None
+    characters = None
     if request.vocabulary is not None:  # first: it is quickly read
-        known = of_list(request.vocabulary, outputs, request.normalisation)
+        characters = of_list(request.vocabulary, outputs, request.normalisation)
     if not request.corpus:
-        assert known is not None
-        return known, None, None
+        assert characters is not None
+        return characters, None, None
     corpus = read_corpus(request.corpus, request.normalisation, request.encoding, EVERY)
-    if known is None:
-        known = of_corpus(corpus, outputs, texts)
-    check_covers(known, corpus, request.corpus[0])
-    return known, corpus, re_encode(corpus.ids, corpus.vocabulary, known.vocabulary)
+    if characters is None:
+        characters = of_corpus(corpus, outputs, texts)
+    check_covers(characters, corpus, request.corpus[0])
+    return characters, corpus, re_encode(corpus.ids, corpus.vocabulary, characters.vocabulary)
 
 
 def _windows(ids: npt.NDArray[Any] | None, length: int, characters: int) -> npt.NDArray[np.int64]:
     """Windows of the corpus, or of characters drawn evenly: int64 of shape [windows, length]."""
     generator = np.random.default_rng(SEED)
-    count = min(WINDOWS, STEPS // length)
+    steps = min(STEPS, VALUES // characters)
+    length = min(length, steps)
+    count = min(WINDOWS, steps // length)
     if ids is None or len(ids) <= length:
         return generator.integers(characters, size=(count, length))
     starts = generator.integers(len(ids) - length, size=count)

@@ -30,7 +30,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Known:
+class ModelCharacters:
     """An imported model's characters.
 
     Attributes:
@@ -42,7 +42,7 @@ class Known:
     order: npt.NDArray[np.int64]
 
 
-def of_corpus(corpus: Corpus, outputs: int, texts: Texts) -> Known:
+def of_corpus(corpus: Corpus, outputs: int, texts: Texts) -> ModelCharacters:
     """The sorted characters of a corpus, as the notebook numbers them.
 
     Args:
@@ -56,10 +56,10 @@ def of_corpus(corpus: Corpus, outputs: int, texts: Texts) -> Known:
     """
     if len(corpus.vocabulary) != outputs:
         raise VocabularyError(_mismatch(corpus, outputs, texts))
-    return Known(corpus.vocabulary, np.arange(outputs))
+    return ModelCharacters(corpus.vocabulary, np.arange(outputs))
 
 
-def of_list(path: Path, outputs: int, normalisation: Normalisation) -> Known:
+def of_list(path: Path, outputs: int, normalisation: Normalisation) -> ModelCharacters:
     """The characters of a JSON list, in the order of the model's own ids.
 
     Raises:
@@ -85,16 +85,16 @@ def of_list(path: Path, outputs: int, normalisation: Normalisation) -> Known:
             "the model learnt from, with --case, --newlines and --nfc"
         )
     listed = {character: index for index, character in enumerate(characters)}
-    return Known(vocabulary, np.array([listed[c] for c in vocabulary.characters]))
+    return ModelCharacters(vocabulary, np.array([listed[c] for c in vocabulary.characters]))
 
 
-def check_covers(known: Known, corpus: Corpus, where: Path) -> None:
+def check_covers(characters: ModelCharacters, corpus: Corpus, where: Path) -> None:
     """A corpus beside a list may have no other characters.
 
     Raises:
         VocabularyError: it has one, which is named.
     """
-    lacking = np.flatnonzero(places(corpus.vocabulary, known.vocabulary) < 0)
+    lacking = np.flatnonzero(places(corpus.vocabulary, characters.vocabulary) < 0)
     if len(lacking):
         character = corpus.vocabulary.characters[lacking[0]]
         raise VocabularyError(

@@ -18,12 +18,12 @@ from charlm.data.system.package import version
 from charlm.data.text.corpus import Corpus, split
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.vocabulary import Vocabulary
+from charlm.train import report as report_files
 from charlm.train.config import as_dict
 from charlm.train.evaluate import bits_per_character, windowed_bits
 from charlm.train.keras.imported_card import render
 from charlm.train.keras.keras_file import KerasModel
 from charlm.train.model import CharLSTM
-from charlm.train.report import files as report_files
 from charlm.train.runs import checkpoint, run_folder
 
 MEASURED = 200_000  # characters of each part at the most: a few seconds

@@ -1,6 +1,5 @@
 """What a Keras model's configuration says it is, and whether charlm has the same model."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,31 +26,12 @@ SHOWN = 300  # characters of a description
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A layer's class, its name, and its options."""
-
-    kind: str
-    name: str
-    options: dict[str, Any]
-
-    def __str__(self) -> str:
-        units, activation = self.options.get("units"), self.options.get("activation")
-        shown = [str(units)] if type(units) is int else []
-        if self.kind in ("Dense", "Activation"):
-            shown.append(_function(activation))
-        if self.kind == "Bidirectional":
-            shown = [_kind_of(self.options.get("layer"))]
-        return f"{self.kind}({', '.join(shown)})" if shown else self.kind
-
-
-@dataclass(frozen=True)
 class Architecture:
     """A model that charlm has too.
 
     Attributes:
-        lstm: names of the LSTM layers, from the bottom up.
-        dense: name of the Dense layer.
-        hidden: units of each LSTM layer.
+        layers: LSTM layers.
+        hidden: units of each of them.
         vocabulary: units of the Dense layer.
         window: characters that each prediction was trained to see from a zero state; None where
             the configuration does not say, where the state was carried, or where they are more
@@ -59,12 +39,33 @@ class Architecture:
         softmax: whether the model ends with one; if not, it gives logits.
     """
 
-    lstm: tuple[str, ...]
-    dense: str
+    layers: int
     hidden: int
     vocabulary: int
     window: int | None
     softmax: bool
+
+    @property
+    def weights(self) -> int:
+        """How many numbers the model has learnt."""
+        inputs = self.vocabulary + (self.layers - 1) * self.hidden
+        gates = 4 * self.hidden * (inputs + self.layers * (self.hidden + 1))
+        return gates + (self.hidden + 1) * self.vocabulary
+
+
+@dataclass(frozen=True)
+class _Layer:
+    kind: str
+    options: dict[str, Any]
+
+    def __str__(self) -> str:
+        units = self.options.get("units")
+        shown = [str(units)] if type(units) is int else []
+        if self.kind in ("Dense", "Activation"):
+            shown.append(_name(self.options.get("activation")))
+        if self.kind == "Bidirectional":
+            shown = [_name(self.options.get("layer"))]
+        return f"{self.kind}({', '.join(shown)})" if shown else self.kind
 
 
 def read_architecture(config: object) -> Architecture:
@@ -85,65 +86,57 @@ def read_architecture(config: object) -> Architecture:
     fits = kinds in (["Dense"], ["Dense", "Activation"], ["Dense", "Softmax"])
     if not (lstm and acting[: len(lstm)] == lstm and fits and len(lstm) <= MAX_LAYERS):
         raise _unsupported(layers)
-    for index, layer in enumerate(lstm):
-        _check_lstm(layer, last=index == len(lstm) - 1)
-    hidden = [_whole(layer, MAX_HIDDEN) for layer in lstm]
+    for layer in lstm:
+        _check_lstm(layer, last=layer is lstm[-1])
+    hidden = [_units(layer, MAX_HIDDEN) for layer in lstm]
     if len(set(hidden)) > 1:
         sizes = ", ".join(map(str, hidden))
         raise ModelFileError(f"found LSTM layers of {sizes} units; {SUPPORTED}")
+    if head[0].options.get("use_bias", True) is not True:
+        raise ModelFileError(f"found a Dense layer with use_bias False; {SUPPORTED}")
+    functions = [
+        "softmax" if layer.kind == "Softmax" else _name(layer.options.get("activation", "linear"))
+        for layer in head
+    ]
+    acting_functions = [each for each in functions if each not in ("linear", "None")]
+    if acting_functions not in ([], ["softmax"]):
+        raise _unsupported(layers)
     return Architecture(
-        lstm=tuple(layer.name for layer in lstm),
-        dense=head[0].name,
+        layers=len(lstm),
         hidden=hidden[0],
-        vocabulary=_whole(head[0], MAX_VOCABULARY),
+        vocabulary=_units(head[0], MAX_VOCABULARY),
         window=_window(config, layers),
-        softmax=_ends_in_softmax(head, layers),
+        softmax=bool(acting_functions),
     )
 
 
-def _layers(config: object) -> list[Layer]:
+def _layers(config: object) -> list[_Layer]:
     if not isinstance(config, dict):
         raise TypeError("its configuration is not an object")
-    kind = _kind_of(config)
+    kind = _name(config.get("class_name"))
     if kind != "Sequential":
         raise ModelFileError(f"found a {kind} model; {SUPPORTED}")
     inner = config["config"]
     listed = inner["layers"] if isinstance(inner, dict) else inner  # Keras before 2.2.3: the list
     if not isinstance(listed, list):
         raise TypeError("its layers are not a list")
-    return [
-        Layer(_kind_of(layer), _name(layer["config"]), dict(layer["config"])) for layer in listed
-    ]
+    return [_Layer(_name(layer["class_name"]), dict(layer["config"])) for layer in listed]
 
 
-def _check_lstm(layer: Layer, *, last: bool) -> None:
+def _check_lstm(layer: _Layer, *, last: bool) -> None:
     wanted = dict(LSTM_MUST_HAVE)
     if not last:
         wanted["return_sequences"] = (True, False)
     for option, (value, otherwise) in wanted.items():
-        found = layer.options.get(option, otherwise)
-        if _function(found) != _function(value):
+        found = _name(layer.options.get(option, otherwise))
+        if found != str(value):
             raise ModelFileError(
-                f"found an LSTM layer with {option} {_function(found)}; supported is "
-                f"{_function(value)}, since {SUPPORTED}"
+                f"found an LSTM layer with {option} {found}; supported is {value}, "
+                f"since {SUPPORTED}"
             )
 
 
-def _ends_in_softmax(head: Sequence[Layer], layers: Sequence[Layer]) -> bool:
-    dense, *after = head
-    if dense.options.get("use_bias", True) is not True:
-        raise ModelFileError(f"found a Dense layer with use_bias False; {SUPPORTED}")
-    functions = [_function(dense.options.get("activation", "linear"))]
-    for layer in after:
-        is_softmax = layer.kind == "Softmax"
-        functions.append("softmax" if is_softmax else _function(layer.options.get("activation")))
-    acting = [function for function in functions if function not in ("linear", "None")]
-    if acting not in ([], ["softmax"]):
-        raise _unsupported(layers)
-    return bool(acting)
-
-
-def _window(config: object, layers: Sequence[Layer]) -> int | None:
+def _window(config: object, layers: list[_Layer]) -> int | None:
     """Steps of the input; see `Architecture.window`."""
     if any(layer.options.get("stateful") for layer in layers):
         return None
@@ -158,41 +151,28 @@ def _window(config: object, layers: Sequence[Layer]) -> int | None:
     return None
 
 
-def _whole(layer: Layer, most: int) -> int:
+def _units(layer: _Layer, most: int) -> int:
     units = layer.options["units"]
     if type(units) is not int or not 1 <= units <= most:
         raise ModelFileError(
-            f"found {_shown(layer.kind)} with {_shown(units)} units; from 1 to {most} are supported"
+            f"found {layer.kind} with {_name(units)} units; from 1 to {most} are supported"
         )
     return units
 
 
-def _unsupported(layers: Sequence[Layer]) -> ModelFileError:
-    found = _shown(", ".join(map(str, layers)) or "no layers")
+def _unsupported(layers: list[_Layer]) -> ModelFileError:
+    found = _name(", ".join(map(str, layers)) or "no layers")
     return ModelFileError(f"found {found}; {SUPPORTED}")
 
 
-def _function(value: object) -> str:
-    """The name of an activation, which some versions wrap in an object; any other value as text."""
+def _name(value: object) -> str:
+    """What the file has as a name or an option, for a message too: short, and in one line.
+
+    Some versions wrap the name of an activation in an object; of a layer it is its class.
+    """
     if isinstance(value, dict):
         inner = value.get("config")
         value = inner if isinstance(inner, str) else value.get("class_name")
-    return _shown(value)
-
-
-def _kind_of(layer: object) -> str:
-    return _shown(layer.get("class_name")) if isinstance(layer, dict) else "something"
-
-
-def _name(options: dict[str, Any]) -> str:
-    name = options["name"]
-    if not isinstance(name, str) or len(name) > SHOWN:
-        raise TypeError("a layer's name is not a short text")
-    return name
-
-
-def _shown(value: object) -> str:
-    """A text from the file in a message: short, and in one line."""
     shown = str(value)[: SHOWN + 1]
     line = "".join(c if c.isprintable() else "?" for c in shown)
     return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"

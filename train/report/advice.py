@@ -11,7 +11,8 @@ from charlm.data import MAX_HIDDEN, MAX_WINDOW
 from charlm.data.text.corpus import SAMPLE
 from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, REPLACEMENT
 from charlm.train.config import TrainingConfig
-from charlm.train.report.evidence import Advice, ContextPoint, Evidence
+from charlm.train.report.measure import Advice, Evidence
+from charlm.train.report.reading import ContextPoint
 from charlm.train.report.subject import Subject
 from charlm.train.setup import defaults
 from charlm.train.setup.source import shipped

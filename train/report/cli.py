@@ -50,10 +50,10 @@ def report(
     require_there("train", "torch", "safetensors", "matplotlib")
     from rich.console import Console
 
-    from charlm.train.report.output import Request, make_report
+    from charlm.train.report.output import ReportRequest, make_report
     from charlm.train.report.sections import verdict
 
-    request = Request(run, tuple(corpus or ()), out, sample, seconds, seed, threads)
+    request = ReportRequest(run, tuple(corpus or ()), out, sample, seconds, seed, threads)
     shown = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with shown.status("") as status:
         done = make_report(request, status.update)

@@ -1,6 +1,11 @@
-"""Measuring a model against its text, one question after another."""
+"""Measuring a model against its text: how much of it, one question after another, and the answers.
 
+How much is fixed by the run and not by a clock: the same run gives the same report.
+"""
+
+import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -8,59 +13,205 @@ import numpy.typing as npt
 import torch
 
 from charlm.data.text.ids import count
+from charlm.train.config import ModelConfig
 from charlm.train.evaluate import sample_tokens
-from charlm.train.report import compressors, context, copies, distance, history, ngram
-from charlm.train.report.evidence import (
-    Character,
+from charlm.train.report.baselines import Compressed, NgramModels, compress
+from charlm.train.report.likeness import Copies, Distances, distances, find_copies
+from charlm.train.report.reading import (
     ContextPoint,
-    Copies,
-    Distances,
     Drift,
-    Evidence,
-    Sample,
+    context_curve,
+    drift_of,
+    never_reset,
+    reset_every,
 )
-from charlm.train.report.extent import Extent
-from charlm.train.report.subject import Subject
-from charlm.train.runs.run_folder import Run
+from charlm.train.report.subject import Point, Subject, about, points
 
-STREAMS = 128  # side by side; more gain little, and make each stream shorter
-SHORTEST = 500  # characters of a stream, where there is more than one
-
-
-def draw(run: Run, length: int, temperature: float, seed: int) -> list[npt.NDArray[Any]]:
-    """Draw a large sample as several texts, each from a zero state.
-
-    The first character of each is drawn from the characters' frequencies.
-
-    Args:
-        run: the model.
-        length: characters of all together.
-        temperature: above 0.
-        seed: of all draws.
-
-    Returns:
-        Token ids of each text.
-    """
-    streams = max(1, min(STREAMS, length // SHORTEST))
-    each = -(-length // streams)
-    random = np.random.default_rng(seed)
-    first = random.choice(len(run.initial), size=streams, p=run.initial)
-    tokens = sample_tokens(run.model, torch.from_numpy(first), each - 1, seed, temperature)
-    return list(tokens.numpy().T)
-
-
+Ids = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
 Say = Callable[[str], None]
+LEAST_SECONDS, MOST_SECONDS = 5.0, 60.0
+SHARE = 0.1  # of the time that training took
+# Characters a second of one core, as a rough rule: a model of a million multiplications a
+# character reads so many where the texts lie side by side, and half of them where there is one.
+SIDE_BY_SIDE = 16e9
+LONG = 1_000_000  # characters read without a reset
+SAMPLE = 100_000
+LAPS = 4  # at the least in what is read without a reset
+COMPARED = 5_000_000  # characters of the corpus that are searched for copies and n-grams
+STREAMS = 128  # texts drawn side by side; more gain little, and make each of them shorter
+SHORTEST = 500  # characters of one, where there is more than one
 ORDERS = 6
-LENGTHS = (10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120)
 GAP_LENGTH, GAP_SEGMENTS = 1280, 50
-WINDOW = 50_000  # characters of a point of the long reading; fewer where it is short
-POINTS = 20
-SHARES = (10, 20, 30, 40, 60, 80)
 TEMPERATURES = (0.5, 0.7, 1.0, 1.2)
 SHOWN = 500  # characters of a sample
 SELDOM = 20  # occurrences below which a character's mean says little
 HARDEST = 16
-Ids = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many characters each measurement reads.
+
+    Attributes:
+        long: read without a reset.
+        held_out: of the held-out text, which is read round in that.
+        resets: of it, read once for each length of context.
+        sample: drawn at temperature 1; a quarter of it at each other temperature.
+        compared: of the training text's end, which n-grams, compressors and the search for
+            copies are given.
+        seconds: what that takes on one free core, roughly.
+    """
+
+    long: int
+    held_out: int
+    resets: int
+    sample: int
+    compared: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Character:
+    """How hard a character is to predict.
+
+    Attributes:
+        character: it.
+        count: its occurrences in the held-out text.
+        bits: mean of -log2 p where it stood.
+        frequency_bits: what its frequency in the training text alone would cost.
+        share: of all the bits of the held-out text.
+    """
+
+    character: str
+    count: int
+    bits: float
+    frequency_bits: float
+    share: float
+
+
+@dataclass(frozen=True)
+class DrawnText:
+    """A text of the model."""
+
+    temperature: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to try next.
+
+    Attributes:
+        what: in a few words.
+        because: the figure that says so.
+        command: a line to run; empty where there is none.
+    """
+
+    what: str
+    because: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a report says.
+
+    Attributes:
+        name: of the run folder.
+        about: facts on model and training, by name.
+        texts: names of the text's files.
+        seed: of the samples.
+        extent: how much was measured.
+        curve: the training, an evaluation each; empty where nobody recorded it.
+        bits: per character of the held-out text, state carried.
+        held_out: whether nothing of that text was learnt from, as far as is known.
+        gap: bits per character of training and held-out text, both in segments.
+        gap_length: characters of such a segment.
+        ngrams: bits per character of models of order 1, 2, …
+        compressed: what compressors need.
+        context: by how often the state is zeroed.
+        drift: whether it stays good when it never is.
+        hardest: characters, those that cost the most in all first.
+        copies: of samples, and of the held-out text.
+        distances: of samples, and of the training text.
+        samples: a text at each temperature.
+        advice: what to try next.
+        notes: what could not be known or was cut short.
+    """
+
+    name: str
+    about: dict[str, str]
+    texts: tuple[str, ...]
+    seed: int
+    extent: Extent
+    curve: tuple[Point, ...]
+    bits: float
+    held_out: bool
+    gap: tuple[float, float]
+    gap_length: int
+    ngrams: tuple[float, ...]
+    compressed: tuple[Compressed, ...]
+    context: tuple[ContextPoint, ...]
+    drift: Drift
+    hardest: tuple[Character, ...]
+    copies: tuple[Copies, ...]
+    distances: tuple[Distances, ...]
+    samples: tuple[DrawnText, ...]
+    advice: tuple[Advice, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Its JSON form."""
+        return json.dumps(_plain(asdict(self)), indent=1, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Figures rounded to what they mean."""
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def seconds_for(training_seconds: float | None) -> float:
+    """What a report may take: a tenth of the training, within bounds."""
+    if training_seconds is None:
+        return MOST_SECONDS
+    return min(MOST_SECONDS, max(LEAST_SECONDS, SHARE * training_seconds))
+
+
+def choose_extent(
+    model: ModelConfig,
+    learnt: int,
+    held_out: int,
+    seconds: float,
+    sample: int | None = None,
+) -> Extent:
+    """How much to measure of a model in so many seconds.
+
+    Args:
+        model: its sizes.
+        learnt: characters of the training text.
+        held_out: characters of the held-out text, at least two.
+        seconds: what it may take, roughly.
+        sample: characters to draw; None for as many as fit.
+    """
+    rate = SIDE_BY_SIDE / _multiplications(model)
+    long = int(max(1000, min(LONG, 0.4 * seconds * rate / 2)))
+    lap = min(held_out, max(2, long // LAPS))
+    resets = min(lap, max(1000, int(0.33 * seconds * rate / 12)))
+    drawn = min(SAMPLE, max(1000, int(0.15 * seconds * rate / 3)))
+    compared = min(learnt, COMPARED, max(1_500_000, int(50_000 * seconds)))
+    return Extent(max(long, lap), lap, resets, sample or drawn, compared, seconds)
+
+
+def _multiplications(model: ModelConfig) -> int:
+    """Of a character: gates of every layer, and the output."""
+    hidden = model.hidden
+    inner = (2 * model.layers - 1) * 4 * hidden * hidden
+    return inner + 5 * hidden * model.vocabulary // 4 + 20_000
 
 
 def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
@@ -75,53 +226,61 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
     model, splits = subject.run.model, subject.splits
     held = splits.test[: extent.held_out]
     compared = splits.train[len(splits.train) - extent.compared :]
+    vocabulary = model.config.vocabulary
     say("reading on without a reset")
-    carried = context.never_reset(model, held, extent.long)
+    carried = never_reset(model, held, extent.long)
     first_lap = carried.bits[: len(held) - 1]
     say("reading with resets")
-    curve = _context(subject, held[: extent.resets], first_lap)
+    curve = context_curve(model, held[: extent.resets], first_lap)
     gap, gap_length = _gap(subject, held[: extent.resets])
     say("n-grams and compressors")
-    ngrams = _ngrams(compared, held, model.config.vocabulary)
-    compressed = compressors.compress(subject.text(compared), subject.text(held))
+    ngrams = NgramModels(compared, vocabulary, min(ORDERS, len(compared) - 1))
+    bits_of_ngrams = ngrams.bits_per_character(held)
+    compressed = compress(subject.text(compared), subject.text(held))
     say("drawing texts")
-    drawn = _draw(subject, extent, seed)
+    drawn = {temperature: _draw(subject, extent, temperature, seed) for temperature in TEMPERATURES}
     say("looking for copies")
-    found_copies = _copies(subject, compared, drawn)
+    cool = TEMPERATURES[0]
+    texts = {
+        "sample, temperature 1": drawn[1.0],
+        f"sample, temperature {cool:g}": drawn[cool],
+        "held-out text": [splits.test[: sum(map(len, drawn[1.0]))]],
+    }
+    copies = find_copies(compared, texts, vocabulary, subject.text)
     say("comparing distributions")
     return Evidence(
         name=subject.folder.resolve().name,
-        about=history.about(subject),
+        about=about(subject),
         texts=subject.texts,
         seed=seed,
         extent=extent,
-        curve=history.points(subject),
+        curve=points(subject),
         bits=float(first_lap.mean()),
         held_out=subject.trained_here,
         gap=gap,
         gap_length=gap_length,
-        ngrams=ngrams,
-        compressed=tuple(compressed),
+        ngrams=bits_of_ngrams,
+        compressed=compressed,
         context=curve,
-        drift=_drift(carried, len(held)),
+        drift=drift_of(carried, len(held)),
         hardest=_hardest(subject, held[1:], first_lap),
-        copies=found_copies,
+        copies=copies,
         distances=_distances(subject, drawn),
-        samples=tuple(Sample(t, subject.text(texts[0][:SHOWN])) for t, texts in drawn.items()),
-        notes=history.notes(subject, extent),
+        samples=tuple(DrawnText(t, subject.text(texts[0][:SHOWN])) for t, texts in drawn.items()),
+        notes=notes(subject, extent),
     )
 
 
-def _context(
-    subject: Subject, ids: Ids, carried: npt.NDArray[np.float64]
-) -> tuple[ContextPoint, ...]:
-    lengths = [length for length in LENGTHS if length < len(ids)]
-    model = subject.run.model
-    found = [
-        ContextPoint(length, float(context.reset_every(model, ids, length).mean()))
-        for length in lengths
-    ]
-    return (*found, ContextPoint(None, float(carried[: len(ids) - 1].mean())))
+def _draw(subject: Subject, extent: Extent, temperature: float, seed: int) -> list[Ids]:
+    """Texts, each from a zero state; their first characters are drawn by frequency."""
+    run = subject.run
+    length = extent.sample if temperature == 1 else max(SHOWN, extent.sample // 4)
+    streams = max(1, min(STREAMS, length // SHORTEST))
+    random = np.random.default_rng(seed)
+    first = random.choice(len(run.initial), size=streams, p=run.initial)
+    others = -(-length // streams) - 1
+    tokens = sample_tokens(run.model, torch.from_numpy(first), others, seed, temperature)
+    return list(tokens.numpy().T)
 
 
 def _gap(subject: Subject, held: Ids) -> tuple[tuple[float, float], int]:
@@ -133,42 +292,13 @@ def _gap(subject: Subject, held: Ids) -> tuple[tuple[float, float], int]:
     length = min(GAP_LENGTH, len(held) - 1, len(learnt) - 1)
     segments = min(GAP_SEGMENTS, len(learnt) // (length + 1))
     starts = np.linspace(0, len(learnt) - length - 1, segments).astype(int)
-    read = [context.reset_every(subject.run.model, learnt[s : s + length + 1], length)
+    read = [reset_every(subject.run.model, learnt[s : s + length + 1], length)
             for s in starts]  # fmt: skip
-    other = context.reset_every(subject.run.model, held, length)
+    other = reset_every(subject.run.model, held, length)
     return (float(np.concatenate(read).mean()), float(other.mean())), length
 
 
-def _ngrams(learnt: Ids, held: Ids, vocabulary: int) -> tuple[float, ...]:
-    order = min(ORDERS, len(learnt) - 1)
-    models = ngram.NgramModels(learnt, vocabulary, order)
-    return tuple(ngram.bits_per_character(models, held))
-
-
-def _drift(carried: context.Carried, lap: int) -> Drift:
-    read = len(carried.bits)
-    window = _round(min(WINDOW, read // POINTS))
-    whole = read // window
-    laps = read // lap
-    return Drift(
-        read,
-        lap,
-        tuple(carried.bits[: laps * lap].reshape(laps, lap).mean(axis=1).tolist()),
-        window,
-        tuple(carried.bits[: whole * window].reshape(whole, window).mean(axis=1).tolist()),
-        tuple(carried.places.tolist()),
-        tuple(carried.hidden.tolist()),
-        tuple(carried.cell.tolist()),
-    )
-
-
-def _round(number: int) -> int:
-    """The next lower number of one digit and noughts; at least 1."""
-    size = int(10 ** (len(str(max(1, number))) - 1))
-    return max(1, number // size * size)
-
-
-def _hardest(subject: Subject, ids: Ids, bits: npt.NDArray[np.float64]) -> tuple[Character, ...]:
+def _hardest(subject: Subject, ids: Ids, bits: Floats) -> tuple[Character, ...]:
     vocabulary = subject.run.vocabulary
     occurrences = count(ids, len(vocabulary))
     costs = np.bincount(ids, bits, len(vocabulary))
@@ -188,46 +318,6 @@ def _hardest(subject: Subject, ids: Ids, bits: npt.NDArray[np.float64]) -> tuple
     )
 
 
-def _draw(subject: Subject, extent: Extent, seed: int) -> dict[float, list[Ids]]:
-    others = max(SHOWN, extent.sample // 4)
-    return {
-        temperature: draw(
-            subject.run, extent.sample if temperature == 1 else others, temperature, seed
-        )
-        for temperature in TEMPERATURES
-    }
-
-
-def _copies(subject: Subject, learnt: Ids, drawn: dict[float, list[Ids]]) -> tuple[Copies, ...]:
-    large = sum(map(len, drawn[1.0]))
-    held = subject.splits.test[:large]
-    texts = [*drawn[1.0], *drawn[TEMPERATURES[0]], held]
-    lengths = copies.copied_lengths(learnt, texts)
-    large_ones, small_ones = len(drawn[1.0]), len(drawn[TEMPERATURES[0]])
-    ends = (0, large_ones, large_ones + small_ones, len(texts))
-    names = ("sample, temperature 1", f"sample, temperature {TEMPERATURES[0]:g}", "held-out text")
-    return tuple(
-        _copies_of(subject, name, texts[begin:end], lengths[begin:end])
-        for name, begin, end in zip(names, ends, ends[1:], strict=False)
-    )
-
-
-def _copies_of(
-    subject: Subject, name: str, texts: list[Ids], lengths: list[npt.NDArray[np.int64]]
-) -> Copies:
-    which = max(range(len(texts)), key=lambda n: int(lengths[n].max()))
-    start = int(lengths[which].argmax())
-    longest = int(lengths[which][start])
-    shares = {}
-    for size in SHARES:
-        places = sum(max(0, len(text) - size + 1) for text in texts)
-        copied = sum(int((each >= size).sum()) for each in lengths)
-        if places:
-            shares[size] = copied / places
-    text = subject.text(texts[which][start : start + longest])
-    return Copies(name, sum(map(len, texts)), longest, text, shares)
-
-
 def _distances(subject: Subject, drawn: dict[float, list[Ids]]) -> tuple[Distances, ...]:
     """Of equally long texts: samples, and the end of the training text, from the held-out text."""
     splits = subject.splits
@@ -238,6 +328,34 @@ def _distances(subject: Subject, drawn: dict[float, list[Ids]]) -> tuple[Distanc
     named["training text"] = splits.train[-length:]
     size = subject.run.model.config.vocabulary
     return tuple(
-        Distances(name, distance.distances(ids, subject.text(ids), held, subject.text(held), size))
+        Distances(name, distances(ids, subject.text(ids), held, subject.text(held), size))
         for name, ids in named.items()
     )
+
+
+def notes(subject: Subject, extent: Extent) -> tuple[str, ...]:
+    """What could not be known, and what was cut short."""
+    splits = subject.splits
+    found = []
+    if not subject.trained_here:
+        found.append(
+            "The model was imported: nobody recorded how its training went, nor which part of the "
+            "text it learnt from, perhaps all. What is called held out here may have been learnt."
+        )
+    elif not subject.results.get("finished", True):
+        found.append("The training is not finished: this is its best epoch so far.")
+    if subject.trained_here and not len(splits.validation):
+        found.append("Trained with --final: no validation chose the epoch.")
+    if extent.held_out < len(splits.test):
+        found.append(
+            f"Of the last 5 % of the text ({len(splits.test):,} characters) the first "
+            f"{extent.held_out:,} were read; --seconds allows for more."
+        )
+    if extent.resets < extent.held_out:
+        found.append(f"The curve of contexts is of the first {extent.resets:,} of them.")
+    if extent.compared < len(splits.train):
+        found.append(
+            f"n-grams, compressors and the search for copies know the last {extent.compared:,} of "
+            f"the {len(splits.train):,} characters that the model learnt from."
+        )
+    return tuple(found)

@@ -12,15 +12,15 @@ from charlm.data.pages.picture import (
     short,
     svg,
 )
-from charlm.train.report.evidence import Evidence
-from charlm.train.report.files import PICTURES
+from charlm.train.report import PICTURES
+from charlm.train.report.measure import Evidence
 
 NARROWEST = 0.1  # bits from bottom to top, lest noise look like drift
 OURS, OTHER, LEARNT = COLOURS[0], COLOURS[1], COLOURS[2]
 
 
 def draw_all(evidence: Evidence) -> dict[str, bytes]:
-    """Every picture that there are figures for, by the names of `files.PICTURES`."""
+    """Every picture that there are figures for, by the names of `report.PICTURES`."""
     drawn = {name: _draw(name, evidence) for name in PICTURES}
     return {name: picture for name, picture in drawn.items() if picture is not None}
 
@@ -101,13 +101,15 @@ def _context(figure: Any, evidence: Evidence) -> bool:
     axes.axhline(evidence.context[-1].bits, color=OTHER, linestyle="--", label="never reset")
     axes.set_xscale("log")
     axes.set_xticks([x for x, _ in points], [f"{x:,}" for x, _ in points])
-    axes.xaxis.set_minor_locator(_nothing())
+    axes.set_xticks([], minor=True)
     axes.legend(frameon=False, labelcolor=INK)
     return True
 
 
 def _drift(figure: Any, evidence: Evidence) -> bool:
     """Bits along a long reading, and the norms of the state beside it."""
+    from matplotlib.ticker import LogFormatter
+
     drift = evidence.drift
     left, right = figure.subplots(1, 2)
     dress(left, "characters read without a reset", "bits per character")
@@ -125,7 +127,7 @@ def _drift(figure: Any, evidence: Evidence) -> bool:
     right.plot(drift.places, drift.hidden, color=OURS, label="hidden h")
     right.set_yscale("log")
     right.yaxis.set_major_formatter(lambda value, _: short(value))
-    right.yaxis.set_minor_formatter(_plain_figures())
+    right.yaxis.set_minor_formatter(LogFormatter())
     right.legend(frameon=False, labelcolor=INK)
     for axes in (left, right):
         _count_in_thousands(axes.xaxis)
@@ -211,15 +213,3 @@ def _at_least(axes: Any, height: float) -> None:
     low, high = axes.get_ylim()
     missing = max(0.0, height - (high - low)) / 2
     axes.set_ylim(low - missing, high + missing)
-
-
-def _plain_figures() -> Any:
-    from matplotlib.ticker import LogFormatter
-
-    return LogFormatter()
-
-
-def _nothing() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()

@@ -1,9 +1,9 @@
 """The report in order: what each section says, shows and tabulates, for HTML and Markdown alike."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from charlm.data.pages.table import CODE, LIMIT, OURS, PLAIN, Row, Table, table
-from charlm.train.report.evidence import Evidence
+from charlm.train.report.measure import Advice, Evidence
 from charlm.train.report.pictures import shown
 
 
@@ -22,11 +22,11 @@ class Section:
     Attributes:
         title: heading.
         says: paragraphs of plain text.
-        picture: its name in `files.PICTURES`, and what it shows in words.
+        picture: its name in `report.PICTURES`, and what it shows in words.
         table: the figures.
         folded: the table is for who asks for it.
         quotes: texts.
-        advice: what, because, and a command or nothing.
+        advice: suggestions, the most promising first.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Section:
     table: Table | None = None
     folded: bool = True
     quotes: tuple[Quote, ...] = ()
-    advice: tuple[tuple[str, str, str], ...] = field(default=())
+    advice: tuple[Advice, ...] = ()
 
 
 def sections(evidence: Evidence) -> list[Section]:
@@ -273,8 +273,7 @@ def _samples(evidence: Evidence) -> Section:
 def _next(evidence: Evidence) -> Section:
     if not evidence.advice:
         return Section("What to try next", ("None of the rules of thumb has anything to mend.",))
-    advice = tuple((each.what, each.because, each.command) for each in evidence.advice)
-    return Section("What to try next", advice=advice)
+    return Section("What to try next", advice=evidence.advice)
 
 
 def _about(evidence: Evidence) -> Section:

@@ -12,11 +12,22 @@ from charlm.data.system.errors import CorpusError, RunError
 from charlm.data.text.corpus import Splits, digest_files, read_corpus
 from charlm.data.text.limit import Alphabet
 from charlm.train.batches.batches import split_text
-from charlm.train.config import STRIDE, WINDOW
+from charlm.train.config import STRIDE, WINDOW, ModelConfig, regularisation
 from charlm.train.runs import checkpoint, run_folder
 from charlm.train.runs.checkpoint import Checkpoint, Record
 
 LEAST = 8  # characters held out, for there to be anything to say
+
+
+@dataclass(frozen=True)
+class Point:
+    """The model after an epoch; None for what was not recorded."""
+
+    epoch: float
+    characters: int
+    seconds: float
+    train_bits: float
+    validation_bits: float | None
 
 
 @dataclass(frozen=True)
@@ -129,3 +140,57 @@ def _check_same(folder: Path, files: Sequence[Path], recorded: str | None) -> No
             f"{', '.join(map(str, files))}: not the text that {folder} was trained on (sha256 "
             f"{found[:12]}…, not {recorded[:12]}…): bring that text back, or name it with --corpus"
         )
+
+
+def points(subject: Subject) -> tuple[Point, ...]:
+    """The training's evaluations, in order."""
+    return tuple(
+        Point(
+            float(record["epoch"]),
+            round(float(record["epoch"]) * subject.predicted_in_an_epoch),
+            float(record["seconds"]),
+            float(record["train_bits"]),
+            record.get("validation_bits"),
+        )
+        for record in subject.metrics
+    )
+
+
+def about(subject: Subject) -> dict[str, str]:
+    """Facts on model, text and training, by their names."""
+    model, training = subject.run.model.config, subject.training
+    learnt, results = subject.splits.train, subject.results
+    facts = {
+        "model": f"{model.layers} × LSTM({model.hidden}), {model.vocabulary} characters, "
+        f"{sum(p.numel() for p in subject.run.model.parameters()):,} weights",
+        "text": f"{', '.join(subject.texts)}: {sum(map(len, subject.splits)):,} characters, "
+        f"{len(learnt):,} of them to learn from",
+    }
+    if subject.trained_here:
+        facts["training"] = (
+            f"recipe {training['recipe']}, {results['epochs']} epochs, {results['steps']:,} steps, "
+            f"{results['seconds'] / 60:.1f} minutes on {training['device']}"
+        )
+        facts["settings"] = _settings(training, model)
+    else:
+        facts["training"] = f"imported from {training.get('file', 'elsewhere')}"
+    if counted := subject.run.rare.counted():
+        facts["rare characters"] = counted.removeprefix(", rare characters ")
+    return facts
+
+
+def _settings(training: dict[str, Any], model: ModelConfig) -> str:
+    begun = training.get("initialised_from")
+    return ", ".join(
+        filter(
+            None,
+            (
+                f"batch {training['batch_size']}",
+                f"window {training['seq_len']}",
+                f"{training.get('optimiser', 'adam')}, learning rate {training['lr']:g}",
+                *regularisation(model, training.get("weight_decay")),
+                f"begun from {begun['name']}" if begun else "",
+                f"seed {training['seed']}",
+            ),
+        )
+    )

@@ -172,9 +172,8 @@ def read_metrics(folder: Path) -> tuple[Record, ...]:
             lines = path.read_text(encoding="utf-8").splitlines()
         records: list[Record] = [json.loads(line) for line in lines]
         checks.check_types(records, list[Record], "lines")
-        timed = all("seconds" in record for record in records)  # see `report.history`
-        if not timed and not all("characters_per_second" in record for record in records):
-            raise ValueError("neither seconds nor characters_per_second is in every line")
+        if not all("seconds" in record for record in records):
+            raise ValueError("seconds are not in every line")
     except (ValueError, RecursionError) as problem:
         raise RunError(f"{path}: damaged: {problem}{_mending(folder)}") from problem
     return tuple(records)

@@ -11,8 +11,8 @@ pytest.importorskip("matplotlib")
 
 from charlm.data.system import console
 from charlm.train.report import cli
-from charlm.train.report.evidence import Evidence
-from charlm.train.report.output import Report, Request, make_report
+from charlm.train.report.measure import Evidence
+from charlm.train.report.output import ReportRequest, WrittenReport, make_report
 from charlm.train.report.subject import Subject, read_subject
 
 Run = Callable[..., tuple[int, list[str]]]
@@ -24,19 +24,21 @@ def subject(tiny_run: Path) -> Subject:
 
 
 @pytest.fixture(scope="session")
-def report_made(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report_made(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> WrittenReport:
     folder = tmp_path_factory.mktemp("report")
-    return make_report(Request(tiny_run, out=folder, seconds=0.1, sample=2000), lambda _: None)
+    return make_report(
+        ReportRequest(tiny_run, out=folder, seconds=0.1, sample=2000), lambda _: None
+    )
 
 
 @pytest.fixture(scope="session")
-def reported(report_made: Report) -> Path:
+def reported(report_made: WrittenReport) -> Path:
     """A folder with the report of `tiny_run`. Don't change it."""
     return report_made.page.parent
 
 
 @pytest.fixture(scope="session")
-def evidence(report_made: Report) -> Evidence:
+def evidence(report_made: WrittenReport) -> Evidence:
     """What was measured of `tiny_run`."""
     return report_made.evidence
 

@@ -10,8 +10,10 @@ from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import MAX_VOCABULARY, MIN_COUNT, REPLACEMENT, Rare
 from charlm.train.config import TrainingConfig
 from charlm.train.report.advice import advise
-from charlm.train.report.evidence import ContextPoint, Distances, Evidence, Point
-from charlm.train.report.subject import Subject
+from charlm.train.report.likeness import Distances
+from charlm.train.report.measure import Evidence
+from charlm.train.report.reading import ContextPoint
+from charlm.train.report.subject import Point, Subject
 from charlm.train.setup import defaults
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from charlm.train.config import ModelConfig
-from charlm.train.report.extent import choose, seconds_for
+from charlm.train.report.measure import choose_extent, seconds_for
 
 MODEL = ModelConfig(62)
 
@@ -16,22 +16,25 @@ def test_a_tenth_of_the_training_within_bounds(trained: float | None, seconds: f
 
 
 def test_a_minute_reads_a_million_characters_and_all_that_is_held_out() -> None:
-    found = choose(MODEL, 2_600_000, 144_000, 60)
+    found = choose_extent(MODEL, 2_600_000, 144_000, 60)
     assert (found.long, found.held_out, found.resets) == (1_000_000, 144_000, 144_000)
     assert (found.sample, found.compared) == (100_000, 2_600_000)
 
 
 def test_less_time_and_larger_models_read_less() -> None:
-    short, large = choose(MODEL, 10**7, 10**6, 10), choose(ModelConfig(62, 1024), 10**7, 10**6, 60)
+    short, large = (
+        choose_extent(MODEL, 10**7, 10**6, 10),
+        choose_extent(ModelConfig(62, 1024), 10**7, 10**6, 60),
+    )
     for found in (short, large):
         assert 1000 <= found.long < 250_000
         assert found.held_out == found.long // 4, "four laps"
         assert found.resets <= found.held_out
-    assert choose(MODEL, 10**7, 10**6, 10, sample=5000).sample == 5000
+    assert choose_extent(MODEL, 10**7, 10**6, 10, sample=5000).sample == 5000
 
 
 def test_a_tiny_text_is_read_round() -> None:
-    found = choose(MODEL, 900, 50, 10)
+    found = choose_extent(MODEL, 900, 50, 10)
     assert found.held_out == found.resets == 50
     assert found.compared == 900
     assert found.long > 100_000

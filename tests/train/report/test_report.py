@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from charlm.train.report import files, output, page, pictures
-from charlm.train.report.evidence import Drift, Evidence, Sample
-from charlm.train.report.output import Request, make_report
+from charlm.train import report as files
+from charlm.train.report import page, pictures
+from charlm.train.report.measure import DrawnText, Evidence
+from charlm.train.report.output import ReportRequest, make_report
 from charlm.train.report.page import CSS
+from charlm.train.report.reading import Drift
 
 VOID = {"meta", "br", "path", "use", "link"}
 
@@ -89,7 +91,7 @@ def test_no_path_of_this_machine_but_in_commands(
 
 
 def test_the_same_run_gives_the_same_bytes(reported: Path, tiny_run: Path, tmp_path: Path) -> None:
-    make_report(Request(tiny_run, out=tmp_path, seconds=0.1, sample=2000), lambda _: None)
+    make_report(ReportRequest(tiny_run, out=tmp_path, seconds=0.1, sample=2000), lambda _: None)
     for name in files.ALL:
         assert (tmp_path / name).read_bytes() == (reported / name).read_bytes()
 
@@ -123,11 +125,11 @@ def test_one_text_gives_figures_that_agree(evidence: Evidence) -> None:
 
 def test_text_of_the_model_is_escaped(evidence: Evidence) -> None:
     evil = "<script>alert(1)</script> ``` | \x07"
-    changed = replace(evidence, name=evil, samples=(Sample(1.0, evil),))
-    text = page.render(changed, {})
+    changed = replace(evidence, name=evil, samples=(DrawnText(1.0, evil),))
+    text = page.html_page(changed, {})
     assert Outline(text).tags["script"] == 0
     assert "\x07" not in text
-    assert "````text" in output.render(changed, ())
+    assert "````text" in page.markdown(changed, ())
 
 
 def test_the_gap_names_the_segments_that_were_read(evidence: Evidence, reported: Path) -> None:

@@ -1,6 +1,5 @@
 """Finding a run's text, and what is said where it can't be found."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from charlm.data.system import console
 from charlm.data.text import ids
 from charlm.train.keras import import_cli
 from charlm.train.report import pictures
-from charlm.train.report.output import Request, make_report
+from charlm.train.report.output import ReportRequest, make_report
 
 Run = Callable[..., tuple[int, list[str]]]
 FILES = {"report.html", "report.md", "report.json"}
@@ -104,7 +103,7 @@ def test_many_ids_are_kept_where_the_report_goes(
 
     monkeypatch.setattr(ids, "IN_MEMORY", 0)
     monkeypatch.setattr(tempfile, "TemporaryFile", spy)
-    request = Request(copied_run, out=tmp_path / "reports" / "new", seconds=0.1, sample=1000)
+    request = ReportRequest(copied_run, out=tmp_path / "reports" / "new", seconds=0.1, sample=1000)
     make_report(request, lambda _: None)
     assert set(places) == {tmp_path}
 
@@ -114,19 +113,6 @@ def test_a_folder_that_cannot_be_written(report: Run, tiny_run: Path, tmp_path: 
     code, lines = report(tiny_run, "--out", tmp_path / "file" / "below")
     assert (code, len(lines)) == (2, 1)
     assert "can't write the report into" in lines[0]
-
-
-def test_a_run_of_before_seconds_were_recorded(copied_run: Path) -> None:
-    path = copied_run / "metrics.jsonl"
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    for record in records:
-        del record["seconds"]
-        record["characters_per_second"] = 100
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    request = Request(copied_run, seconds=0.1, sample=1000)
-    curve = make_report(request, lambda _: None).evidence.curve
-    seconds = [point.seconds for point in curve]
-    assert seconds == pytest.approx([point.characters / 100 for point in curve])
 
 
 def test_an_imported_model(report: Run, tmp_path: Path) -> None:

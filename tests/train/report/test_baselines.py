@@ -1,11 +1,12 @@
-"""The n-gram baseline against a plain reference, and as a distribution."""
+"""The n-gram baseline against a plain reference, and as a distribution; and compressors."""
 
+import bz2
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from charlm.train.report.ngram import NgramModels, bits_per_character
+from charlm.train.report.baselines import COMPRESSORS, NgramModels, compress
 
 TEXT = "the cat sat on the mat; the rat sat on the cat and the cat ran at the rat in the hat. " * 3
 CHARACTERS = sorted(set(TEXT + "xyz"))
@@ -83,8 +84,8 @@ def test_a_short_beginning_takes_the_context_that_there_is() -> None:
 
 def test_what_was_learnt_costs_less_with_every_order() -> None:
     models = NgramModels(encode(TEXT), len(CHARACTERS), ORDER)
-    bits = bits_per_character(models, encode(TEXT))
-    assert bits == sorted(bits, reverse=True)
+    bits = models.bits_per_character(encode(TEXT))
+    assert list(bits) == sorted(bits, reverse=True)
     assert bits[0] > 3
     assert bits[-1] < 1.2
 
@@ -96,3 +97,17 @@ def test_a_large_vocabulary_overflows_nothing() -> None:
     assert (models.orders[-1].keys >= 0).all()
     found = models.probabilities(ids)
     assert all(((each > 0) & (each <= 1)).all() for each in found)
+
+
+LEARNT = "".join(f"the {n * n} lamps went out one by one; " for n in range(400))
+
+
+def test_what_came_before_helps() -> None:
+    held_out = "the 144 lamps went out one by one; é" * 3
+    found = {each.name: each for each in compress(LEARNT, held_out)}
+    assert list(found) == list(COMPRESSORS)
+    assert found["gzip -9"].after < found["gzip -9"].alone
+    assert found["xz -9e"].after < found["xz -9e"].alone
+    assert found["bz2 -9"].alone == pytest.approx(
+        8 * len(bz2.compress(held_out.encode(), 9)) / len(held_out)
+    )

@@ -1,4 +1,4 @@
-"""What carrying the state is worth: bits per character where it is thrown away, and where never."""
+"""Reading a text with the state thrown away every so often, and never: what that is worth."""
 
 import math
 from dataclasses import dataclass
@@ -17,6 +17,50 @@ Ids = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 CHUNK = 8192  # characters a call of a text that is read from its beginning to its end
 CELLS = 1 << 22  # one-hot values a call of many segments: 16 MB
+LENGTHS = (10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120)
+WINDOW = 50_000  # characters of a point of the long reading; fewer where it is short
+POINTS = 20
+
+
+@dataclass(frozen=True)
+class ContextPoint:
+    """Bits per character where the state is zeroed every `length` characters; None: never."""
+
+    length: int | None
+    bits: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A text read round and round without a reset.
+
+    Attributes:
+        characters: read in all.
+        lap: characters of the text.
+        laps: bits per character of each whole lap.
+        window: characters that each of `windows` is the mean of.
+        windows: bits per character, in order.
+        places: characters read at each look at the state.
+        hidden: norm of h there.
+        cell: norm of c there.
+    """
+
+    characters: int
+    lap: int
+    laps: tuple[float, ...]
+    window: int
+    windows: tuple[float, ...]
+    places: tuple[int, ...]
+    hidden: tuple[float, ...]
+    cell: tuple[float, ...]
+
+    def first_and_last(self) -> tuple[float, float]:
+        """Bits of the first and the last lap; of the first and last tenth where there is one."""
+        if len(self.laps) > 1:
+            return self.laps[0], self.laps[-1]
+        tenth = max(1, len(self.windows) // 10)
+        ends = self.windows[:tenth], self.windows[-tenth:]
+        return sum(ends[0]) / tenth, sum(ends[1]) / tenth
 
 
 @torch.no_grad()
@@ -99,3 +143,41 @@ def _bits(model: CharLSTM, read: Ids, expected: Ids, state: State) -> tuple[Floa
     logits: Tensor = model.head(hidden)
     nats = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
     return in_bits(nats.view(targets.shape).T.double().numpy()), state
+
+
+def context_curve(model: CharLSTM, ids: Ids, carried: Floats) -> tuple[ContextPoint, ...]:
+    """What a text costs by how often the state is zeroed; `carried` is what each character costs
+    where it never is.
+    """
+    found = [
+        ContextPoint(length, float(reset_every(model, ids, length).mean()))
+        for length in LENGTHS
+        if length < len(ids)
+    ]
+    return (*found, ContextPoint(None, float(carried[: len(ids) - 1].mean())))
+
+
+def drift_of(carried: Carried, lap: int) -> Drift:
+    """Whether it stays good: means over each lap of so many characters, and over each window."""
+    read = len(carried.bits)
+    window = _round(min(WINDOW, read // POINTS))
+    laps, windows = (
+        carried.bits[: read // size * size].reshape(-1, size).mean(axis=1).tolist()
+        for size in (lap, window)
+    )
+    return Drift(
+        read,
+        lap,
+        tuple(laps),
+        window,
+        tuple(windows),
+        tuple(carried.places.tolist()),
+        tuple(carried.hidden.tolist()),
+        tuple(carried.cell.tolist()),
+    )
+
+
+def _round(number: int) -> int:
+    """The next lower number of one digit and noughts; at least 1."""
+    size = int(10 ** (len(str(max(1, number))) - 1))
+    return max(1, number // size * size)

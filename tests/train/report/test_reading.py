@@ -9,7 +9,7 @@ import torch
 from charlm.train.config import ModelConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
-from charlm.train.report import context
+from charlm.train.report import reading
 
 IDS = np.random.default_rng(0).integers(0, 7, 203).astype(np.uint8)
 
@@ -35,21 +35,21 @@ def by_steps(model: CharLSTM, ids: np.ndarray, reset: int | None) -> list[float]
 @pytest.mark.parametrize("cells", [1 << 22, 7 * 40, 1])
 @pytest.mark.parametrize("length", [1, 3, 20, 101, 202, 500])
 def test_resets(model: CharLSTM, length: int, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "CELLS", cells)  # however the work is cut
-    found = context.reset_every(model, IDS, length)
+    monkeypatch.setattr(reading, "CELLS", cells)  # however the work is cut
+    found = reading.reset_every(model, IDS, length)
     assert found == pytest.approx(by_steps(model, IDS, length), abs=1e-5)
 
 
 def test_a_segment_as_long_as_the_text_is_never_reset(model: CharLSTM) -> None:
-    whole = context.reset_every(model, IDS, len(IDS) - 1)
+    whole = reading.reset_every(model, IDS, len(IDS) - 1)
     assert whole.mean() == pytest.approx(bits_per_character(model, IDS), abs=1e-5)
 
 
 @pytest.mark.parametrize("chunk", [8192, 50])
 def test_reading_round(model: CharLSTM, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "CHUNK", chunk)
+    monkeypatch.setattr(reading, "CHUNK", chunk)
     length = 2 * len(IDS) + 5
-    found = context.never_reset(model, IDS, length)
+    found = reading.never_reset(model, IDS, length)
     expected = by_steps(model, np.concatenate([IDS, IDS, IDS])[: length + 1], None)
     assert found.bits == pytest.approx(expected, abs=1e-5)
     assert found.places.tolist()[-1] == length
