@@ -1,14 +1,26 @@
-"""`probe.cpp`, compiled for this core and this model: limits, and a loop without any runtime."""
+"""`probe.cpp`, compiled for this core and this model: the machine's limits, and a plain loop.
+
+One stream reads each weight for each character, so the read bandwidth of the cache that holds them
+is its limit. Many streams share what is read, so what a core can multiply and add is theirs. The
+loop is one in C++ without any runtime, with random weights: what charlm's operator is held to.
+"""
 
 import ctypes
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from charlm.benchmarks.artifacts import PROBE, ModelInfo, read_info
-from charlm.benchmarks.harness.settings import OPERATIONS, CaseFailedError, CaseSettings
+from charlm.benchmarks.harness.artifacts import ModelInfo, read_info
+from charlm.benchmarks.harness.settings import (
+    OPERATIONS,
+    PROBE,
+    CaseFailedError,
+    CaseSettings,
+    Run,
+)
 
 SOURCE = Path(__file__).parent / "probe.cpp"
 COMPILERS = ("g++", "clang++", "c++")
@@ -19,19 +31,43 @@ FLAGS = (
 WIDE = "-mprefer-vector-width=512"  # compilers otherwise halve AVX-512's vectors
 
 
-class Probe:
-    """A compiled probe.
+def read(settings: CaseSettings) -> Run:
+    """Units: a character's weights, read once."""
+    return partial(Probe(settings).read, back=False)
 
-    Args:
-        library: see `build`.
-        layers: of the model that it was built for.
+
+def read_back(settings: CaseSettings) -> Run:
+    """Units: a character's weights, read once, now from one end and now from the other."""
+    return partial(Probe(settings).read, back=True)
+
+
+def multiply_add(settings: CaseSettings) -> Run:
+    """Units: `OPERATIONS` products and sums in registers."""
+    return Probe(settings).multiply
+
+
+def loop(settings: CaseSettings) -> Run:
+    """Units: characters that the plain loop draws.
+
+    Raises:
+        CaseFailedError: this core has no products of bytes, or the model several layers.
+    """
+    return Probe(settings).loop(settings.precision)
+
+
+class Probe:
+    """The probe that `artifacts` has built.
+
+    Raises:
+        CaseFailedError: it could not be built; the message says why.
     """
 
-    def __init__(self, library: Path, layers: int) -> None:
-        self._layers = layers
+    def __init__(self, settings: CaseSettings) -> None:
+        library = settings.artifact(PROBE)
+        self._layers = read_info(library.parent).layers
         self._library = ctypes.CDLL(str(library))
         self._library.probe_multiply.restype = ctypes.c_double
-        self.has_int8 = bool(self._library.probe_begin())
+        self._has_int8 = bool(self._library.probe_begin())
         self._per_turn = float(self._library.probe_multiply(ctypes.c_long(1)))
 
     def multiply(self, count: int) -> None:
@@ -39,22 +75,18 @@ class Probe:
         turns = max(1, round(count * OPERATIONS / self._per_turn))
         self._library.probe_multiply(ctypes.c_long(turns))
 
-    def read(self, count: int, *, back: bool = False) -> None:
+    def read(self, count: int, *, back: bool) -> None:
         """Read a character's weights so many times, from the beginning or back and forth."""
         self._library.probe_read(ctypes.c_long(count), ctypes.c_int(back))
 
-    def draw(self, precision: str) -> Callable[[int], None]:
-        """What draws so many characters in a plain loop.
-
-        Raises:
-            CaseFailedError: this core has no products of bytes, or the model several layers.
-        """
+    def loop(self, precision: str) -> Callable[[int], None]:
+        """What draws so many characters in a plain loop."""
         if self._layers != 1:
             raise CaseFailedError("the loop without a runtime is written for one layer")
-        if precision == "int8" and not self.has_int8:
+        if precision == "int8" and not self._has_int8:
             raise CaseFailedError("the loop's int8 is written for VNNI, which this core has not")
-        loop = getattr(self._library, f"probe_{precision}")
-        return lambda count: loop(ctypes.c_long(count))
+        draw = getattr(self._library, f"probe_{precision}")
+        return lambda count: draw(ctypes.c_long(count))
 
 
 def build(model: ModelInfo, library: Path) -> None:
@@ -78,13 +110,3 @@ def build(model: ModelInfo, library: Path) -> None:
             return
     reason = done.stderr.strip().partition("\n")[0]
     raise CaseFailedError(f"{found} can't compile the probe: {reason}")
-
-
-def open_probe(settings: CaseSettings) -> Probe:
-    """The probe that `artifacts` has built.
-
-    Raises:
-        CaseFailedError: it could not be built; the message says why.
-    """
-    library = settings.artifact(PROBE)
-    return Probe(library, read_info(library.parent).layers)
