@@ -232,13 +232,12 @@ LIMITS = (
     ),
 )  # fmt: skip
 
-HIDDEN, PRECISION = "hidden", "precision"
-Value = int | str
+HIDDEN = "hidden"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Speed along one axis.
+    """Speed along one logarithmic axis.
 
     Attributes:
         axis: the field of `CaseSettings` that changes.
@@ -253,16 +252,11 @@ class Sweep:
     title: str
     axis: str
     label: str
-    values: tuple[Value, ...]
+    values: tuple[int, ...]
     titles: Mapping[str, str]
-    quick: tuple[Value, ...]
+    quick: tuple[int, ...]
     limits: tuple[str, ...] = (VECTOR_LIMIT, PRODUCT_LIMIT)
     cuda: bool = False
-
-    @property
-    def logarithmic(self) -> bool:
-        """Whether the axis is one of powers of two; otherwise bits per character lie along it."""
-        return self.axis != PRECISION
 
     def cases(self, slow: bool = True) -> list[Case]:
         """The procedures of its lines; without the slow ones where those are left out."""
@@ -273,7 +267,7 @@ class Sweep:
         """The ways to its limits."""
         return [bound for bound in LIMITS if bound.limit in self.limits]
 
-    def settings(self, case: Case, value: Value, given: CaseSettings) -> CaseSettings:
+    def settings(self, case: Case, value: int, given: CaseSettings) -> CaseSettings:
         """What the worker of one point is told; a size is that of a random model."""
         told = replace(case.settings(given), **{self.axis: value})  # type: ignore[arg-type]
         if self.axis != HIDDEN:
@@ -281,7 +275,7 @@ class Sweep:
         folder = f"{told.artifacts}/{SIZED}{value}"
         return replace(told, model=f"{folder}/{MODEL}", artifacts=folder)
 
-    def needs(self, values: Iterable[Value], slow: bool) -> list[str]:
+    def needs(self, values: Iterable[int], slow: bool) -> list[str]:
         """Files of `artifacts` that the points take."""
         if self.axis == HIDDEN:
             return [f"{SIZED}{value}" for value in values]
@@ -336,13 +330,6 @@ SWEEPS = (
             "litert_step": "LiteRT, one text",
         },
         quick=(64, 256),
-    ),
-    Sweep(
-        "sweep_precision", "Speed against quality", PRECISION, "bits per character",
-        (EXACT, "int8"),
-        {"charlm_native": "one text", "charlm_native_batch": f"{STREAMS} texts"},
-        quick=(EXACT, "int8"),
-        limits=(),
     ),
 )  # fmt: skip
 

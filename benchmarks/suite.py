@@ -3,7 +3,7 @@
 import datetime
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from charlm.benchmarks.harness.artifacts import ModelInfo
 from charlm.benchmarks.harness.processes import Process
 from charlm.benchmarks.harness.settings import OPERATIONS, CaseFailedError, CaseSettings
 from charlm.benchmarks.harness.timing import Measured, Say
-from charlm.benchmarks.lineup import CASES, HIDDEN, PRECISION, Case, Sweep, case_named
+from charlm.benchmarks.lineup import CASES, HIDDEN, LIMITS, Case, Sweep, case_named
 from charlm.benchmarks.plan import PROCESSES, Plan
 from charlm.benchmarks.report import page, plots
 from charlm.benchmarks.report.report import Report
@@ -95,8 +95,7 @@ def run(plan: Plan, say: Say) -> Report:
         settings = CaseSettings(str(plan.model), folder, threads=plan.threads)
         cases, limits = _speeds(plan, settings, model, say)
         quality = _quality(plan, settings, say)
-        bits = {each.precision: each.bits for each in quality}
-        sweeps = tuple(_sweep(each, plan, settings, bits, say) for each in plan.sweeps())
+        sweeps = tuple(_sweep(each, plan, settings, say) for each in plan.sweeps())
         commands = whole_processes(plan, settings) if plan.wants(PROCESSES) else []
         return Report(
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -165,9 +164,8 @@ def _characters(bound: Case, model: ModelInfo) -> float:
 
 
 def _quality(plan: Plan, settings: CaseSettings, say: Say) -> tuple[QualityResult, ...]:
-    """Bits per character of every precision that a sweep or a case needs them of."""
-    wanted = [str(v) for sweep in plan.sweeps() if sweep.axis == PRECISION for v in sweep.values]
-    wanted += [case.precision for case in plan.cases() if case.name.startswith(OURS)]
+    """Bits per character of charlm's precisions, where one loses some."""
+    wanted = [case.precision for case in plan.cases() if case.name.startswith(OURS)]
     if set(wanted) <= {EXACT}:
         return ()
     say("bits per character")
@@ -199,9 +197,7 @@ def score(
     return tuple(found)
 
 
-def _sweep(
-    sweep: Sweep, plan: Plan, settings: CaseSettings, bits: Mapping[str, float | None], say: Say
-) -> SweepResult:
+def _sweep(sweep: Sweep, plan: Plan, settings: CaseSettings, say: Say) -> SweepResult:
     """Measure a sweep, procedures and limits in the same rounds.
 
     A limit is that of the model measured there: it is measured once, or at each size of the model.
@@ -209,9 +205,9 @@ def _sweep(
     say(f"{sweep.title}:")
     values = sweep.quick if plan.quick else sweep.values
     cases = sweep.cases(slow=not plan.quick)
-    measured_at = {value: value if sweep.axis == HIDDEN else values[0] for value in values}
+    limits_at = {value: value if sweep.axis == HIDDEN else values[0] for value in values}
     points = [(case, value) for case in cases for value in values]
-    points += [(bound, value) for bound in sweep.bounds() for value in set(measured_at.values())]
+    points += [(bound, value) for bound in sweep.bounds() for value in set(limits_at.values())]
     workers = [
         timing.Worker(f"{case.name} at {value}", case.target, sweep.settings(case, value, settings))
         for case, value in points
@@ -220,19 +216,18 @@ def _sweep(
     measured = timing.measure(workers, rounds, SWEEP_SHARE * plan.trial_seconds, say)
     found = dict(zip(points, measured, strict=True))
 
-    def case_point(case: Case, value: int | str) -> SweepPoint:
-        x = float(value) if isinstance(value, int) else bits.get(value)
+    def case_point(case: Case, value: int) -> SweepPoint:
         streams = sweep.settings(case, value, settings).batch
-        return _point(value, x, found[case, value], streams)
+        return _point(value, found[case, value], streams)
 
-    def limit_point(limit: str, value: int | str) -> SweepPoint:
-        ways: list[SweepPoint] = []
-        for bound in sweep.bounds():
-            if bound.limit == limit:
-                told = sweep.settings(bound, value, settings)
-                each = _characters(bound, artifacts.read_info(Path(told.artifacts)))
-                at = measured_at[value]
-                ways.append(_point(value, float(value), found[bound, at], each))
+    def limit_point(limit: str, value: int) -> SweepPoint:
+        folder = sweep.settings(LIMITS[0], value, settings).artifacts
+        model = artifacts.read_info(Path(folder))
+        ways = [
+            _point(value, found[bound, limits_at[value]], _characters(bound, model))
+            for bound in sweep.bounds()
+            if bound.limit == limit
+        ]
         return fastest(ways) or ways[0]
 
     series = [
@@ -242,13 +237,11 @@ def _sweep(
         SweepSeries(each, LIMIT_TITLES[each], tuple(limit_point(each, v) for v in values))
         for each in sweep.limits
     ]
-    return SweepResult(
-        sweep.name, sweep.title, sweep.label, tuple(series), logarithmic=sweep.logarithmic
-    )
+    return SweepResult(sweep.name, sweep.title, sweep.label, tuple(series))
 
 
-def _point(value: int | str, x: float | None, found: Measured, factor: float) -> SweepPoint:
-    return SweepPoint(str(value), x, rounded(found.rates, factor), found.skipped)
+def _point(value: int, found: Measured, factor: float) -> SweepPoint:
+    return SweepPoint(str(value), float(value), rounded(found.rates, factor), found.skipped)
 
 
 def whole_processes(plan: Plan, settings: CaseSettings) -> list[Process]:

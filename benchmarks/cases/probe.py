@@ -5,12 +5,10 @@ is its limit. Many streams share what is read, so what a core can multiply and a
 loop is one in C++ without any runtime, with random weights: what charlm's operator is held to.
 """
 
-import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from functools import partial
+from ctypes import CDLL, c_double, c_int, c_long
 from pathlib import Path
 
 from charlm.benchmarks.harness.artifacts import ModelInfo, read_info
@@ -32,18 +30,23 @@ WIDE = "-mprefer-vector-width=512"  # compilers otherwise halve AVX-512's vector
 
 
 def read(settings: CaseSettings) -> Run:
-    """Units: a character's weights, read once."""
-    return partial(Probe(settings).read, back=False)
+    """Units: a character's weights, read once from their beginning."""
+    library = _open(settings)
+    return lambda count: library.probe_read(c_long(count), c_int(0))
 
 
 def read_back(settings: CaseSettings) -> Run:
     """Units: a character's weights, read once, now from one end and now from the other."""
-    return partial(Probe(settings).read, back=True)
+    library = _open(settings)
+    return lambda count: library.probe_read(c_long(count), c_int(1))
 
 
 def multiply_add(settings: CaseSettings) -> Run:
-    """Units: `OPERATIONS` products and sums in registers."""
-    return Probe(settings).multiply
+    """Units: `OPERATIONS` products and sums in registers, to the nearest turn of the loop."""
+    multiply = _open(settings).probe_multiply
+    multiply.restype = c_double
+    each_turn = float(multiply(c_long(1)))
+    return lambda count: multiply(c_long(max(1, round(count * OPERATIONS / each_turn))))
 
 
 def loop(settings: CaseSettings) -> Run:
@@ -52,41 +55,24 @@ def loop(settings: CaseSettings) -> Run:
     Raises:
         CaseFailedError: this core has no products of bytes, or the model several layers.
     """
-    return Probe(settings).loop(settings.precision)
+    library = _open(settings)
+    if read_info(Path(settings.artifacts)).layers != 1:
+        raise CaseFailedError("the loop without a runtime is written for one layer")
+    if settings.precision == "int8" and not library.probe_has_int8():
+        raise CaseFailedError("the loop's int8 is written for VNNI, which this core has not")
+    draw = getattr(library, f"probe_{settings.precision}")
+    return lambda count: draw(c_long(count))
 
 
-class Probe:
-    """The probe that `artifacts` has built.
+def _open(settings: CaseSettings) -> CDLL:
+    """The probe that `artifacts` has built, its weights filled.
 
     Raises:
         CaseFailedError: it could not be built; the message says why.
     """
-
-    def __init__(self, settings: CaseSettings) -> None:
-        library = settings.artifact(PROBE)
-        self._layers = read_info(library.parent).layers
-        self._library = ctypes.CDLL(str(library))
-        self._library.probe_multiply.restype = ctypes.c_double
-        self._has_int8 = bool(self._library.probe_begin())
-        self._per_turn = float(self._library.probe_multiply(ctypes.c_long(1)))
-
-    def multiply(self, count: int) -> None:
-        """Multiply and add `count * OPERATIONS` times, to the nearest turn of the loop."""
-        turns = max(1, round(count * OPERATIONS / self._per_turn))
-        self._library.probe_multiply(ctypes.c_long(turns))
-
-    def read(self, count: int, *, back: bool) -> None:
-        """Read a character's weights so many times, from the beginning or back and forth."""
-        self._library.probe_read(ctypes.c_long(count), ctypes.c_int(back))
-
-    def loop(self, precision: str) -> Callable[[int], None]:
-        """What draws so many characters in a plain loop."""
-        if self._layers != 1:
-            raise CaseFailedError("the loop without a runtime is written for one layer")
-        if precision == "int8" and not self._has_int8:
-            raise CaseFailedError("the loop's int8 is written for VNNI, which this core has not")
-        draw = getattr(self._library, f"probe_{precision}")
-        return lambda count: draw(ctypes.c_long(count))
+    library = CDLL(str(settings.artifact(PROBE)))
+    library.probe_begin()
+    return library
 
 
 def build(model: ModelInfo, library: Path) -> None:

@@ -200,12 +200,6 @@ def _about(report: Report) -> list[str]:
     each = "thread on one core" if report.threads == 1 else f"threads on {report.threads} cores"
     pinned = "" if report.pinned else " (not pinned: this system does not let a process choose)"
     gpu = [f"GPU: {machine.gpu}"] if machine.gpu else []
-    # What a GPU does in an instant is not what it does: how long were its trials?
-    trials = [
-        f"{case.title}: {case.units:,} characters in {case.units / case.spread.median:.2f} s"
-        for case in report.cases
-        if case.cuda and case.spread
-    ]
     return [
         f"Machine: {machine.cpu}, {machine.cores} cores{memory}; {machine.system}",
         *gpu,
@@ -216,5 +210,4 @@ def _about(report: Report) -> list[str]:
         f"temperature 1, sampling included; after a warm-up {report.rounds} rounds in which each "
         f"has one trial of about {report.trial_seconds} s in turn. Median (lowest to highest); "
         f"ratios are taken round by round. {tables.UNSTABLE_MEANS}.",
-        *(["Trials on the GPU: " + "; ".join(trials)] if trials else []),
     ]

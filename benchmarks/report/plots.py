@@ -12,18 +12,27 @@ from charlm.benchmarks.report.results import (
     NOTEBOOK,
     CaseResult,
     Spread,
-    SweepPoint,
     SweepResult,
     SweepSeries,
 )
 from charlm.benchmarks.report.tables import number
-from charlm.data.pages.picture import COLOURS, INK, LETTERS, MARKERS, SIZE, dress, plain_svg, short, svg
+from charlm.data.pages.picture import (
+    COLOURS,
+    INK,
+    LETTERS,
+    MARKERS,
+    SIZE,
+    dress,
+    plain_svg,
+    short,
+    svg,
+)
 
 SPEED = "speed"
 OUR_COLOUR, NOTEBOOKS_COLOUR, OTHERS_COLOUR = COLOURS[0], COLOURS[1], "#8c959f"
 BAR_HEIGHT = 0.42  # inches, with its name above
 APART = 13  # points between two names at the right
-Drawn = list[tuple[SweepPoint, float, Spread]]
+Drawn = list[tuple[float, Spread]]
 
 
 def draw(report: Report) -> dict[str, bytes]:
@@ -71,19 +80,13 @@ def draw_speeds(report: Report) -> bytes | None:
 
 def _groups(report: Report) -> list[tuple[str, list[CaseResult]]]:
     """The measured procedures by job, those of the GPU last."""
-    found = [
-        (
-            f"{job} on the {'GPU' if cuda else 'CPU'}",
-            [
-                each
-                for each in report.cases
-                if each.rates and each.task == job and each.cuda == cuda
-            ],
-        )
-        for cuda in (False, True)
-        for job in (*JOBS, LOOP)
-    ]
-    return [(title, cases) for title, cases in found if cases]
+    found: dict[str, list[CaseResult]] = {}
+    measured = [case for case in report.cases if case.rates]
+    for cuda in (False, True):
+        for job in (*JOBS, LOOP):
+            some = [case for case in measured if (case.job, case.cuda) == (job, cuda)]
+            found[f"{job} on the {'GPU' if cuda else 'CPU'}"] = some
+    return [(title, cases) for title, cases in found.items() if cases]
 
 
 def _bar(axes: Any, place: float, report: Report, case: CaseResult) -> None:
@@ -100,14 +103,15 @@ def _bar(axes: Any, place: float, report: Report, case: CaseResult) -> None:
     axes.plot([spread.low, spread.high], [middle] * 2, color=INK, linewidth=1)
     if (limit := report.limit_of(case)) and limit.spread:
         ends = [middle - 0.3, middle + 0.3]
-        axes.plot([limit.spread.median] * 2, ends, color=INK, linewidth=1.3, linestyle=(0, (2, 1)))
+        dashed = (0, (2, 1))
+        axes.plot([limit.spread.median] * 2, ends, color=INK, linewidth=1.3, linestyle=dashed)
 
 
 def _write(axes: Any, place: float, text: str, right: bool = False, weight: str = "normal") -> None:
     """A line of text at the left edge, or the right."""
     axes.text(
-        float(right), place, text, transform=axes.get_yaxis_transform(), color=INK, fontsize=LETTERS + 1,
-        va="bottom", ha="right" if right else "left", fontweight=weight,
+        float(right), place, text, transform=axes.get_yaxis_transform(), color=INK,
+        fontsize=LETTERS + 1, va="bottom", ha="right" if right else "left", fontweight=weight,
     )  # fmt: skip
 
 
@@ -123,66 +127,50 @@ def draw_sweep(sweep: SweepResult) -> bytes | None:
         axes = figure.subplots()
         dress(axes, sweep.label, "characters/s")
         ends = [
-            _line(axes, series, points, number, sweep.logarithmic)
-            for number, (series, points) in enumerate(lines)
+            _line(axes, series, points, place)
+            for place, (series, points) in enumerate(lines)
             if points
         ]
-        _scale(axes, sweep, [points for _, points in lines])
-        if sweep.logarithmic:
-            _name_lines(axes, ends)
-        else:
-            axes.legend(frameon=False, labelcolor=INK, loc="best")
+        _scale(axes, [pair for _, points in lines for pair in points])
+        _name_lines(axes, ends)
         return svg(figure)
 
 
 def _measured(series: SweepSeries) -> Drawn:
-    found = [(point, point.x, point.spread) for point in series.points]
-    return [(point, x, spread) for point, x, spread in found if x is not None and spread]
+    return [(point.x, spread) for point in series.points if (spread := point.spread)]
 
 
 def _line(
-    axes: Any, series: SweepSeries, points: Drawn, place: int, joined: bool
+    axes: Any, series: SweepSeries, points: Drawn, place: int
 ) -> tuple[float, float, str, str]:
     """Draw one series; where it ends, its name and its colour."""
-    places = [x for _, x, _ in points]
-    middles = [spread.median for *_, spread in points]
+    places = [x for x, _ in points]
+    middles = [spread.median for _, spread in points]
     colour = INK if series.is_limit else COLOURS[place % len(COLOURS)]
     if series.is_limit:
         axes.plot(places, middles, color=colour, linestyle="--", linewidth=1)
     else:
-        errors = [
-            [spread.median - spread.low for *_, spread in points],
-            [spread.high - spread.median for *_, spread in points],
-        ]
+        below = [spread.median - spread.low for _, spread in points]
+        above = [spread.high - spread.median for _, spread in points]
         axes.errorbar(
-            places, middles, yerr=errors, color=colour, capsize=2, elinewidth=0.8,
-            marker=MARKERS[place % len(MARKERS)], markersize=5, linewidth=1.6 if joined else 0,
-            label=series.title,
+            places, middles, yerr=[below, above], color=colour, capsize=2, elinewidth=0.8,
+            marker=MARKERS[place % len(MARKERS)], markersize=5, linewidth=1.6,
         )  # fmt: skip
-    if not joined:
-        for point, x, spread in points:
-            axes.annotate(
-                point.label, (x, spread.median), (7, 4), textcoords="offset points", color=INK
-            )
     return places[-1], middles[-1], series.title, colour
 
 
-def _scale(axes: Any, sweep: SweepResult, lines: Sequence[Drawn]) -> None:
+def _scale(axes: Any, points: Drawn) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    highest = max(spread.high for points in lines for *_, spread in points)
-    lowest = min(spread.low for points in lines for *_, spread in points)
+    lowest, highest = min(s.low for _, s in points), max(s.high for _, s in points)
     axes.set_ylim(lowest / 1.5, highest * 1.7)
-    if sweep.logarithmic:
-        values = sorted({x for points in lines for _, x, _ in points})
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(values, [f"{value:g}" for value in values])
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        axes.margins(x=0.3)
+    values = sorted({x for x, _ in points})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _name_lines(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:

@@ -27,7 +27,7 @@ from charlm.benchmarks.report.results import (
 )
 from charlm.data.system.errors import SettingsError
 
-FORMAT = 2  # 1 had no sweeps and no quality, and told less of a case; it is still read
+FORMAT = 2
 DROPPED = ("pair", "memory", "flips")  # which earlier reports have, and no page shows any more
 JOBS = (ONE, MANY, SCORE, SCORE_MANY)
 
@@ -108,7 +108,7 @@ class Report:
                 yield from self._answers(job, cuda)
 
     def _answers(self, job: str, cuda: bool) -> Iterator[Answer]:
-        there = [case for case in self.cases if case.task == job and case.cuda == cuda]
+        there = [case for case in self.cases if case.job == job and case.cuda == cuda]
         ours = [case for case in there if case.ours]
         ours = [case for case in ours if case.use and case.rates] or ours
         exact = fastest(case for case in ours if case.precision == EXACT)
@@ -146,20 +146,24 @@ def load(path: Path) -> Report:
     """Read a `report.json`, of this charlm or an earlier one.
 
     Raises:
-        SettingsError: it is not one, or one of a later format.
+        SettingsError: it is not one, or one of another format.
         OSError: it can't be read.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values["format"] not in range(1, FORMAT + 1):
+        if values["format"] != FORMAT:
             raise SettingsError(
-                f"{path}: a report of format {values['format']}; this charlm reads up to {FORMAT}"
+                f"{path}: a report of format {values['format']}; this charlm reads format {FORMAT}"
             )
         for name in DROPPED:
             values.pop(name, None)
+        # There was a sweep along bits per character, of two points: those stand in other tables.
+        values["sweeps"] = [
+            each for each in values.get("sweeps", []) if each.pop("logarithmic", True)
+        ]
         report: Report = read(Report, values)
         return report
-    except (ValueError, KeyError, TypeError, RecursionError) as problem:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
         raise SettingsError(f"{path}: not a report of charlm-bench: {problem}") from problem
 
 

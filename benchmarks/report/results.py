@@ -113,7 +113,7 @@ class CaseResult(Rated):
     units: int = 0  # characters in each trial
     peak_bytes: int | None = None
     skipped: str | None = None
-    job: str = ""
+    job: str = ONE
     use: str = ""
     precision: str = EXACT
     batch: int = 1
@@ -124,11 +124,6 @@ class CaseResult(Rated):
     def ours(self) -> bool:
         """Whether it is charlm."""
         return self.name.startswith(OURS)
-
-    @property
-    def task(self) -> str:
-        """The job; a report of format 1 tells it by the limit."""
-        return self.job or (MANY if self.limit == PRODUCT_LIMIT else ONE)
 
 
 @dataclass(frozen=True)
@@ -187,7 +182,7 @@ class SweepPoint(Rated):
     """One value of a sweep's axis, and where it lies."""
 
     label: str
-    x: float | None
+    x: float
     rates: tuple[float, ...] = ()
     skipped: str | None = None
 
@@ -212,10 +207,9 @@ class SweepSeries:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """Speed along one axis, all its points measured in turns."""
+    """Speed along a logarithmic axis, all its points measured in turns."""
 
     name: str
     title: str
     label: str  # of the axis
     series: tuple[SweepSeries, ...]
-    logarithmic: bool = True

@@ -7,7 +7,6 @@ from charlm.benchmarks.report.results import (
     VECTOR_LIMIT,
     CaseResult,
     Spread,
-    SweepPoint,
     SweepResult,
 )
 from charlm.data.pages.table import CODE, LIMIT, OURS, PLAIN, Row, Table, table
@@ -30,8 +29,8 @@ def answer_table(report: Report) -> Table:
     rows = []
     for answer in report.answers():
         case, loss = answer.case, answer.loss
-        lost = f" (+{loss:.3f} bits per character)" if loss is not None else ""
-        use = case.use or case.title  # a report of format 1 does not say how to ask for it
+        lost = f" ({loss:+.3f} bits per character)" if loss is not None else ""
+        use = case.use or case.title
         notebook = report.to_notebook(case)
         rows.append(Row((answer.job + lost, use, _middle(case.spread), _times(notebook)), OURS))
     return table(("your case", "use this", "characters/s", "× notebook"), rows, words=(1,))
@@ -67,10 +66,8 @@ def sweep_table(sweep: SweepResult) -> Table:
     """Median characters a second: a line for each value, a column for each series."""
     rows = []
     for place, point in enumerate(sweep.series[0].points):
-        label = point.label
-        if not sweep.logarithmic and point.x is not None:
-            label += f" ({point.x:.4g} {sweep.label})"
-        rows.append(Row((label, *(_point(series.points[place]) for series in sweep.series))))
+        found = (series.points[place].spread for series in sweep.series)
+        rows.append(Row((point.label, *(_middle(each) or "skipped" for each in found))))
     return table((sweep.label, *(series.title for series in sweep.series)), rows)
 
 
@@ -98,10 +95,6 @@ def _speed_row(report: Report, case: CaseResult) -> Row:
         _mebibytes(case.peak_bytes),
     )
     return Row((case.title, *cells), kind)
-
-
-def _point(point: SweepPoint) -> str:
-    return _middle(point.spread) or "skipped"
 
 
 def _times(found: Spread | None) -> str:

@@ -141,16 +141,6 @@ def report() -> Report:
                     )),
                 ),
             ),
-            SweepResult(
-                "sweep_precision", "Speed against quality", "bits per character",
-                (
-                    SweepSeries("charlm_generate", "one text", (
-                        SweepPoint("float32", 1.99, (60e3,)), SweepPoint("int8", 1.995, (90e3,)),
-                        SweepPoint("fp16", None, (), "no such path"),
-                    )),
-                ),
-                logarithmic=False,
-            ),
         ),
         quality=(
             QualityResult("float32", 1.99, 5000, "held-out.txt"),

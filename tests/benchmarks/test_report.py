@@ -166,7 +166,17 @@ class TestJson:
             reports.read(Outer, values)
 
     @pytest.mark.parametrize(
-        "text", ["", "[]", "{}", '{"format": 1}', '{"format": 99}', '{"format": "2"}']
+        "text",
+        [
+            "",
+            "[]",
+            "{}",
+            '{"format": 2}',
+            '{"format": 2, "sweeps": "ab"}',
+            '{"format": 1}',
+            '{"format": 99}',
+            '{"format": "2"}',
+        ],
     )
     def test_what_is_no_report_is_refused(self, text: str, tmp_path: Path) -> None:
         path = tmp_path / "some.json"
@@ -180,10 +190,6 @@ class TestJson:
         assert "| **charlm" in page.figures(found)
         assert "report.html" in suite.write(found, tmp_path / "again")
         assert "your case" in (tmp_path / "again" / "report.html").read_text(encoding="utf-8")
-
-    def test_a_report_of_format_1_tells_the_job_by_its_limit(self) -> None:
-        assert CaseResult("charlm_step", "charlm", "vector").task == "one text"
-        assert CaseResult("charlm_samples", "charlm", "product").task == "many texts"
 
 
 def test_the_table_of_speeds(report: Report) -> None:
@@ -231,7 +237,7 @@ def test_every_file_is_written_and_the_same_report_gives_the_same_bytes(
 ) -> None:
     pytest.importorskip("matplotlib")
     names = suite.write(report, tmp_path)
-    pictures = ["speed.svg", "sweep_batch.svg", "sweep_precision.svg"]
+    pictures = ["speed.svg", "sweep_batch.svg"]
     assert names == ["report.json", "report.html", "report.md", *pictures]
     before = [(tmp_path / name).read_bytes() for name in names]
     assert all(b"<svg" in content for content in before[3:])

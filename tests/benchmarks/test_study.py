@@ -9,8 +9,8 @@ import torch
 
 from charlm.benchmarks.study import __main__ as command
 from charlm.benchmarks.study import page
-from charlm.benchmarks.study.keras_side import _in_torch
 from charlm.benchmarks.study.record import Record, append, judge, read
+from charlm.benchmarks.study.sides import in_torch
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
 from charlm.train.config import WINDOW, ModelConfig
@@ -69,7 +69,7 @@ def test_keras_weights_are_the_same_model(model: CharLSTM) -> None:
     tokens = torch.arange(7)[:, None]
     with torch.no_grad():
         expected = model(tokens, model.zero_state(1))[0]
-        found = _in_torch(weights, 7, 5)(tokens, model.zero_state(1))[0]
+        found = in_torch(weights, 7, 5)(tokens, model.zero_state(1))[0]
     assert torch.allclose(found, expected, atol=1e-6)
 
 
@@ -81,7 +81,6 @@ def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_p
     assert text.count("of CPU time; stateful") == 1
     ends = "| notebook, Torch | 2 | 30.0 min | 2.1600 | 2.1500 | -0.0100 |"
     assert ends in text
-    assert "moves the figure of no side by more than 0.0100" in text
     assert "| **2** | 60 s | 2.100 | 2.1000 | 2.0900 |" in text
     picture = (tmp_path / "study" / "study.svg").read_bytes()
     assert picture == page.draw(page.by_side(records)), "the same records, other bytes"
@@ -110,7 +109,6 @@ def test_a_file_that_has_no_records_is_named(
     ("options", "says"),
     [
         (["--epochs", "0"], "--epochs is from 1 to 1000000000, not 0"),
-        (["--epochs", "-1"], "--epochs is from 1 to 1000000000, not -1"),
         (["--threads", "0"], "--threads is from 1"),
         (["--hidden", "0"], "--hidden is from 1"),
         (["--records", "a file/records.jsonl"], "can't write a file/records.jsonl"),
@@ -140,17 +138,8 @@ def test_nothing_recorded(tmp_path: Path) -> None:
 def test_both_of_torchs_sides_run(tiny_text: Path, tmp_path: Path) -> None:
     to = tmp_path / "a new folder" / "records.jsonl"
     for side in ("notebook-torch", "stateful"):
-        given = [
-            "run",
-            side,
-            str(tiny_text),
-            "--records",
-            str(to),
-            "--epochs",
-            "1",
-            "--hidden",
-            "8",
-        ]
+        given = ["run", side, str(tiny_text), "--records", str(to), "--epochs", "1"]
+        given += ["--hidden", "8"]
         assert console.exit_code(command.app, "study", given) == 0
     sides = page.by_side(read(to))
     assert list(sides) == ["notebook, Torch", "stateful, epochs: 1"]

@@ -38,15 +38,14 @@ def run(started: list[timing.Worker], monkeypatch: pytest.MonkeyPatch) -> Run:
         return [one(worker.name) for worker in given]
 
     def one(name: str) -> Measured:
-        case, _, value = name.partition(" at ")
-        if value == "int8":
-            return Measured(skipped="no such path")
-        return Measured(1, (RATES.get(case, 100.0),) * 3)
+        if name == "openvino_batch at 64":
+            return Measured(skipped="no memory")
+        return Measured(1, (RATES.get(name.partition(" at ")[0], 100.0),) * 3)
 
     def run(name: str, settings: CaseSettings) -> SweepResult:
         sweep = next(each for each in SWEEPS if each.name == name)
         plan = quick(Plan(Path(settings.model)))
-        return suite._sweep(sweep, plan, settings, {"float32": 2.0, "int8": 2.01}, print)
+        return suite._sweep(sweep, plan, settings, print)
 
     monkeypatch.setattr(timing, "measure", measure)
     return run
@@ -74,7 +73,7 @@ def sized(case_settings: CaseSettings, tmp_path: Path) -> CaseSettings:
 
 def test_a_point_is_its_procedure_with_one_setting_changed(case_settings: CaseSettings) -> None:
     case = case_named("charlm_generate_batch")
-    batch, *_, hidden, _ = SWEEPS
+    batch, *_, hidden = SWEEPS
     told = batch.settings(case, 8, case_settings)
     assert told == replace(case.settings(case_settings), batch=8)
     assert told.path == "blocks"
@@ -95,7 +94,7 @@ def test_rates_are_of_all_streams_and_a_limit_is_measured_once(
     names = [worker.name for worker in started]
     assert [name for name in names if "weights_read" in name] == ["weights_read at 1"]
     assert "litert_batch" not in found, "a quick run leaves out what starts slowly"
-    assert "torch_batch" in found
+    assert [point.skipped for point in found["openvino_batch"].points] == [None, "no memory"]
 
 
 def test_limits_follow_the_size_of_the_model(
@@ -106,16 +105,6 @@ def test_limits_follow_the_size_of_the_model(
     small, large = (artifacts.read_info(Path(sized.artifacts) / f"hidden-{n}") for n in (64, 256))
     first, last = rates(found["product"])
     assert first / last == pytest.approx(large.flops / small.flops, rel=1e-3)
-
-
-def test_quality_lies_along_the_axis_and_what_is_missing_says_why(
-    case_settings: CaseSettings, run: Run
-) -> None:
-    found = run("sweep_precision", case_settings)
-    assert not found.logarithmic
-    exact, lossy = found.series[0].points
-    assert (exact.label, exact.x, exact.rates[0]) == ("float32", 2.0, 100.0)
-    assert (lossy.label, lossy.x, lossy.skipped) == ("int8", 2.01, "no such path")
 
 
 class TestScores:
