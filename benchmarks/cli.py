@@ -97,7 +97,7 @@ def bench(
     from charlm.data.text.corpus import SAMPLE
     from charlm.infer.model.shipped import find_model, shipped_model
 
-    plan = plans.Plan(
+    plan = plans.BenchPlan(
         model=find_model(model) if model else shipped_model(),
         provider=provider,
         threads=threads,

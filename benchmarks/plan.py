@@ -15,7 +15,7 @@ NAMES = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """How much is measured."""
 
     model: Path
@@ -85,6 +85,6 @@ class Plan:
         return (*slow, *(["all but two values of each sweep"] if self.sweeps() else []))
 
 
-def quick(plan: Plan) -> Plan:
+def quick(plan: BenchPlan) -> BenchPlan:
     """A plan that shows in a minute whether everything runs; its figures are noise."""
     return replace(plan, rounds=2, trial_seconds=0.05, text_characters=5_000, quick=True)

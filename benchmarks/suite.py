@@ -13,9 +13,9 @@ from charlm.benchmarks.harness.processes import Process
 from charlm.benchmarks.harness.settings import OPERATIONS, CaseFailedError, CaseSettings
 from charlm.benchmarks.harness.timing import Measured, Say
 from charlm.benchmarks.lineup import CASES, HIDDEN, LIMITS, Case, Sweep, case_named
-from charlm.benchmarks.plan import PROCESSES, Plan
+from charlm.benchmarks.plan import PROCESSES, BenchPlan
 from charlm.benchmarks.report import page, plots
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.report import BenchReport
 from charlm.benchmarks.report.results import (
     EXACT,
     NOTEBOOK,
@@ -43,7 +43,7 @@ SLOW_ROUNDS = 5  # of whole processes that take seconds to start
 LIMIT_TITLES = {VECTOR_LIMIT: "limit, one text", PRODUCT_LIMIT: "limit, many texts"}
 
 
-def measure_and_write(plan: Plan, folder: Path | None, say: Say) -> Report:
+def measure_and_write(plan: BenchPlan, folder: Path | None, say: Say) -> BenchReport:
     """Run a plan and write its report into `folder`; None: a folder named after day and processor.
 
     Raises:
@@ -59,7 +59,7 @@ def measure_and_write(plan: Plan, folder: Path | None, say: Say) -> Report:
     return report
 
 
-def write(report: Report, folder: Path) -> list[str]:
+def write(report: BenchReport, folder: Path) -> list[str]:
     """Write every file of a report; their names.
 
     Raises:
@@ -84,7 +84,7 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def run(plan: Plan, say: Say) -> Report:
+def run(plan: BenchPlan, say: Say) -> BenchReport:
     """Measure everything in the plan.
 
     Raises:
@@ -97,7 +97,7 @@ def run(plan: Plan, say: Say) -> Report:
         quality = _quality(plan, settings, say)
         sweeps = tuple(_sweep(each, plan, settings, say) for each in plan.sweeps())
         commands = whole_processes(plan, settings) if plan.wants(PROCESSES) else []
-        return Report(
+        return BenchReport(
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
             machine=machine.describe(plan.provider),
             model=model,
@@ -116,7 +116,7 @@ def run(plan: Plan, say: Say) -> Report:
 
 
 def _speeds(
-    plan: Plan, settings: CaseSettings, model: ModelInfo, say: Say
+    plan: BenchPlan, settings: CaseSettings, model: ModelInfo, say: Say
 ) -> tuple[tuple[CaseResult, ...], tuple[LimitResult, ...]]:
     """Procedures and limits, all in the same rounds."""
     cases, limits = plan.cases(), plan.bounds()
@@ -163,7 +163,7 @@ def _characters(bound: Case, model: ModelInfo) -> float:
     return OPERATIONS / model.flops if bound.limit == PRODUCT_LIMIT else 1
 
 
-def _quality(plan: Plan, settings: CaseSettings, say: Say) -> tuple[QualityResult, ...]:
+def _quality(plan: BenchPlan, settings: CaseSettings, say: Say) -> tuple[QualityResult, ...]:
     """Bits per character of charlm's precisions, where one loses some."""
     wanted = [case.precision for case in plan.cases() if case.name.startswith(OURS)]
     if set(wanted) <= {EXACT}:
@@ -197,7 +197,7 @@ def score(
     return tuple(found)
 
 
-def _sweep(sweep: Sweep, plan: Plan, settings: CaseSettings, say: Say) -> SweepResult:
+def _sweep(sweep: Sweep, plan: BenchPlan, settings: CaseSettings, say: Say) -> SweepResult:
     """Measure a sweep, procedures and limits in the same rounds.
 
     A limit is that of the model measured there: it is measured once, or at each size of the model.
@@ -244,7 +244,7 @@ def _point(value: int, found: Measured, factor: float) -> SweepPoint:
     return SweepPoint(str(value), float(value), rounded(found.rates, factor), found.skipped)
 
 
-def whole_processes(plan: Plan, settings: CaseSettings) -> list[Process]:
+def whole_processes(plan: BenchPlan, settings: CaseSettings) -> list[Process]:
     """The commands that are measured from their start to their end."""
     cores = settings.threads
 

@@ -113,7 +113,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Report:
+class Trials:
     """All trials, and where they ran."""
 
     text: str
@@ -130,9 +130,9 @@ def measure(
     target: float,
     ways: Sequence[Way],
     sizes: Sequence[Size],
-    keep: Callable[[Report], None],
+    keep: Callable[[Trials], None],
     short: Size = SHORT,
-) -> Report:
+) -> Trials:
     """Time `ways` on `short`, then `sizes` in the fastest of those that learn as well.
 
     Args:
@@ -147,7 +147,7 @@ def measure(
     Raises:
         SettingsError: no way works here.
     """
-    report = Report(text.name, device, target, machine.describe(device))
+    report = Trials(text.name, device, target, machine.describe(device))
     for way in ways if len(ways) > 1 else ():
         report.ways.append(_trial(text, device, way, short))
         keep(report)
@@ -158,7 +158,7 @@ def measure(
     return report
 
 
-def render(report: Report) -> str:
+def render(report: Trials) -> str:
     """The report as Markdown."""
     reached = [t for t in report.sizes if t.bits is not None and t.bits <= report.target]
     best = min((trial.wall_seconds or 0.0 for trial in reached), default=None)
@@ -252,7 +252,7 @@ def main_command(
     with os_errors_as(SettingsError, f"can't make the folder {out}"):
         out.mkdir(parents=True, exist_ok=True)
 
-    def keep(report: Report) -> None:
+    def keep(report: Trials) -> None:
         console.say(lay_out(_table((report.sizes or report.ways)[-1:])).splitlines()[-1])
         with os_errors_as(SettingsError, f"can't write into {out}"):
             write_text(out / "time-to-bits.json", json.dumps(asdict(report), indent=1) + "\n")

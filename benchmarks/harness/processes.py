@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from charlm.benchmarks.harness.machine import without_paths
 from charlm.benchmarks.harness.settings import PROMPT, CaseFailedError, CaseSettings
-from charlm.benchmarks.harness.start import own_peak, peak_of_usage, start
+from charlm.benchmarks.harness.start import last_words, own_peak, peak_of_usage, start
 from charlm.benchmarks.harness.timing import Say
 from charlm.benchmarks.report.results import ProcessResult, rounded
 
@@ -97,7 +97,7 @@ def run_once(command: Sequence[str], cores: int = 1) -> Once:
             peak = _wait(child)
             seconds = time.perf_counter() - begun
         if child.returncode:
-            raise CaseFailedError(_last_words(child.returncode, errors))
+            raise CaseFailedError(last_words(child.returncode, errors))
     return Once(output, first, seconds, peak)
 
 
@@ -152,9 +152,3 @@ def _wait(child: Any) -> int | None:
     peak = peak_of_usage(usage.ru_maxrss)
     own = own_peak()
     return None if own is not None and peak <= own else peak
-
-
-def _last_words(code: int, errors: IO[bytes]) -> str:
-    errors.seek(0)
-    said = [line for line in errors.read().decode(errors="replace").splitlines() if line]
-    return f"its process ended with code {code}" + (f": {said[-1]}" if said else "")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 KILOBYTE = 1024
 THREAD_VARIABLES = (
@@ -84,3 +84,10 @@ def own_peak() -> int | None:
 def peak_of_usage(maximum: int) -> int:
     """`ru_maxrss` in bytes: macOS counts bytes, the others kilobytes."""
     return maximum if sys.platform == "darwin" else maximum * KILOBYTE
+
+
+def last_words(code: int, errors: IO[bytes]) -> str:
+    """Why a process ended, as far as its code and its last line in a file of its stderr tell."""
+    errors.seek(0)
+    said = [line for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
+    return f"its process ended with code {code}" + (f": {said[-1].strip()}" if said else "")

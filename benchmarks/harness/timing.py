@@ -12,7 +12,7 @@ from typing import Any
 
 from charlm.benchmarks.harness.machine import without_paths
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
-from charlm.benchmarks.harness.start import start
+from charlm.benchmarks.harness.start import last_words, start
 
 PATIENCE = 300.0  # seconds for one answer; TensorFlow starts within a tenth of it
 CALIBRATION = 0.2  # a warm-up trial this share of a real one tells its rate well enough
@@ -58,9 +58,7 @@ class Worker:
         Raises:
             CaseFailedError: with the reason that the case gave.
         """
-        self._errors = tempfile.TemporaryFile(  # noqa: SIM115 - closed in _close
-            "w+", encoding="utf-8", errors="replace"
-        )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _close
         self._process = start(
             self._command,
             self._cores,
@@ -116,12 +114,8 @@ class Worker:
         raise CaseFailedError(reason)
 
     def _last_words(self) -> str:
-        """Why the process died, as far as its code and its last line on stderr tell."""
         assert self._process is not None
-        code = self._process.wait()
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors if line.strip()]
-        return f"its process ended with code {code}" + (f": {lines[-1]}" if lines else "")
+        return last_words(self._process.wait(), self._errors)
 
     def _close(self) -> None:
         """Make sure that nothing of the process is left; it has said all that it had to."""

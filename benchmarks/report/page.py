@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from charlm.benchmarks.report import tables
 from charlm.benchmarks.report.plots import SPEED
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.report import BenchReport
 from charlm.data.pages import inline_svg, markdown, markup
 from charlm.data.pages.style import BASE
 from charlm.data.pages.table import Table, table
@@ -38,7 +38,7 @@ CSS = (
 
 
 @dataclass(frozen=True)
-class Section:
+class PagePart:
     """A part of the report; what it has not is empty.
 
     Attributes:
@@ -54,7 +54,7 @@ class Section:
     lines: tuple[str, ...] = ()
 
 
-def render_html(report: Report, pictures: Mapping[str, bytes]) -> str:
+def render_html(report: BenchReport, pictures: Mapping[str, bytes]) -> str:
     """The page; the same report gives the same bytes.
 
     Args:
@@ -77,7 +77,7 @@ def render_html(report: Report, pictures: Mapping[str, bytes]) -> str:
     return markup.document(title, CSS, "\n".join(part for part in body if part))
 
 
-def render_markdown(report: Report, pictures: Mapping[str, bytes]) -> str:
+def render_markdown(report: BenchReport, pictures: Mapping[str, bytes]) -> str:
     """The report, ready to be read on its own, with its pictures beside it."""
     warned = _warning(report)
     answers = tables.answer_table(report)
@@ -99,7 +99,7 @@ def render_markdown(report: Report, pictures: Mapping[str, bytes]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def figures(report: Report, every: bool = True) -> str:
+def figures(report: BenchReport, every: bool = True) -> str:
     """The tables of what was measured, in Markdown, for a terminal.
 
     Args:
@@ -120,21 +120,21 @@ def table_html(found: Table, kind: str = "wide") -> str:
 PROCEDURES = "Every procedure"
 
 
-def _sections(report: Report) -> list[Section]:
+def _sections(report: BenchReport) -> list[PagePart]:
     texts = sorted({each.text for each in report.quality if each.text})
     scored = f"On {', '.join(texts)}, state carried." if texts else ""
     return [
-        Section("Characters a second", SPEED),
-        Section(PROCEDURES, table=tables.speed_table(report)),
-        *(Section(each.title, each.name, tables.sweep_table(each)) for each in report.sweeps),
-        Section("Quality", table=tables.quality_table(report), text=scored),
-        Section("Whole processes", table=tables.process_table(report)),
-        Section("Not measured", lines=tuple(_not_measured(report))),
-        Section("Machine and method", lines=tuple(_about(report))),
+        PagePart("Characters a second", SPEED),
+        PagePart(PROCEDURES, table=tables.speed_table(report)),
+        *(PagePart(each.title, each.name, tables.sweep_table(each)) for each in report.sweeps),
+        PagePart("Quality", table=tables.quality_table(report), text=scored),
+        PagePart("Whole processes", table=tables.process_table(report)),
+        PagePart("Not measured", lines=tuple(_not_measured(report))),
+        PagePart("Machine and method", lines=tuple(_about(report))),
     ]
 
 
-def _section_html(section: Section, pictures: Mapping[str, bytes]) -> str:
+def _section_html(section: PagePart, pictures: Mapping[str, bytes]) -> str:
     shown = table_html(section.table)
     drawn = pictures.get(section.picture)
     if drawn is not None:
@@ -153,7 +153,7 @@ def _cell(text: str) -> str:
     return html.escape(plain) + mark
 
 
-def _warning(report: Report) -> str:
+def _warning(report: BenchReport) -> str:
     """One sentence where many figures are unstable; else empty."""
     wide, measured = report.unstable()
     if not measured or wide < MANY_UNSTABLE * measured:
@@ -164,7 +164,7 @@ def _warning(report: Report) -> str:
     )
 
 
-def _rivals(report: Report) -> list[str]:
+def _rivals(report: BenchReport) -> list[str]:
     """A sentence for every job at which another library was faster."""
     said = []
     for answer in report.answers():
@@ -176,7 +176,7 @@ def _rivals(report: Report) -> list[str]:
     return said
 
 
-def _not_measured(report: Report) -> list[str]:
+def _not_measured(report: BenchReport) -> list[str]:
     """What was left out or skipped, each with the reason."""
     skipped = [(each.title, each.skipped) for each in report.cases if each.skipped]
     skipped += [(each.title, each.skipped) for each in report.limits if each.skipped]
@@ -193,7 +193,7 @@ def _not_measured(report: Report) -> list[str]:
     return reasons
 
 
-def _about(report: Report) -> list[str]:
+def _about(report: BenchReport) -> list[str]:
     """Machine, software, model and method."""
     machine, model = report.machine, report.model
     memory = f", {machine.memory_bytes / (1 << 30):.0f} GiB" if machine.memory_bytes else ""

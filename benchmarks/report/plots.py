@@ -6,7 +6,7 @@ One form serves the page and the Markdown: letters stay letters, and the page gi
 from collections.abc import Sequence
 from typing import Any
 
-from charlm.benchmarks.report.report import JOBS, Report
+from charlm.benchmarks.report.report import JOBS, BenchReport
 from charlm.benchmarks.report.results import (
     LOOP,
     NOTEBOOK,
@@ -35,14 +35,14 @@ APART = 13  # points between two names at the right
 Drawn = list[tuple[float, Spread]]
 
 
-def draw(report: Report) -> dict[str, bytes]:
+def draw(report: BenchReport) -> dict[str, bytes]:
     """The pictures by their names; without those of which nothing was measured."""
     found = {SPEED: draw_speeds(report)}
     found |= {sweep.name: draw_sweep(sweep) for sweep in report.sweeps}
     return {name: picture for name, picture in found.items() if picture is not None}
 
 
-def draw_speeds(report: Report) -> bytes | None:
+def draw_speeds(report: BenchReport) -> bytes | None:
     """A bar for each procedure on one logarithmic scale, by job, with its name above it.
 
     Whiskers go from the lowest trial to the highest; a dashed mark is what the products alone
@@ -78,7 +78,7 @@ def draw_speeds(report: Report) -> bytes | None:
         return svg(figure)
 
 
-def _groups(report: Report) -> list[tuple[str, list[CaseResult]]]:
+def _groups(report: BenchReport) -> list[tuple[str, list[CaseResult]]]:
     """The measured procedures by job, those of the GPU last."""
     found: dict[str, list[CaseResult]] = {}
     measured = [case for case in report.cases if case.rates]
@@ -89,7 +89,7 @@ def _groups(report: Report) -> list[tuple[str, list[CaseResult]]]:
     return [(title, cases) for title, cases in found.items() if cases]
 
 
-def _bar(axes: Any, place: float, report: Report, case: CaseResult) -> None:
+def _bar(axes: Any, place: float, report: BenchReport, case: CaseResult) -> None:
     spread = case.spread
     assert spread is not None
     colour = OUR_COLOUR if case.ours else OTHERS_COLOUR

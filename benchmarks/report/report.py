@@ -50,7 +50,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """One run of the benchmark.
 
     Attributes:
@@ -142,7 +142,7 @@ def _if_faster(one: CaseResult | None, than: CaseResult) -> CaseResult | None:
     return one if one is not None and fastest((than, one)) is one else None
 
 
-def load(path: Path) -> Report:
+def load(path: Path) -> BenchReport:
     """Read a `report.json`, of this charlm or an earlier one.
 
     Raises:
@@ -161,7 +161,7 @@ def load(path: Path) -> Report:
         values["sweeps"] = [
             each for each in values.get("sweeps", []) if each.pop("logarithmic", True)
         ]
-        report: Report = read(Report, values)
+        report: BenchReport = read(BenchReport, values)
         return report
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
         raise SettingsError(f"{path}: not a report of charlm-bench: {problem}") from problem

@@ -1,6 +1,6 @@
 """The report's tables as plain cells, and how figures are written in them."""
 
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.report import BenchReport
 from charlm.benchmarks.report.results import (
     NOTEBOOK,
     PRODUCT_LIMIT,
@@ -24,7 +24,7 @@ def number(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{float(f'{value:.3g}'):,.0f}"
 
 
-def answer_table(report: Report) -> Table:
+def answer_table(report: BenchReport) -> Table:
     """For each job: what to use, how fast it is, and how many times the notebook."""
     rows = []
     for answer in report.answers():
@@ -36,7 +36,7 @@ def answer_table(report: Report) -> Table:
     return table(("your case", "use this", "characters/s", "× notebook"), rows, words=(1,))
 
 
-def speed_table(report: Report) -> Table:
+def speed_table(report: BenchReport) -> Table:
     """The procedures: speed, ratios to the notebook and to the limit, start, memory."""
     heading = (
         "procedure", "characters/s", "× notebook", "of the limit", "first character", "peak memory",
@@ -50,7 +50,7 @@ def speed_table(report: Report) -> Table:
     return table(heading, rows)
 
 
-def process_table(report: Report) -> Table:
+def process_table(report: BenchReport) -> Table:
     """Seconds from outside."""
     rows = []
     for each in report.processes:
@@ -71,7 +71,7 @@ def sweep_table(sweep: SweepResult) -> Table:
     return table((sweep.label, *(series.title for series in sweep.series)), rows)
 
 
-def quality_table(report: Report) -> Table:
+def quality_table(report: BenchReport) -> Table:
     """Bits per character of each precision."""
     rows = [
         Row((each.precision, f"{each.bits:.4f}", f"{each.characters:,}"))
@@ -82,7 +82,7 @@ def quality_table(report: Report) -> Table:
     return table(("precision", "bits per character", "characters scored"), rows)
 
 
-def _speed_row(report: Report, case: CaseResult) -> Row:
+def _speed_row(report: BenchReport, case: CaseResult) -> Row:
     kind = OURS if case.ours else PLAIN
     if case.skipped is not None:
         return Row((case.title, f"skipped: {case.skipped}", "", "", "", ""), kind)

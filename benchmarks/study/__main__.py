@@ -50,11 +50,11 @@ def run(
     corpus = read_corpus([text], NOTEBOOK)
     check_judged(corpus, text)
     prepare(records)
-    order = sides.Order(epochs, hidden, threads, seed, records)
+    options = sides.SideOptions(epochs, hidden, threads, seed, records)
     if side is Side.notebook_keras:
-        sides.train_keras(corpus, order)
+        sides.train_keras(corpus, options)
     else:
-        sides.train_torch(corpus, "stateful" if side is Side.stateful else "notebook", order)
+        sides.train_torch(corpus, "stateful" if side is Side.stateful else "notebook", options)
 
 
 @app.command()

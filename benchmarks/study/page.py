@@ -5,7 +5,7 @@ from collections import defaultdict
 from itertools import cycle
 from pathlib import Path
 
-from charlm.benchmarks.study.record import STATEFUL, Record
+from charlm.benchmarks.study.record import STATEFUL, EpochRecord
 from charlm.data.pages.markdown import lay_out
 from charlm.data.pages.table import OURS, PLAIN, Row, Table, table
 from charlm.data.system.errors import SettingsError
@@ -14,7 +14,7 @@ from charlm.data.system.files import os_errors_as, write_bytes, write_text
 COLOURS = ("#b3261e", "#d98c3f", "#1b5e8c", "#5b8c5a", "#7a3e9d", "#6b4f3f")
 
 
-def draw(sides: dict[str, list[Record]]) -> bytes:
+def draw(sides: dict[str, list[EpochRecord]]) -> bytes:
     """The bytes of an SVG file; the same records give the same bytes."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ and **carried**, the state passed on from the first character to the last, as `c
 CPU time is that of all threads while training, with evaluation left out."""
 
 
-def write(records: list[Record], folder: Path) -> None:
+def write(records: list[EpochRecord], folder: Path) -> None:
     """Write `study.md` and `study.svg`.
 
     Raises:
@@ -62,15 +62,15 @@ def write(records: list[Record], folder: Path) -> None:
         write_bytes(folder / "study.svg", draw(by_side(records)))
 
 
-def by_side(records: list[Record]) -> dict[str, list[Record]]:
+def by_side(records: list[EpochRecord]) -> dict[str, list[EpochRecord]]:
     """Each side's records, in the order of their epochs."""
-    sides: dict[str, list[Record]] = defaultdict(list)
+    sides: dict[str, list[EpochRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.epoch):
         sides[record.side].append(record)
     return dict(sides)
 
 
-def render(records: list[Record]) -> str:
+def render(records: list[EpochRecord]) -> str:
     """The study as Markdown."""
     sides = by_side(records)
     machines = ", ".join(sorted({record.machine for record in records}))
@@ -87,7 +87,7 @@ def render(records: list[Record]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _ends(sides: dict[str, list[Record]]) -> Table:
+def _ends(sides: dict[str, list[EpochRecord]]) -> Table:
     """Where each side ends, and what carrying the state past 40 characters is worth to it."""
     heading = ("training", "epochs", "CPU time", "window", "carried", "carried − window")
     rows = []
@@ -101,7 +101,7 @@ def _ends(sides: dict[str, list[Record]]) -> Table:
     return table(heading, rows)
 
 
-def _passed(sides: dict[str, list[Record]]) -> list[str]:
+def _passed(sides: dict[str, list[EpochRecord]]) -> list[str]:
     """When ours passed what each notebook's side reached at its end."""
     sentences = []
     ours = [record for side, own in sides.items() if _kind(side) == OURS for record in own]
@@ -121,7 +121,7 @@ def _passed(sides: dict[str, list[Record]]) -> list[str]:
     return [" ".join(sentences)] if sentences else []
 
 
-def _epochs(side: str, records: list[Record]) -> Table:
+def _epochs(side: str, records: list[EpochRecord]) -> Table:
     heading = ("epoch", "CPU time", "training", "held out, window", "held out, carried")
     rows = []
     for record in records:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from charlm.benchmarks.harness import machine
-from charlm.benchmarks.study.record import STATEFUL, Record, append, judge
+from charlm.benchmarks.study.record import STATEFUL, EpochRecord, append, judge
 from charlm.data.system.extras import require
 from charlm.data.text.corpus import Corpus, Splits, split
 from charlm.train.config import STRIDE, WINDOW, ModelConfig, TrainingConfig
@@ -30,7 +30,7 @@ NOTEBOOK_EPOCHS, NOTEBOOK_BATCH = 10, 192
 
 
 @dataclass(frozen=True)
-class Order:
+class SideOptions:
     """What a side is told; `epochs` is None for the recipe's own."""
 
     epochs: int | None
@@ -40,18 +40,18 @@ class Order:
     records: Path
 
 
-def train_keras(corpus: Corpus, order: Order) -> None:
+def train_keras(corpus: Corpus, options: SideOptions) -> None:
     """The notebook's training as it stands: windows of 40, one-hot, Adam, batches of 192.
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
     """
     tensorflow, keras = require("tensorflow", "bench"), require("keras", "bench")
-    tensorflow.config.threading.set_intra_op_parallelism_threads(order.threads)
-    tensorflow.config.threading.set_inter_op_parallelism_threads(order.threads)
-    keras.utils.set_random_seed(order.seed)
+    tensorflow.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(options.threads)
+    keras.utils.set_random_seed(options.seed)
     splits, size = _splits(corpus), len(corpus.vocabulary)
-    layers = [keras.layers.LSTM(order.hidden), keras.layers.Dense(size, activation="softmax")]
+    layers = [keras.layers.LSTM(options.hidden), keras.layers.Dense(size, activation="softmax")]
     model = keras.Sequential([keras.Input((WINDOW, size)), *layers])
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     cut = np.lib.stride_tricks.sliding_window_view(splits.train, WINDOW + 1)[::STRIDE]
@@ -60,17 +60,17 @@ def train_keras(corpus: Corpus, order: Order) -> None:
         return tensorflow.one_hot(rows[:, :-1], size), rows[:, -1]
 
     rows = tensorflow.data.Dataset.from_tensor_slices(cut.astype(np.int32))
-    windows = rows.shuffle(len(cut), seed=order.seed).batch(NOTEBOOK_BATCH).map(one_hot)
+    windows = rows.shuffle(len(cut), seed=options.seed).batch(NOTEBOOK_BATCH).map(one_hot)
     spent = 0.0
-    for epoch in range(1, (order.epochs or NOTEBOOK_EPOCHS) + 1):
+    for epoch in range(1, (options.epochs or NOTEBOOK_EPOCHS) + 1):
         began = time.process_time()
         history = model.fit(windows, epochs=1, verbose=0)
         spent += time.process_time() - began
         bits = float(history.history["loss"][0]) / math.log(2)
-        window, carried = judge(in_torch(model.get_weights(), size, order.hidden), splits.test)
+        window, carried = judge(in_torch(model.get_weights(), size, options.hidden), splits.test)
         cpu = machine.describe("cpu").cpu
-        record = Record("notebook, Keras", epoch, spent, bits, window, carried, cpu)
-        append(order.records, record)
+        record = EpochRecord("notebook, Keras", epoch, spent, bits, window, carried, cpu)
+        append(options.records, record)
 
 
 def in_torch(weights: list[Any], size: int, hidden: int) -> CharLSTM:
@@ -81,16 +81,16 @@ def in_torch(weights: list[Any], size: int, hidden: int) -> CharLSTM:
     return to_torch(KerasModel(architecture, layers, head, head_bias, ""), np.arange(size))
 
 
-def train_torch(corpus: Corpus, recipe: str, order: Order) -> None:
+def train_torch(corpus: Corpus, recipe: str, options: SideOptions) -> None:
     """A side that charlm's own loop trains, by the recipe `notebook` or `stateful`."""
     keep_freed_memory()
-    options = {
-        "recipe": recipe, "epochs": order.epochs, "threads": order.threads, "seed": order.seed,
-        "final": True, "device": "cpu",
+    told = {
+        "recipe": recipe, "epochs": options.epochs, "threads": options.threads,
+        "seed": options.seed, "final": True, "device": "cpu",
     }  # fmt: skip
     splits, size = _splits(corpus), len(corpus.vocabulary)
-    config = training_config(options, TrainingConfig())
-    model, config = scale.settle(ModelConfig(size, order.hidden), config, len(splits.train))
+    config = training_config(told, TrainingConfig())
+    model, config = scale.settle(ModelConfig(size, options.hidden), config, len(splits.train))
     setup = Setup(
         model=model,
         training=config,
@@ -103,7 +103,7 @@ def train_torch(corpus: Corpus, recipe: str, order: Order) -> None:
     )
     ours = f"{STATEFUL}, epochs: {config.epochs}"
     side = "notebook, Torch" if recipe == "notebook" else ours
-    Trainer(setup, splits, None).run(_Judge(side, splits.test, order.records))
+    Trainer(setup, splits, None).run(_Judge(side, splits.test, options.records))
 
 
 def _splits(corpus: Corpus) -> Splits:
@@ -145,5 +145,5 @@ class _Judge:
         bits = float(progress.metrics[-1]["train_bits"])
         cpu = machine.describe("cpu").cpu
         epoch = progress.epoch
-        append(self.to, Record(self.side, epoch, self.cpu_seconds, bits, window, carried, cpu))
+        append(self.to, EpochRecord(self.side, epoch, self.cpu_seconds, bits, window, carried, cpu))
         self.began = time.process_time()

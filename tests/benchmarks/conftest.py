@@ -17,7 +17,7 @@ from charlm.benchmarks.harness.settings import (
     WINDOW,
     CaseSettings,
 )
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.report import BenchReport
 from charlm.benchmarks.report.results import (
     MANY,
     ONE,
@@ -80,10 +80,10 @@ def case_settings(model_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> BenchReport:
     machine = Machine("Some CPU | 9000", 2, 8 << 30, "Linux x86_64", None, {"python": "3.11.7"})
     model = ModelInfo("some.onnx", 831_448, "0123456789abcdef", 192, 1, 62)
-    return Report(
+    return BenchReport(
         date="2026-01-02",
         machine=machine,
         model=model,

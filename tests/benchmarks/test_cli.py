@@ -9,7 +9,7 @@ import pytest
 from charlm.benchmarks import cli
 from charlm.benchmarks.report import page
 from charlm.benchmarks.report import report as reports
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.report import BenchReport
 from charlm.data.system import console
 from charlm.export import contract_library
 
@@ -27,7 +27,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_table_prints_the_table_of_a_report(
-    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: BenchReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "report.json"
     path.write_text(report.to_json(), encoding="utf-8")
@@ -64,7 +64,7 @@ def test_mistakes_are_one_line(
 
 
 def test_render_makes_the_page_of_a_report_again(
-    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: BenchReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "report.json"
@@ -79,7 +79,7 @@ def test_render_makes_the_page_of_a_report_again(
 
 @pytest.mark.parametrize("option", ["--render", "--table"])
 def test_a_report_that_makes_no_sense_is_one_line(
-    option: str, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    option: str, report: BenchReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "report.json"
     values = json.loads(report.to_json()) | {"rounds": "many"}
@@ -90,7 +90,7 @@ def test_a_report_that_makes_no_sense_is_one_line(
 
 
 def test_what_does_not_fit_together_is_one_line(
-    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: BenchReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "report.json"
     path.write_text(report.to_json(), encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 from charlm.benchmarks.lineup import SWEEPS
 from charlm.benchmarks.report import page, plots, tables
 from charlm.benchmarks.report.page import CSS
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.report import BenchReport
 from charlm.data.pages import picture
 
 pytest.importorskip("matplotlib")
@@ -50,7 +50,7 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture
-def text(report: Report) -> str:
+def text(report: BenchReport) -> str:
     return page.render_html(report, plots.draw(report))
 
 
@@ -94,13 +94,13 @@ def test_the_answer_comes_first(text: str) -> None:
     assert places == sorted(places)
 
 
-def test_unstable_figures_bear_a_word_and_a_sign(report: Report) -> None:
+def test_unstable_figures_bear_a_word_and_a_sign(report: BenchReport) -> None:
     row = page.table_html(tables.speed_table(report))
     assert "class=unstable>unstable</em>" in row
     assert ".unstable::before" in CSS
 
 
-def test_text_from_outside_is_escaped(report: Report) -> None:
+def test_text_from_outside_is_escaped(report: BenchReport) -> None:
     evil = "<script>alert(1)</script>"
     cases = tuple(replace(case, title=evil) for case in report.cases)
     sweep = replace(report.sweeps[0], title=f'a "{evil}')
@@ -112,12 +112,12 @@ def test_text_from_outside_is_escaped(report: Report) -> None:
     assert "&lt;script&gt;" in found
 
 
-def test_a_reason_takes_the_rest_of_its_row(report: Report) -> None:
+def test_a_reason_takes_the_rest_of_its_row(report: BenchReport) -> None:
     shown = page.table_html(tables.speed_table(report))
     assert "<td class=skip colspan=5>skipped: torch is &lt;not&gt; there</td>" in shown
 
 
-def test_the_picture_of_speeds_names_every_procedure_and_its_figures(report: Report) -> None:
+def test_the_picture_of_speeds_names_every_procedure_and_its_figures(report: BenchReport) -> None:
     drawn = plots.draw_speeds(report)
     assert drawn is not None
     shown = drawn.decode()
@@ -128,14 +128,14 @@ def test_the_picture_of_speeds_names_every_procedure_and_its_figures(report: Rep
     assert shown.count("stroke-dasharray: ") == 3, "one text in float32 has a limit, thrice"
 
 
-def test_a_picture_of_a_sweep_names_every_line(report: Report) -> None:
+def test_a_picture_of_a_sweep_names_every_line(report: BenchReport) -> None:
     drawn = plots.draw_sweep(report.sweeps[0])
     assert drawn is not None
     for name in (b"charlm", b"Torch", b"limit, many texts", b"texts in one batch"):
         assert name in drawn
 
 
-def test_nothing_measured_is_no_picture(report: Report) -> None:
+def test_nothing_measured_is_no_picture(report: BenchReport) -> None:
     only = tuple(series for series in report.sweeps[0].series if series.is_limit)
     skipped = tuple(replace(each, rates=(), skipped="why") for each in report.cases)
     empty = replace(report, cases=skipped, sweeps=(replace(report.sweeps[0], series=only),))

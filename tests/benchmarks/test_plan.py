@@ -7,7 +7,7 @@ import pytest
 from charlm.benchmarks import plan
 from charlm.benchmarks.harness.settings import LITERT_STEP, PROBE, WEIGHTS, WINDOW
 from charlm.benchmarks.lineup import CASES, LIMITS, SWEEPS, Sweep
-from charlm.benchmarks.plan import LIMITS_PART, NAMES, PROCESSES, Plan
+from charlm.benchmarks.plan import LIMITS_PART, NAMES, PROCESSES, BenchPlan
 from charlm.data.system.errors import SettingsError
 
 MODEL = Path("some.onnx")
@@ -26,13 +26,13 @@ def test_every_sweep_has_known_procedures_and_values(each: Sweep) -> None:
 
 
 def test_everything_is_wanted_unless_something_is_named() -> None:
-    full = Plan(MODEL)
+    full = BenchPlan(MODEL)
     assert [case.name for case in full.cases()] == [c.name for c in CASES if not c.cuda]
     assert full.bounds() == LIMITS
     assert full.sweeps() == [sweep for sweep in SWEEPS if not sweep.cuda]
     assert full.wants(PROCESSES)
     assert full.left_out() == ()
-    some = Plan(MODEL, only=("sweep_hidden", "charlm_step"))
+    some = BenchPlan(MODEL, only=("sweep_hidden", "charlm_step"))
     assert [each.name for each in some.sweeps()] == ["sweep_hidden"]
     assert [each.name for each in some.cases()] == ["charlm_step"]
     assert not some.bounds()
@@ -40,14 +40,14 @@ def test_everything_is_wanted_unless_something_is_named() -> None:
 
 
 def test_cuda_takes_in_what_runs_there() -> None:
-    cuda = Plan(MODEL, provider="cuda")
+    cuda = BenchPlan(MODEL, provider="cuda")
     assert cuda.cases() == list(CASES)
     assert cuda.sweeps() == list(SWEEPS)
     assert all("_cuda" in case.name for case in CASES if case.cuda)
 
 
 def test_a_quick_plan_leaves_out_what_starts_slowly_and_says_so() -> None:
-    found = plan.quick(Plan(MODEL))
+    found = plan.quick(BenchPlan(MODEL))
     assert not any(each.slow for each in found.cases())
     said = found.left_out()
     assert "notebook: Keras, 40-character window" in said
@@ -56,7 +56,7 @@ def test_a_quick_plan_leaves_out_what_starts_slowly_and_says_so() -> None:
 
 
 def test_what_is_named_is_measured_quickly_too() -> None:
-    found = plan.quick(Plan(MODEL, only=("keras_window",)))
+    found = plan.quick(BenchPlan(MODEL, only=("keras_window",)))
     assert [case.name for case in found.cases()] == ["keras_window"]
     assert found.left_out() == ()
 
@@ -73,10 +73,10 @@ def test_what_is_named_is_measured_quickly_too() -> None:
     ],
 )
 def test_only_what_is_needed_is_prepared(only: tuple[str, ...], needed: list[str]) -> None:
-    assert Plan(MODEL, only=only).artifacts() == needed
+    assert BenchPlan(MODEL, only=only).artifacts() == needed
 
 
 @pytest.mark.parametrize("given", [{"rounds": 0}, {"threads": 0}])
 def test_less_than_one_is_refused(given: dict[str, int]) -> None:
     with pytest.raises(SettingsError, match="at least 1"):
-        Plan(MODEL, **given)
+        BenchPlan(MODEL, **given)

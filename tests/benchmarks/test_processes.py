@@ -8,7 +8,7 @@ from charlm.benchmarks import suite
 from charlm.benchmarks.harness import processes, start
 from charlm.benchmarks.harness.processes import Process, python, run_once
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
-from charlm.benchmarks.plan import Plan, quick
+from charlm.benchmarks.plan import BenchPlan, quick
 from charlm.data.system.cores import usable_cores
 
 
@@ -54,7 +54,9 @@ def test_processes_take_turns_after_one_that_does_not_count(tmp_path: Path) -> N
 def test_the_first_characters_process_writes_one(case_settings: CaseSettings) -> None:
     found = [
         run_once(process.command)
-        for process in suite.whole_processes(quick(Plan(Path(case_settings.model))), case_settings)
+        for process in suite.whole_processes(
+            quick(BenchPlan(Path(case_settings.model))), case_settings
+        )
         if process.case in ("charlm_stream", "torch_step")
     ]
     assert [len(once.output.strip()) for once in found] == [1, 1]

@@ -10,14 +10,14 @@ from charlm.benchmarks import suite
 from charlm.benchmarks.harness.machine import slug, without_paths
 from charlm.benchmarks.report import page
 from charlm.benchmarks.report import report as reports
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.report import BenchReport
 from charlm.benchmarks.report.results import CaseResult, Spread, fastest, rounded, significant
 from charlm.data.system.errors import SettingsError
 
 COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*/report.json"))
 
 
-def case(report: Report, name: str) -> CaseResult:
+def case(report: BenchReport, name: str) -> CaseResult:
     return next(each for each in report.cases if each.name == name)
 
 
@@ -48,7 +48,7 @@ def test_what_a_report_holds_is_rounded() -> None:
     assert significant(0.00123456, 3) == pytest.approx(0.00123, rel=1e-12)
 
 
-def test_ratios_are_taken_round_by_round(report: Report) -> None:
+def test_ratios_are_taken_round_by_round(report: BenchReport) -> None:
     assert report.to_notebook(case(report, "charlm_step")) == Spread(2750.0, 2000.0, 3000.0)
     alone = replace(report, cases=report.cases[1:])
     assert alone.to_notebook(case(alone, "charlm_step")) is None
@@ -56,7 +56,7 @@ def test_ratios_are_taken_round_by_round(report: Report) -> None:
         CaseResult("a", "a", rates=(1.0, 2.0)).ratio(CaseResult("b", "b", rates=(1.0,)))
 
 
-def test_the_fastest_way_is_the_limit(report: Report) -> None:
+def test_the_fastest_way_is_the_limit(report: BenchReport) -> None:
     best = report.best_limit("vector")
     assert best is not None
     assert best.name == "read_back"
@@ -65,14 +65,14 @@ def test_the_fastest_way_is_the_limit(report: Report) -> None:
     assert fastest(()) is None
 
 
-def test_a_limit_of_float32_on_one_core_bounds_nothing_else(report: Report) -> None:
+def test_a_limit_of_float32_on_one_core_bounds_nothing_else(report: BenchReport) -> None:
     exact = case(report, "charlm_step")
     assert report.to_limit(exact) is not None
     for other in ({"precision": "int8"}, {"every_core": True}, {"limit": None}):
         assert report.to_limit(replace(exact, **other)) is None
 
 
-def test_unstable_figures_are_counted_and_warned_of(report: Report) -> None:
+def test_unstable_figures_are_counted_and_warned_of(report: BenchReport) -> None:
     # The notebook, many texts, and two processes; neither what is skipped nor what is steady.
     assert report.unstable() == (4, 11)
     assert "4 of 11 figures are unstable" in page.render_markdown(report, {})
@@ -84,7 +84,7 @@ class TestAnswers:
     """What is fastest for each job."""
 
     def test_each_job_has_its_fastest_exact_way_and_a_faster_rounded_one(
-        self, report: Report
+        self, report: BenchReport
     ) -> None:
         found = {answer.job: answer for answer in report.answers()}
         assert list(found) == ["one text, CPU", "one text, CPU, int8", "many texts, CPU"]
@@ -95,7 +95,7 @@ class TestAnswers:
         assert many.rival is not None
         assert many.rival.name == "litert_batch"
 
-    def test_a_slower_precision_is_no_answer(self, report: Report) -> None:
+    def test_a_slower_precision_is_no_answer(self, report: BenchReport) -> None:
         slow = tuple(
             replace(case, rates=(1.0, 1.0, 1.0)) if case.precision == "int8" else case
             for case in report.cases
@@ -104,7 +104,7 @@ class TestAnswers:
         assert found == ["one text, CPU", "many texts, CPU"]
 
     def test_what_nobody_can_ask_for_is_no_answer_where_something_can_be(
-        self, report: Report
+        self, report: BenchReport
     ) -> None:
         fast = tuple(
             replace(each, rates=(1e6,) * 3) if each.name == "charlm_step" else each
@@ -114,7 +114,7 @@ class TestAnswers:
         unasked = tuple(replace(each, use="") for each in fast)
         assert next(replace(report, cases=unasked).answers()).case.name == "charlm_step"
 
-    def test_the_gpu_has_answers_of_its_own(self, report: Report) -> None:
+    def test_the_gpu_has_answers_of_its_own(self, report: BenchReport) -> None:
         gpu = replace(report.cases[3], name="charlm_cuda", rates=(1e6, 1e6, 1e6), cuda=True)
         both = replace(report, cases=(*report.cases, gpu))
         found = {answer.job: answer.case.name for answer in both.answers()}
@@ -140,7 +140,7 @@ class Outer:
 class TestJson:
     """Dataclasses out of JSON: what they were, or an error that says what was expected."""
 
-    def test_what_was_written_is_read(self, report: Report, tmp_path: Path) -> None:
+    def test_what_was_written_is_read(self, report: BenchReport, tmp_path: Path) -> None:
         whole = Outer(Inner(1.5), (Inner(2.0, "b"), Inner(3.0)), (1.0, 2.5), None, {"a": "1"})
         assert reports.read(Outer, json.loads(json.dumps(asdict(whole)))) == whole
         assert isinstance(reports.read(Outer, {"inner": {"x": 2}}).inner.x, float)
@@ -192,7 +192,7 @@ class TestJson:
         assert "your case" in (tmp_path / "again" / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_table_of_speeds(report: Report) -> None:
+def test_the_table_of_speeds(report: BenchReport) -> None:
     some = replace(report, cases=report.cases[:3])
     assert page.figures(some, every=False).splitlines() == [
         "| procedure | characters/s | × notebook | of the limit | first character | peak memory |",
@@ -206,13 +206,13 @@ def test_the_table_of_speeds(report: Report) -> None:
     ]
 
 
-def test_where_no_procedure_was_measured_the_other_tables_are_shown(report: Report) -> None:
+def test_where_no_procedure_was_measured_the_other_tables_are_shown(report: BenchReport) -> None:
     shown = page.figures(replace(report, cases=(), limits=()), every=False)
     for title in ("Speed against batch", "Quality", "Whole processes"):
         assert f"{title}\n\n|" in shown
 
 
-def test_markdown_names_machine_method_and_everything_skipped(report: Report) -> None:
+def test_markdown_names_machine_method_and_everything_skipped(report: BenchReport) -> None:
     text = page.render_markdown(report, {"sweep_batch": b""})
     for expected in (
         "Some CPU | 9000, 2 cores, 8 GiB",
@@ -233,7 +233,7 @@ def test_markdown_names_machine_method_and_everything_skipped(report: Report) ->
 
 
 def test_every_file_is_written_and_the_same_report_gives_the_same_bytes(
-    report: Report, tmp_path: Path
+    report: BenchReport, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
     names = suite.write(report, tmp_path)
@@ -245,7 +245,7 @@ def test_every_file_is_written_and_the_same_report_gives_the_same_bytes(
     assert [(tmp_path / name).read_bytes() for name in names] == before
 
 
-def test_a_report_of_nothing_but_reasons_is_written(report: Report, tmp_path: Path) -> None:
+def test_a_report_of_nothing_but_reasons_is_written(report: BenchReport, tmp_path: Path) -> None:
     skipped = tuple(replace(each, rates=(), skipped="why") for each in report.cases)
     names = suite.write(replace(report, cases=skipped, sweeps=()), tmp_path)
     assert names == ["report.json", "report.html", "report.md"]

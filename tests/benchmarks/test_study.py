@@ -9,7 +9,7 @@ import torch
 
 from charlm.benchmarks.study import __main__ as command
 from charlm.benchmarks.study import page
-from charlm.benchmarks.study.record import Record, append, judge, read
+from charlm.benchmarks.study.record import EpochRecord, append, judge, read
 from charlm.benchmarks.study.sides import in_torch
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
@@ -31,11 +31,11 @@ def model() -> CharLSTM:
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> list[Record]:
+def records(tmp_path: Path) -> list[EpochRecord]:
     path = tmp_path / "records.jsonl"
     for side, epochs in SIDES.items():
         for epoch, (seconds, bits) in enumerate(epochs, 1):
-            append(path, Record(side, epoch, seconds, bits, bits, bits - 0.01, "a processor"))
+            append(path, EpochRecord(side, epoch, seconds, bits, bits, bits - 0.01, "a processor"))
     return read(path)
 
 
@@ -73,7 +73,9 @@ def test_keras_weights_are_the_same_model(model: CharLSTM) -> None:
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_path: Path) -> None:
+def test_the_page_says_when_the_notebook_was_passed(
+    records: list[EpochRecord], tmp_path: Path
+) -> None:
     page.write(records, tmp_path / "study")
     text = (tmp_path / "study" / "study.md").read_text(encoding="utf-8")
     assert "2.160 bits per character (window) in 2 epochs and 30.0 minutes" in text
@@ -86,7 +88,7 @@ def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_p
     assert picture == page.draw(page.by_side(records)), "the same records, other bytes"
 
 
-def test_every_side_is_in_the_picture(records: list[Record]) -> None:
+def test_every_side_is_in_the_picture(records: list[EpochRecord]) -> None:
     sides = {f"side {n}": records[:2] for n in range(len(page.COLOURS) + 1)}
     picture = page.draw(sides).decode("utf-8")
     assert all(f"<!-- {side}, carried -->" in picture for side in sides)

@@ -11,7 +11,7 @@ from charlm.benchmarks.harness import artifacts, timing
 from charlm.benchmarks.harness.settings import PROMPT, CaseSettings
 from charlm.benchmarks.harness.timing import Measured
 from charlm.benchmarks.lineup import SWEEPS, case_named
-from charlm.benchmarks.plan import Plan, quick
+from charlm.benchmarks.plan import BenchPlan, quick
 from charlm.benchmarks.report.results import SweepResult, SweepSeries
 from charlm.infer.model.artifact import open_model
 from charlm.infer.scoring.score import Scorer
@@ -44,7 +44,7 @@ def run(started: list[timing.Worker], monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run(name: str, settings: CaseSettings) -> SweepResult:
         sweep = next(each for each in SWEEPS if each.name == name)
-        plan = quick(Plan(Path(settings.model)))
+        plan = quick(BenchPlan(Path(settings.model)))
         return suite._sweep(sweep, plan, settings, print)
 
     monkeypatch.setattr(timing, "measure", measure)
