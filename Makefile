@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := data train export infer benchmarks
-CPP := $(wildcard infer/native/*.cpp infer/native/*.h infer/native/cuda/* benchmarks/harness/*.cpp \
+CPP := $(wildcard infer/native/*.cpp infer/native/*.h infer/native/cuda/* benchmarks/cases/*.cpp \
 	tests/infer/emulated_gpu/*)
 NATIVE := setup.py $(CPP)
 NODE_EXAMPLES := examples/node/node_modules examples/web/node_modules

@@ -32,8 +32,8 @@ def bench(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Measure only this case or sweep, or: limits, processes, memory, flips. "
-            "Repeatable; a wrong name lists them all."
+            help="Measure only this case or sweep, or: limits, processes. Repeatable; a wrong name "
+            "lists them all."
         ),
     ] = None,
     quick: Annotated[
@@ -71,18 +71,19 @@ def bench(
     Example: charlm-bench --out results
     """
     del debug, version
-    from charlm.benchmarks.report import markdown, report
-
     if table is not None:
-        with _fitting(table):
-            print(markdown.speed_table(report.load(table)))
-        return
-    from charlm.benchmarks import suite
+        from charlm.benchmarks.report import page, report
 
+        with _fitting(table):
+            print(page.figures(report.load(table), every=False))
+        return
     if render is not None:
+        from charlm.benchmarks import suite
+        from charlm.benchmarks.report import report
+
         folder = out or render.parent
         with _fitting(render):
-            names = suite.render(report.load(render), folder)
+            names = suite.write(report.load(render), folder)
         for name in names:
             console.say(f"wrote {folder / name}")
         return
@@ -91,10 +92,12 @@ def bench(
 
         providers.choose(provider)  # says now why it can't run here
     from charlm.benchmarks import plan as plans
+    from charlm.benchmarks import suite
+    from charlm.benchmarks.report import page
     from charlm.data.text.corpus import SAMPLE
     from charlm.infer.model.shipped import find_model, shipped_model
 
-    plan = plans.Plan(
+    plan = plans.BenchPlan(
         model=find_model(model) if model else shipped_model(),
         provider=provider,
         threads=threads,
@@ -103,8 +106,7 @@ def bench(
     )
     plan = plans.quick(plan) if quick else plan
     plan = plan if rounds is None else replace(plan, rounds=rounds)
-    found = suite.measure_and_write(plan, out, console.say)
-    print(markdown.speed_table(found))
+    print(page.figures(suite.measure_and_write(plan, out, console.say), every=bool(only)))
 
 
 @contextlib.contextmanager

@@ -1,22 +1,32 @@
-"""Who takes part, in the order of turns: the procedures and the machine's limits.
+"""What can be measured: the procedures in the order of turns, the machine's limits, the sweeps.
 
-A procedure is a row: its module in `cases`, and what that module is told. A new path of charlm is
-a new row, with `path`, `precision`, `batch` and `steps` as its module understands them; the
-report's first table and its bars find it by its job, its precision and its cores.
+A procedure is a row: its function in `cases`, and what that is told. A new path of charlm is a new
+row; the report's first table and its picture find it by its job, its precision and its cores.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from charlm.benchmarks.artifacts import LENGTH, LITERT_STEP, PROBE, WEIGHTS, WINDOW, ModelInfo
-from charlm.benchmarks.harness.settings import OPERATIONS, STREAMS, TOP_K, TOP_P, CaseSettings
+from charlm.benchmarks.harness.settings import (
+    LENGTH,
+    LITERT_STEP,
+    MODEL,
+    PROBE,
+    SIZED,
+    STREAMS,
+    TOP_K,
+    TOP_P,
+    WEIGHTS,
+    WINDOW,
+    CaseSettings,
+)
 from charlm.benchmarks.report.results import (
+    EXACT,
     LOOP,
     MANY,
     NOTEBOOK,
     ONE,
-    PLAIN_LOOP,
-    PLAIN_LOOP_INT8,
     PRODUCT_LIMIT,
     SCORE,
     SCORE_MANY,
@@ -27,13 +37,13 @@ from charlm.data.system.cores import usable_cores
 
 @dataclass(frozen=True)
 class Case:
-    """A procedure.
+    """A procedure, or a way to a limit of the machine.
 
     Attributes:
-        module: its file in `cases`.
+        function: `module:function` in `cases`.
         job: what a reader would use it for.
         use: how charlm is asked for it; empty for what is not charlm.
-        limit: which of the machine's limits it runs against; None on a GPU.
+        limit: which of the machine's limits it runs against, or is; None on a GPU.
         path, precision, batch, steps, filtered: see `CaseSettings`.
         every_core: it may use the whole machine; otherwise, the run's threads.
         cuda: it runs on CUDA; otherwise, on the CPU.
@@ -44,12 +54,12 @@ class Case:
 
     name: str
     title: str
-    module: str
+    function: str
     job: str = ONE
     use: str = ""
     limit: str | None = VECTOR_LIMIT
-    path: str = "step"
-    precision: str = "float32"
+    path: str = "auto"
+    precision: str = EXACT
     batch: int = 1
     steps: int = 1
     filtered: bool = False
@@ -57,12 +67,12 @@ class Case:
     cuda: bool = False
     slow: bool = False
     least: int = 1
-    needs: tuple[str, ...] = (WEIGHTS,)
+    needs: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
         """What its worker imports."""
-        return f"charlm.benchmarks.cases.{self.module}"
+        return f"charlm.benchmarks.cases.{self.function}"
 
     def settings(self, given: CaseSettings) -> CaseSettings:
         """What its worker is told: the run's settings with the row's own."""
@@ -78,190 +88,252 @@ class Case:
         )
 
 
-@dataclass(frozen=True)
-class Bound:
-    """One of the machine's limits; a function of `limits`."""
-
-    name: str
-    title: str
-    limit: str
-    slow: bool = False
-    needs: tuple[str, ...] = ()
-
-    @property
-    def target(self) -> str:
-        """What its worker imports."""
-        return f"charlm.benchmarks.harness.limits:{self.name}"
-
-    def characters(self, model: ModelInfo) -> float:
-        """How many characters' products a unit of its work is."""
-        return OPERATIONS / model.flops if self.limit == PRODUCT_LIMIT else 1
-
-
-def many(name: str, title: str, module: str, **fields: object) -> Case:
+def _many(name: str, title: str, function: str, **fields: Any) -> Case:
     """A row of many texts side by side."""
-    row = Case(name, title, module, MANY, limit=PRODUCT_LIMIT, batch=STREAMS)
-    return replace(row, **fields)  # type: ignore[arg-type]
+    told: dict[str, Any] = {"job": MANY, "limit": PRODUCT_LIMIT, "batch": STREAMS}
+    return Case(name, title, function, **(told | fields))
+
+
+def _both(case: Case, precision: str = "int8") -> Iterator[Case]:
+    """A row, and the same in another precision."""
+    yield case
+    yield replace(
+        case,
+        name=f"{case.name}_{precision}",
+        title=f"{case.title}, {precision}",
+        use=f"{case.use} --precision {precision}" if case.use else "",
+        precision=precision,
+    )
 
 
 STEPS = 64  # characters of each text in one call, where a path draws several
-SCAN: dict[str, Any] = {"path": "generate", "steps": STEPS, "needs": ()}
-OPERATOR: dict[str, Any] = {"path": "native", "steps": STEPS, "needs": ()}
-PLAIN: dict[str, Any] = {"job": LOOP, "needs": (PROBE,)}
-COMPILED = {"path": "compiled", "slow": True}
-LITERT = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
 WIDE, WIDE_CUDA = 256, 128 * 132  # where a core's speed levels off, and that of 132 processors
 MOST_CUDA = 2 * WIDE_CUDA  # one half is drawn while the other's texts are cut
-SAMPLES = f"charlm-gen --samples {WIDE}"
-CUDA_SAMPLES = f"charlm-gen --samples {MOST_CUDA} --length 16384 --provider cuda"
-CUDA_SCORE = "charlm-score FILE --parallel --provider cuda"
-BATCH_ROW: dict[str, Any] = {"batch": WIDE, "needs": ()}
-ON_CUDA: dict[str, Any] = {"needs": (), "limit": None, "cuda": True}
-CUDA_OPERATOR: dict[str, Any] = {"path": "native", "steps": 1024, "batch": WIDE_CUDA, **ON_CUDA}
 CUDA_LENGTH = 16_384  # of each text: of a shorter one its request takes as long as its characters
-CUDA_BATCH: dict[str, Any] = {
-    "batch": MOST_CUDA, "every_core": True, "least": CUDA_LENGTH, **ON_CUDA
-}  # fmt: skip
-CUDA_READ: dict[str, Any] = {"batch": 1, "every_core": True, **ON_CUDA}
 CORES = usable_cores()
+SAMPLES = f"charlm-gen --samples {WIDE}"
+BLOCKS: dict[str, Any] = {"path": "blocks", "steps": STEPS}
+NATIVE: dict[str, Any] = {"path": "native", "steps": STEPS}
+FROM_WEIGHTS: dict[str, Any] = {"needs": (WEIGHTS,)}
+LITERT: dict[str, Any] = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
+ON_CUDA: dict[str, Any] = {"limit": None, "cuda": True}
+
 CASES = (
-    Case(NOTEBOOK, "notebook: Keras, 40-character window", "keras_window", slow=True),
     Case(
-        "keras_all_cores", "notebook on every core", "keras_window", every_core=True, slow=True
+        NOTEBOOK, f"notebook: Keras, {LENGTH}-character window", "keras:window", slow=True,
+        **FROM_WEIGHTS,
     ),
-    Case("torch_window", "Torch, 40-character window", "torch_window"),
     Case(
-        "onnx_window", "ONNX Runtime, 40-character window", "onnx_window",
+        "keras_all_cores", "notebook on every core", "keras:window", every_core=True, slow=True,
+        **FROM_WEIGHTS,
+    ),
+    Case("torch_window", f"Torch, {LENGTH}-character window", "pytorch:window", **FROM_WEIGHTS),
+    Case(
+        "onnx_window", f"ONNX Runtime, {LENGTH}-character window", "onnx_window:window",
         needs=(WEIGHTS, WINDOW),
     ),
-    Case("torch_step", "Torch, step loop", "torch_step"),
-    Case("torch_compiled", "Torch compiled, step loop", "torch_step", path="compiled", slow=True),
-    Case("openvino_step", "OpenVINO, step loop", "openvino_step"),
+    Case("torch_step", "Torch, step loop", "pytorch:step", **FROM_WEIGHTS),
     Case(
-        "litert_step", "LiteRT, step loop", "litert_step", slow=True, needs=(WEIGHTS, LITERT_STEP)
+        "torch_compiled", "Torch compiled, step loop", "pytorch:compiled_step", slow=True,
+        **FROM_WEIGHTS,
     ),
-    Case(PLAIN_LOOP, "C++ loop without a runtime", "plain_loop", **PLAIN),
+    Case("openvino_step", "OpenVINO, step loop", "openvino:step", **FROM_WEIGHTS),
+    Case("litert_step", "LiteRT, step loop", "litert:step", **LITERT),
+    *_both(Case("plain_loop", "C++ loop without a runtime", "probe:loop", LOOP, needs=(PROBE,))),
+    Case("charlm_step", "charlm, step loop", "ours:step"),
+    Case("charlm_generate", f"charlm, portable graph of {STEPS} steps", "ours:engine", **BLOCKS),
+    *_both(
+        Case("charlm_native", f"charlm, operator, {STEPS} steps a call", "ours:engine", **NATIVE)
+    ),
+    *_both(Case("charlm_stream", "charlm-gen", "ours:stream", use="charlm-gen")),
     Case(
-        PLAIN_LOOP_INT8, "C++ loop without a runtime, int8", "plain_loop", precision="int8", **PLAIN
+        "charlm_window", f"charlm, {LENGTH}-character window", "ours:window",
+        use=f"charlm-gen --window {LENGTH}",
     ),
-    Case("charlm_step", "charlm, step loop", "charlm_step", needs=()),
-    Case("charlm_generate", f"charlm, portable graph of {STEPS} steps", "charlm_engine", **SCAN),
-    Case("charlm_native", f"charlm, operator, {STEPS} steps a call", "charlm_engine", **OPERATOR),
-    Case(
-        "charlm_native_int8", f"charlm, operator, {STEPS} steps a call, int8", "charlm_engine",
-        precision="int8", **OPERATOR,
+    _many("torch_batch", f"Torch, {STREAMS} texts", "pytorch:step", **FROM_WEIGHTS),
+    _many(
+        "torch_compiled_batch", f"Torch compiled, {STREAMS} texts", "pytorch:compiled_step",
+        slow=True, **FROM_WEIGHTS,
     ),
-    Case("charlm_stream", "charlm-gen", "charlm_stream", use="charlm-gen", needs=()),
-    Case(
-        "charlm_stream_int8", "charlm-gen, int8", "charlm_stream", precision="int8",
-        use="charlm-gen --precision int8", needs=(),
-    ),
-    Case(
-        "charlm_window", f"charlm, {LENGTH}-character window", "charlm_stream", path="window",
-        use=f"charlm-gen --window {LENGTH}", needs=(),
-    ),
-    many("torch_batch", f"Torch, {STREAMS} texts", "torch_step"),
-    many("torch_compiled_batch", f"Torch compiled, {STREAMS} texts", "torch_step", **COMPILED),
-    many("openvino_batch", f"OpenVINO, {STREAMS} texts", "openvino_step"),
-    many("litert_batch", f"LiteRT, {STREAMS} texts", "litert_step", **LITERT),
-    many("charlm_samples", f"charlm, step loop, {STREAMS} texts", "charlm_step", needs=()),
-    many(
+    _many("openvino_batch", f"OpenVINO, {STREAMS} texts", "openvino:step", **FROM_WEIGHTS),
+    _many("litert_batch", f"LiteRT, {STREAMS} texts", "litert:step", **LITERT),
+    _many("charlm_samples", f"charlm, step loop, {STREAMS} texts", "ours:step"),
+    _many(
         "charlm_generate_batch", f"charlm, portable graph of {STEPS} steps, {STREAMS} texts",
-        "charlm_engine", **SCAN,
+        "ours:engine", **BLOCKS,
     ),
-    many(
-        "charlm_native_batch", f"charlm, operator, {STREAMS} texts", "charlm_engine", **OPERATOR
+    *_both(
+        _many("charlm_native_batch", f"charlm, operator, {STREAMS} texts", "ours:engine", **NATIVE)
     ),
-    many(
-        "charlm_native_batch_int8", f"charlm, operator, {STREAMS} texts, int8", "charlm_engine",
-        precision="int8", **OPERATOR,
+    *_both(
+        _many("charlm_batch", f"charlm-gen, {WIDE} texts", "ours:batch", batch=WIDE, use=SAMPLES)
     ),
-    many("charlm_batch", f"charlm-gen, {WIDE} texts", "charlm_batch", use=SAMPLES, **BATCH_ROW),
-    many(
-        "charlm_batch_int8", f"charlm-gen, {WIDE} texts, int8", "charlm_batch",
-        precision="int8", use=f"{SAMPLES} --precision int8", **BATCH_ROW,
-    ),
-    many(
+    _many(
         "charlm_batch_filtered", f"charlm-gen, {WIDE} texts, top-k {TOP_K}, top-p {TOP_P}",
-        "charlm_batch", filtered=True, use=f"{SAMPLES} --top-k {TOP_K} --top-p {TOP_P}",
-        **BATCH_ROW,
+        "ours:batch", batch=WIDE, filtered=True, use=f"{SAMPLES} --top-k {TOP_K} --top-p {TOP_P}",
     ),
-    many(
-        "charlm_batch_cores", f"charlm-gen, {WIDE} texts, every core", "charlm_batch",
-        every_core=True, use=f"{SAMPLES} --threads {CORES}", **BATCH_ROW,
+    *_both(
+        _many(
+            "charlm_batch_cores", f"charlm-gen, {WIDE} texts, every core", "ours:batch",
+            batch=WIDE, every_core=True, use=f"{SAMPLES} --threads {CORES}",
+        )
     ),
-    many(
-        "charlm_batch_cores_int8", f"charlm-gen, {WIDE} texts, every core, int8", "charlm_batch",
-        precision="int8", every_core=True,
-        use=f"{SAMPLES} --threads {CORES} --precision int8", **BATCH_ROW,
+    *_both(
+        Case("charlm_score", "charlm-score, one text", "ours:score", SCORE, "charlm-score FILE")
     ),
-    Case(
-        "charlm_score", "charlm-score, one text", "charlm_score", SCORE, "charlm-score FILE",
-        needs=(),
+    *_both(
+        _many(
+            "charlm_score_many", "charlm-score --parallel", "ours:score_parallel", job=SCORE_MANY,
+            batch=1, use="charlm-score FILE --parallel --threads 1",
+        )
     ),
-    Case(
-        "charlm_score_int8", "charlm-score, one text, int8", "charlm_score", SCORE,
-        "charlm-score FILE --precision int8", precision="int8", needs=(),
+    _many(
+        "charlm_score_many_cores", "charlm-score --parallel, every core", "ours:score_parallel",
+        job=SCORE_MANY, batch=1, every_core=True, use="charlm-score FILE --parallel",
     ),
-    many(
-        "charlm_score_many", "charlm-score --parallel", "charlm_score_many",
-        job=SCORE_MANY, batch=1, use="charlm-score FILE --parallel --threads 1", needs=(),
+    *_both(
+        Case(
+            "charlm_stream_cuda", "charlm-gen on CUDA", "ours:stream",
+            use="charlm-gen --provider cuda", **ON_CUDA,
+        ),
+        "fp16",
     ),
-    many(
-        "charlm_score_many_cores", "charlm-score --parallel, every core", "charlm_score_many",
-        job=SCORE_MANY, batch=1, every_core=True, use="charlm-score FILE --parallel", needs=(),
+    *_both(
+        _many(
+            "charlm_native_cuda", f"charlm on CUDA, operator, {WIDE_CUDA:,} texts", "ours:engine",
+            path="native", steps=1024, batch=WIDE_CUDA, **ON_CUDA,
+        ),
+        "fp16",
     ),
-    many(
-        "charlm_score_many_int8", "charlm-score --parallel, int8", "charlm_score_many",
-        job=SCORE_MANY, batch=1, precision="int8",
-        use="charlm-score FILE --parallel --threads 1 --precision int8", needs=(),
+    *_both(
+        _many(
+            "charlm_batch_cuda", f"charlm-gen on CUDA, {MOST_CUDA:,} texts", "ours:batch",
+            batch=MOST_CUDA, every_core=True, least=CUDA_LENGTH, **ON_CUDA,
+            use=f"charlm-gen --samples {MOST_CUDA} --length {CUDA_LENGTH} --provider cuda",
+        ),
+        "fp16",
     ),
-    Case(
-        "charlm_stream_cuda", "charlm-gen on CUDA", "charlm_stream",
-        use="charlm-gen --provider cuda", limit=None, cuda=True, needs=(),
-    ),
-    Case(
-        "charlm_stream_cuda_fp16", "charlm-gen on CUDA, fp16", "charlm_stream", precision="fp16",
-        use="charlm-gen --provider cuda --precision fp16", limit=None, cuda=True, needs=(),
-    ),
-    many(
-        "charlm_native_cuda", f"charlm on CUDA, operator, {WIDE_CUDA:,} texts", "charlm_engine",
-        **CUDA_OPERATOR,
-    ),
-    many(
-        "charlm_native_cuda_fp16", f"charlm on CUDA, operator, {WIDE_CUDA:,} texts, fp16",
-        "charlm_engine", precision="fp16", **CUDA_OPERATOR,
-    ),
-    many(
-        "charlm_batch_cuda", f"charlm-gen on CUDA, {MOST_CUDA:,} texts", "charlm_batch",
-        use=CUDA_SAMPLES, **CUDA_BATCH,
-    ),
-    many(
-        "charlm_batch_cuda_fp16", f"charlm-gen on CUDA, {MOST_CUDA:,} texts, fp16",
-        "charlm_batch", precision="fp16", use=f"{CUDA_SAMPLES} --precision fp16", **CUDA_BATCH,
-    ),
-    many(
-        "charlm_score_many_cuda", "charlm-score --parallel on CUDA", "charlm_score_many",
-        job=SCORE_MANY, use=CUDA_SCORE, **CUDA_READ,
-    ),
-    many(
-        "charlm_score_many_cuda_fp16", "charlm-score --parallel on CUDA, fp16",
-        "charlm_score_many", job=SCORE_MANY, precision="fp16",
-        use=f"{CUDA_SCORE} --precision fp16", **CUDA_READ,
+    *_both(
+        _many(
+            "charlm_score_many_cuda", "charlm-score --parallel on CUDA", "ours:score_parallel",
+            job=SCORE_MANY, batch=1, every_core=True, **ON_CUDA,
+            use="charlm-score FILE --parallel --provider cuda",
+        ),
+        "fp16",
     ),
 )  # fmt: skip
+READ, READ_BACK = "reading the weights from the cache", "reading the weights back and forth"
 LIMITS = (
-    Bound("weights_read", "reading the weights from the cache", VECTOR_LIMIT, needs=(PROBE,)),
-    Bound(
-        "weights_back_and_forth",
-        "reading the weights back and forth",
-        VECTOR_LIMIT,
-        needs=(PROBE,),
+    Case("weights_read", READ, "probe:read", needs=(PROBE,)),
+    Case("weights_back_and_forth", READ_BACK, "probe:read_back", needs=(PROBE,)),
+    Case(
+        "multiply_add", "multiplying and adding in registers", "probe:multiply_add",
+        limit=PRODUCT_LIMIT, needs=(PROBE,),
     ),
-    Bound("multiply_add", "multiplying and adding in registers", PRODUCT_LIMIT, needs=(PROBE,)),
-)
+)  # fmt: skip
+
+HIDDEN = "hidden"
 
 
-def case(name: str) -> Case:
+@dataclass(frozen=True)
+class Sweep:
+    """Speed along one logarithmic axis.
+
+    Attributes:
+        axis: the field of `CaseSettings` that changes.
+        label: of the axis.
+        titles: of its lines, by the names of their procedures.
+        quick: the values of a quick run.
+        limits: of the machine, drawn as lines.
+        cuda: needs a GPU, and so is measured where one takes part.
+    """
+
+    name: str
+    title: str
+    axis: str
+    label: str
+    values: tuple[int, ...]
+    titles: Mapping[str, str]
+    quick: tuple[int, ...]
+    limits: tuple[str, ...] = (VECTOR_LIMIT, PRODUCT_LIMIT)
+    cuda: bool = False
+
+    def cases(self, slow: bool = True) -> list[Case]:
+        """The procedures of its lines; without the slow ones where those are left out."""
+        found = [case_named(name) for name in self.titles]
+        return [case for case in found if slow or not case.slow]
+
+    def bounds(self) -> list[Case]:
+        """The ways to its limits."""
+        return [bound for bound in LIMITS if bound.limit in self.limits]
+
+    def settings(self, case: Case, value: int, given: CaseSettings) -> CaseSettings:
+        """What the worker of one point is told; a size is that of a random model."""
+        told = replace(case.settings(given), **{self.axis: value})  # type: ignore[arg-type]
+        if self.axis != HIDDEN:
+            return told
+        folder = f"{told.artifacts}/{SIZED}{value}"
+        return replace(told, model=f"{folder}/{MODEL}", artifacts=folder)
+
+    def needs(self, values: Iterable[int], slow: bool) -> list[str]:
+        """Files of `artifacts` that the points take."""
+        if self.axis == HIDDEN:
+            return [f"{SIZED}{value}" for value in values]
+        return [name for case in (*self.cases(slow), *self.bounds()) for name in case.needs]
+
+
+SWEEPS = (
+    Sweep(
+        "sweep_batch", "Speed against the number of texts side by side", "batch",
+        "texts in one batch", tuple(2**n for n in range(11)),
+        {
+            "charlm_native_batch": "charlm",
+            "charlm_native_batch_int8": "charlm, int8",
+            "charlm_generate_batch": "charlm, portable graph",
+            "litert_batch": "LiteRT",
+            "openvino_batch": "OpenVINO",
+            "torch_batch": "Torch",
+        },
+        quick=(1, 64),
+    ),
+    Sweep(
+        "sweep_cuda", "From how many texts on a GPU is faster", "batch", "texts in one batch",
+        (1, 64, 512, 2112, 8448, 33792),
+        {
+            "charlm_native_cuda": "GPU",
+            "charlm_native_cuda_fp16": "GPU, fp16",
+            "charlm_batch_cores": "CPU, every core",
+            "charlm_batch_cores_int8": "CPU, every core, int8",
+        },
+        quick=(1, 2112),
+        limits=(),
+        cuda=True,
+    ),
+    Sweep(
+        "sweep_steps", "Speed against the number of steps in one call", "steps",
+        "steps in one call", tuple(2**n for n in range(10)),
+        {
+            "charlm_native": "one text",
+            "charlm_native_int8": "one text, int8",
+            "charlm_native_batch": f"{STREAMS} texts",
+            "charlm_native_batch_int8": f"{STREAMS} texts, int8",
+        },
+        quick=(1, 64),
+    ),
+    Sweep(
+        "sweep_hidden", "Speed against the size of the model", HIDDEN, "units (random weights)",
+        (64, 128, 192, 256, 512, 1024),
+        {
+            "charlm_native": "charlm, one text",
+            "charlm_native_batch": f"charlm, {STREAMS} texts",
+            "charlm_step": "step loop, one text",
+            "litert_step": "LiteRT, one text",
+        },
+        quick=(64, 256),
+    ),
+)  # fmt: skip
+
+
+def case_named(name: str) -> Case:
     """A procedure by its name."""
     return next(each for each in CASES if each.name == name)

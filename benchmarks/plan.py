@@ -3,19 +3,19 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charlm.benchmarks import artifacts
-from charlm.benchmarks.lineup import CASES, LIMITS, Bound, Case
-from charlm.benchmarks.sweeps import SWEEPS, Effort, Sweep
+from charlm.benchmarks.harness.settings import LITERT_STEP, WEIGHTS
+from charlm.benchmarks.lineup import CASES, LIMITS, SWEEPS, Case, Sweep
 from charlm.data.system.errors import SettingsError
 from charlm.data.text.corpus import SAMPLE
 
-LIMITS_PART, PROCESSES, MEMORY, FLIPS = "limits", "processes", "memory", "flips"
-PARTS = (LIMITS_PART, PROCESSES, MEMORY, FLIPS)
-SWEEP_SHARE = 0.5  # of a trial's seconds, and of the rounds: a sweep has many points
+LIMITS_PART, PROCESSES = "limits", "processes"
+NAMES = (
+    *(case.name for case in CASES), *(sweep.name for sweep in SWEEPS), LIMITS_PART, PROCESSES
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """How much is measured."""
 
     model: Path
@@ -23,12 +23,10 @@ class Plan:
     threads: int = 1  # one stream of a small model can use no more
     rounds: int = 15
     trial_seconds: float = 0.7  # long beside a time slice, short beside a machine's moods
-    memory_characters: int = 1_000_000
-    flip_characters: int = 1_000_000
     text: Path = SAMPLE  # held out from the model's training, to tell what a precision costs
     text_characters: int = 200_000
     quick: bool = False  # leave out what starts slowly, and most values of a sweep
-    only: tuple[str, ...] = ()  # names of cases, sweeps or PARTS; empty: everything
+    only: tuple[str, ...] = ()  # of NAMES; empty: everything
 
     def __post_init__(self) -> None:
         if self.provider not in ("cpu", "cuda"):
@@ -38,8 +36,8 @@ class Plan:
         if not self.text.is_file():
             raise SettingsError(f"--text {self.text}: no such file")
         for name in self.only:
-            if name not in names():
-                raise SettingsError(f"--only is one of {', '.join(names())}, not {name!r}")
+            if name not in NAMES:
+                raise SettingsError(f"--only is one of {', '.join(NAMES)}, not {name!r}")
 
     def wants(self, name: str) -> bool:
         """Whether a case, a sweep or a part is to be measured."""
@@ -50,15 +48,17 @@ class Plan:
         return [
             case
             for case in CASES
-            if self.wants(case.name)
-            and (self.only or (self.provider == "cuda" or not case.cuda))
-            and (self.only or not (self.quick and case.slow))
+            if case.name in self.only
+            or (
+                not self.only
+                and (self.provider == "cuda" or not case.cuda)
+                and not (self.quick and case.slow)
+            )
         ]
 
-    def bounds(self) -> list[Bound]:
+    def bounds(self) -> tuple[Case, ...]:
         """The ways to the machine's limits to measure."""
-        wanted = LIMITS if self.wants(LIMITS_PART) else ()
-        return [bound for bound in wanted if not (self.quick and bound.slow)]
+        return LIMITS if self.wants(LIMITS_PART) else ()
 
     def sweeps(self) -> list[Sweep]:
         """The sweeps to measure."""
@@ -68,48 +68,23 @@ class Plan:
             if self.wants(sweep.name) and (self.only or self.provider == "cuda" or not sweep.cuda)
         ]
 
-    def sweep_effort(self) -> Effort:
-        """How much of each sweep."""
-        rounds = max(1, round(SWEEP_SHARE * self.rounds))
-        return Effort(rounds, SWEEP_SHARE * self.trial_seconds, self.quick)
-
     def artifacts(self) -> list[str]:
         """The derived files that all this takes, each once."""
-        found = [name for case in self.cases() for name in case.needs]
-        found += [name for bound in self.bounds() for name in bound.needs]
+        found = [name for case in (*self.cases(), *self.bounds()) for name in case.needs]
         for sweep in self.sweeps():
             found += sweep.needs(sweep.quick if self.quick else sweep.values, not self.quick)
-            if sweep.limits:
-                found.append(artifacts.PROBE)
         if self.wants(PROCESSES):
-            found.append(artifacts.WEIGHTS)
-            found += [] if self.quick else [artifacts.LITERT_STEP]
+            found += [WEIGHTS] if self.quick else [WEIGHTS, LITERT_STEP]
         return list(dict.fromkeys(found))
 
     def left_out(self) -> tuple[str, ...]:
         """What a quick run does not measure, in words."""
         if not self.quick:
             return ()
-        slow = [
-            each.title for each in (*CASES, *LIMITS) if each.slow and each.name not in self.only
-        ]
-        values = "all but two values of each sweep"
-        return (*slow, values) if self.sweeps() else tuple(slow)
+        slow = [] if self.only else [case.title for case in CASES if case.slow]
+        return (*slow, *(["all but two values of each sweep"] if self.sweeps() else []))
 
 
-def quick(plan: Plan) -> Plan:
+def quick(plan: BenchPlan) -> BenchPlan:
     """A plan that shows in a minute whether everything runs; its figures are noise."""
-    return replace(
-        plan,
-        rounds=2,
-        trial_seconds=0.05,
-        memory_characters=20_000,
-        flip_characters=20_000,
-        text_characters=5_000,
-        quick=True,
-    )
-
-
-def names() -> list[str]:
-    """What `Plan.only` may name."""
-    return [each.name for each in (*CASES, *SWEEPS)] + list(PARTS)
+    return replace(plan, rounds=2, trial_seconds=0.05, text_characters=5_000, quick=True)

@@ -1,42 +1,49 @@
 """Running a plan: what is measured, in which order, the report of it, and its files."""
 
 import datetime
+import json
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from charlm.benchmarks import artifacts, bits, flips, lineup, suite, sweeps
-from charlm.benchmarks.artifacts import ModelInfo
-from charlm.benchmarks.harness import machine, pinning, processes, timing
-from charlm.benchmarks.harness.processes import Flatness, Process, ProcessTimes
-from charlm.benchmarks.harness.settings import CaseSettings
+from charlm.benchmarks.harness import artifacts, machine, processes, start, timing
+from charlm.benchmarks.harness.artifacts import ModelInfo
+from charlm.benchmarks.harness.processes import Process
+from charlm.benchmarks.harness.settings import OPERATIONS, CaseFailedError, CaseSettings
 from charlm.benchmarks.harness.timing import Measured, Say
-from charlm.benchmarks.lineup import Bound, Case
-from charlm.benchmarks.plan import FLIPS, MEMORY, PROCESSES, Plan
-from charlm.benchmarks.report import markdown, page, plot, sweep_plot
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.lineup import CASES, HIDDEN, LIMITS, Case, Sweep, case_named
+from charlm.benchmarks.plan import PROCESSES, BenchPlan
+from charlm.benchmarks.report import page, plots
+from charlm.benchmarks.report.report import BenchReport
 from charlm.benchmarks.report.results import (
-    DIGITS,
+    EXACT,
     NOTEBOOK,
     OURS,
+    PRODUCT_LIMIT,
+    VECTOR_LIMIT,
     CaseResult,
-    FlipsResult,
     LimitResult,
-    ProcessResult,
     QualityResult,
-    Spread,
+    SweepPoint,
     SweepResult,
+    SweepSeries,
+    fastest,
     rounded,
     significant,
 )
-from charlm.benchmarks.sweeps import PRECISION
 from charlm.data.system.errors import SettingsError
 from charlm.data.system.files import os_errors_as, write_bytes
+from charlm.infer.model.providers import ONLY_ON
 
 ROOT = Path("benchmark-results")
+SWEEP_SHARE = 0.5  # of a trial's seconds, and of the rounds: a sweep has many points
+ROUNDS = 2  # rounds of whole processes for each round of trials: they are short and noisy
+SLOW_ROUNDS = 5  # of whole processes that take seconds to start
+LIMIT_TITLES = {VECTOR_LIMIT: "limit, one text", PRODUCT_LIMIT: "limit, many texts"}
 
 
-def measure_and_write(plan: Plan, folder: Path | None, say: Say) -> Report:
+def measure_and_write(plan: BenchPlan, folder: Path | None, say: Say) -> BenchReport:
     """Run a plan and write its report into `folder`; None: a folder named after day and processor.
 
     Raises:
@@ -45,49 +52,31 @@ def measure_and_write(plan: Plan, folder: Path | None, say: Say) -> Report:
     """
     if folder is not None:
         _make(folder)
-    report = suite.run(plan, say)
+    report = run(plan, say)
     chosen = folder or ROOT / f"{report.date}-{machine.slug(report.machine.cpu)}"
-    _make(chosen)
     for name in write(report, chosen):
         say(f"wrote {chosen / name}")
     return report
 
 
-def write(report: Report, folder: Path) -> list[str]:
-    """Write every file of a report into an existing folder; their names.
-
-    Raises:
-        SettingsError: the folder can't be written.
-    """
-    pictures = _pictures(report)
-    files = {
-        "report.json": report.to_json().encode(),
-        "report.html": page.render(report).encode(),
-        "report.md": markdown.render(report, list(pictures)).encode(),
-        **pictures,
-    }
-    with os_errors_as(SettingsError, f"can't write into {folder}"):
-        for name, content in files.items():
-            write_bytes(folder / name, content)
-    return list(files)
-
-
-def render(report: Report, folder: Path) -> list[str]:
-    """Write every file of a report that was measured before; their names.
+def write(report: BenchReport, folder: Path) -> list[str]:
+    """Write every file of a report; their names.
 
     Raises:
         SettingsError: the folder can't be made or written.
     """
+    pictures = plots.draw(report)
+    files = {
+        "report.json": report.to_json().encode(),
+        "report.html": page.render_html(report, pictures).encode(),
+        "report.md": page.render_markdown(report, pictures).encode(),
+        **{f"{name}.svg": picture for name, picture in pictures.items()},
+    }
     _make(folder)
-    return write(report, folder)
-
-
-def _pictures(report: Report) -> dict[str, bytes]:
-    """The pictures of the Markdown by their files' names."""
-    speeds = plot.draw(report) or {}
-    sweeps = {f"{sweep.name}.svg": sweep_plot.draw(sweep) for sweep in report.sweeps}
-    found = {f"speed.{kind}": content for kind, content in speeds.items()}
-    return found | {name: content for name, content in sweeps.items() if content is not None}
+    with os_errors_as(SettingsError, f"can't write into {folder}"):
+        for name, content in files.items():
+            write_bytes(folder / name, content)
+    return list(files)
 
 
 def _make(folder: Path) -> None:
@@ -95,52 +84,7 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-PAIR = ("charlm_gen_100", "import_onnxruntime")
-ROUNDS = 2  # rounds of whole processes for each round of trials: they are short and noisy
-SLOW_ROUNDS = 5  # of whole processes that take seconds to start
-
-
-def whole_processes(settings: CaseSettings, cuda: bool, with_slow: bool = True) -> list[Process]:
-    """The commands that are measured from their start to their end.
-
-    Args:
-        settings: what their cases are told.
-        cuda: CUDA takes part.
-        with_slow: take in those that start for many seconds.
-    """
-    cores = settings.threads
-
-    def first(name: str, title: str, case: str) -> Process:
-        command = processes.first_character(lineup.case(case).target, settings)
-        return Process(name, title, command, case, SLOW_ROUNDS, cores)
-
-    def plain(name: str, title: str, command: tuple[str, ...], case: str | None = None) -> Process:
-        return Process(name, title, command, case, cores=cores)
-
-    found = [
-        plain("python", "python -c pass", processes.python("pass")),
-        plain(PAIR[1], "python -c 'import onnxruntime'", processes.python("import onnxruntime")),
-        plain(PAIR[0], "charlm-gen --length 100", processes.charlm_gen(settings, 100)),
-        plain(
-            "charlm_gen_1", "charlm-gen --length 1", processes.charlm_gen(settings, 1),
-            "charlm_stream",
-        ),
-        first("first_torch_step", "Torch step loop, first character", "torch_step"),
-        first("first_openvino", "OpenVINO step loop, first character", "openvino_step"),
-        first("first_litert", "LiteRT step loop, first character", "litert_step"),
-        first("first_keras", "notebook, first character", NOTEBOOK),
-    ]  # fmt: skip
-    if cuda:
-        command = processes.charlm_gen(replace(settings, provider="cuda"), 1)
-        title = "charlm-gen --length 1 on CUDA"
-        found.append(
-            Process("charlm_gen_1_cuda", title, command, "charlm_stream_cuda", SLOW_ROUNDS)
-        )
-    slow = {case.name for case in lineup.CASES if case.slow}
-    return [each for each in found if with_slow or each.case not in slow]
-
-
-def run(plan: Plan, say: Say) -> Report:
+def run(plan: BenchPlan, say: Say) -> BenchReport:
     """Measure everything in the plan.
 
     Raises:
@@ -151,35 +95,34 @@ def run(plan: Plan, say: Say) -> Report:
         settings = CaseSettings(str(plan.model), folder, threads=plan.threads)
         cases, limits = _speeds(plan, settings, model, say)
         quality = _quality(plan, settings, say)
-        return Report(
+        sweeps = tuple(_sweep(each, plan, settings, say) for each in plan.sweeps())
+        commands = whole_processes(plan, settings) if plan.wants(PROCESSES) else []
+        return BenchReport(
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
             machine=machine.describe(plan.provider),
             model=model,
             provider=plan.provider,
             threads=plan.threads,
-            pinned=pinning.can_pin(),
+            pinned=start.can_pin(),
             rounds=plan.rounds,
             trial_seconds=plan.trial_seconds,
             cases=cases,
             limits=limits,
             quality=quality,
-            sweeps=_sweeps(plan, settings, quality, say),
-            processes=_whole_processes(plan, settings, say),
-            pair=PAIR if plan.wants(PROCESSES) else None,
-            memory=_memory(plan, settings, say),
-            flips=_flips(plan, settings, say),
+            sweeps=sweeps,
+            processes=processes.measure(commands, ROUNDS * plan.rounds, say) if commands else (),
             left_out=plan.left_out(),
         )
 
 
 def _speeds(
-    plan: Plan, settings: CaseSettings, model: ModelInfo, say: Say
+    plan: BenchPlan, settings: CaseSettings, model: ModelInfo, say: Say
 ) -> tuple[tuple[CaseResult, ...], tuple[LimitResult, ...]]:
     """Procedures and limits, all in the same rounds."""
     cases, limits = plan.cases(), plan.bounds()
     workers = [
-        *(_worker(case, settings) for case in cases),
-        *(timing.Worker(each.name, each.target, settings, plan.threads) for each in limits),
+        timing.Worker(each.name, each.target, each.settings(settings), each.least)
+        for each in (*cases, *limits)
     ]
     measured = timing.measure(workers, plan.rounds, plan.trial_seconds, say) if workers else []
     bounds = zip(limits, measured[len(cases) :], strict=True)
@@ -187,54 +130,6 @@ def _speeds(
         tuple(map(_case_result, cases, measured)),
         tuple(_limit_result(bound, found, model) for bound, found in bounds),
     )
-
-
-def _worker(case: Case, settings: CaseSettings) -> timing.Worker:
-    told = case.settings(settings)
-    return timing.Worker(case.name, case.target, told, told.threads, case.least)
-
-
-def _quality(plan: Plan, settings: CaseSettings, say: Say) -> tuple[QualityResult, ...]:
-    """Bits per character of every precision that a sweep or a case needs them of."""
-    wanted = [str(v) for sweep in plan.sweeps() if sweep.axis == PRECISION for v in sweep.values]
-    wanted += [case.precision for case in plan.cases() if case.name.startswith(OURS)]
-    if set(wanted) <= {"float32"}:
-        return ()
-    say("bits per character")
-    precisions = list(dict.fromkeys(wanted))
-    return bits.measure(precisions, settings, plan.text, plan.text_characters)
-
-
-def _sweeps(
-    plan: Plan, settings: CaseSettings, quality: tuple[QualityResult, ...], say: Say
-) -> tuple[SweepResult, ...]:
-    found = {each.precision: each.bits for each in quality}
-    effort = plan.sweep_effort()
-    return tuple(sweeps.run(each, settings, effort, found, say) for each in plan.sweeps())
-
-
-def _whole_processes(plan: Plan, settings: CaseSettings, say: Say) -> tuple[ProcessResult, ...]:
-    if not plan.wants(PROCESSES):
-        return ()
-    cuda = plan.provider == "cuda"
-    commands = whole_processes(settings, cuda, with_slow=not plan.quick)
-    times = processes.measure(commands, ROUNDS * plan.rounds, say)
-    return tuple(map(_process_result, commands, times))
-
-
-def _memory(plan: Plan, settings: CaseSettings, say: Say) -> Flatness | None:
-    if not plan.wants(MEMORY):
-        return None
-    say(f"memory over {plan.memory_characters:,} characters")
-    found = processes.flatness(settings, plan.memory_characters)
-    return replace(found, skipped=machine.reason(found.skipped))
-
-
-def _flips(plan: Plan, settings: CaseSettings, say: Say) -> tuple[FlipsResult, ...]:
-    if not plan.wants(FLIPS):
-        return ()
-    say(f"flips over {plan.flip_characters:,} characters")
-    return flips.measure(settings, plan.flip_characters)
 
 
 def _case_result(case: Case, measured: Measured) -> CaseResult:
@@ -245,7 +140,7 @@ def _case_result(case: Case, measured: Measured) -> CaseResult:
         rates=rounded(measured.rates, case.batch),
         units=measured.units * case.batch,
         peak_bytes=measured.peak_bytes,
-        skipped=machine.reason(measured.skipped),
+        skipped=measured.skipped,
         job=case.job,
         use=case.use,
         precision=case.precision,
@@ -255,26 +150,129 @@ def _case_result(case: Case, measured: Measured) -> CaseResult:
     )
 
 
-def _limit_result(bound: Bound, measured: Measured, model: ModelInfo) -> LimitResult:
-    rates = rounded(measured.rates, bound.characters(model))
-    middle = Spread.of(rates)
-    return LimitResult(
-        name=bound.name,
-        title=bound.title,
-        limit=bound.limit,
-        rates=rates,
-        gflops=significant(middle.median * model.flops / 1e9, DIGITS) if middle else None,
-        skipped=machine.reason(measured.skipped),
-    )
+def _limit_result(bound: Case, measured: Measured, model: ModelInfo) -> LimitResult:
+    rates = rounded(measured.rates, _characters(bound, model))
+    found = LimitResult(bound.name, bound.title, bound.limit or "", rates, skipped=measured.skipped)
+    if found.spread is None:
+        return found
+    return replace(found, gflops=significant(found.spread.median * model.flops / 1e9))
 
 
-def _process_result(process: Process, times: ProcessTimes) -> ProcessResult:
-    return ProcessResult(
-        name=process.name,
-        title=process.title,
-        case=process.case,
-        first_byte=rounded(times.first_byte),
-        seconds=rounded(times.seconds),
-        peak_bytes=times.peak_bytes,
-        skipped=machine.reason(times.skipped),
-    )
+def _characters(bound: Case, model: ModelInfo) -> float:
+    """How many characters' products a unit of a limit's work is."""
+    return OPERATIONS / model.flops if bound.limit == PRODUCT_LIMIT else 1
+
+
+def _quality(plan: BenchPlan, settings: CaseSettings, say: Say) -> tuple[QualityResult, ...]:
+    """Bits per character of charlm's precisions, where one loses some."""
+    wanted = [case.precision for case in plan.cases() if case.name.startswith(OURS)]
+    if set(wanted) <= {EXACT}:
+        return ()
+    say("bits per character")
+    return score(dict.fromkeys(wanted), settings, plan.text, plan.text_characters)
+
+
+def score(
+    precisions: Iterable[str], settings: CaseSettings, text: Path, characters: int
+) -> tuple[QualityResult, ...]:
+    """Score the start of a text at each precision, by `charlm-score`, where that precision runs.
+
+    Characters that the model does not know are left out.
+    """
+    part = Path(settings.artifacts) / text.name
+    # What is no UTF-8 stays what it is: `charlm-score` says so.
+    with text.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        part.write_bytes(file.read(characters).encode("utf-8", "surrogateescape"))
+    found = []
+    for precision in precisions:
+        command = processes.charlm_score(settings, precision, ONLY_ON.get(precision, "cpu"), part)
+        try:
+            total = json.loads(processes.run_once(command, settings.threads).output)["total"]
+        except CaseFailedError as problem:
+            reason = machine.without_paths(str(problem))
+            found.append(QualityResult(precision, text=text.name, skipped=reason))
+            continue
+        bits = significant(total["bits_per_character"], 6)
+        found.append(QualityResult(precision, bits, total["characters"], text.name))
+    return tuple(found)
+
+
+def _sweep(sweep: Sweep, plan: BenchPlan, settings: CaseSettings, say: Say) -> SweepResult:
+    """Measure a sweep, procedures and limits in the same rounds.
+
+    A limit is that of the model measured there: it is measured once, or at each size of the model.
+    """
+    say(f"{sweep.title}:")
+    values = sweep.quick if plan.quick else sweep.values
+    cases = sweep.cases(slow=not plan.quick)
+    limits_at = {value: value if sweep.axis == HIDDEN else values[0] for value in values}
+    points = [(case, value) for case in cases for value in values]
+    points += [(bound, value) for bound in sweep.bounds() for value in set(limits_at.values())]
+    workers = [
+        timing.Worker(f"{case.name} at {value}", case.target, sweep.settings(case, value, settings))
+        for case, value in points
+    ]
+    rounds = max(1, round(SWEEP_SHARE * plan.rounds))
+    measured = timing.measure(workers, rounds, SWEEP_SHARE * plan.trial_seconds, say)
+    found = dict(zip(points, measured, strict=True))
+
+    def case_point(case: Case, value: int) -> SweepPoint:
+        streams = sweep.settings(case, value, settings).batch
+        return _point(value, found[case, value], streams)
+
+    def limit_point(limit: str, value: int) -> SweepPoint:
+        folder = sweep.settings(LIMITS[0], value, settings).artifacts
+        model = artifacts.read_info(Path(folder))
+        ways = [
+            _point(value, found[bound, limits_at[value]], _characters(bound, model))
+            for bound in sweep.bounds()
+            if bound.limit == limit
+        ]
+        return fastest(ways) or ways[0]
+
+    series = [
+        SweepSeries(each.name, sweep.titles[each.name], tuple(case_point(each, v) for v in values))
+        for each in cases
+    ] + [
+        SweepSeries(each, LIMIT_TITLES[each], tuple(limit_point(each, v) for v in values))
+        for each in sweep.limits
+    ]
+    return SweepResult(sweep.name, sweep.title, sweep.label, tuple(series))
+
+
+def _point(value: int, found: Measured, factor: float) -> SweepPoint:
+    return SweepPoint(str(value), float(value), rounded(found.rates, factor), found.skipped)
+
+
+def whole_processes(plan: BenchPlan, settings: CaseSettings) -> list[Process]:
+    """The commands that are measured from their start to their end."""
+    cores = settings.threads
+
+    def first(name: str, title: str, case: str) -> Process:
+        command = processes.first_character(case_named(case).target, settings)
+        return Process(name, f"{title}, first character", command, case, SLOW_ROUNDS, cores)
+
+    def gen(length: int) -> tuple[str, ...]:
+        return processes.charlm_gen(settings, length)
+
+    imports = "import onnxruntime"
+    found = [
+        Process("python", "python -c pass", processes.python("pass"), cores=cores),
+        Process(
+            "import_onnxruntime", f"python -c '{imports}'", processes.python(imports), cores=cores
+        ),
+        Process("charlm_gen_100", "charlm-gen --length 100", gen(100), cores=cores),
+        Process("charlm_gen_1", "charlm-gen --length 1", gen(1), "charlm_stream", cores=cores),
+        first("first_torch_step", "Torch step loop", "torch_step"),
+        first("first_openvino", "OpenVINO step loop", "openvino_step"),
+        first("first_litert", "LiteRT step loop", "litert_step"),
+        first("first_keras", "notebook", NOTEBOOK),
+    ]
+    if plan.provider == "cuda":
+        command = processes.charlm_gen(replace(settings, provider="cuda"), 1)
+        title = "charlm-gen --length 1 on CUDA"
+        found.append(
+            Process("charlm_gen_1_cuda", title, command, "charlm_stream_cuda", SLOW_ROUNDS)
+        )
+    slow = {case.name for case in CASES if case.slow}
+    return [each for each in found if not (plan.quick and each.case in slow)]

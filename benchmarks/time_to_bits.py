@@ -23,6 +23,8 @@ import typer
 
 from charlm.benchmarks.harness import machine
 from charlm.benchmarks.harness.machine import Machine
+from charlm.data.pages.markdown import lay_out
+from charlm.data.pages.table import Row, Table, table
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
 from charlm.data.system.files import os_errors_as, write_text
@@ -111,7 +113,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Report:
+class Trials:
     """All trials, and where they ran."""
 
     text: str
@@ -128,9 +130,9 @@ def measure(
     target: float,
     ways: Sequence[Way],
     sizes: Sequence[Size],
-    keep: Callable[[Report], None],
+    keep: Callable[[Trials], None],
     short: Size = SHORT,
-) -> Report:
+) -> Trials:
     """Time `ways` on `short`, then `sizes` in the fastest of those that learn as well.
 
     Args:
@@ -145,7 +147,7 @@ def measure(
     Raises:
         SettingsError: no way works here.
     """
-    report = Report(text.name, device, target, machine.describe(device))
+    report = Trials(text.name, device, target, machine.describe(device))
     for way in ways if len(ways) > 1 else ():
         report.ways.append(_trial(text, device, way, short))
         keep(report)
@@ -156,25 +158,23 @@ def measure(
     return report
 
 
-def render(report: Report) -> str:
+def render(report: Trials) -> str:
     """The report as Markdown."""
     reached = [t for t in report.sizes if t.bits is not None and t.bits <= report.target]
-    best = min(reached, key=lambda trial: trial.wall_seconds or 0.0, default=None)
-    said = (
-        f"{report.target:g} bits per character were not reached."
-        if best is None
-        else f"{report.target:g} bits per character were reached in {best.wall_seconds:.1f} s."
-    )
+    best = min((trial.wall_seconds or 0.0 for trial in reached), default=None)
+    how = "not reached" if best is None else f"reached in {best:.1f} s"
     where = report.machine.gpu or report.machine.cpu
+    ways = [f"## Ways to run a step: {SHORT.hidden} units", lay_out(_table(report.ways))]
     parts = [
-        f"# Time to {report.target:g} bits per character\n\n{said}\n",
-        f"Text: {report.text}, its last 5 % held out. Times are of whole `charlm-train` processes.",
-        f"{report.device}: {where}, Torch {report.machine.versions.get('torch', '?')}.\n",
+        f"# Time to {report.target:g} bits per character",
+        f"{report.target:g} bits per character were {how}.",
+        f"Text: {report.text}, its last 5 % held out. Times are of whole `charlm-train` processes. "
+        f"{report.device}: {where}, Torch {report.machine.versions.get('torch', '?')}.",
+        *(ways if report.ways else []),
+        "## Runs",
+        lay_out(_table(report.sizes)),
     ]
-    if report.ways:
-        parts += [f"## Ways to run a step: {SHORT.hidden} units\n", *_table(report.ways)]
-    parts += ["\n## Runs\n", *_table(report.sizes)]
-    return "\n".join(parts) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _fastest(trials: Iterable[Trial]) -> Way:
@@ -220,26 +220,23 @@ def _read(way: Way, size: Size, seconds: float, run: Path) -> Trial:
     )
 
 
-def _table(trials: Iterable[Trial]) -> list[str]:
-    lines = [
-        "| step | precision | units | batch | epochs | chars/s | training, s | whole, s | bits |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+def _table(trials: Iterable[Trial]) -> Table:
+    heading = (
+        "step", "precision", "units", "batch", "epochs", "chars/s", "training, s", "whole, s",
+        "bits",
+    )  # fmt: skip
+    rows = []
     for trial in trials:
         way, size = trial.way, trial.size
-        found = (
-            [trial.failed.replace("|", "/"), "", "", ""]
-            if trial.failed is not None
-            else [
-                f"{trial.characters_per_second:,.0f}",
-                f"{trial.training_seconds:.1f}",
-                f"{trial.wall_seconds:.1f}",
-                f"{trial.bits:.3f}",
-            ]
-        )
-        named = [way.step, way.precision, size.hidden, size.batch_size, size.epochs]
-        lines.append("| " + " | ".join(map(str, [*named, *found])) + " |")
-    return lines
+        told = (way.step, way.precision, str(size.hidden), str(size.batch_size), str(size.epochs))
+        found = (trial.failed or "", "", "", "")
+        if trial.failed is None:
+            found = (
+                f"{trial.characters_per_second:,.0f}", f"{trial.training_seconds:.1f}",
+                f"{trial.wall_seconds:.1f}", f"{trial.bits:.3f}",
+            )  # fmt: skip
+        rows.append(Row((*told, *found)))
+    return table(heading, rows, words=(1,))
 
 
 @app.command()
@@ -255,8 +252,8 @@ def main_command(
     with os_errors_as(SettingsError, f"can't make the folder {out}"):
         out.mkdir(parents=True, exist_ok=True)
 
-    def keep(report: Report) -> None:
-        console.say(_table((report.sizes or report.ways)[-1:])[-1])
+    def keep(report: Trials) -> None:
+        console.say(lay_out(_table((report.sizes or report.ways)[-1:])).splitlines()[-1])
         with os_errors_as(SettingsError, f"can't write into {out}"):
             write_text(out / "time-to-bits.json", json.dumps(asdict(report), indent=1) + "\n")
             write_text(out / "time-to-bits.md", render(report))

@@ -16,7 +16,7 @@ from charlm.export.contract_native import LIBRARY, problem
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
 DATA_FILES = {
-    "charlm/benchmarks/harness/probe.cpp",
+    "charlm/benchmarks/cases/probe.cpp",
     "charlm/data/sample.txt",
     "charlm/infer/models/README.md",
     "charlm/infer/models/lovecraft.json",

@@ -1,5 +1,5 @@
-"""The procedures that are compared, one a file.
+"""The procedures that are compared: a file for each library, a function for each procedure.
 
-Each has `prepare(settings) -> Run`: whatever comes before the first character happens there, and
-calling the result with n draws n more characters and returns them.
+A procedure is a function `(settings) -> Run`: whatever comes before the first character happens
+there, and calling the result with n draws n more characters and returns them.
 """

@@ -1,23 +1,22 @@
-"""What cases share: the weights, an endless stream as a `Run`, and the same sampling for all."""
+"""What the procedures share: the weights, the prompt, and charlm's own sampling for all of them.
 
-from collections.abc import Callable, Iterator
+So that only the models differ, every procedure but the notebook's draws the very text that charlm
+draws for the same seed. A library that steps gives a `Steps`; here it becomes a `Run`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from charlm.benchmarks.artifacts import WEIGHTS
-from charlm.benchmarks.harness.settings import CaseSettings, Run
+from charlm.benchmarks.harness.settings import WEIGHTS, CaseSettings, Run
 from charlm.infer.sampling.draw import Sampler
-from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.sampling.philox import UniformStream, take_block
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-def run_of(stream: Iterator[str]) -> Run:
-    """A `Run` that takes its characters from a stream without end."""
-    return lambda count: "".join(islice(stream, count))
+BLOCK = 256  # positions whose random numbers are made at once
 
 
 def load_weights(settings: CaseSettings) -> tuple[Arrays, npt.NDArray[Any], list[str]]:
@@ -33,23 +32,95 @@ def load_weights(settings: CaseSettings) -> tuple[Arrays, npt.NDArray[Any], list
     return arrays, window, characters
 
 
-def drawer(logits: npt.NDArray[np.float32], settings: CaseSettings) -> Callable[[], int]:
-    """Draws a token from `logits`, float32 [1, vocabulary], as they are at each call.
+def layers_of(arrays: Arrays) -> int:
+    """How many LSTM layers have these weights."""
+    return sum(name.startswith("lstm.weight_hh") for name in arrays)
 
-    charlm's own sampling for every case but the notebook's, so that only the models differ.
+
+def run_of(stream: Iterator[str]) -> Run:
+    """A `Run` that takes its characters from a stream without end."""
+    return lambda count: "".join(islice(stream, count))
+
+
+def draw_by_window(
+    window: npt.NDArray[Any],
+    logits: npt.NDArray[np.float32],
+    fill: Callable[[], None],
+    characters: list[str],
+    settings: CaseSettings,
+) -> Iterator[str]:
+    """Characters without end, each after a look at the whole window.
+
+    Args:
+        window: int64 [40], moved on by a character in place.
+        logits: float32 [1, vocabulary].
+        fill: writes into `logits` what the model makes of `window`.
+        characters: of the vocabulary.
+        settings: how to sample.
     """
+    draw = _drawer(logits, settings)
+    while True:
+        fill()
+        drawn = draw()
+        yield characters[drawn]
+        window[:-1] = window[1:]
+        window[-1] = drawn
+
+
+class Steps(Protocol):
+    """A batch of streams on their way through a model, with their state inside.
+
+    Attributes:
+        token: integers [batch], filled by the caller before each step.
+        logits: float32 [batch, vocabulary], written by each step in place.
+    """
+
+    token: npt.NDArray[Any]
+    logits: npt.NDArray[np.float32]
+
+    @property
+    def step(self) -> Callable[[], None]:
+        """Read `token`, move the state on, write `logits`."""
+
+
+def run_of_steps(
+    steps: Steps, prompt: Iterable[int], characters: list[str], settings: CaseSettings
+) -> Run:
+    """Read `prompt`, token ids, in every stream, then draw.
+
+    A unit is one character of each stream: a string at batch 1, token ids int64 [batch] otherwise.
+    """
+    for token in prompt:
+        steps.token[:] = token
+        steps.step()
+    if settings.batch == 1:
+        return run_of(_draw_one(steps, characters, settings))
+    many = _draw_many(steps, settings)
+    return lambda count: list(islice(many, count))
+
+
+def _draw_one(steps: Steps, characters: list[str], settings: CaseSettings) -> Iterator[str]:
+    draw, token, step = _drawer(steps.logits, settings), steps.token, steps.step
+    while True:
+        drawn = draw()
+        yield characters[drawn]
+        token[0] = drawn
+        step()
+
+
+def _draw_many(steps: Steps, settings: CaseSettings) -> Iterator[npt.NDArray[np.int64]]:
+    draw = Sampler(steps.logits, settings.temperature).draw
+    streams = [UniformStream(settings.seed, stream) for stream in range(settings.batch)]
+    while True:
+        for uniforms in take_block(streams, BLOCK).T:
+            drawn = draw(uniforms)
+            yield drawn
+            steps.token[:] = drawn
+            steps.step()
+
+
+def _drawer(logits: npt.NDArray[np.float32], settings: CaseSettings) -> Callable[[], int]:
+    """Draws a token from `logits`, float32 [1, vocabulary], as they are at each call."""
     draw = Sampler(logits, settings.temperature).draw_one
     uniforms = iter(UniformStream(settings.seed, 0))
     return lambda: draw(next(uniforms))
-
-
-def session(graph: bytes, settings: CaseSettings) -> Any:
-    """An ONNX Runtime session on the CPU with the threads of the settings."""
-    from charlm.data.system.extras import require_onnxruntime
-
-    runtime = require_onnxruntime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = settings.threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

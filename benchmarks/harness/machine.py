@@ -57,11 +57,6 @@ def without_paths(text: str) -> str:
     return re.sub(r"(?:[A-Za-z]:)?(?:[\\/][\w.~+@-]+)+[\\/]([\w.~+@-]+)", r"\1", text)
 
 
-def reason(skipped: str | None) -> str | None:
-    """Why something was not measured, as a report may say it."""
-    return without_paths(skipped) if skipped is not None else None
-
-
 def _cpu() -> str:
     try:
         listed = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

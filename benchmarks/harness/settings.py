@@ -11,12 +11,19 @@ Run = Callable[[int], object]
 """Does so many units of work (characters, products) and returns what they made."""
 
 PROMPT = "when i drew nigh the nameless city i kne"
-"""The notebook's own seed text: 40 characters."""
+"""The notebook's own seed text."""
 
-
+LENGTH = len(PROMPT)  # 40, the characters in the notebook's window
 STREAMS = 64  # texts side by side, where many are drawn at once
 OPERATIONS = 1 << 20  # products and sums that a unit of the multiply-add limit counts as
 TOP_K, TOP_P = 20, 0.9  # of the rows with filters
+
+WEIGHTS = "weights.npz"
+WINDOW = "window.onnx"  # the notebook's window as a graph
+LITERT_STEP = "step.tflite"
+PROBE = "probe.so"
+SIZED = "hidden-"  # how the folder of a random model of another size begins
+MODEL = "model.onnx"  # in such a folder
 
 
 class CaseFailedError(CharlmError):
@@ -30,11 +37,11 @@ class CaseSettings:
     Attributes:
         model: the model file.
         artifacts: folder of what was derived from it (see `artifacts`).
-        path: which of a library's ways to the next character.
+        path: which of charlm's ways to the next character, where a case is told.
         batch: texts side by side.
         steps: characters of each text in one call of the library.
-        filtered: draw through top-k and top-p, where a case says that it can.
-        hidden: units a layer, where the model is one of `synthetic`'s; 0: the model under test.
+        filtered: draw through top-k and top-p.
+        hidden: units a layer, where the model is a random one; 0: the model under test.
     """
 
     model: str
@@ -43,7 +50,7 @@ class CaseSettings:
     threads: int = 1  # 0: as many as the library likes
     temperature: float = 1.0  # the model's own distribution
     seed: int = 1
-    path: str = "step"
+    path: str = "auto"
     precision: str = "float32"
     batch: int = 1
     steps: int = 1
@@ -76,3 +83,9 @@ class CaseSettings:
 def reason_file(path: Path) -> Path:
     """Where the reason stands why a derived file could not be made."""
     return path.with_name(f"{path.name}.reason")
+
+
+def reason_of(problem: Exception) -> str:
+    """An error as one line; those of charlm speak for themselves."""
+    text = " ".join(str(problem).split())
+    return text if isinstance(problem, CharlmError) else f"{type(problem).__name__}: {text}"

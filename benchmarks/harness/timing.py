@@ -1,4 +1,4 @@
-"""The harness: cases in processes of their own, and trials that take turns."""
+"""Cases in processes of their own, and trials that take turns."""
 
 import contextlib
 import json
@@ -8,30 +8,15 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from charlm.benchmarks.harness import pinning
+from charlm.benchmarks.harness.machine import without_paths
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
+from charlm.benchmarks.harness.start import last_words, start
 
 PATIENCE = 300.0  # seconds for one answer; TensorFlow starts within a tenth of it
 CALIBRATION = 0.2  # a warm-up trial this share of a real one tells its rate well enough
 Say = Callable[[str], None]
-
-
-class Trialler(Protocol):
-    """Something that can be timed in turns; `Worker` is one."""
-
-    name: str
-    least: int  # units of a trial
-
-    def start(self) -> None:
-        """Get ready; CaseFailedError if that can't be done here."""
-
-    def trial(self, units: int) -> float:
-        """Do so many units of work; the seconds taken."""
-
-    def end(self) -> int | None:
-        """Stop; the peak of its memory in bytes, if known."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +28,6 @@ class Measured:
         rates: units a second, one for each round.
     """
 
-    name: str
     units: int = 0
     rates: tuple[float, ...] = ()
     peak_bytes: int | None = None
@@ -55,20 +39,16 @@ class Worker:
 
     Args:
         name: of the case.
-        target: `module` or `module:function` that prepares it.
-        settings: what it is told.
-        cores: how many it is pinned to; 0: all.
+        target: the function that prepares it, see `worker`.
+        settings: what it is told; it is pinned to as many cores as it has threads.
         least: units of a trial, however long they take.
     """
 
-    def __init__(
-        self, name: str, target: str, settings: CaseSettings, cores: int = 1, least: int = 1
-    ) -> None:
+    def __init__(self, name: str, target: str, settings: CaseSettings, least: int = 1) -> None:
         self.name, self.least = name, least
-        self._command = [
-            sys.executable, "-m", "charlm.benchmarks.harness.worker", target, settings.to_json()
-        ]  # fmt: skip
-        self._cores = cores
+        module = "charlm.benchmarks.harness.worker"
+        self._command = [sys.executable, "-m", module, target, settings.to_json()]
+        self._cores = settings.threads
         self._process: subprocess.Popen[str] | None = None
         self._errors: Any = None
 
@@ -78,18 +58,15 @@ class Worker:
         Raises:
             CaseFailedError: with the reason that the case gave.
         """
-        self._errors = tempfile.TemporaryFile(  # noqa: SIM115 - closed in _close
-            "w+", encoding="utf-8", errors="replace"
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _close
+        self._process = start(
+            self._command,
+            self._cores,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            encoding="utf-8",
         )
-        with pinning.pinned(self._cores):
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                encoding="utf-8",
-                env=pinning.environment(self._cores),
-            )
         self._answer("ready")
 
     def trial(self, units: int) -> float:
@@ -137,12 +114,8 @@ class Worker:
         raise CaseFailedError(reason)
 
     def _last_words(self) -> str:
-        """Why the process died, as far as its code and its last line on stderr tell."""
         assert self._process is not None
-        code = self._process.wait()
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors if line.strip()]
-        return f"its process ended with code {code}" + (f": {lines[-1]}" if lines else "")
+        return last_words(self._process.wait(), self._errors)
 
     def _close(self) -> None:
         """Make sure that nothing of the process is left; it has said all that it had to."""
@@ -156,7 +129,7 @@ class Worker:
             self._errors = None
 
 
-def measure(cases: Sequence[Trialler], rounds: int, seconds: float, say: Say) -> list[Measured]:
+def measure(cases: Sequence[Worker], rounds: int, seconds: float, say: Say) -> list[Measured]:
     """Time cases in turns, A B C A B C ..., after a warm-up of each.
 
     Only one works at a time. A case that fails is left out from then on, and its result holds
@@ -168,55 +141,41 @@ def measure(cases: Sequence[Trialler], rounds: int, seconds: float, say: Say) ->
         seconds: how long one trial should last.
         say: where progress is told.
     """
-    turns = [_Turns(case, say) for case in cases]
-    try:
-        for each in turns:
-            each.warm_up(seconds)
-        for number in range(rounds):
-            say(f"round {number + 1} of {rounds}")
-            for each in turns:
-                each.take()
-    finally:
-        peaks = [case.end() for case in cases]
-    return [each.result(peak) for each, peak in zip(turns, peaks, strict=True)]
-
-
-class _Turns:
-    """One case on its way through the rounds."""
-
-    def __init__(self, case: Trialler, say: Say) -> None:
-        self.case = case
-        self.say = say
-        self.units = 0
-        self.rates: list[float] = []
-        self.skipped: str | None = None
-
-    def warm_up(self, seconds: float) -> None:
-        with self._failing():
-            self.case.start()
-            self.units = calibrate(self.case, seconds)
-            self.say(f"{self.case.name}: {self.units:,} a trial")
-
-    def take(self) -> None:
-        if self.skipped is None:
-            with self._failing():
-                self.rates.append(self.units / self.case.trial(self.units))
-
-    def result(self, peak: int | None) -> Measured:
-        if self.skipped is not None:
-            return Measured(self.case.name, skipped=self.skipped)
-        return Measured(self.case.name, self.units, tuple(self.rates), peak)
+    units: dict[Worker, int] = {}
+    rates: dict[Worker, list[float]] = {case: [] for case in cases}
+    skipped: dict[Worker, str] = {}
 
     @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
+    def skipping(case: Worker) -> Iterator[None]:
         try:
             yield
         except CaseFailedError as problem:
-            self.skipped = str(problem)
-            self.say(f"{self.case.name} skipped: {problem}")
+            skipped[case] = without_paths(str(problem))
+            say(f"{case.name} skipped: {problem}")
+
+    try:
+        for case in cases:
+            with skipping(case):
+                case.start()
+                units[case] = calibrate(case, seconds)
+                say(f"{case.name}: {units[case]:,} a trial")
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}")
+            for case in units:
+                if case not in skipped:
+                    with skipping(case):
+                        rates[case].append(units[case] / case.trial(units[case]))
+    finally:
+        peaks = [case.end() for case in cases]
+    return [
+        Measured(skipped=skipped[case])
+        if case in skipped
+        else Measured(units[case], tuple(rates[case]), peak)
+        for case, peak in zip(cases, peaks, strict=True)
+    ]
 
 
-def calibrate(case: Trialler, seconds: float) -> int:
+def calibrate(case: Worker, seconds: float) -> int:
     """Warm a case up with trials that grow; the units that take about `seconds`, or its least."""
     units = 1
     case.trial(units)  # first calls allocate, choose kernels, compile

@@ -1,9 +1,10 @@
-"""The process that a case runs in: `python -m charlm.benchmarks.harness.worker MODULE SETTINGS`.
+"""The process that a case runs in: `python -m charlm.benchmarks.harness.worker TARGET SETTINGS`.
 
-It speaks JSON lines. On stdout: `ready` once prepared, `done` after each trial, `ended` with the
-peak of its memory, or `failed` with the reason. On stdin: `trial` and `end`. It answers one
-request at a time and sleeps between them. With `--first` it prints one character and ends, for
-measuring the whole process from outside.
+The target is `module:function`, which gives the case's `Run`. It speaks JSON lines. On stdout:
+`ready` once prepared, `done` after each trial, `ended` with the peak of its memory, or `failed`
+with the reason. On stdin: `trial` and `end`. It answers one request at a time and sleeps between
+them. With `--first` it prints one character and ends, for measuring the whole process from
+outside.
 """
 
 import importlib
@@ -13,9 +14,8 @@ import sys
 import time
 from typing import IO, Any
 
-from charlm.benchmarks.harness import processes
-from charlm.benchmarks.harness.settings import CaseSettings, Run
-from charlm.data.system.errors import CharlmError
+from charlm.benchmarks.harness.settings import CaseSettings, Run, reason_of
+from charlm.benchmarks.harness.start import own_peak
 
 
 def main(arguments: list[str]) -> int:
@@ -30,15 +30,18 @@ def main(arguments: list[str]) -> int:
             else:
                 serve(run, sys.stdin, out)
         except Exception as problem:
-            _send(out, event="failed", reason=reason_of(problem))
+            if first:
+                print(reason_of(problem), file=sys.stderr)
+            else:
+                _send(out, event="failed", reason=reason_of(problem))
             return 1
     return 0
 
 
 def load(target: str) -> Any:
-    """The function that `module:function` names; without a function, `prepare`."""
+    """The function that `module:function` names."""
     module, _, function = target.partition(":")
-    return getattr(importlib.import_module(module), function or "prepare")
+    return getattr(importlib.import_module(module), function)
 
 
 def serve(run: Run, requests: IO[str], out: IO[str]) -> None:
@@ -51,13 +54,7 @@ def serve(run: Run, requests: IO[str], out: IO[str]) -> None:
         begun = time.perf_counter()
         run(request["units"])
         _send(out, event="done", seconds=time.perf_counter() - begun)
-    _send(out, event="ended", peak_bytes=processes.own_peak())
-
-
-def reason_of(problem: Exception) -> str:
-    """An error as one line; those of charlm speak for themselves."""
-    text = " ".join(str(problem).split())
-    return text if isinstance(problem, CharlmError) else f"{type(problem).__name__}: {text}"
+    _send(out, event="ended", peak_bytes=own_peak())
 
 
 def _own_stdout() -> IO[str]:

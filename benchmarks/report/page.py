@@ -1,15 +1,18 @@
-"""A report as one HTML page that holds all it shows: no scripts, no other files, no network."""
+"""A report as one HTML page that holds all it shows, and as Markdown: the same sections."""
 
 import html
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from charlm.benchmarks.report import bars, prose, sweep_plot, tables
-from charlm.benchmarks.report.report import Report
-from charlm.benchmarks.report.results import SweepResult
-from charlm.data.pages import inline_svg, markup
-from charlm.data.pages.markup import items, paragraph, section
+from charlm.benchmarks.report import tables
+from charlm.benchmarks.report.plots import SPEED
+from charlm.benchmarks.report.report import BenchReport
+from charlm.data.pages import inline_svg, markdown, markup
 from charlm.data.pages.style import BASE
-from charlm.data.pages.table import Table
+from charlm.data.pages.table import Table, table
 
+MANY_UNSTABLE = 0.3  # of the figures, from where on the page begins with a warning
+NO_TABLE = table((), ())
 CSS = (
     BASE
     + """.answers table { font-size: 1rem; }
@@ -18,38 +21,7 @@ CSS = (
 .answers th { white-space: nowrap; }
 .answers td.word { font-family: ui-monospace, monospace; font-size: .9rem; }
 .answers td:first-child::first-letter { text-transform: uppercase; }
-.bars { list-style: none; margin: 0; padding: 0; }
-.bars li {
-  display: grid; grid-template-columns: 17rem 1fr 8.5rem 5rem; gap: 0 .7rem; align-items: center;
-  max-width: none; padding: .1rem 0; font-size: .9rem;
-}
-.bars .ours .name, .bars .ours .rate { font-weight: 700; }
-.bars svg { grid-column: 2; grid-row: 1; width: 100%; height: 1.3rem; display: block; }
-.bars .rate { grid-column: 3; grid-row: 1; text-align: right; font-variant-numeric: tabular-nums; }
-.bars .times {
-  grid-column: 4; grid-row: 1; text-align: right; color: var(--quiet); white-space: nowrap;
-}
-.bar { fill: var(--other); }
-.ours .bar { fill: var(--ours); }
-.notebook .bar { fill: var(--notebook); }
-.bars path { fill: none; stroke: var(--ink); vector-effect: non-scaling-stroke; }
-.bars .grid { stroke: var(--rule); stroke-width: 1; }
-.bars .whisker { stroke-width: 1.5; }
-.bars .limit { stroke-width: 2; stroke-dasharray: 4 2; }
-.axis {
-  position: relative; height: 1.4rem; margin: .1rem 14.9rem 0 17.7rem;
-  font-size: .8rem; color: var(--quiet);
-}
-.axis span { position: absolute; transform: translateX(-50%); }
 @media (max-width: 46rem) {
-  .bars li { grid-template-columns: 1fr auto 4.6rem; padding: .25rem 0; }
-  .bars .name { grid-column: 1; grid-row: 1; }
-  .bars .rate { grid-column: 2; }
-  .bars .times { grid-column: 3; }
-  .bars svg { grid-column: 1 / -1; grid-row: 2; height: .9rem; }
-  .axis { margin: .1rem 0 0; }
-  .axis span:first-child { transform: none; }
-  .axis span:last-child { transform: translateX(-100%); }
   .answers thead { display: none; }
   .answers tr {
     display: grid; grid-template-columns: 1fr auto; border-bottom: 1px solid var(--rule);
@@ -61,72 +33,181 @@ CSS = (
   .answers td:nth-child(3)::after { content: " characters/s"; font-size: .8rem; font-weight: 400; }
   .answers td:nth-child(4):not(:empty)::after { content: " \\D7  notebook"; }
 }
-@media print {
-  .bars li { break-inside: avoid; }
-}
 """
 )
 
 
-def render(report: Report) -> str:
-    """The page; the same report gives the same bytes."""
+@dataclass(frozen=True)
+class PagePart:
+    """A part of the report; what it has not is empty.
+
+    Attributes:
+        picture: the name of its picture, where one was drawn.
+        text: a paragraph after the table.
+        lines: of a list.
+    """
+
+    title: str
+    picture: str = ""
+    table: Table = NO_TABLE
+    text: str = ""
+    lines: tuple[str, ...] = ()
+
+
+def render_html(report: BenchReport, pictures: Mapping[str, bytes]) -> str:
+    """The page; the same report gives the same bytes.
+
+    Args:
+        report: the report.
+        pictures: see `plots.draw`.
+    """
     title = f"charlm benchmark, {report.date}"
-    sections = [
-        _head(report, title),
-        section("Characters a second", bars.draw(report)),
-        *(_sweep(sweep) for sweep in report.sweeps),
-        section("Quality", lay_out(tables.quality_table(report)), paragraph(prose.quality(report))),
-        section("Every procedure", lay_out(tables.speed_table(report))),
-        section("The machine’s limits", lay_out(tables.limit_table(report))),
-        section(
-            "Whole processes", lay_out(tables.process_table(report)), paragraph(prose.pair(report))
-        ),
-        section("Memory of a long text", paragraph(prose.memory(report))),
-        section("Flips", lay_out(tables.flips_table(report)), paragraph(prose.FLIPS)),
-        section("Not measured", items(prose.not_measured(report))),
-        section("Machine and method", items(prose.about(report))),
-    ]
-    body = "\n".join(section for section in sections if section)
-    return markup.document(title, CSS, body)
-
-
-def lay_out(table: Table, kind: str = "wide") -> str:
-    """A table in HTML; empty if it has no rows."""
-    return markup.lay_out(table, kind, _cell)
-
-
-def _head(report: Report, title: str) -> str:
-    machine = report.machine
+    machine, model = report.machine, report.model
     where = ", ".join(filter(None, (machine.cpu, f"{machine.cores} cores", machine.gpu)))
-    warned = prose.warning(report)
-    return "\n".join(
-        [
-            f"<header><h1>{html.escape(title)}</h1>",
-            f"<p class=quiet>{html.escape(where)}; LSTM {report.model.layers} × "
-            f"{report.model.hidden}, {report.model.vocabulary} characters</p></header>",
-            f"<p class=warning><strong>Warning:</strong> {html.escape(warned)}</p>"
-            if warned
-            else "",
-            lay_out(tables.answer_table(report), "answers"),
-            *(paragraph(said) for said in prose.rivals(report)),
+    shape = f"LSTM {model.layers} × {model.hidden}, {model.vocabulary} characters"
+    warned = html.escape(_warning(report))
+    body = [
+        f"<header><h1>{html.escape(title)}</h1>",
+        f"<p class=quiet>{html.escape(where)}; {shape}</p></header>",
+        f"<p class=warning><strong>Warning:</strong> {warned}</p>" if warned else "",
+        table_html(tables.answer_table(report), "answers"),
+        *map(markup.paragraph, _rivals(report)),
+        *(_section_html(each, pictures) for each in _sections(report)),
+    ]
+    return markup.document(title, CSS, "\n".join(part for part in body if part))
+
+
+def render_markdown(report: BenchReport, pictures: Mapping[str, bytes]) -> str:
+    """The report, ready to be read on its own, with its pictures beside it."""
+    warned = _warning(report)
+    answers = tables.answer_table(report)
+    parts = [
+        f"# charlm benchmark, {report.date}",
+        f"> **Warning:** {warned}" if warned else "",
+        markdown.lay_out(answers) if answers.rows else "",
+        *_rivals(report),
+    ]
+    for each in _sections(report):
+        drawn = each.picture in pictures
+        shown = [
+            f"![{each.title}]({each.picture}.svg)" if drawn else "",
+            markdown.lay_out(each.table) if each.table.rows else "",
+            each.text,
+            "\n".join(f"- {line}" for line in each.lines),
         ]
-    )
+        parts += [f"## {each.title}", *shown] if any(shown) else []
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _sweep(sweep: SweepResult) -> str:
-    picture = sweep_plot.draw(sweep)
-    if picture is None:
-        return section(sweep.title, lay_out(tables.sweep_table(sweep)))
-    drawn = inline_svg.inline(picture, sweep.name, html.escape(f"{sweep.title}; figures below"))
-    return section(
-        sweep.title,
-        f"<figure>{drawn}</figure>",
-        f"<details><summary>The figures</summary>{lay_out(tables.sweep_table(sweep))}</details>",
-    )
+def figures(report: BenchReport, every: bool = True) -> str:
+    """The tables of what was measured, in Markdown, for a terminal.
+
+    Args:
+        report: the report.
+        every: also those beside the table of procedures, where there is that.
+    """
+    some = {each.title: each.table for each in _sections(report) if each.table.rows}
+    if not every and PROCEDURES in some:
+        return markdown.lay_out(some[PROCEDURES])
+    return "\n\n".join(f"{title}\n\n{markdown.lay_out(found)}" for title, found in some.items())
+
+
+def table_html(found: Table, kind: str = "wide") -> str:
+    """A table in HTML; empty if it has no rows."""
+    return markup.lay_out(found, kind, _cell)
+
+
+PROCEDURES = "Every procedure"
+
+
+def _sections(report: BenchReport) -> list[PagePart]:
+    texts = sorted({each.text for each in report.quality if each.text})
+    scored = f"On {', '.join(texts)}, state carried." if texts else ""
+    return [
+        PagePart("Characters a second", SPEED),
+        PagePart(PROCEDURES, table=tables.speed_table(report)),
+        *(PagePart(each.title, each.name, tables.sweep_table(each)) for each in report.sweeps),
+        PagePart("Quality", table=tables.quality_table(report), text=scored),
+        PagePart("Whole processes", table=tables.process_table(report)),
+        PagePart("Not measured", lines=tuple(_not_measured(report))),
+        PagePart("Machine and method", lines=tuple(_about(report))),
+    ]
+
+
+def _section_html(section: PagePart, pictures: Mapping[str, bytes]) -> str:
+    shown = table_html(section.table)
+    drawn = pictures.get(section.picture)
+    if drawn is not None:
+        label = html.escape(f"{section.title}; figures below")
+        figure = f"<figure>{inline_svg.inline(drawn, section.picture, label)}</figure>"
+        if shown:
+            shown = f"<details><summary>The figures</summary>{shown}</details>"
+        shown = f"{figure}\n{shown}"
+    lines = markup.items(section.lines)
+    return markup.section(section.title, shown or lines, markup.paragraph(section.text))
 
 
 def _cell(text: str) -> str:
-    warning = f" {tables.UNSTABLE}"
-    plain = text.removesuffix(warning)
+    plain = text.removesuffix(f" {tables.UNSTABLE}")
     mark = f" <em class=unstable>{tables.UNSTABLE}</em>" if plain != text else ""
     return html.escape(plain) + mark
+
+
+def _warning(report: BenchReport) -> str:
+    """One sentence where many figures are unstable; else empty."""
+    wide, measured = report.unstable()
+    if not measured or wide < MANY_UNSTABLE * measured:
+        return ""
+    return (
+        f"{wide} of {measured} figures are unstable: the machine was busy or changes its speed. "
+        "Trust ratios taken round by round more than absolute figures, or measure again."
+    )
+
+
+def _rivals(report: BenchReport) -> list[str]:
+    """A sentence for every job at which another library was faster."""
+    said = []
+    for answer in report.answers():
+        rival, ours = answer.rival, answer.case.spread
+        other = rival.spread if rival else None
+        if rival and other and ours:
+            times = tables.number(other.median / ours.median)
+            said.append(f"{answer.job}: {rival.title} was {times} times as fast in this run.")
+    return said
+
+
+def _not_measured(report: BenchReport) -> list[str]:
+    """What was left out or skipped, each with the reason."""
+    skipped = [(each.title, each.skipped) for each in report.cases if each.skipped]
+    skipped += [(each.title, each.skipped) for each in report.limits if each.skipped]
+    skipped += [
+        (f"{sweep.title}: {series.title} at {point.label}", point.skipped)
+        for sweep in report.sweeps
+        for series in sweep.series
+        for point in series.points
+        if point.skipped
+    ]
+    reasons = [f"{what}: {why}" for what, why in skipped]
+    if report.left_out:
+        reasons.append("A quick run leaves out: " + "; ".join(report.left_out))
+    return reasons
+
+
+def _about(report: BenchReport) -> list[str]:
+    """Machine, software, model and method."""
+    machine, model = report.machine, report.model
+    memory = f", {machine.memory_bytes / (1 << 30):.0f} GiB" if machine.memory_bytes else ""
+    each = "thread on one core" if report.threads == 1 else f"threads on {report.threads} cores"
+    pinned = "" if report.pinned else " (not pinned: this system does not let a process choose)"
+    gpu = [f"GPU: {machine.gpu}"] if machine.gpu else []
+    return [
+        f"Machine: {machine.cpu}, {machine.cores} cores{memory}; {machine.system}",
+        *gpu,
+        "Versions: " + ", ".join(f"{name} {number}" for name, number in machine.versions.items()),
+        f"Model: {model.file} ({model.bytes / 1e6:.2f} MB), LSTM {model.layers} x {model.hidden}, "
+        f"{model.vocabulary} characters, weights {model.weights_sha256[:12]}",
+        f"Method: every procedure in a process of its own, {report.threads} {each}{pinned}; "
+        f"temperature 1, sampling included; after a warm-up {report.rounds} rounds in which each "
+        f"has one trial of about {report.trial_seconds} s in turn. Median (lowest to highest); "
+        f"ratios are taken round by round. {tables.UNSTABLE_MEANS}.",
+    ]

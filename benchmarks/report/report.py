@@ -3,26 +3,168 @@
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from charlm.benchmarks.artifacts import ModelInfo
+from charlm.benchmarks.harness.artifacts import ModelInfo
 from charlm.benchmarks.harness.machine import Machine
-from charlm.benchmarks.harness.processes import Flatness
 from charlm.benchmarks.report.results import (
+    EXACT,
+    MANY,
     NOTEBOOK,
+    ONE,
+    SCORE,
+    SCORE_MANY,
     CaseResult,
-    FlipsResult,
     LimitResult,
     ProcessResult,
     QualityResult,
     Spread,
     SweepResult,
-    ratios,
+    fastest,
 )
 from charlm.data.system.errors import SettingsError
+
+FORMAT = 2
+DROPPED = ("pair", "memory", "flips")  # which earlier reports have, and no page shows any more
+JOBS = (ONE, MANY, SCORE, SCORE_MANY)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reader wants first: the fastest of charlm's procedures for a job.
+
+    Attributes:
+        job: in words.
+        loss: bits per character that its precision loses against float32; None of float32, or
+            not measured.
+        rival: the fastest procedure of the same job that is not charlm, if it is faster.
+    """
+
+    job: str
+    case: CaseResult
+    loss: float | None = None
+    rival: CaseResult | None = None
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """One run of the benchmark.
+
+    Attributes:
+        threads: of every process, each pinned to so many cores where the system can (`pinned`).
+        left_out: what a quick run did not measure.
+    """
+
+    date: str
+    machine: Machine
+    model: ModelInfo
+    provider: str
+    threads: int
+    pinned: bool
+    rounds: int
+    trial_seconds: float
+    cases: tuple[CaseResult, ...] = ()
+    limits: tuple[LimitResult, ...] = ()
+    processes: tuple[ProcessResult, ...] = ()
+    sweeps: tuple[SweepResult, ...] = ()
+    quality: tuple[QualityResult, ...] = ()
+    left_out: tuple[str, ...] = ()
+    format: int = FORMAT
+
+    def first_character_of(self, case: str) -> Spread | None:
+        """Seconds from the start of a procedure's process to its first character."""
+        found = (Spread.of(each.first_byte) for each in self.processes if each.case == case)
+        return next(found, None)
+
+    def best_limit(self, limit: str) -> LimitResult | None:
+        """The way that came closest to the machine's limit, which therefore counts as it."""
+        return fastest(each for each in self.limits if each.limit == limit)
+
+    def limit_of(self, case: CaseResult) -> LimitResult | None:
+        """What holds a procedure back: the limits are of float32 and of the run's threads."""
+        if case.limit is None or case.precision != EXACT or case.every_core:
+            return None
+        return self.best_limit(case.limit)
+
+    def to_notebook(self, case: CaseResult) -> Spread | None:
+        """A procedure's speed in multiples of the notebook's, round by round."""
+        return case.ratio(next((each for each in self.cases if each.name == NOTEBOOK), None))
+
+    def to_limit(self, case: CaseResult) -> Spread | None:
+        """A procedure's speed as a share of the machine's limit, round by round."""
+        return case.ratio(self.limit_of(case))
+
+    def answers(self) -> Iterator[Answer]:
+        """One for each job that was measured, and a second one where a precision is faster.
+
+        Only what a user can ask for counts, as long as there is any: a path that is run for
+        comparison may be faster or slower than what charlm chooses by itself.
+        """
+        for cuda in (False, True):
+            for job in JOBS:
+                yield from self._answers(job, cuda)
+
+    def _answers(self, job: str, cuda: bool) -> Iterator[Answer]:
+        there = [case for case in self.cases if case.job == job and case.cuda == cuda]
+        ours = [case for case in there if case.ours]
+        ours = [case for case in ours if case.use and case.rates] or ours
+        exact = fastest(case for case in ours if case.precision == EXACT)
+        lossy = fastest(case for case in ours if case.precision != EXACT)
+        other = fastest(case for case in there if not case.ours)
+        named = f"{job}, {'GPU' if cuda else 'CPU'}"
+        if exact is not None:
+            yield Answer(named, exact, None, _if_faster(other, exact))
+        if lossy is not None and (exact is None or _if_faster(lossy, exact)):
+            loss = self._loss(lossy.precision)
+            yield Answer(f"{named}, {lossy.precision}", lossy, loss, _if_faster(other, lossy))
+
+    def _loss(self, precision: str) -> float | None:
+        bits = {each.precision: each.bits for each in self.quality}
+        exact, lossy = bits.get(EXACT), bits.get(precision)
+        return lossy - exact if exact is not None and lossy is not None else None
+
+    def unstable(self) -> tuple[int, int]:
+        """How many figures spread too widely, and how many there are."""
+        trials: list[Sequence[float]] = [each.rates for each in (*self.cases, *self.limits)]
+        trials += [each.seconds for each in self.processes]
+        spreads = [spread for spread in map(Spread.of, trials) if spread]
+        return sum(spread.unstable for spread in spreads), len(spreads)
+
+    def to_json(self) -> str:
+        """The whole report."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def _if_faster(one: CaseResult | None, than: CaseResult) -> CaseResult | None:
+    return one if one is not None and fastest((than, one)) is one else None
+
+
+def load(path: Path) -> BenchReport:
+    """Read a `report.json`, of this charlm or an earlier one.
+
+    Raises:
+        SettingsError: it is not one, or one of another format.
+        OSError: it can't be read.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            raise SettingsError(
+                f"{path}: a report of format {values['format']}; this charlm reads format {FORMAT}"
+            )
+        for name in DROPPED:
+            values.pop(name, None)
+        # There was a sweep along bits per character, of two points: those stand in other tables.
+        values["sweeps"] = [
+            each for each in values.get("sweeps", []) if each.pop("logarithmic", True)
+        ]
+        report: BenchReport = read(BenchReport, values)
+        return report
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+        raise SettingsError(f"{path}: not a report of charlm-bench: {problem}") from problem
 
 
 def read(kind: Any, value: Any) -> Any:
@@ -35,10 +177,8 @@ def read(kind: Any, value: Any) -> Any:
         return _dataclass(kind, value)
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
         (kind,) = (each for each in inner if each is not type(None))
-        return read(kind, value)
+        return None if value is None else read(kind, value)
     if origin is tuple:
         if not isinstance(value, list):
             raise TypeError(f"a list is expected, not {str(value)[:40]!r}")
@@ -55,8 +195,7 @@ def read(kind: Any, value: Any) -> Any:
 def _dataclass(kind: type, value: Any) -> Any:
     value = _mapping(kind.__name__, value)
     kinds = typing.get_type_hints(kind)
-    known = {field.name for field in fields(kind)}
-    if unknown := value.keys() - known:
+    if unknown := value.keys() - {field.name for field in fields(kind)}:
         raise TypeError(f"{kind.__name__}: unknown {', '.join(sorted(unknown))}")
     return kind(**{name: read(kinds[name], each) for name, each in value.items()})
 
@@ -65,147 +204,3 @@ def _mapping(kind: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{kind}: an object is expected, not {str(value)[:40]!r}")
     return value
-
-
-FORMAT = 2  # 1 had no sweeps, quality and flips, and told less of a case; it is still read
-
-
-@dataclass(frozen=True)
-class Report:
-    """One run of the benchmark.
-
-    Attributes:
-        threads: of every process, each pinned to so many cores where the system can (`pinned`).
-        pair: names of the two processes whose ratio is told: ours, and what it is held against.
-        left_out: what a quick run did not measure.
-    """
-
-    date: str
-    machine: Machine
-    model: ModelInfo
-    provider: str
-    threads: int
-    pinned: bool
-    rounds: int
-    trial_seconds: float
-    cases: tuple[CaseResult, ...] = ()
-    limits: tuple[LimitResult, ...] = ()
-    processes: tuple[ProcessResult, ...] = ()
-    pair: tuple[str, ...] | None = None
-    memory: Flatness | None = None
-    sweeps: tuple[SweepResult, ...] = ()
-    quality: tuple[QualityResult, ...] = ()
-    flips: tuple[FlipsResult, ...] = ()
-    left_out: tuple[str, ...] = ()
-    format: int = FORMAT
-
-    def case(self, name: str) -> CaseResult | None:
-        """A procedure by its name, if it was asked for."""
-        return next((case for case in self.cases if case.name == name), None)
-
-    def process(self, name: str) -> ProcessResult | None:
-        """A process by its name, if it was asked for."""
-        return next((process for process in self.processes if process.name == name), None)
-
-    def bits(self, precision: str) -> float | None:
-        """Bits per character at a precision, if they were measured."""
-        return next((each.bits for each in self.quality if each.precision == precision), None)
-
-    def fastest(self, cases: Iterable[CaseResult]) -> CaseResult | None:
-        """The one with the highest median speed; None where none was measured."""
-        measured = [(Spread.of(case.rates), case) for case in cases]
-        found = [(spread.median, case) for spread, case in measured if spread]
-        return max(found, key=lambda pair: pair[0])[1] if found else None
-
-    def first_character_of(self, case: str) -> Spread | None:
-        """Seconds from the start of a procedure's process to its first character."""
-        for process in self.processes:
-            if process.case == case:
-                return Spread.of(process.first_byte)
-        return None
-
-    def best_limit(self, limit: str) -> LimitResult | None:
-        """The library that came closest to the machine's limit, which therefore counts as it."""
-        measured = [(Spread.of(each.rates), each) for each in self.limits if each.limit == limit]
-        found = [(spread.median, each) for spread, each in measured if spread]
-        return max(found, key=lambda pair: pair[0])[1] if found else None
-
-    def to_notebook(self, case: CaseResult) -> Spread | None:
-        """A procedure's speed in multiples of the notebook's, round by round."""
-        return ratio(case, self.case(NOTEBOOK))
-
-    def limit_of(self, case: CaseResult) -> LimitResult | None:
-        """What holds a procedure back: the limits are of float32 and of the run's threads."""
-        if case.limit is None or case.precision != "float32" or case.every_core:
-            return None
-        return self.best_limit(case.limit)
-
-    def to_limit(self, case: CaseResult) -> Spread | None:
-        """A procedure's speed as a share of the machine's limit, round by round."""
-        return ratio(case, self.limit_of(case))
-
-    def pair_ratio(self) -> Spread | None:
-        """The time of the first process of the pair in multiples of the second's, by rounds."""
-        if self.pair is None:
-            return None
-        ours, other = (self.process(name) for name in self.pair)
-        if ours is None or other is None or not ours.seconds or not other.seconds:
-            return None
-        return Spread.of(ratios(ours.seconds, other.seconds))
-
-    def to_json(self) -> str:
-        """The whole report."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, where: str) -> "Report":
-        """Read what `to_json` wrote, or an earlier charlm's.
-
-        Args:
-            text: the JSON.
-            where: the file's name, for messages.
-
-        Raises:
-            SettingsError: not a report, or one of a later format.
-        """
-        try:
-            values = json.loads(text)
-            if values["format"] not in range(1, FORMAT + 1):
-                raise SettingsError(
-                    f"{where}: a report of format {values['format']}; "
-                    f"this charlm reads up to {FORMAT}"
-                )
-            report: Report = read(cls, values)
-            return report
-        except (ValueError, KeyError, TypeError, RecursionError) as problem:
-            raise SettingsError(f"{where}: not a report of charlm-bench: {problem}") from problem
-
-
-def load(path: Path) -> Report:
-    """Read a `report.json`.
-
-    Raises:
-        SettingsError: it is not one.
-        OSError: it can't be read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as problem:
-        raise SettingsError(f"{path}: not a report of charlm-bench: not utf-8") from problem
-    return Report.from_json(text, str(path))
-
-
-def ratio(case: CaseResult, base: CaseResult | LimitResult | None) -> Spread | None:
-    """A procedure's speed in multiples of another's, round by round; None of what lacks trials."""
-    if not case.rates or base is None or not base.rates:
-        return None
-    return Spread.of(ratios(case.rates, base.rates))
-
-
-def unstable(report: Report) -> tuple[int, int]:
-    """How many figures spread too widely, and how many there are."""
-    trials: list[Sequence[float]] = [case.rates for case in report.cases]
-    trials += [limit.rates for limit in report.limits]
-    trials += [each.seconds for each in report.processes]
-    spreads = [spread for spread in map(Spread.of, trials) if spread]
-    return sum(spread.unstable for spread in spreads), len(spreads)

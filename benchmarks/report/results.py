@@ -2,13 +2,22 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 WIDE_QUARTILES = 0.15  # the middle half of the trials spans more than this share of the median
 WIDE_ENDS = 1.5  # the highest trial is more than so many times the lowest
 DIGITS = 5
 QUARTILES_NEED = 4  # trials; of fewer, quartiles say nothing
+
+# The jobs that a reader may have.
+ONE, MANY, SCORE, SCORE_MANY = "one text", "many texts", "scoring one text", "scoring many texts"
+LOOP = "a loop without a runtime"  # which nobody can use, only be held to
+NOTEBOOK = "keras_window"
+VECTOR_LIMIT, PRODUCT_LIMIT = "vector", "product"  # of one stream, of many
+EXACT = "float32"
+OURS = "charlm_"  # how the names of charlm's own procedures begin
 
 
 @dataclass(frozen=True)
@@ -43,45 +52,58 @@ class Spread:
         )
 
 
-def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:
-    """Ratio to `base` in each round: what slows a whole round down cancels out.
-
-    Raises:
-        ValueError: the two were not measured in the same number of rounds.
-    """
-    return [value / other for value, other in zip(values, base, strict=True)]
-
-
-def significant(value: float, digits: int) -> float:
+def significant(value: float, digits: int = DIGITS) -> float:
     """`value` rounded to so many significant digits."""
     if value == 0 or not math.isfinite(value):
         return value
     return round(value, digits - 1 - math.floor(math.log10(abs(value))))
 
 
-def rounded(values: Sequence[float], factor: float = 1.0) -> tuple[float, ...]:
+def rounded(values: Iterable[float], factor: float = 1.0) -> tuple[float, ...]:
     """`values` times `factor`, as a report holds them: more digits would be noise."""
-    return tuple(significant(value * factor, DIGITS) for value in values)
+    return tuple(significant(value * factor) for value in values)
 
 
-# The jobs that a reader may have.
-ONE, MANY, SCORE, SCORE_MANY = "one text", "many texts", "scoring one text", "scoring many texts"
-LOOP = "a loop without a runtime"  # which nobody can use, only be held to
-NOTEBOOK = "keras_window"
-STEP_LOOP = "charlm_step"
-PLAIN_LOOP, PLAIN_LOOP_INT8 = "plain_loop", "plain_loop_int8"
-VECTOR_LIMIT, PRODUCT_LIMIT = "vector", "product"
-OURS = "charlm_"  # how the names of charlm's own procedures begin
+class Rated:
+    """Something with trials in characters a second, one for each round; none if it was skipped."""
+
+    rates: tuple[float, ...]
+
+    @property
+    def spread(self) -> Spread | None:
+        """Of its trials."""
+        return Spread.of(self.rates)
+
+    def ratio(self, base: "Rated | None") -> Spread | None:
+        """Its speed in multiples of another's, round by round; None of what lacks trials.
+
+        So what slows a whole round down cancels out.
+
+        Raises:
+            ValueError: the two were not measured in the same number of rounds.
+        """
+        if not self.rates or base is None or not base.rates:
+            return None
+        return Spread.of([rate / other for rate, other in zip(self.rates, base.rates, strict=True)])
+
+
+AnyRated = TypeVar("AnyRated", bound=Rated)
+
+
+def fastest(some: Iterable[AnyRated]) -> AnyRated | None:
+    """The one with the highest median speed; None where none was measured."""
+    measured = [each for each in some if each.rates]
+    return max(measured, key=lambda each: statistics.median(each.rates), default=None)
 
 
 @dataclass(frozen=True)
-class CaseResult:
-    """A procedure's trials in characters a second, one for each round, or why there are none.
+class CaseResult(Rated):
+    """A procedure's trials, or why there are none.
 
     Attributes:
         limit: which of the machine's limits it runs against; None on a GPU.
         peak_bytes: of the process that it ran in.
-        job, use, precision, batch, every_core, cuda: see `rows.Case`.
+        job, use, precision, batch, every_core, cuda: see `lineup.Case`.
     """
 
     name: str
@@ -91,9 +113,9 @@ class CaseResult:
     units: int = 0  # characters in each trial
     peak_bytes: int | None = None
     skipped: str | None = None
-    job: str = ""
+    job: str = ONE
     use: str = ""
-    precision: str = "float32"
+    precision: str = EXACT
     batch: int = 1
     every_core: bool = False
     cuda: bool = False
@@ -103,14 +125,9 @@ class CaseResult:
         """Whether it is charlm."""
         return self.name.startswith(OURS)
 
-    @property
-    def task(self) -> str:
-        """The job; a report of format 1 tells it by the limit."""
-        return self.job or (MANY if self.limit == PRODUCT_LIMIT else ONE)
-
 
 @dataclass(frozen=True)
-class LimitResult:
+class LimitResult(Rated):
     """A limit of the machine, in characters a second if only that cost time.
 
     Attributes:
@@ -161,11 +178,11 @@ class QualityResult:
 
 
 @dataclass(frozen=True)
-class SweepPoint:
-    """One value of a sweep's axis: where it lies, and the trials there in characters a second."""
+class SweepPoint(Rated):
+    """One value of a sweep's axis, and where it lies."""
 
     label: str
-    x: float | None
+    x: float
     rates: tuple[float, ...] = ()
     skipped: str | None = None
 
@@ -190,37 +207,9 @@ class SweepSeries:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """Speed along one axis, all its points measured in turns."""
+    """Speed along a logarithmic axis, all its points measured in turns."""
 
     name: str
     title: str
     label: str  # of the axis
     series: tuple[SweepSeries, ...]
-    logarithmic: bool = True
-
-
-@dataclass(frozen=True)
-class FlipsResult:
-    """A path held against the reference step loop at one temperature.
-
-    Attributes:
-        path: what was compared.
-        characters: how many were compared.
-        flips: how many of them differed.
-        ties: how many of those lay at a boundary as close as `docs/MODEL_FILE.md` allows.
-        worst: the farthest flip from its boundary, in multiples of what is allowed.
-    """
-
-    name: str
-    path: str
-    temperature: float
-    characters: int = 0
-    flips: int = 0
-    ties: int = 0
-    worst: float = 0.0
-    skipped: str | None = None
-
-    @property
-    def per_million(self) -> float:
-        """Flips in a million characters."""
-        return 1e6 * self.flips / self.characters if self.characters else 0.0

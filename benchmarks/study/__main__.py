@@ -38,7 +38,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the weights, and of the order of windows.")] = 0,
 ) -> None:
     """Train one side on 95 % of a text, and judge the last 5 % after every epoch."""
-    from charlm.benchmarks.study import keras_side, torch_side
+    from charlm.benchmarks.study import sides
     from charlm.benchmarks.study.record import check_judged, prepare
     from charlm.data.text.corpus import read_corpus
     from charlm.data.text.normalise import NOTEBOOK
@@ -50,11 +50,11 @@ def run(
     corpus = read_corpus([text], NOTEBOOK)
     check_judged(corpus, text)
     prepare(records)
+    options = sides.SideOptions(epochs, hidden, threads, seed, records)
     if side is Side.notebook_keras:
-        keras_side.train(corpus, epochs or 10, hidden, threads, seed, records)
-        return
-    recipe = "stateful" if side is Side.stateful else "notebook"
-    torch_side.train(corpus, recipe, epochs, hidden, threads, seed, records)
+        sides.train_keras(corpus, options)
+    else:
+        sides.train_torch(corpus, "stateful" if side is Side.stateful else "notebook", options)
 
 
 @app.command()
@@ -69,10 +69,5 @@ def draw(
     page.write(read(records), out)
 
 
-def main() -> None:
-    """Entry point."""
-    console.run(app, "study")
-
-
 if __name__ == "__main__":
-    main()
+    console.run(app, "study")

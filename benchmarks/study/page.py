@@ -5,17 +5,16 @@ from collections import defaultdict
 from itertools import cycle
 from pathlib import Path
 
-from charlm.benchmarks.study.record import STATEFUL, Record
+from charlm.benchmarks.study.record import STATEFUL, EpochRecord
 from charlm.data.pages.markdown import lay_out
 from charlm.data.pages.table import OURS, PLAIN, Row, Table, table
 from charlm.data.system.errors import SettingsError
 from charlm.data.system.files import os_errors_as, write_bytes, write_text
-from charlm.train.config import WINDOW
 
 COLOURS = ("#b3261e", "#d98c3f", "#1b5e8c", "#5b8c5a", "#7a3e9d", "#6b4f3f")
 
 
-def draw(sides: dict[str, list[Record]]) -> bytes:
+def draw(sides: dict[str, list[EpochRecord]]) -> bytes:
     """The bytes of an SVG file; the same records give the same bytes."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -49,7 +48,7 @@ and **carried**, the state passed on from the first character to the last, as `c
 CPU time is that of all threads while training, with evaluation left out."""
 
 
-def write(records: list[Record], folder: Path) -> None:
+def write(records: list[EpochRecord], folder: Path) -> None:
     """Write `study.md` and `study.svg`.
 
     Raises:
@@ -63,15 +62,15 @@ def write(records: list[Record], folder: Path) -> None:
         write_bytes(folder / "study.svg", draw(by_side(records)))
 
 
-def by_side(records: list[Record]) -> dict[str, list[Record]]:
+def by_side(records: list[EpochRecord]) -> dict[str, list[EpochRecord]]:
     """Each side's records, in the order of their epochs."""
-    sides: dict[str, list[Record]] = defaultdict(list)
+    sides: dict[str, list[EpochRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.epoch):
         sides[record.side].append(record)
     return dict(sides)
 
 
-def render(records: list[Record]) -> str:
+def render(records: list[EpochRecord]) -> str:
     """The study as Markdown."""
     sides = by_side(records)
     machines = ", ".join(sorted({record.machine for record in records}))
@@ -80,85 +79,59 @@ def render(records: list[Record]) -> str:
         ABOUT,
         "![Held-out bits per character against CPU time](study.svg)",
         lay_out(_ends(sides)),
-        _on_carrying(sides),
-        *(line for line in (_in_a_sentence(sides),) if line),
+        *_passed(sides),
         f"CPU: {machines}.",
     ]
     for side, own in sides.items():
-        sections += [f"## {side}", lay_out(_table(side, own))]
+        sections += [f"## {side}", lay_out(_epochs(side, own))]
     return "\n\n".join(sections) + "\n"
 
 
-def _ends(sides: dict[str, list[Record]]) -> Table:
+def _ends(sides: dict[str, list[EpochRecord]]) -> Table:
     """Where each side ends, and what carrying the state past 40 characters is worth to it."""
     heading = ("training", "epochs", "CPU time", "window", "carried", "carried − window")
-    rows = [
-        Row(
-            (
-                side,
-                str(own[-1].epoch),
-                f"{own[-1].cpu_seconds / 60:,.1f} min",
-                f"{own[-1].window_bits:.4f}",
-                f"{own[-1].carried_bits:.4f}",
-                f"{own[-1].carried_bits - own[-1].window_bits:+.4f}",
-            ),
-            _kind(side),
-        )
-        for side, own in sides.items()
-    ]
+    rows = []
+    for side, own in sides.items():
+        last = own[-1]
+        cells = (
+            side, str(last.epoch), f"{last.cpu_seconds / 60:,.1f} min", f"{last.window_bits:.4f}",
+            f"{last.carried_bits:.4f}", f"{last.carried_bits - last.window_bits:+.4f}",
+        )  # fmt: skip
+        rows.append(Row(cells, _kind(side)))
     return table(heading, rows)
 
 
-def _on_carrying(sides: dict[str, list[Record]]) -> str:
-    most = max(abs(own[-1].carried_bits - own[-1].window_bits) for own in sides.values())
-    return (
-        f"Carrying the state on past {WINDOW} characters moves the figure of no side by more than "
-        f"{most:.4f}, and takes one step a character, where a window takes {WINDOW}."
-    )
-
-
-def _in_a_sentence(sides: dict[str, list[Record]]) -> str:
+def _passed(sides: dict[str, list[EpochRecord]]) -> list[str]:
     """When ours passed what each notebook's side reached at its end."""
     sentences = []
-    ours = [record for side, own in sides.items() if _is_ours(side) for record in own]
+    ours = [record for side, own in sides.items() if _kind(side) == OURS for record in own]
     for side, own in sides.items():
-        if _is_ours(side):
-            continue
         last = own[-1]
-        passed = [r for r in ours if r.carried_bits <= last.window_bits]
-        if passed:
-            first = min(passed, key=lambda record: record.cpu_seconds)
-            sentences.append(
-                f"**{side}** reaches {last.window_bits:.3f} bits per character (window) in "
-                f"{last.epoch} epochs and {last.cpu_seconds / 60:.1f} minutes of CPU time; "
-                f"stateful training has {first.carried_bits:.3f} (carried) after "
-                f"{first.cpu_seconds / 60:.1f} minutes, "
-                f"1/{last.cpu_seconds / first.cpu_seconds:.0f} of that."
-            )
-    return " ".join(sentences)
+        passed = [record for record in ours if record.carried_bits <= last.window_bits]
+        if _kind(side) == OURS or not passed:
+            continue
+        first = min(passed, key=lambda record: record.cpu_seconds)
+        sentences.append(
+            f"**{side}** reaches {last.window_bits:.3f} bits per character (window) in "
+            f"{last.epoch} epochs and {last.cpu_seconds / 60:.1f} minutes of CPU time; "
+            f"stateful training has {first.carried_bits:.3f} (carried) after "
+            f"{first.cpu_seconds / 60:.1f} minutes, "
+            f"1/{last.cpu_seconds / first.cpu_seconds:.0f} of that."
+        )
+    return [" ".join(sentences)] if sentences else []
+
+
+def _epochs(side: str, records: list[EpochRecord]) -> Table:
+    heading = ("epoch", "CPU time", "training", "held out, window", "held out, carried")
+    rows = []
+    for record in records:
+        cells = (
+            str(record.epoch), f"{record.cpu_seconds:,.0f} s", f"{record.training_bits:.3f}",
+            f"{record.window_bits:.4f}", f"{record.carried_bits:.4f}",
+        )  # fmt: skip
+        rows.append(Row(cells, _kind(side)))
+    return table(heading, rows)
 
 
 def _kind(side: str) -> str:
-    return OURS if _is_ours(side) else PLAIN
-
-
-def _is_ours(side: str) -> bool:
-    return side.startswith(STATEFUL)
-
-
-def _table(side: str, records: list[Record]) -> Table:
-    heading = ("epoch", "CPU time", "training", "held out, window", "held out, carried")
-    rows = [
-        Row(
-            (
-                str(record.epoch),
-                f"{record.cpu_seconds:,.0f} s",
-                f"{record.training_bits:.3f}",
-                f"{record.window_bits:.4f}",
-                f"{record.carried_bits:.4f}",
-            ),
-            _kind(side),
-        )
-        for record in records
-    ]
-    return table(heading, rows)
+    return OURS if side.startswith(STATEFUL) else PLAIN

@@ -18,7 +18,7 @@ STATEFUL = "stateful"  # how the name of a side of ours begins
 
 
 @dataclass(frozen=True)
-class Record:
+class EpochRecord:
     """One side after one epoch.
 
     Attributes:
@@ -64,13 +64,13 @@ def prepare(path: Path) -> None:
         path.open("a").close()
 
 
-def append(path: Path, record: Record) -> None:
+def append(path: Path, record: EpochRecord) -> None:
     """Add a line to `path`."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(record)) + "\n")
 
 
-def read(path: Path) -> list[Record]:
+def read(path: Path) -> list[EpochRecord]:
     """Every line of `path`.
 
     Raises:
@@ -79,7 +79,7 @@ def read(path: Path) -> list[Record]:
     try:
         with os_errors_as(SettingsError, f"can't read {path}"):
             lines = path.read_text(encoding="utf-8").splitlines()
-        return [Record(**json.loads(line)) for line in lines]
+        return [EpochRecord(**json.loads(line)) for line in lines]
     except (ValueError, TypeError) as problem:
         raise SettingsError(f"{path}: no records of a study: {problem}") from problem
 

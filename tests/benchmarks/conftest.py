@@ -6,17 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charlm.benchmarks import artifacts
-from charlm.benchmarks.artifacts import ModelInfo
+from charlm.benchmarks.harness import artifacts
+from charlm.benchmarks.harness.artifacts import ModelInfo
 from charlm.benchmarks.harness.machine import Machine
-from charlm.benchmarks.harness.processes import Flatness
-from charlm.benchmarks.harness.settings import PROMPT, CaseSettings
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.harness.settings import (
+    LITERT_STEP,
+    PROBE,
+    PROMPT,
+    WEIGHTS,
+    WINDOW,
+    CaseSettings,
+)
+from charlm.benchmarks.report.report import BenchReport
 from charlm.benchmarks.report.results import (
     MANY,
     ONE,
     CaseResult,
-    FlipsResult,
     LimitResult,
     ProcessResult,
     QualityResult,
@@ -63,20 +68,20 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def case_settings(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> CaseSettings:
     folder = tmp_path_factory.mktemp("artifacts")
-    names = (artifacts.WEIGHTS, artifacts.WINDOW, artifacts.PROBE)
+    names = (WEIGHTS, WINDOW, PROBE)
     litert = importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")
     if litert:
-        names += (artifacts.LITERT_STEP,)
+        names += (LITERT_STEP,)
     # In a process of its own, as always: TensorFlow warns of what pytest takes for an error.
     artifacts.prepare(model_file, folder, names)
     return CaseSettings(str(model_file), str(folder))
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> BenchReport:
     machine = Machine("Some CPU | 9000", 2, 8 << 30, "Linux x86_64", None, {"python": "3.11.7"})
     model = ModelInfo("some.onnx", 831_448, "0123456789abcdef", 192, 1, 62)
-    return Report(
+    return BenchReport(
         date="2026-01-02",
         machine=machine,
         model=model,
@@ -110,17 +115,15 @@ def report() -> Report:
             ),
         ),
         limits=(
-            LimitResult("numpy_vector", "NumPy", "vector", (60e3, 50e3, 64e3), 19.0),
-            LimitResult("onnx_vector", "ORT", "vector", (90e3, 100e3, 100e3), 32.0),
-            LimitResult("numpy_product", "NumPy", "product", skipped="no BLAS"),
+            LimitResult("read", "reading", "vector", (60e3, 50e3, 64e3), 19.0),
+            LimitResult("read_back", "reading back", "vector", (90e3, 100e3, 100e3), 32.0),
+            LimitResult("multiply", "multiplying", "product", skipped="no compiler"),
         ),
         processes=(
             ProcessResult("import_onnxruntime", "import", None, (), (0.1, 0.2, 0.4), 44 << 20),
             ProcessResult("charlm_gen_100", "gen", None, (0.1,) * 3, (0.15, 0.28, 0.5), 66 << 20),
             ProcessResult("charlm_gen_1", "gen 1", "charlm_step", (0.11, 0.13, 0.12), (0.2,) * 3),
         ),
-        pair=("charlm_gen_100", "import_onnxruntime"),
-        memory=Flatness(1_000_000, 66 << 20, 66 << 20, 999_000, 67 << 20),
         sweeps=(
             SweepResult(
                 "sweep_batch", "Speed against batch", "texts in one batch",
@@ -136,20 +139,9 @@ def report() -> Report:
                     )),
                 ),
             ),
-            SweepResult(
-                "sweep_precision", "Speed against quality", "bits per character",
-                (
-                    SweepSeries("charlm_generate", "one text", (
-                        SweepPoint("float32", 1.99, (60e3,)), SweepPoint("int8", 1.995, (90e3,)),
-                        SweepPoint("fp16", None, (), "no such path"),
-                    )),
-                ),
-                logarithmic=False,
-            ),
         ),
         quality=(
             QualityResult("float32", 1.99, 5000, "held-out.txt"),
             QualityResult("int8", 1.995, 5000, "held-out.txt"),
         ),
-        flips=(FlipsResult("step_64", "step loop, 64 texts", 1.0, 500_000, 2, 1, 1.5),),
     )  # fmt: skip

@@ -1,17 +1,16 @@
 """`charlm-bench` from the outside, and a whole small run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from charlm.benchmarks import cli
-from charlm.benchmarks.plan import Plan
-from charlm.benchmarks.report import markdown
+from charlm.benchmarks.report import page
 from charlm.benchmarks.report import report as reports
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.report import BenchReport
 from charlm.data.system import console
-from charlm.data.system.errors import SettingsError
 from charlm.export import contract_native
 
 
@@ -22,28 +21,18 @@ def bench(*arguments: object) -> int:
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("--help") == 0
     shown = capsys.readouterr().out
-    for option in (
-        "--out",
-        "--model",
-        "--rounds",
-        "--only",
-        "--quick",
-        "--provider",
-        "--table",
-        "--render",
-        "--text",
-    ):
-        assert option in shown
+    for option in ("out", "only", "quick", "provider", "table", "render", "rounds"):
+        assert f"--{option}" in shown
     assert "Example: charlm-bench" in shown
 
 
 def test_table_prints_the_table_of_a_report(
-    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: BenchReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "report.json"
     path.write_text(report.to_json(), encoding="utf-8")
     assert bench("--table", path) == 0
-    assert capsys.readouterr().out == markdown.speed_table(report) + "\n"
+    assert capsys.readouterr().out == page.figures(report, every=False) + "\n"
 
 
 def test_a_table_of_something_else_is_one_line(
@@ -74,19 +63,8 @@ def test_mistakes_are_one_line(
     assert said in shown[0]
 
 
-def test_cuda_cases_belong_to_the_cuda_provider(model_file: Path) -> None:
-    plain = [case.name for case in Plan(model_file).cases()]
-    cuda = [case.name for case in Plan(model_file, provider="cuda").cases()]
-    more = [name for name in cuda if name not in plain]
-    assert more
-    assert all("_cuda" in name for name in more)
-    assert not any("_cuda" in name for name in plain)
-    only = Plan(model_file, only=("charlm_step",))
-    assert [case.name for case in only.cases()] == ["charlm_step"]
-
-
 def test_render_makes_the_page_of_a_report_again(
-    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: BenchReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "report.json"
@@ -101,7 +79,7 @@ def test_render_makes_the_page_of_a_report_again(
 
 @pytest.mark.parametrize("option", ["--render", "--table"])
 def test_a_report_that_makes_no_sense_is_one_line(
-    option: str, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    option: str, report: BenchReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "report.json"
     values = json.loads(report.to_json()) | {"rounds": "many"}
@@ -112,12 +90,12 @@ def test_a_report_that_makes_no_sense_is_one_line(
 
 
 def test_what_does_not_fit_together_is_one_line(
-    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    report: BenchReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "report.json"
     path.write_text(report.to_json(), encoding="utf-8")
-    monkeypatch.setattr(markdown, "speed_table", lambda report: report.cases[10**6])
+    other = replace(report.cases[0], rates=(1.0,))
+    path.write_text(replace(report, cases=(other, *report.cases[1:])).to_json(), encoding="utf-8")
     assert bench("--table", path) == 2
     assert "its fields do not fit together" in capsys.readouterr().err
 
@@ -130,31 +108,27 @@ def test_cuda_where_there_is_none_is_an_error(
     assert "--provider cuda can't run here" in capsys.readouterr().err
 
 
-def test_rounds_below_one_are_refused(model_file: Path) -> None:
-    with pytest.raises(SettingsError, match="at least 1"):
-        Plan(model_file, rounds=0)
-
-
 def test_a_small_run_writes_its_report_and_prints_the_table(
     model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
     out = tmp_path / "report"
-    names = ("charlm_step", "charlm_stream_cuda", "onnx_window", "flips")
+    names = ("charlm_step", "charlm_stream_cuda_fp16", "onnx_window", "processes")
     chosen = [word for name in names for word in ("--only", name)]
     assert bench("--quick", "--model", model_file, "--out", out, *chosen) == 0
     shown = capsys.readouterr()
     found = reports.load(out / "report.json")
-    assert shown.out == markdown.speed_table(found) + "\n"
+    assert shown.out == page.figures(found) + "\n"
+    for title in ("Every procedure", "Quality", "Whole processes"):
+        assert title in shown.out, "what was asked for is shown"
     assert "round 1 of 2" in shown.err
     assert [case.name for case in found.cases] == [
         "onnx_window",
         "charlm_step",
-        "charlm_stream_cuda",
+        "charlm_stream_cuda_fp16",
     ]
     assert [len(case.rates) for case in found.cases[:2]] == [2, 2]
-    assert {each.flips for each in found.flips} == {0}
-    assert {each.skipped for each in found.flips} == {None}
+    assert {each.precision for each in found.quality} == {"float32", "fp16"}
     gpu = found.cases[2]
     assert gpu.rates or (gpu.skipped or "").startswith("--provider cuda can't run here")
     for file in out.iterdir():

@@ -7,9 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from charlm.benchmarks.report import bars, page, tables
+from charlm.benchmarks.lineup import SWEEPS
+from charlm.benchmarks.report import page, plots, tables
 from charlm.benchmarks.report.page import CSS
-from charlm.benchmarks.report.report import Report
+from charlm.benchmarks.report.report import BenchReport
+from charlm.data.pages import picture
 
 pytest.importorskip("matplotlib")
 VOID = {"meta", "br", "img", "path", "rect", "use", "link"}
@@ -48,8 +50,8 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture
-def text(report: Report) -> str:
-    return page.render(report)
+def text(report: BenchReport) -> str:
+    return page.render_html(report, plots.draw(report))
 
 
 def test_every_tag_is_closed_and_no_id_stands_twice(text: str) -> None:
@@ -74,64 +76,81 @@ def test_the_page_needs_nothing_but_itself(text: str) -> None:
 def test_pictures_follow_the_theme_and_are_told_in_words(text: str) -> None:
     pictures = re.findall(r"<svg role=\"img\".*?</svg>", text, re.DOTALL)
     assert len(pictures) == 2
-    for picture in pictures:
-        assert 'aria-label="Speed against' in picture
-        assert "var(--ink)" in picture
-        used = set(re.findall(r"var\((--[\w-]+)\)", picture))
+    for each in pictures:
+        assert re.search('aria-label="(Speed against|Characters a second)', each)
+        assert "var(--ink)" in each
+        used = set(re.findall(r"var\((--[\w-]+)\)", each))
         assert all(f"{name}:" in CSS for name in used)
-        assert "width=" not in picture[: picture.index(">")]
-    assert text.count("<summary>The figures</summary>") == 2
+        assert "width=" not in each[: each.index(">")]
+    assert text.count("<summary>The figures</summary>") == 1
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
 
 
 def test_the_answer_comes_first(text: str) -> None:
     order = ["use this", "Characters a second", "Speed against batch",
-             "The machine’s limits", "Machine and method"]  # fmt: skip
+             "Whole processes", "Machine and method"]  # fmt: skip
     places = [text.index(f">{title}<") for title in order]
     assert places == sorted(places)
 
 
-def test_unstable_figures_bear_a_word_and_a_sign(report: Report) -> None:
-    row = page.lay_out(tables.speed_table(report))
+def test_unstable_figures_bear_a_word_and_a_sign(report: BenchReport) -> None:
+    row = page.table_html(tables.speed_table(report))
     assert "class=unstable>unstable</em>" in row
     assert ".unstable::before" in CSS
 
 
-def test_text_from_outside_is_escaped(report: Report) -> None:
+def test_text_from_outside_is_escaped(report: BenchReport) -> None:
     evil = "<script>alert(1)</script>"
     cases = tuple(replace(case, title=evil) for case in report.cases)
     sweep = replace(report.sweeps[0], title=f'a "{evil}')
     changed = replace(
         report, cases=cases, sweeps=(sweep,), machine=replace(report.machine, cpu=evil)
     )
-    found = page.render(changed)
+    found = page.render_html(changed, plots.draw(changed))
     assert Outline(found).tags["script"] == 0
     assert "&lt;script&gt;" in found
 
 
-def test_a_reason_takes_the_rest_of_its_row(report: Report) -> None:
-    shown = page.lay_out(tables.speed_table(report))
+def test_a_reason_takes_the_rest_of_its_row(report: BenchReport) -> None:
+    shown = page.table_html(tables.speed_table(report))
     assert "<td class=skip colspan=5>skipped: torch is &lt;not&gt; there</td>" in shown
 
 
-def test_bars_are_longer_for_what_is_faster(report: Report) -> None:
-    drawn = bars.draw(report)
-    widths = [float(width) for width in re.findall(r"class=bar [^>]*width=([\d.]+)", drawn)]
-    measured = [case for case in report.cases if case.rates]
-    assert len(widths) == len(measured)
-    by_rate = sorted(zip([max(case.rates) for case in measured], widths, strict=True))
-    assert [width for _, width in by_rate] == sorted(widths)
-    assert drawn.count("class=limit") == 3  # one text in float32, three procedures
+def test_the_picture_of_speeds_names_every_procedure_and_its_figures(report: BenchReport) -> None:
+    drawn = plots.draw_speeds(report)
+    assert drawn is not None
+    shown = drawn.decode()
+    for case in report.cases:
+        assert (f">{case.title}<" in shown) == bool(case.rates)
+    for text in ("one text on the CPU", "many texts on the CPU", "88,000  5,500 ×", "10k"):
+        assert f">{text}<" in shown
+    assert shown.count("stroke-dasharray: ") == 3, "one text in float32 has a limit, thrice"
 
 
-def test_a_page_of_nothing_but_reasons_is_written(report: Report) -> None:
+def test_a_picture_of_a_sweep_names_every_line(report: BenchReport) -> None:
+    drawn = plots.draw_sweep(report.sweeps[0])
+    assert drawn is not None
+    for name in (b"charlm", b"Torch", b"limit, many texts", b"texts in one batch"):
+        assert name in drawn
+
+
+def test_nothing_measured_is_no_picture(report: BenchReport) -> None:
+    only = tuple(series for series in report.sweeps[0].series if series.is_limit)
     skipped = tuple(replace(each, rates=(), skipped="why") for each in report.cases)
-    empty = replace(report, cases=skipped, sweeps=(), quality=(), flips=(), limits=())
-    assert "class=bars" not in page.render(empty)
-    assert bars.draw(empty) == ""
+    empty = replace(report, cases=skipped, sweeps=(replace(report.sweeps[0], series=only),))
+    assert plots.draw(empty) == {}
+    assert "<svg" not in page.render_html(empty, {})
 
 
-def test_a_scale_keeps_what_lies_outside_it_on_the_page() -> None:
-    scale = bars.Scale(1, 3)
-    assert [scale.at(value) for value in (1.0, 10.0, 100.0, 1e6)] == [0, 0, 500, 1000]
+def test_every_line_of_a_sweep_has_a_colour_and_a_marker_of_its_own() -> None:
+    most = max(len(each.titles) for each in SWEEPS)
+    assert len(set(picture.COLOURS)) >= most
+    assert len(set(picture.MARKERS)) >= most
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1.0, "1"), (20_000.0, "20k"), (1.5e6, "1.5M"), (2e9, "2G")]
+)
+def test_figures_of_an_axis_are_short(value: float, shown: str) -> None:
+    assert picture.short(value) == shown

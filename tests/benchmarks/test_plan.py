@@ -1,64 +1,82 @@
-"""What a plan measures, and what it needs for that."""
+"""What a plan measures, what it needs for that, and what it leaves out."""
 
 from pathlib import Path
 
 import pytest
 
-from charlm.benchmarks import artifacts, plan
-from charlm.benchmarks.lineup import CASES, LIMITS
-from charlm.benchmarks.plan import PARTS, Plan
-from charlm.benchmarks.sweeps import SWEEPS
+from charlm.benchmarks import plan
+from charlm.benchmarks.harness.settings import LITERT_STEP, PROBE, WEIGHTS, WINDOW
+from charlm.benchmarks.lineup import CASES, LIMITS, SWEEPS, Sweep
+from charlm.benchmarks.plan import LIMITS_PART, NAMES, PROCESSES, BenchPlan
+from charlm.data.system.errors import SettingsError
 
 MODEL = Path("some.onnx")
 
 
+def test_names_are_distinct() -> None:
+    names = [*NAMES, *(bound.name for bound in LIMITS)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("each", SWEEPS, ids=lambda each: each.name)
+def test_every_sweep_has_known_procedures_and_values(each: Sweep) -> None:
+    assert set(each.titles) <= {case.name for case in CASES}
+    assert set(each.quick) <= set(each.values)
+    assert each.cases(slow=False), "a quick run would have nothing to measure"
+
+
 def test_everything_is_wanted_unless_something_is_named() -> None:
-    full = Plan(MODEL)
+    full = BenchPlan(MODEL)
     assert [case.name for case in full.cases()] == [c.name for c in CASES if not c.cuda]
-    assert full.bounds() == list(LIMITS)
+    assert full.bounds() == LIMITS
     assert full.sweeps() == [sweep for sweep in SWEEPS if not sweep.cuda]
-    assert Plan(MODEL, provider="cuda").sweeps() == list(SWEEPS)
-    assert any(sweep.cuda for sweep in SWEEPS)
-    assert all(full.wants(part) for part in PARTS)
+    assert full.wants(PROCESSES)
     assert full.left_out() == ()
+    some = BenchPlan(MODEL, only=("sweep_hidden", "charlm_step"))
+    assert [each.name for each in some.sweeps()] == ["sweep_hidden"]
+    assert [each.name for each in some.cases()] == ["charlm_step"]
+    assert not some.bounds()
+    assert not some.wants(PROCESSES)
 
 
-def test_sweeps_are_named_as_cases_are() -> None:
-    found = Plan(MODEL, only=("sweep_hidden", "charlm_step"))
-    assert [each.name for each in found.sweeps()] == ["sweep_hidden"]
-    assert [each.name for each in found.cases()] == ["charlm_step"]
-    assert found.bounds() == []
-    assert not any(found.wants(part) for part in PARTS)
+def test_cuda_takes_in_what_runs_there() -> None:
+    cuda = BenchPlan(MODEL, provider="cuda")
+    assert cuda.cases() == list(CASES)
+    assert cuda.sweeps() == list(SWEEPS)
+    assert all("_cuda" in case.name for case in CASES if case.cuda)
 
 
 def test_a_quick_plan_leaves_out_what_starts_slowly_and_says_so() -> None:
-    found = plan.quick(Plan(MODEL))
-    assert not any(each.slow for each in (*found.cases(), *found.bounds()))
+    found = plan.quick(BenchPlan(MODEL))
+    assert not any(each.slow for each in found.cases())
     said = found.left_out()
     assert "notebook: Keras, 40-character window" in said
     assert said[-1] == "all but two values of each sweep"
-    assert artifacts.LITERT_STEP not in found.artifacts()
-    assert found.sweep_effort().quick
+    assert LITERT_STEP not in found.artifacts()
 
 
 def test_what_is_named_is_measured_quickly_too() -> None:
-    found = plan.quick(Plan(MODEL, only=("keras_window",)))
+    found = plan.quick(BenchPlan(MODEL, only=("keras_window",)))
     assert [case.name for case in found.cases()] == ["keras_window"]
-    assert "notebook: Keras, 40-character window" not in found.left_out()
+    assert found.left_out() == ()
 
 
-def test_only_what_is_needed_is_prepared() -> None:
-    def needed(*only: str) -> list[str]:
-        return Plan(MODEL, only=only).artifacts()
+@pytest.mark.parametrize(
+    ("only", "needed"),
+    [
+        (("charlm_step",), []),
+        (("onnx_window",), [WEIGHTS, WINDOW]),
+        (("litert_step", "litert_batch"), [WEIGHTS, LITERT_STEP]),
+        ((LIMITS_PART, "plain_loop"), [PROBE]),
+        (("sweep_steps",), [PROBE]),
+        (("sweep_hidden",), [f"hidden-{n}" for n in (64, 128, 192, 256, 512, 1024)]),
+    ],
+)
+def test_only_what_is_needed_is_prepared(only: tuple[str, ...], needed: list[str]) -> None:
+    assert BenchPlan(MODEL, only=only).artifacts() == needed
 
-    assert needed("charlm_step", "flips", "memory") == []
-    assert needed("onnx_window") == [artifacts.WEIGHTS, artifacts.WINDOW]
-    assert needed("litert_step", "litert_batch") == [artifacts.WEIGHTS, artifacts.LITERT_STEP]
-    assert needed("limits", "plain_loop") == [artifacts.PROBE]
-    sizes = [artifacts.sized(n) for n in (64, 128, 192, 256, 512, 1024)]
-    assert needed("sweep_hidden") == [*sizes, artifacts.PROBE]
 
-
-@pytest.mark.parametrize("name", Plan(MODEL).artifacts())
-def test_every_file_that_is_needed_can_be_made(name: str) -> None:
-    assert artifacts._maker(name)
+@pytest.mark.parametrize("given", [{"rounds": 0}, {"threads": 0}])
+def test_less_than_one_is_refused(given: dict[str, int]) -> None:
+    with pytest.raises(SettingsError, match="at least 1"):
+        BenchPlan(MODEL, **given)

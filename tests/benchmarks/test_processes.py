@@ -5,35 +5,35 @@ from pathlib import Path
 import pytest
 
 from charlm.benchmarks import suite
-from charlm.benchmarks.harness import pinning, processes
-from charlm.benchmarks.harness.processes import Process, python
+from charlm.benchmarks.harness import processes, start
+from charlm.benchmarks.harness.processes import Process, python, run_once
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
+from charlm.benchmarks.plan import BenchPlan, quick
 from charlm.data.system.cores import usable_cores
 
 
 def test_a_process_is_seen_from_its_first_byte_to_its_end() -> None:
-    once = processes.run_once(Process("p", "p", python("print('x' * 200_000)")))
+    once = run_once(python("print('x' * 200_000)"))
+    assert len(once.output.strip()) == 200_000
     assert once.first_byte is not None
     assert 0 < once.first_byte <= once.seconds
-
-
-def test_a_process_without_output_has_no_first_byte() -> None:
-    assert processes.run_once(Process("p", "p", python("pass"))).first_byte is None
+    assert run_once(python("pass")).first_byte is None
 
 
 def test_the_peak_holds_what_the_process_held() -> None:
-    own = processes.own_peak()
+    own = start.own_peak()
     if own is None:
         pytest.skip("this system does not tell a process's memory")
+    assert own > 5 << 20
     size = own + (50 << 20)  # a smaller child's peak is hidden by its parent's
-    once = processes.run_once(Process("p", "p", python(f"x = b'1' * {size}")))
+    once = run_once(python(f"x = b'1' * {size}"))
     assert once.peak_bytes is not None
     assert once.peak_bytes > size
 
 
 def test_a_failing_process_leaves_its_last_line() -> None:
     with pytest.raises(CaseFailedError, match="code 1: ValueError: no luck"):
-        processes.run_once(Process("p", "p", python("raise ValueError('no luck')")))
+        run_once(python("raise ValueError('no luck')"))
 
 
 def test_processes_take_turns_after_one_that_does_not_count(tmp_path: Path) -> None:
@@ -51,45 +51,33 @@ def test_processes_take_turns_after_one_that_does_not_count(tmp_path: Path) -> N
     assert found[2].skipped == "its process ended with code 1: no"
 
 
-def test_memory_of_a_long_text_is_watched_to_its_end(case_settings: CaseSettings) -> None:
-    found = processes.flatness(case_settings, 30_000)
-    if found.skipped == "this system does not tell a process's memory":
-        pytest.skip(found.skipped)
-    assert found.skipped is None
-    assert found.early_bytes is not None
-    assert found.early_bytes > 1 << 20
-    assert found.late_characters > 1000
-
-
 def test_the_first_characters_process_writes_one(case_settings: CaseSettings) -> None:
     found = [
-        processes.run_once(process)
-        for process in suite.whole_processes(case_settings, cuda=False)
+        run_once(process.command)
+        for process in suite.whole_processes(
+            quick(BenchPlan(Path(case_settings.model))), case_settings
+        )
         if process.case in ("charlm_stream", "torch_step")
     ]
-    assert len(found) == 2
-    assert all(once.first_byte is not None for once in found)
+    assert [len(once.output.strip()) for once in found] == [1, 1]
 
 
 def test_a_case_that_can_not_start_is_told_from_its_first_character(tmp_path: Path) -> None:
     settings = CaseSettings(str(tmp_path / "absent.onnx"), str(tmp_path))
-    command = processes.first_character("charlm.benchmarks.cases.charlm_step", settings)
-    with pytest.raises(CaseFailedError, match=r"absent\.onnx: no such file"):
-        processes.run_once(Process("p", "p", command))
+    command = processes.first_character("charlm.benchmarks.cases.ours:step", settings)
+    with pytest.raises(CaseFailedError, match=r"code 1: .*absent\.onnx: no such file"):
+        run_once(command)
 
 
-def test_threads_are_set_for_every_library() -> None:
-    assert pinning.environment(1)["OMP_NUM_THREADS"] == "1"
-    assert "OPENBLAS_NUM_THREADS" not in pinning.environment(0)
-
-
-def test_pinning_ends_with_the_block() -> None:
+def test_a_process_has_its_threads_and_cores_and_its_parent_keeps_its_own() -> None:
+    code = (
+        "import os; from charlm.data.system.cores import usable_cores\n"
+        "print(os.environ['OMP_NUM_THREADS'], usable_cores())"
+    )
     before = usable_cores()
-    with pinning.pinned(1):
-        assert usable_cores() == (1 if pinning.can_pin() else before)
+    threads, cores = run_once(python(code), cores=1).output.split()
+    assert threads == b"1"
+    assert int(cores) == (1 if start.can_pin() else before)
     assert usable_cores() == before
-
-
-def test_own_peak_is_at_least_an_interpreters() -> None:
-    peak = processes.own_peak()
-    assert peak is None or peak > 5 << 20
+    free = "import os; print(os.environ.get('OMP_NUM_THREADS'))"
+    assert run_once(python(free), cores=0).output.strip() == b"None"

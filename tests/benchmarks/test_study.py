@@ -9,7 +9,7 @@ import torch
 
 from charlm.benchmarks.study import __main__ as command
 from charlm.benchmarks.study import page
-from charlm.benchmarks.study.record import Record, append, judge, read
+from charlm.benchmarks.study.record import EpochRecord, append, judge, read
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
 from charlm.train.config import WINDOW, ModelConfig
@@ -30,11 +30,11 @@ def model() -> CharLSTM:
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> list[Record]:
+def records(tmp_path: Path) -> list[EpochRecord]:
     path = tmp_path / "records.jsonl"
     for side, epochs in SIDES.items():
         for epoch, (seconds, bits) in enumerate(epochs, 1):
-            append(path, Record(side, epoch, seconds, bits, bits, bits - 0.01, "a processor"))
+            append(path, EpochRecord(side, epoch, seconds, bits, bits, bits - 0.01, "a processor"))
     return read(path)
 
 
@@ -58,7 +58,9 @@ def test_nothing_is_dropped_while_judging(model: CharLSTM) -> None:
     assert judge(dropping.train(), ids) == judge(model, ids)
 
 
-def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_path: Path) -> None:
+def test_the_page_says_when_the_notebook_was_passed(
+    records: list[EpochRecord], tmp_path: Path
+) -> None:
     page.write(records, tmp_path / "study")
     text = (tmp_path / "study" / "study.md").read_text(encoding="utf-8")
     assert "2.160 bits per character (window) in 2 epochs and 30.0 minutes" in text
@@ -66,13 +68,12 @@ def test_the_page_says_when_the_notebook_was_passed(records: list[Record], tmp_p
     assert text.count("of CPU time; stateful") == 1
     ends = "| notebook, Torch | 2 | 30.0 min | 2.1600 | 2.1500 | -0.0100 |"
     assert ends in text
-    assert "moves the figure of no side by more than 0.0100" in text
     assert "| **2** | 60 s | 2.100 | 2.1000 | 2.0900 |" in text
     picture = (tmp_path / "study" / "study.svg").read_bytes()
     assert picture == page.draw(page.by_side(records)), "the same records, other bytes"
 
 
-def test_every_side_is_in_the_picture(records: list[Record]) -> None:
+def test_every_side_is_in_the_picture(records: list[EpochRecord]) -> None:
     sides = {f"side {n}": records[:2] for n in range(len(page.COLOURS) + 1)}
     picture = page.draw(sides).decode("utf-8")
     assert all(f"<!-- {side}, carried -->" in picture for side in sides)
@@ -95,7 +96,6 @@ def test_a_file_that_has_no_records_is_named(
     ("options", "says"),
     [
         (["--epochs", "0"], "--epochs is from 1 to 1000000000, not 0"),
-        (["--epochs", "-1"], "--epochs is from 1 to 1000000000, not -1"),
         (["--threads", "0"], "--threads is from 1"),
         (["--hidden", "0"], "--hidden is from 1"),
         (["--records", "a file/records.jsonl"], "can't write a file/records.jsonl"),
@@ -125,17 +125,8 @@ def test_nothing_recorded(tmp_path: Path) -> None:
 def test_both_of_torchs_sides_run(tiny_text: Path, tmp_path: Path) -> None:
     to = tmp_path / "a new folder" / "records.jsonl"
     for side in ("notebook-torch", "stateful"):
-        given = [
-            "run",
-            side,
-            str(tiny_text),
-            "--records",
-            str(to),
-            "--epochs",
-            "1",
-            "--hidden",
-            "8",
-        ]
+        given = ["run", side, str(tiny_text), "--records", str(to), "--epochs", "1"]
+        given += ["--hidden", "8"]
         assert console.exit_code(command.app, "study", given) == 0
     sides = page.by_side(read(to))
     assert list(sides) == ["notebook, Torch", "stateful, epochs: 1"]

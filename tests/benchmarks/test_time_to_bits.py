@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from charlm.benchmarks import time_to_bits
-from charlm.benchmarks.time_to_bits import SIZES, WAYS, Report, Size, Trial, Way, measure, render
+from charlm.benchmarks.time_to_bits import SIZES, WAYS, Size, Trial, Trials, Way, measure, render
 from charlm.data.system.errors import SettingsError
 from charlm.train.config import AUTOCASTS, STEPS
 
@@ -15,7 +15,7 @@ TINY = Size(hidden=8, batch_size=4, epochs=1, seq_len=32)
 def test_ways_are_timed_one_is_chosen_and_sizes_are_run_in_it(tiny_text: Path) -> None:
     kept: list[tuple[int, int]] = []
 
-    def keep(report: Report) -> None:
+    def keep(report: Trials) -> None:
         kept.append((len(report.ways), len(report.sizes)))
 
     ways = [Way("graph"), Way("eager")]  # a CPU has no graphs: that way fails

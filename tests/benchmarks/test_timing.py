@@ -12,7 +12,7 @@ SETTINGS = CaseSettings("model.onnx", "artifacts")
 FAKE = """
 from pathlib import Path
 
-def prepare(settings):
+def case(settings):
     print("chatter on stdout")
     if settings.model == "absent":
         raise ModuleNotFoundError("No module named 'absent'")
@@ -27,11 +27,11 @@ def prepare(settings):
 """
 
 
-class Counted:
+class Counted(timing.Worker):
     """A case whose every unit takes a hundredth of a second, by its own account."""
 
     def __init__(self, name: str, turns: list[str], fails_at: int = -1, least: int = 1) -> None:
-        self.name, self.least = name, least
+        super().__init__(name, "", SETTINGS, least)
         self.turns = turns
         self.fails_at = fails_at
         self.asked: list[int] = []
@@ -63,7 +63,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def worker(name: str, log: Path) -> timing.Worker:
-    return timing.Worker(name, "fake_case", CaseSettings(name, str(log)))
+    return timing.Worker(name, "fake_case:case", CaseSettings(name, str(log)))
 
 
 def silent(line: str) -> None:
@@ -97,8 +97,8 @@ def test_a_failing_case_is_skipped_with_its_reason_and_the_others_go_on() -> Non
     cases = [Counted("a", turns), Counted("b", turns, fails_at=4), Counted("c", turns, fails_at=0)]
     found = timing.measure(cases, 3, 0.02, said.append)
     assert "".join(turns) == "aabb" + "ab" + "ab" + "a"
-    assert found[1] == timing.Measured("b", skipped="worn out")
-    assert found[2] == timing.Measured("c", skipped="not here")
+    assert found[1] == timing.Measured(skipped="worn out")
+    assert found[2] == timing.Measured(skipped="not here")
     assert len(found[0].rates) == 3
     assert "b skipped: worn out" in said
     assert all(case.ended for case in cases)

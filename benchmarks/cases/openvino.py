@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from charlm.benchmarks.cases.common import load_weights
-from charlm.benchmarks.cases.stepping import run_of_steps
+from charlm.benchmarks.cases.common import load_weights, run_of_steps
 from charlm.benchmarks.harness.settings import CaseSettings, Run
 from charlm.data.system.cores import usable_cores
 from charlm.data.system.extras import require
 from charlm.export import contract
 
 
-def prepare(settings: CaseSettings) -> Run:
+def step(settings: CaseSettings) -> Run:
     """Compile the graph for the settings' batch and read the prompt.
 
     Raises:

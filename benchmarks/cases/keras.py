@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.benchmarks.cases.common import Arrays, load_weights, run_of
+from charlm.benchmarks.cases.common import Arrays, layers_of, load_weights, run_of
 from charlm.benchmarks.harness.settings import CaseSettings, Run
 from charlm.data.system.extras import require
 
 
-def prepare(settings: CaseSettings) -> Run:
+def window(settings: CaseSettings) -> Run:
     """Build the notebook's model with the same weights as the other cases'.
 
     Raises:
@@ -23,15 +23,15 @@ def prepare(settings: CaseSettings) -> Run:
     tensorflow.get_logger().setLevel("ERROR")
     tensorflow.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(settings.threads)
-    arrays, window, characters = load_weights(settings)
-    model = build(require("keras", "bench"), arrays, len(window))
-    return run_of(stream(model, window, characters, settings))
+    arrays, tokens, characters = load_weights(settings)
+    model = build(require("keras", "bench"), arrays, len(tokens))
+    return run_of(_stream(model, tokens.tolist(), characters, settings))
 
 
 def build(keras: Any, arrays: Arrays, length: int) -> Any:
     """LSTM layers and a softmax over a (length, vocabulary) one-hot window."""
     vocabulary, hidden = arrays["head.weight"].shape
-    count = sum(name.startswith("lstm.weight_hh") for name in arrays)
+    count = layers_of(arrays)
     layers = [keras.layers.LSTM(hidden, return_sequences=n < count - 1) for n in range(count)]
     head = keras.layers.Dense(vocabulary, activation="softmax")
     model = keras.Sequential([keras.Input((length, vocabulary)), *layers, head])
@@ -43,23 +43,22 @@ def build(keras: Any, arrays: Arrays, length: int) -> Any:
     return model
 
 
-def stream(
-    model: Any, window: npt.NDArray[Any], characters: list[str], settings: CaseSettings
+def _stream(
+    model: Any, tokens: list[int], characters: list[str], settings: CaseSettings
 ) -> Iterator[str]:
     """Characters without end, each as the notebook draws it."""
     random = np.random.default_rng(settings.seed)
-    tokens = window.tolist()
     while True:
         one_hot = np.zeros((1, len(tokens), len(characters)))
         for place, token in enumerate(tokens):
             one_hot[0, place, token] = 1.0
         probabilities = model.predict(one_hot, verbose=0)[0]
-        drawn = gibbs(probabilities, settings.temperature, random)
+        drawn = _gibbs(probabilities, settings.temperature, random)
         yield characters[drawn]
         tokens = [*tokens[1:], drawn]
 
 
-def gibbs(
+def _gibbs(
     probabilities: npt.NDArray[np.float32], temperature: float, random: np.random.Generator
 ) -> int:
     """A draw from p ~ exp(-H / T) with H = -log p, as the notebook renormalises."""

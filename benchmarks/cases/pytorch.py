@@ -1,4 +1,4 @@
-"""Torch's step loop, eager or compiled: one step for each character, with the state carried.
+"""Torch: the notebook's window, and a step loop with the state carried, eager or compiled.
 
 The step is as lean as Torch allows: the input product and its biases are a row of a table, the
 rest one `addmm` a layer. It took 25 µs at batch 1, where `CharLSTM.step` took 41. Of the
@@ -12,35 +12,100 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charlm.benchmarks.cases.common import Arrays, load_weights
-from charlm.benchmarks.cases.stepping import run_of_steps
+from charlm.benchmarks.cases.common import (
+    Arrays,
+    draw_by_window,
+    layers_of,
+    load_weights,
+    run_of,
+    run_of_steps,
+)
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings, Run
+from charlm.data.system.cores import usable_cores
 from charlm.data.system.extras import require
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from charlm.train.model import CharLSTM
 
-def prepare(settings: CaseSettings) -> Run:
-    """Load the weights, compile if asked to, and read the prompt.
+
+def window(settings: CaseSettings) -> Run:
+    """40 characters read again from a zero state for each one drawn, by one fused call.
 
     Raises:
-        CaseFailedError: to be compiled, and there is no C++ compiler.
         MissingExtraError: Torch is not installed.
     """
     torch = require("torch", "train")
-    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    arrays, tokens, characters = load_weights(settings)
+    model = torch_model(arrays, settings)
+    logits = np.zeros((1, len(characters)), dtype=np.float32)
+    seen = torch.from_numpy(tokens)[:, None]  # a view: sliding the window is seen
+
+    def fill() -> None:
+        with torch.inference_mode():
+            logits[:] = window_logits(model, seen).numpy()
+
+    return run_of(draw_by_window(tokens, logits, fill, characters, settings))
+
+
+def torch_model(arrays: Arrays, settings: CaseSettings) -> "CharLSTM":
+    """A `CharLSTM` of these weights, on the CPU, for inference."""
+    import torch
+
+    from charlm.train.config import ModelConfig
+    from charlm.train.model import CharLSTM
+
+    torch.set_num_threads(settings.threads)
+    vocabulary, hidden = arrays["head.weight"].shape
+    model = CharLSTM(ModelConfig(vocabulary, hidden, layers_of(arrays)))
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return model.eval()
+
+
+def window_logits(model: "CharLSTM", tokens: "Tensor") -> "Tensor":
+    """Logits after the last of `tokens`, int64 [time, batch], from a zero state.
+
+    The head is asked about the last step only.
+    """
+    hidden, _ = model(tokens, model.zero_state(tokens.shape[1]))
+    logits: Tensor = model.head(hidden[-1])
+    return logits
+
+
+def step(settings: CaseSettings) -> Run:
+    """A step for each character, eager.
+
+    Raises:
+        MissingExtraError: Torch is not installed.
+    """
+    return _run(settings, compiled=False)
+
+
+def compiled_step(settings: CaseSettings) -> Run:
+    """A step for each character, by `torch.compile`.
+
+    Raises:
+        CaseFailedError: there is no C++ compiler.
+        MissingExtraError: Torch is not installed.
+    """
+    return _run(settings, compiled=True)
+
+
+def _run(settings: CaseSettings, compiled: bool) -> Run:
+    torch = require("torch", "train")
+    torch.set_num_threads(settings.threads or usable_cores())
     arrays, prompt, characters = load_weights(settings)
-    step: Any = lean_step(arrays)
-    if settings.path == "compiled":
-        step = _compiled(step, arrays, settings)
-    return run_of_steps(TorchSteps(step, arrays, settings.batch), prompt, characters, settings)
+    function = _lean_step(arrays)
+    if compiled:
+        function = _compiled(function, arrays, settings)
+    return run_of_steps(TorchSteps(function, arrays, settings.batch), prompt, characters, settings)
 
 
 class TorchSteps:
-    """`Steps` by a function (token, h, c) -> (logits, h, c) of Torch tensors."""
+    """`Steps` by a function (token, [(h, c)]) -> (logits, [(h, c)]) of Torch tensors."""
 
-    def __init__(self, step: Any, arrays: Arrays, batch: int) -> None:
+    def __init__(self, function: Any, arrays: Arrays, batch: int) -> None:
         import torch
 
         self.token = np.zeros(batch, dtype=np.int64)
@@ -51,20 +116,20 @@ class TorchSteps:
         def once() -> None:
             nonlocal state
             with torch.inference_mode():
-                answer, state = step(token, state)
+                answer, state = function(token, state)
             self.logits[:] = answer.numpy()
 
         self.step = once
 
 
-def lean_step(arrays: Arrays) -> Any:
+def _lean_step(arrays: Arrays) -> Any:
     """A function (token int64 [batch], [(h, c)] each [batch, hidden]) -> (logits, [(h, c)])."""
     import torch
 
     def tensor(values: Any) -> "Tensor":
         return torch.from_numpy(np.ascontiguousarray(values))
 
-    count = sum(name.startswith("lstm.weight_hh") for name in arrays)
+    count = layers_of(arrays)
     bias = [arrays[f"lstm.bias_ih_l{n}"] + arrays[f"lstm.bias_hh_l{n}"] for n in range(count)]
     table = tensor(arrays["lstm.weight_ih_l0"].T + bias[0])
     recurrent = [tensor(arrays[f"lstm.weight_hh_l{n}"].T) for n in range(count)]
@@ -90,18 +155,12 @@ def _zero_state(arrays: Arrays, batch: int) -> list[tuple["Tensor", "Tensor"]]:
     """(h, c) of each layer, made as a step makes them, so that the compiler sees one kind."""
     import torch
 
-    hidden = arrays["head.weight"].shape[1]
-    layers = sum(name.startswith("lstm.weight_hh") for name in arrays)
+    size = batch, arrays["head.weight"].shape[1]
     with torch.inference_mode():
-        return [(torch.zeros(batch, hidden), torch.zeros(batch, hidden)) for _ in range(layers)]
+        return [(torch.zeros(size), torch.zeros(size)) for _ in range(layers_of(arrays))]
 
 
 def _compiled(step: Any, arrays: Arrays, settings: CaseSettings) -> Any:
-    """The step after `torch.compile`.
-
-    Raises:
-        CaseFailedError: there is no C++ compiler.
-    """
     import torch
 
     named = os.environ.get("CXX")
@@ -110,10 +169,8 @@ def _compiled(step: Any, arrays: Arrays, settings: CaseSettings) -> Any:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(settings.artifacts) / "inductor")
     options: dict[str, Any] = {"cpp_wrapper": True}
     run: Any = torch.compile(step, fullgraph=True, dynamic=False, options=options)
-    token, state = (
-        torch.zeros(settings.batch, dtype=torch.int64),
-        _zero_state(arrays, settings.batch),
-    )
+    token = torch.zeros(settings.batch, dtype=torch.int64)
+    state = _zero_state(arrays, settings.batch)
     with torch.inference_mode():
         for _ in range(2):
             _, state = run(token, state)

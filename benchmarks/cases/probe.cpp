@@ -136,14 +136,16 @@ volatile float sink;  // what is never read may not be left out
 
 #define PROBE extern "C" __attribute__((visibility("default")))
 
-// Random weights; whether this core has products of bytes.
-PROBE int probe_begin() {
+// Whether this core has products of bytes.
+PROBE int probe_has_int8() { return kHasInt8; }
+
+// Random weights.
+PROBE void probe_begin() {
   for (float& each : recurrent) each = (uniform() - 0.5f) * 0.14f;
   for (float& each : table) each = (uniform() - 0.5f) * 0.14f;
   for (float& each : head) each = (uniform() - 0.5f) * 0.14f;
   for (float& each : weights) each = uniform();
   for (std::int8_t& each : small) each = static_cast<std::int8_t>((uniform() - 0.5f) * 250);
-  return kHasInt8;
 }
 
 // Draws so many characters.
