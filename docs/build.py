@@ -49,13 +49,9 @@ def _section(name: str) -> str:
 
 def _lines(name: str, command: Any, heading: str) -> Iterator[str]:
     yield f"{heading} {name}\n\n{_text(command.help)}\n"
-    shown = [each for each in command.params if each.name not in COMMON]
-    if shown:
-        yield "| | | default |\n|---|---|---|"
-        yield from (
-            f"| {_usage(each)} | {_cell(each.help)} | {_cell(_default(each))} |" for each in shown
-        )
-        yield ""
+    options = [_option(each) for each in command.params if each.name not in COMMON]
+    if options:
+        yield "\n".join(options) + "\n"
     for sub, subcommand in getattr(command, "commands", {}).items():
         yield from _lines(f"{name} {sub}", subcommand, heading + "#")
 
@@ -66,37 +62,32 @@ def _text(text: str) -> str:
     return "\n\n".join(re.sub("^Example: (.*)", r"Example: `\1`", each) for each in paragraphs)
 
 
-def _usage(parameter: Any) -> str:
-    """How an argument or option is typed: `--hidden INT`, `--nfc` or `--no-nfc`, `TEXT`."""
+def _option(parameter: Any) -> str:
+    """An argument or option as an item of a list: how it is typed, what it does, its default."""
+    flag = getattr(parameter, "is_flag", False)
     value = parameter.metavar or TYPES.get(parameter.type.name, parameter.type.name).upper()
     if parameter.param_type_name == "argument":
-        return f"`{parameter.metavar or parameter.name.upper()}`"
-    if parameter.is_flag:
-        return " or ".join(f"`{each}`" for each in (*parameter.opts, *parameter.secondary_opts))
-    return f"`{parameter.opts[0]} {value}`".replace("|", r"\|")
-
-
-def _default(parameter: Any) -> str:
-    """What holds where nothing is said; nothing for a plain flag or where there is none."""
-    shown = getattr(parameter, "show_default", None)
-    if isinstance(shown, str):
-        return shown
-    if getattr(parameter, "is_flag", False):
-        return parameter.opts[0] if parameter.default else ""
-    return "" if parameter.default in (None, "", ()) else str(parameter.default)
-
-
-def _cell(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", r"\|").replace("<", "&lt;")
+        typed = parameter.metavar or parameter.name.upper()
+    elif flag:
+        typed = "`, `".join((*parameter.opts, *parameter.secondary_opts))
+    else:
+        typed = f"{parameter.opts[0]} {value}"
+    default = getattr(parameter, "show_default", None)
+    if not isinstance(default, str):  # words that stand for the value
+        default = parameter.opts[0] if flag and parameter.default else parameter.default
+    said = " ".join(parameter.help.split())
+    if default not in (None, False, ""):
+        said += f" *Default:* {default}."
+    return f"- `{typed}`: {said.replace('<', '&lt;')}"
 
 
 def stage() -> None:
     """Copy the pages to `build/docs`, with their links as `linked` makes them."""
     shutil.rmtree(STAGED, ignore_errors=True)
+    shutil.copytree(DOCS, STAGED, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     for page in DOCS.rglob("*.md"):
-        target = STAGED / page.relative_to(DOCS)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(linked(page, page.read_text(encoding="utf-8")), encoding="utf-8")
+        text = linked(page, page.read_text(encoding="utf-8"))
+        (STAGED / page.relative_to(DOCS)).write_text(text, encoding="utf-8")
 
 
 def linked(page: Path, text: str) -> str:

@@ -1,8 +1,9 @@
 """The documents say what the programs do: their commands run, their links lead somewhere.
 
-Each block of shell (`console`) or Python in the tutorial and the how-to guides is run, those of a page
-one after another in one folder, and must give what is shown: for shell the lines without a `$`, for
-Python the `text` block that follows. There `…` stands for anything, as a line of its own for any lines.
+Each block of shell (`console`) or Python in the tutorial and the how-to guides is run, those of a
+page one after another in one folder, and must give what is shown: for shell the lines without a
+`$`, for Python the `text` block that follows. There `…` stands for anything, and as a line of its
+own for any lines.
 A comment before a block changes that, and says why:
 
 - `<!-- figures vary: … -->`: any number may stand in a number's place;
@@ -11,6 +12,7 @@ A comment before a block changes that, and says why:
 """
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import os
@@ -44,7 +46,8 @@ SMALLER = {
 BOOK, SHORT = 10_000, 2_000  # characters
 NUMBER = re.compile(r"\d+([,.]\d+)*(e-?\d+)?")
 FENCE = re.compile(
-    r"(?:<!-- (?P<how>[\w ]+): (?P<why>[^>]+) -->\n)?```(?P<language>console|python)\n(?P<body>.*?)```\n"
+    r"(?:<!-- (?P<how>[\w ]+): [^>]+ -->\n)?"
+    r"```(?P<language>console|python)\n(?P<body>.*?)```\n"
     r"(?:\n```text\n(?P<text>.*?)```\n)?",
     re.DOTALL,
 )
@@ -188,6 +191,14 @@ def test_the_reference_has_the_commands_as_they_are(build: ModuleType) -> None:
     assert build.REFERENCE.read_text(encoding="utf-8") == build.reference(), (
         "write it anew with: python docs/build.py"
     )
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    for package in ("data", "train", "export", "infer"):
+        section = page.split(f"## charlm.{package}\n")[1].split("\n## ")[0]
+        for name in importlib.import_module(f"charlm.{package}").__all__:
+            assert re.search(rf"\b{name}\b", section), f"charlm.{package}.{name}"
 
 
 def test_a_link_out_of_the_pages_leads_to_the_repository(build: ModuleType) -> None:
