@@ -6,6 +6,7 @@ PACKAGES := data train export infer benchmarks
 CPP := $(wildcard infer/native/*.cpp infer/native/*.h infer/native/cuda/* benchmarks/harness/*.cpp \
 	tests/infer/emulated_gpu/*)
 NATIVE := setup.py $(CPP)
+NODE_EXAMPLES := examples/node/node_modules examples/web/node_modules
 # One Torch for everyone, so that every machine tests the same.
 TORCH := torch==2.13.0
 EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo cuda; else echo cpu; fi)
@@ -40,19 +41,19 @@ demo: $(VENV)/.demo
 	@echo "  charlm-export model.onnx"
 	@echo "  charlm-gen \"Once upon a time\" --length 1000"
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(NODE_EXAMPLES)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/clang-format --dry-run --Werror $(CPP)
+	$(BIN)/clang-format --dry-run --Werror $(CPP) examples/cpp/*.cpp
 	$(BIN)/mypy $(foreach package,$(PACKAGES),-p charlm.$(package))
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/clang-format -i $(CPP)
+	$(BIN)/clang-format -i $(CPP) examples/cpp/*.cpp
 
 bench: $(VENV)/.bench
 	$(BIN)/charlm-bench $(ARGS)
@@ -100,7 +101,8 @@ build/linked/charlm:
 	for package in $(PACKAGES); do ln -sfn "$(CURDIR)/$$package" $@/$$package; done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE_EXAMPLES) build dist *.egg-info
+	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -type d -exec rm -rf {} +
 
 # An editable install knows the files that were there when it was made: make it again when the
@@ -128,6 +130,11 @@ define install
 @$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--editable ".[$(1),$(EXTRA)]" "$(TORCH)"
 endef
+
+# For the tests of these examples, which are skipped where npm can't be had.
+$(NODE_EXAMPLES): %/node_modules: %/package.json
+	@! command -v npm >/dev/null || { npm install --silent --prefix $* && touch $@; } || { \
+		rm -rf $@; echo "npm could not install what $* needs" >&2; }
 
 $(VENV)/.files: FORCE | $(BIN)/python
 	@find $(PACKAGES) -name '*.py' | LC_ALL=C sort > $@.new

@@ -106,9 +106,9 @@ class Source:
 
         require("torch", "train")
         require("onnx", "train")
-        from charlm.export import read_graph, weights
+        from charlm.export import weights
 
-        ours, _ = read_graph.read_graph(self.model.read_bytes(), self.model.name)
+        ours, _ = weights.from_graph(self.model.read_bytes(), self.model.name)
         model = weights.to_torch(ours)
         return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 

@@ -21,9 +21,8 @@ def write(hidden: int, like: Metadata, path: Path) -> None:
     torch = require("torch", "train")
     require("onnx", "train")
     from charlm.export import weights
-    from charlm.export.contract_siblings import GENERATE, sibling_path
+    from charlm.export.contract import GENERATE, sibling_path
     from charlm.export.graphs import generate_graph, step_graph
-    from charlm.export.graphs.cell import FloatProducts
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 
@@ -39,5 +38,5 @@ def write(hidden: int, like: Metadata, path: Path) -> None:
         weights_sha256=weights.sha256(laid_out),
     )
     path.write_bytes(step_graph.build(laid_out, metadata))
-    generate = generate_graph.build(FloatProducts(laid_out), metadata)
+    generate = generate_graph.build(laid_out, metadata)
     sibling_path(path, GENERATE).write_bytes(generate)

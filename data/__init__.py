@@ -6,7 +6,7 @@ Here stand the limits that every part of charlm shares, training and generating 
 
 from typing import TYPE_CHECKING
 
-from charlm.data.system.lazy import lazily
+from charlm.data.system.package import lazily
 
 if TYPE_CHECKING:
     from charlm.data.system.errors import CharlmError

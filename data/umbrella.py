@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 
 from charlm.data.system import console
-from charlm.data.system.version import version
+from charlm.data.system.package import version
 
 COMMANDS = {
     "data": ("charlm.data.cli", "corpora: list them, download and check one"),

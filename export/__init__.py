@@ -11,7 +11,7 @@ verify_file("model.onnx")
 
 from typing import TYPE_CHECKING
 
-from charlm.data.system.lazy import lazily
+from charlm.data.system.package import lazily
 
 if TYPE_CHECKING:
     from charlm.export.export import Exported, Wanted, export_run, verify_file

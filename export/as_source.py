@@ -1,8 +1,4 @@
-"""An exported model as a source of weights for `charlm-train --init-from`.
-
-Registered in `pyproject.toml` under the entry points `charlm.sources`; see
-`charlm.train.setup.source`.
-"""
+"""An exported model as a source of weights for `charlm-train --init-from`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.export.contract import read_model_bytes
-from charlm.export.weights import Weights, to_torch
+from charlm.export.weights import Weights, from_graph, to_torch
 from charlm.train.model import CharLSTM
 from charlm.train.setup.source import Source
 
@@ -20,14 +16,8 @@ def read_onnx(path: Path) -> Source:
 
     Raises:
         ModelFileError: not a charlm model, or damaged.
-        MissingExtraError: onnx is not installed.
     """
-    from charlm.data.system.extras import require
-
-    require("onnx", "train")
-    from charlm.export.read_graph import read_graph
-
-    weights, metadata = read_graph(read_model_bytes(path), str(path))
+    weights, metadata = from_graph(read_model_bytes(path), str(path))
     return Source(
         name=path.name,
         sha256=metadata.weights_sha256,

@@ -93,12 +93,12 @@ def export(
         name = next(name for name, given in measured.items() if given)
         raise SettingsError(f"--verify-only writes nothing: leave out {name}")
     _check_extras()
+    from charlm.export.contract import KINDS
     from charlm.export.export import Wanted, export_run, export_siblings, verify_file
-    from charlm.export.graphs.siblings import DEFAULT_KINDS
     from charlm.train.runs import run_folder
 
     own = "the weights it carries"
-    wanted = Wanted(DEFAULT_KINDS if siblings else (), int8, fp16, text)
+    wanted = Wanted(tuple(KINDS.values()) if siblings else (), int8, fp16, text)
     if verify_only is not None:
         done = verify_file(verify_only, run)
         console.say(f"{verify_only}: proven against {own if run is None else run}")
@@ -121,7 +121,7 @@ def export(
 
 def _report(done: "Exported") -> None:
     for line in done.proof.lines():
-        console.say(f"  largest relative error, {line}")
+        console.say(f"  {line}")
     for sibling in done.siblings:
         console.say(f"{sibling.path}: {sibling.size:,} bytes")
         for line in sibling.proof.lines():

@@ -1,15 +1,39 @@
-"""What a charlm model file is: tensor names, metadata and limits, for writers and readers.
+"""What charlm's model files are: tensor names, metadata and limits, for writers and readers.
+
+The state goes in and out of every graph: float32 `h`, `c` -> `h_next`, `c_next`, each
+[batch, layers, hidden]; zeros start a text. Everything but the vocabulary and the model's sizes is
+free.
 
 `model.onnx` is one step of the model:
 
-|     | name               | type    | shape                   |
-|-----|--------------------|---------|-------------------------|
-| in  | `token`            | int64   | [batch]                 |
-| in  | `h`, `c`           | float32 | [batch, layers, hidden] |
-| out | `logits`           | float32 | [batch, vocabulary]     |
-| out | `h_next`, `c_next` | float32 | [batch, layers, hidden] |
+|     | name     | type    | shape               |
+|-----|----------|---------|---------------------|
+| in  | `token`  | int64   | [batch]             |
+| out | `logits` | float32 | [batch, vocabulary] |
 
-The batch is symbolic; a state of zeros starts a text. This module imports neither Torch nor onnx.
+Its siblings, further graphs of the same weights, stand beside it as `model.KIND.onnx` and carry its
+metadata, its `weights_sha256` above all, and what they are themselves.
+
+`generate`: `steps` characters drawn in one run, by sampling version 1.
+
+|     | name                    | type    | shape          |                                     |
+|-----|-------------------------|---------|----------------|-------------------------------------|
+| in  | `uniform`               | float32 | [batch, steps] | u of each position                  |
+| in  | `inverse_temperature`   | float32 | [batch]        | float32(1/T); greedy: `GREEDY`      |
+| out | `tokens`                | uint8   | [batch, steps] | int32 past 256 characters           |
+
+`sequence`: a text read in one run.
+
+|     | name              | type    | shape               |                                   |
+|-----|-------------------|---------|---------------------|-----------------------------------|
+| in  | `tokens`          | int64   | [batch, time]       | what is read                      |
+| in  | `targets`         | int64   | [batch, time]       | what should have followed each    |
+| out | `log_probability` | float32 | [batch, time]       | of each target, natural logarithm |
+| out | `logits`          | float32 | [batch, vocabulary] | after the last character          |
+
+`native`: charlm's own operator, which does both, any precision; `contract_native` has its tensors.
+
+This module imports neither Torch nor onnx.
 """
 
 import contextlib
@@ -38,10 +62,14 @@ MAX_MODEL_BYTES = 1 << 30  # a model file from elsewhere is untrusted: no more i
 # weights. Given a file, which holds none, such a model can't be loaded.
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
-TOKEN = "token"
 H, C = "h", "c"
-LOGITS = "logits"
 H_NEXT, C_NEXT = "h_next", "c_next"
+TOKEN, LOGITS = "token", "logits"
+UNIFORM, INVERSE_TEMPERATURE = "uniform", "inverse_temperature"
+TOP_K, TOP_P, MIN_P = "top_k", "top_p", "min_p"
+TOKENS, TARGETS, LOG_PROBABILITY = "tokens", "targets", "log_probability"
+PROMPT, LENGTHS, SCORED, STEPS = "prompt", "lengths", "scored", "steps"
+SEED, STREAM, POSITION = "seed", "stream", "position"
 
 KEY_FORMAT = "charlm.format"
 KEY_CONFIG = "charlm.config"
@@ -50,8 +78,35 @@ KEY_INITIAL = "charlm.initial"
 KEY_SAMPLING = "charlm.sampling"
 KEY_WEIGHTS = "charlm.weights_sha256"
 KEY_QUALITY = "charlm.quality"  # JSON object: by precision, what it costs
+KEY_KIND = "charlm.kind"  # of a sibling
 
 LARGEST_LOSS = 0.01  # bits per character that a smaller precision may cost
+BYTE_VOCABULARY = 256  # up to here a token id is a byte
+# Greedy choice as a temperature: a power of two scales exactly, and leaves every other character
+# no weight that float32 can hold. The smallest u then takes the lowest id of the likeliest.
+GREEDY, GREEDY_UNIFORM = 2.0**100, 2.0**-24
+TOP_P_OFF = 2.0  # not 1, where a rounded sum could remove a rare character
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One form of a model's graph.
+
+    Attributes:
+        name: of a sibling, part of the file's name, and `charlm.kind` in its metadata.
+    """
+
+    name: str
+
+
+STEP = Kind("step")
+NATIVE, GENERATE, SEQUENCE = Kind("native"), Kind("generate"), Kind("sequence")
+KINDS = {kind.name: kind for kind in (NATIVE, GENERATE, SEQUENCE)}  # of siblings
+
+
+def sibling_path(model: Path, kind: Kind) -> Path:
+    """Where a sibling of `model` stands: `model.KIND.onnx` beside it."""
+    return model.with_suffix(f".{kind.name}.onnx")
 
 
 @dataclass(frozen=True)
@@ -234,34 +289,103 @@ def _sha256(text: str) -> str:
     return text
 
 
-def check_tensors(session: Any, *, hidden: int, layers: int, vocabulary: int, where: str) -> None:
-    """Names, types and shapes of a graph must be those of the table above; only the batch is free.
+Tensor = tuple[str, list[int | None]]
+Tensors = dict[str, Tensor]
+
+
+def tensors(kind: Kind, metadata: Metadata) -> tuple[Tensors, Tensors]:
+    """Inputs and outputs of a kind: type and shape by name; None stands for a free size."""
+    characters, numbers, ids = len(metadata.vocabulary), "tensor(float)", "tensor(int64)"
+    state: Tensor = (numbers, [None, metadata.layers, metadata.hidden])
+    each: Tensor = (numbers, [None])
+    drawn: Tensor = (token_type(characters), [None, None])
+    inputs: Tensors = {H: state, C: state}
+    outputs: Tensors = {H_NEXT: state, C_NEXT: state}
+    if kind == STEP:
+        inputs = {TOKEN: (ids, [None]), **inputs}
+        outputs = {LOGITS: (numbers, [None, characters]), **outputs}
+    elif kind == NATIVE:
+        inputs |= {PROMPT: drawn, LENGTHS: (ids, [None]), SCORED: ("tensor(bool)", [])}
+        inputs |= {STEPS: (ids, [])}
+        inputs |= dict.fromkeys((SEED, STREAM, POSITION), ("tensor(uint64)", [None]))
+        inputs |= {INVERSE_TEMPERATURE: each, TOP_K: (ids, [None]), TOP_P: each, MIN_P: each}
+        outputs |= {TOKENS: drawn}
+    elif kind == SEQUENCE:
+        inputs |= dict.fromkeys((TOKENS, TARGETS), (ids, [None, None]))
+    else:
+        inputs |= {UNIFORM: (numbers, [None, None]), INVERSE_TEMPERATURE: each}
+        outputs |= {TOKENS: drawn}
+    if kind in (NATIVE, SEQUENCE):
+        outputs |= {LOG_PROBABILITY: (numbers, [None, None]), LOGITS: (numbers, [None, characters])}
+    return inputs, outputs
+
+
+def token_type(characters: int) -> str:
+    """The type of the ids of so many characters, where they are drawn."""
+    return "tensor(uint8)" if characters <= BYTE_VOCABULARY else "tensor(int32)"
+
+
+def properties(metadata: Metadata, kind: Kind) -> dict[str, str]:
+    """The `metadata_props` of a kind: the model's, and of a sibling what it is itself."""
+    return metadata.to_properties() | ({} if kind == STEP else {KEY_KIND: kind.name})
+
+
+def check_tensors(session: Any, kind: Kind, metadata: Metadata, where: str) -> None:
+    """Names, types and shapes of a graph must be those of its kind.
 
     Args:
         session: `onnxruntime.InferenceSession` of the graph.
-        hidden: units a layer.
-        layers: LSTM layers.
-        vocabulary: number of characters.
+        kind: what it should be.
+        metadata: of the model.
         where: the file's name, for messages.
 
     Raises:
         ModelFileError: the graph has other inputs or outputs.
     """
-    state = ("tensor(float)", [layers, hidden])
-    inputs = {TOKEN: ("tensor(int64)", []), H: state, C: state}
-    outputs = {LOGITS: ("tensor(float)", [vocabulary]), H_NEXT: state, C_NEXT: state}
-    for wanted, found in ((inputs, session.get_inputs()), (outputs, session.get_outputs())):
+    found = session.get_inputs(), session.get_outputs()
+    for wanted, listed in zip(tensors(kind, metadata), found, strict=True):
         described = {
-            tensor.name: (tensor.type, tensor.shape[1:])
-            for tensor in found
-            if tensor.shape and not isinstance(tensor.shape[0], int)
-        }
-        if described != wanted or len(found) != len(wanted):
-            shown = ", ".join(f"{tensor.name} {tensor.type}{tensor.shape}" for tensor in found)
-            raise ModelFileError(
-                f"{where}: not a charlm step graph: its tensors are {shown[:200]}, "
-                f"not {', '.join(wanted)} of {layers} x {hidden} units and {vocabulary} characters"
+            tensor.name: (
+                tensor.type,
+                [size if isinstance(size, int) else None for size in tensor.shape],
             )
+            for tensor in listed
+        }
+        if described != wanted or len(listed) != len(wanted):
+            form = "step graph" if kind == STEP else f"graph of kind {kind.name}"
+            shown = ", ".join(f"{tensor.name} {tensor.type}{tensor.shape}" for tensor in listed)
+            raise ModelFileError(
+                f"{where}: not a charlm {form}: its tensors are {shown[:200]}, not "
+                f"{', '.join(wanted)} of {metadata.layers} x {metadata.hidden} units and "
+                f"{len(metadata.vocabulary)} characters"
+            )
+
+
+def check_sibling(session: Any, kind: Kind, metadata: Metadata, where: str) -> None:
+    """A file must be the sibling that it is taken for: kind, weights and tensors.
+
+    Args:
+        session: `onnxruntime.InferenceSession` of the graph.
+        kind: what it should be.
+        metadata: of the model that it should be a sibling of.
+        where: the file's name, for messages.
+
+    Raises:
+        ModelFileError: it is of another kind, of other weights, or has other inputs or outputs.
+    """
+    with runtime_errors_as(ModelFileError, f"{where}: its names can't be read"):
+        found = session.get_modelmeta().custom_metadata_map
+        own = Metadata.from_properties(found, where)
+        if own.weights_sha256 != metadata.weights_sha256:
+            raise ModelFileError(
+                f"{where}: made from other weights than the model beside it: export the model again"
+            )
+        if found.get(KEY_KIND) != kind.name:
+            raise ModelFileError(
+                f"{where}: says that it is {str(found.get(KEY_KIND))[:40]!r}, not {kind.name!r}: "
+                "export the model again"
+            )
+        check_tensors(session, kind, metadata, where)
 
 
 @contextlib.contextmanager

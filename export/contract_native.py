@@ -1,9 +1,9 @@
-"""The native graph of a model: a single node, charlm's own operator, made from the step graph.
+"""charlm's own operator: its library, and the graph of it that is made from a step graph.
 
-`CharLSTM`, of the domain `charlm`, reads prompts and draws characters, any number in one run. It is
-in a library of custom operators that ONNX Runtime loads (`infer/native/`), from any language:
-register it with the session's options. Where a vocabulary has more than 256 characters, it is
-`CharLSTMWide`, whose ids are int32. Entries of the session's options:
+A native graph is a single node. `CharLSTM`, of the domain `charlm`, reads prompts and draws
+characters, any number in one run. It is in a library of custom operators that ONNX Runtime loads
+(`infer/native/`), from any language: register it with the session's options. Where a vocabulary has
+more than 256 characters, it is `CharLSTMWide`, whose ids are int32. Entries of those options:
 
 - `custom_op.CharLSTM.precision`: `float32`; on the CPU `int8`; on a GPU `fp16`.
 - `custom_op.CharLSTM.threads`: as many as the session's intra-op threads.
@@ -35,19 +35,28 @@ text waits for no import of onnx. This module imports neither Torch nor onnx.
 """
 
 import contextlib
+import ctypes
+import functools
+import importlib.util
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from charlm.data.system.errors import ModelFileError
+from charlm.data.system.extras import require_onnxruntime
 from charlm.data.system.wire import Pieces, fields, packed, part, whole
 from charlm.export import contract
-from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
-from charlm.export.contract_siblings import (
+from charlm.export.contract import (
     BYTE_VOCABULARY,
+    C_NEXT,
+    H_NEXT,
     INVERSE_TEMPERATURE,
     LENGTHS,
     LOG_PROBABILITY,
+    LOGITS,
     MIN_P,
     NATIVE,
     POSITION,
@@ -59,9 +68,16 @@ from charlm.export.contract_siblings import (
     TOKENS,
     TOP_K,
     TOP_P,
+    C,
+    H,
+    Metadata,
     properties,
     tensors,
 )
+
+_FILES = {"darwin": "libcharlm.dylib", "win32": "charlm.dll"}
+LIBRARY = Path(__file__).parents[1] / "infer/native" / _FILES.get(sys.platform, "libcharlm.so")
+BUILD = "install charlm again where there is a C++ compiler, g++ or clang++"
 
 DOMAIN, OPERATOR = "charlm", "CharLSTM"
 KEY_PRECISION, KEY_THREADS = f"custom_op.{OPERATOR}.precision", f"custom_op.{OPERATOR}.threads"
@@ -101,14 +117,76 @@ _ELEMENTS = {
     "tensor(bool)": 9, "tensor(uint64)": 13,
 }  # fmt: skip
 _SECOND = {PROMPT: "time", TOKENS: "steps", LOG_PROBABILITY: "scored_time"}  # names of free sizes
+Array = tuple[tuple[int, ...], bytes | memoryview]  # its sizes, and its content
 
 
-@dataclass(frozen=True)
-class _Array:
-    """float32 weights: their sizes and their bytes."""
+def problem() -> str | None:
+    """Why the operator can't be used here, and what to do; None where it can."""
+    if not LIBRARY.is_file():
+        return f"the native operator was not built: {BUILD}"
+    return _refusal(os.environ.get("CHARLM_ISA"))
 
-    sizes: tuple[int, ...]
-    content: bytes | memoryview
+
+def add_entries(options: Any, precision: str, threads: int, device: str = "cpu") -> None:
+    """Make the operator known to a session, and say how it computes there.
+
+    Args:
+        options: `onnxruntime.SessionOptions`.
+        precision: `float32`; `int8` on the CPU, `fp16` on a GPU.
+        threads: the session's.
+        device: `cpu` or `cuda`.
+
+    Raises:
+        Exception: of ONNX Runtime: the library is damaged, or for another machine.
+    """
+    options.add_session_config_entry(KEY_PRECISION, precision)
+    options.add_session_config_entry(KEY_DEVICE, device)
+    if device == "cuda":
+        options.add_session_config_entry(KEY_NVRTC, ":".join(map(str, _compilers())))
+    else:
+        options.add_session_config_entry(KEY_THREADS, str(threads))
+    options.register_custom_ops_library(str(LIBRARY))
+
+
+def _compilers() -> Iterator[Path]:
+    """Where packages have put NVRTC, NVIDIA's compiler; the newest first."""
+    found = importlib.util.find_spec("nvidia")
+    for folder in (found and found.submodule_search_locations) or ():
+        paths = Path(folder).glob("*/lib/libnvrtc.so.[0-9]*")
+        yield from sorted(paths, key=lambda path: path.name, reverse=True)
+
+
+def gpu() -> tuple[int, str]:
+    """The multiprocessors of the GPU that is here, and its name; 0 and why there is none to use.
+
+    Raises:
+        OSError: the library can't be loaded; see `problem`.
+    """
+    said = ctypes.create_string_buffer(200)
+    count = ctypes.CDLL(str(LIBRARY)).charlm_gpu_processors(said, ctypes.c_size_t(len(said)))
+    return int(count), said.value.decode(errors="replace")
+
+
+def instruction_set() -> str:
+    """The instruction set that the operator uses here, such as `avx512`.
+
+    Raises:
+        OSError: the library can't be loaded; see `problem`.
+    """
+    name = ctypes.CDLL(str(LIBRARY)).charlm_instruction_set
+    name.restype = ctypes.c_char_p
+    return (name() or b"").decode()
+
+
+@functools.cache
+def _refusal(instruction_set: str | None) -> str | None:
+    del instruction_set  # which the library reads for itself
+    try:
+        require_onnxruntime().SessionOptions().register_custom_ops_library(str(LIBRARY))
+    except Exception as refusal:
+        reason = str(refusal).strip().partition("\n")[0].rpartition("CharLSTM: ")[2]
+        return f"the native operator can't be used: {reason} ({LIBRARY}); {BUILD}"
+    return None
 
 
 def properties_of(content: bytes, where: str) -> dict[str, str]:
@@ -127,8 +205,22 @@ def properties_of(content: bytes, where: str) -> dict[str, str]:
     return found
 
 
-def native_graph(content: bytes, metadata: Metadata, where: str) -> bytes:
-    """The native graph of the weights of a step graph, with its metadata and `charlm.kind`.
+def weight_sizes(metadata: Metadata) -> dict[str, tuple[int, ...]]:
+    """The sizes of each of a step graph's weights, by name; all are float32."""
+    gates, size = 4 * metadata.hidden, len(metadata.vocabulary)
+    upper = range(1, metadata.layers)
+    return {
+        TABLE: (size, 1, gates),
+        RECURRENT: (metadata.hidden, gates),
+        **{stacked_name(layer): (2 * metadata.hidden, gates) for layer in upper},
+        **{stacked_bias_name(layer): (gates,) for layer in upper},
+        HEAD: (metadata.hidden, size),
+        HEAD_BIAS: (size,),
+    }
+
+
+def read_weights(content: bytes, metadata: Metadata, where: str) -> dict[str, bytes | memoryview]:
+    """The little-endian bytes of a step graph's weights, by name, of the sizes of `weight_sizes`.
 
     Args:
         content: of a step graph that `charlm-export` wrote.
@@ -136,30 +228,35 @@ def native_graph(content: bytes, metadata: Metadata, where: str) -> bytes:
         where: its name, for messages.
 
     Raises:
-        ModelFileError: its weights are missing or of other sizes.
+        ModelFileError: its weights are missing, of other sizes, or in another file.
+    """
+    found = _arrays(content, where)
+    weights = {}
+    for name, due in weight_sizes(metadata).items():
+        sizes, weights[name] = found.get(name, ((), b""))
+        if sizes != due or len(weights[name]) != 4 * math.prod(due):
+            raise ModelFileError(
+                f"{where}: its weights {name!r} are missing or not float32 of shape {list(due)}: "
+                "not a step graph that charlm-export wrote"
+            )
+    return weights
+
+
+def native_graph(content: bytes, metadata: Metadata, where: str) -> bytes:
+    """The native graph of the weights of a step graph, with its metadata and `charlm.kind`.
+
+    Args and errors: see `read_weights`.
     """
     hidden, size, upper = metadata.hidden, len(metadata.vocabulary), metadata.layers - 1
-    arrays = _arrays(content, where)
-
-    def array(name: str, *sizes: int) -> _Array:
-        found = arrays.get(name)
-        if found is None or found.sizes != sizes or len(found.content) != 4 * math.prod(sizes):
-            raise ModelFileError(
-                f"{where}: its weights {name!r} are missing or not float32 of shape {list(sizes)}"
-            )
-        return found
-
-    def stacked(name: Callable[[int], str], *sizes: int) -> Pieces:
-        return [array(name(layer), *sizes).content for layer in range(1, upper + 1)]
-
-    gates = 4 * hidden
+    gates, layers = 4 * hidden, range(1, metadata.layers)
+    found = read_weights(content, metadata, where)
     weights: dict[str, tuple[tuple[int, ...], Pieces]] = {
-        TABLE: ((size, gates), [array(TABLE, size, 1, gates).content]),
-        RECURRENT: ((hidden, gates), [array(RECURRENT, hidden, gates).content]),
-        UPPER: ((upper, 2 * hidden, gates), stacked(stacked_name, 2 * hidden, gates)),
-        UPPER_BIAS: ((upper, gates), stacked(stacked_bias_name, gates)),
-        HEAD: ((hidden, size), [array(HEAD, hidden, size).content]),
-        HEAD_BIAS: ((size,), [array(HEAD_BIAS, size).content]),
+        TABLE: ((size, gates), [found[TABLE]]),
+        RECURRENT: ((hidden, gates), [found[RECURRENT]]),
+        UPPER: ((upper, 2 * hidden, gates), [found[stacked_name(layer)] for layer in layers]),
+        UPPER_BIAS: ((upper, gates), [found[stacked_bias_name(layer)] for layer in layers]),
+        HEAD: ((hidden, size), [found[HEAD]]),
+        HEAD_BIAS: ((size,), [found[HEAD_BIAS]]),
     }
     inputs, outputs = tensors(NATIVE, metadata)
     node = part(
@@ -186,8 +283,8 @@ def native_graph(content: bytes, metadata: Metadata, where: str) -> bytes:
     return b"".join(head + graph)
 
 
-def _arrays(content: bytes, where: str) -> dict[str, _Array]:
-    """The float32 arrays that stand in the graph itself, by name."""
+def _arrays(content: bytes, where: str) -> dict[str, Array]:
+    """The sizes and bytes of the arrays that stand in the graph itself; no bytes but of float32."""
     found = {}
     with _reading(where):
         for number, graph in fields(memoryview(content)):
@@ -200,7 +297,7 @@ def _arrays(content: bytes, where: str) -> dict[str, _Array]:
     return found
 
 
-def _array(message: memoryview) -> tuple[str, _Array]:
+def _array(message: memoryview) -> tuple[str, Array]:
     name, sizes, kind = "", list[int](), 0
     content: bytes | memoryview = b""
     for number, value in fields(message):
@@ -212,7 +309,7 @@ def _array(message: memoryview) -> tuple[str, _Array]:
             name = bytes(_bytes_of(value)).decode()
         elif number == _ARRAY_BYTES:
             content = _bytes_of(value)
-    return name, _Array(tuple(sizes), content if kind == _FLOAT else b"")
+    return name, (tuple(sizes), content if kind == _FLOAT else b"")
 
 
 def _bytes_of(value: int | bytes | memoryview) -> bytes | memoryview:

@@ -4,24 +4,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import onnx
-from google.protobuf.message import DecodeError
-
 from charlm.data.system.errors import ExportError, ModelFileError
-from charlm.data.system.file_sets import write_set
-from charlm.data.system.files import os_errors_as
-from charlm.export import contract_library, weights
-from charlm.export.contract import KEY_WEIGHTS, Metadata, read_model_bytes
-from charlm.export.contract_siblings import KINDS, NATIVE, Kind, sibling_path
-from charlm.export.graphs import step_graph
-from charlm.export.graphs.siblings import DEFAULT_KINDS, build_siblings
-from charlm.export.proof import verify_siblings
-from charlm.export.proof.verify import Proof, prove
-from charlm.export.proof.verify_siblings import prove_siblings
-from charlm.export.quality import Quality, measure, sample
-from charlm.export.read_graph import read_graph
+from charlm.data.system.files import os_errors_as, write_set
+from charlm.export import contract_native, weights
+from charlm.export.contract import (
+    KEY_WEIGHTS,
+    KINDS,
+    NATIVE,
+    Kind,
+    Metadata,
+    read_model_bytes,
+    sibling_path,
+)
+from charlm.export.graphs import build_siblings, step_graph
+from charlm.export.proof.errors import Proof
+from charlm.export.proof.prove import prove_siblings, prove_step
+from charlm.export.proof.texts import Texts
+from charlm.export.quality import Quality, draw_sample, measure, read_sample
+from charlm.export.weights import Weights
 from charlm.train.model import CharLSTM
 from charlm.train.runs import run_folder
+
+STEPS = 1000  # over which graphs carry their own state as they are proven
 
 
 def present(model: Path) -> dict[Kind, Path]:
@@ -42,11 +46,10 @@ def stale(model: Path, weights_sha256: str) -> list[Path]:
 
 def _weights_of(path: Path) -> str | None:
     try:
-        found = onnx.load_model_from_string(read_model_bytes(path))
-    except (ModelFileError, DecodeError, ValueError):
+        found = contract_native.properties_of(read_model_bytes(path), str(path))
+    except ModelFileError:
         return None
-    hashes = [entry.value for entry in found.metadata_props if entry.key == KEY_WEIGHTS]
-    return hashes[0] if len(hashes) == 1 else None
+    return found.get(KEY_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Sibling:
     kind: Kind
     path: Path
     size: int  # bytes
-    proof: verify_siblings.SiblingProof
+    proof: Proof
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Wanted:
             model draws itself.
     """
 
-    kinds: Sequence[Kind] = DEFAULT_KINDS
+    kinds: Sequence[Kind] = tuple(KINDS.values())
     int8: bool = False
     fp16: bool = False
     text: Path | None = None
@@ -126,13 +129,13 @@ def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) ->
         summary=trained.summary,
         rare=trained.rare,
     )
-    proof = prove(step_graph.build(laid_out, metadata), trained.model, str(model))
-    work = _Work(laid_out, metadata, wanted, model)
-    content = step_graph.build(laid_out, work.metadata)  # the same graph, with what int8 costs
-    siblings = _prove(work.built, trained.model, metadata, model)
-    own = {model: content, model.with_suffix(".json"): work.metadata.to_json().encode()}
-    _write(own, work.built, model, metadata)
-    return Exported(model, work.metadata, proof, len(content), siblings, work.qualities, work.notes)
+    content = step_graph.build(laid_out, metadata)
+    proof, texts = prove_step(content, trained.model, metadata, str(model), STEPS)
+    metadata, qualities, notes = _measure(laid_out, metadata, wanted, model)
+    content = step_graph.build(laid_out, metadata)  # the same graph, with what int8 costs
+    own = {model: content, model.with_suffix(".json"): metadata.to_json().encode()}
+    siblings = _write(own, laid_out, trained.model, metadata, texts, wanted, model)
+    return Exported(model, metadata, proof, len(content), siblings, qualities, notes)
 
 
 def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
@@ -146,13 +149,12 @@ def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
         CorpusError, VocabularyError: the text to measure on can't be used.
     """
     content = read_model_bytes(model)
-    laid_out, metadata = read_graph(content, str(model))
+    laid_out, metadata = weights.from_graph(content, str(model))
     torch_model = weights.to_torch(laid_out)
-    proof = prove(content, torch_model, str(model))
-    work = _Work(laid_out, metadata, wanted, model)
-    siblings = _prove(work.built, torch_model, metadata, model)
-    _write({}, work.built, model, metadata)
-    return Exported(model, metadata, proof, len(content), siblings, work.qualities, work.notes)
+    proof, texts = prove_step(content, torch_model, metadata, str(model), STEPS)
+    with_costs, qualities, notes = _measure(laid_out, metadata, wanted, model)
+    siblings = _write({}, laid_out, torch_model, with_costs, texts, wanted, model)
+    return Exported(model, metadata, proof, len(content), siblings, qualities, notes)
 
 
 def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
@@ -169,84 +171,85 @@ def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
     """
     model = Path(model)
     content = read_model_bytes(model)
-    own_weights, metadata = read_graph(content, str(model))
+    own_weights, metadata = weights.from_graph(content, str(model))
     if run is None:
         torch_model = weights.to_torch(own_weights)
     else:
         torch_model = run_folder.load_run(run).model
         if weights.sha256(weights.from_torch(torch_model)) != metadata.weights_sha256:
             raise ExportError(f"{model} was exported from other weights than those of {run}")
-    proof = prove(content, torch_model, str(model))
+    proof, texts = prove_step(content, torch_model, metadata, str(model), STEPS)
     found = {kind: read_model_bytes(path) for kind, path in present(model).items()}
     notes: tuple[str, ...] = ()
-    if NATIVE in found and (missing := contract_library.problem()) is not None:
+    if NATIVE in found and (missing := contract_native.problem()) is not None:
         del found[NATIVE]
         notes = (f"{sibling_path(model, NATIVE)} not proven: {missing}",)
-    siblings = _prove(found, torch_model, metadata, model)
+    siblings = _prove(found, torch_model, metadata, texts, model)
     return Exported(model, metadata, proof, len(content), siblings, notes=notes)
 
 
-class _Work:
-    """What is made of a model's weights, and what smaller precisions cost.
-
-    Attributes:
-        built: the siblings.
-        metadata: the model's, with what int8 costs where that was measured.
-        qualities: by precision.
-        notes: what was left out, and why.
-    """
-
-    def __init__(
-        self, laid_out: weights.Weights, metadata: Metadata, wanted: Wanted, model: Path
-    ) -> None:
-        self.metadata = metadata
-        self.notes: tuple[str, ...] = ()
-        self.qualities: dict[str, Quality] = {}
-        missing, kinds = contract_library.problem(), tuple(wanted.kinds)
-        asked = {"int8": wanted.int8, "fp16": wanted.fp16}
-        for precision, required in asked.items():
-            if required and (reason := missing or _lacking(precision)):
-                raise ExportError(f"--{precision} can't be measured: {reason}")
-        text = None
-        if missing is None or wanted.text is not None:
-            text = sample(laid_out, metadata, wanted.text)
-        if missing is not None or text is None:
-            kinds = tuple(kind for kind in kinds if kind != NATIVE)
-            self.notes = (f"int8 not measured, and no {NATIVE.name} sibling made: {missing}",)
-        else:
-            (native,) = build_siblings(laid_out, metadata, (NATIVE,)).values()
-            for precision, required in asked.items():
-                if precision == "int8" or required:
-                    found = measure(native, precision, text, metadata, str(model))
-                    if required:
-                        found.check(precision, str(model))
-                    self.qualities[precision] = found
-        found_costs = {name: each.as_dict() for name, each in self.qualities.items()}
-        self.metadata = replace(metadata, quality=metadata.quality | found_costs)
-        self.built = build_siblings(laid_out, self.metadata, kinds)
-
-
-def _lacking(precision: str) -> str | None:
-    """Why no device here computes in a precision; None where one does."""
-    processors, reason = contract_library.gpu() if precision == "fp16" else (1, "")
-    return None if processors else reason
-
-
-def _prove(
-    contents: dict[Kind, bytes], torch_model: CharLSTM, metadata: Metadata, model: Path
-) -> tuple[Sibling, ...]:
-    paths = {kind: sibling_path(model, kind) for kind in contents}
-    names = {kind: str(path) for kind, path in paths.items()}
-    proofs = prove_siblings(contents, torch_model, metadata, names)
-    return tuple(
-        Sibling(kind, paths[kind], len(content), proofs[kind]) for kind, content in contents.items()
-    )
+def _measure(
+    laid_out: Weights, metadata: Metadata, wanted: Wanted, model: Path
+) -> tuple[Metadata, dict[str, Quality], tuple[str, ...]]:
+    """What smaller precisions cost, in the metadata too, and a note where it can't be measured."""
+    missing = contract_native.problem()
+    asked = {"int8": wanted.int8, "fp16": wanted.fp16}
+    for precision, required in asked.items():
+        reason = missing
+        if required and reason is None and precision == "fp16":
+            processors, said = contract_native.gpu()
+            reason = None if processors else said
+        if required and reason is not None:
+            raise ExportError(f"--{precision} can't be measured: {reason}")
+    text = None if wanted.text is None else read_sample(wanted.text, metadata)
+    if missing is not None:
+        note = f"int8 not measured, and no {NATIVE.name} sibling made: {missing}"
+        return metadata, {}, (note,)
+    text = text or draw_sample(laid_out, metadata)
+    native = build_siblings(laid_out, metadata, (NATIVE,))[NATIVE]
+    qualities = {}
+    for precision, required in asked.items():
+        if precision == "int8" or required:
+            found = qualities[precision] = measure(native, precision, text, metadata, str(model))
+            if required:
+                found.check(precision, str(model))
+    costs = {precision: found.as_dict() for precision, found in qualities.items()}
+    return replace(metadata, quality=metadata.quality | costs), qualities, ()
 
 
 def _write(
-    own: dict[Path, bytes], built: dict[Kind, bytes], model: Path, metadata: Metadata
-) -> None:
-    """The model's own files and its siblings as one set, in the place of stale ones."""
+    own: dict[Path, bytes],
+    laid_out: Weights,
+    torch_model: CharLSTM,
+    metadata: Metadata,
+    texts: Texts,
+    wanted: Wanted,
+    model: Path,
+) -> tuple[Sibling, ...]:
+    """Build and prove the siblings; then write them and the model's own files, all or none.
+
+    Stale siblings go; the native one is left out where it can't be proven.
+    """
+    proven = contract_native.problem() is None
+    kinds = [kind for kind in wanted.kinds if proven or kind != NATIVE]
+    built = build_siblings(laid_out, metadata, kinds)
+    siblings = _prove(built, torch_model, metadata, texts, model)
     contents = own | {sibling_path(model, kind): graph for kind, graph in built.items()}
     with os_errors_as(ExportError, f"can't write {next(iter(contents))}"):
         write_set(contents, stale(model, metadata.weights_sha256))
+    return siblings
+
+
+def _prove(
+    contents: dict[Kind, bytes],
+    torch_model: CharLSTM,
+    metadata: Metadata,
+    texts: Texts,
+    model: Path,
+) -> tuple[Sibling, ...]:
+    paths = {kind: sibling_path(model, kind) for kind in contents}
+    names = {kind: str(path) for kind, path in paths.items()}
+    proofs = prove_siblings(contents, torch_model, metadata, texts, names)
+    return tuple(
+        Sibling(kind, paths[kind], len(content), proofs[kind]) for kind, content in contents.items()
+    )

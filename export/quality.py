@@ -5,30 +5,28 @@ model draws itself. There the loss estimates the Kullback-Leibler divergence per
 smaller model from the float32 one: how many more bits a text of the one costs under the other.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from charlm.data.system.errors import CorpusError, ExportError, VocabularyError
+from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import read_files
-from charlm.export import contract
-from charlm.export import contract_siblings as siblings
-from charlm.export.contract import LARGEST_LOSS, Metadata
-from charlm.export.contract_siblings import GENERATE
+from charlm.export.contract import GENERATE, LARGEST_LOSS, LOG_PROBABILITY, Metadata
 from charlm.export.graphs import generate_graph
-from charlm.export.graphs.cell import FloatProducts
-from charlm.export.graphs.native import Native
-from charlm.export.proof.proving import open_session
+from charlm.export.proof.sessions import (
+    GenerateGraph,
+    Ids,
+    NativeGraph,
+    Reader,
+    carried,
+    zero_state,
+)
 from charlm.export.weights import Weights
 
-Ids = npt.NDArray[np.int64]
-
-DRAWN_STREAMS, DRAWN_LENGTH, DRAWN_SEED = 64, 1024, 0
+DRAWN_STREAMS, DRAWN_LENGTH = 64, 1024
 # A text is read in as few pieces as seconds allow, each from a zero state, which costs the first
 # characters of a piece: nothing that shows in pieces of this length, and the same before and after.
 PIECE = 100_000
@@ -111,38 +109,42 @@ def measure(
         where: its name, for messages.
     """
     before, after = (
-        bits_per_character(Native(content, where, each), sample.ids, metadata)
+        bits_per_character(NativeGraph(content, where, each), sample.ids, metadata)
         for each in ("float32", precision)
     )
     return Quality(before, after, sample.origin)
 
 
-def sample(weights: Weights, metadata: Metadata, text: Path | None) -> Sample:
-    """The text to measure a model on.
+def draw_sample(weights: Weights, metadata: Metadata, length: int = DRAWN_LENGTH) -> Sample:
+    """Texts that the model draws itself at temperature 1, the same each time.
 
     Args:
         weights: of the model.
         metadata: of the model.
-        text: which the model did not learn from; None: what the model draws itself.
-
-    Raises:
-        CorpusError: the text can't be read, or has fewer than two characters.
-        VocabularyError: it has a character that the model does not know.
+        length: of each.
     """
-    if text is not None:
-        return read_sample(text, metadata)
-    content = generate_graph.build(FloatProducts(weights), metadata)
-    return draw_sample(open_session(content, GENERATE.name), metadata)
+    graph = GenerateGraph(generate_graph.build(weights, metadata), GENERATE.name)
+    ones = np.ones(DRAWN_STREAMS, dtype=np.float32)
+    _, tokens, _ = graph.draw(zero_state(DRAWN_STREAMS, metadata), ones, length)
+    return Sample(tokens, f"{tokens.size:,} characters that it draws itself")
 
 
-def read_sample(path: Path, metadata: Metadata) -> Sample:
+def read_sample(
+    path: Path, metadata: Metadata, piece: int = PIECE, most_pieces: int = MOST_PIECES
+) -> Sample:
     """A text file, normalised as the corpus was.
+
+    Args:
+        path: of the file.
+        metadata: of the model.
+        piece: characters that are read one after another.
+        most_pieces: of the text's beginning.
 
     Raises:
         CorpusError: it can't be read, or has fewer than two characters.
         VocabularyError: a character that the model does not know.
     """
-    most, parts, found = PIECE * MOST_PIECES, [], 0
+    most, parts, found = piece * most_pieces, [], 0
     for text in metadata.normalisation.stream(read_files([path])):
         parts.append(_encoded(text, metadata, path, found))
         found += len(parts[-1])
@@ -151,7 +153,7 @@ def read_sample(path: Path, metadata: Metadata) -> Sample:
     ids = np.concatenate(parts)[:most]
     if len(ids) < 2:
         raise CorpusError(f"{path}: too short to measure on: it takes at least two characters")
-    pieces = max(1, len(ids) // PIECE)
+    pieces = max(1, len(ids) // piece)
     ids = ids[: len(ids) // pieces * pieces].reshape(pieces, -1)
     first = "the first " if found > most else ""
     return Sample(ids, f"{first}{ids.size:,} characters of {path.name}")
@@ -171,49 +173,20 @@ def _encoded(text: str, metadata: Metadata, path: Path, before: int) -> Ids:
         ) from problem
 
 
-def draw_sample(generate: Any, metadata: Metadata) -> Sample:
-    """A text that the model draws itself at temperature 1, the same each time.
-
-    Args:
-        generate: `onnxruntime.InferenceSession` of its float32 graph of kind `generate`.
-        metadata: of the model.
-    """
-    shape = DRAWN_STREAMS, DRAWN_LENGTH
-    words = np.random.RandomState(DRAWN_SEED).randint(0, 1 << 23, shape)
-    feed = {
-        **_zero_state(DRAWN_STREAMS, metadata),
-        siblings.UNIFORM: ((words + 0.5) * 2.0**-23).astype(np.float32),
-        siblings.INVERSE_TEMPERATURE: np.ones(DRAWN_STREAMS, dtype=np.float32),
-    }
-    (tokens,) = generate.run([siblings.TOKENS], feed)
-    origin = f"{tokens.size:,} characters that it draws itself"
-    return Sample(tokens.astype(np.int64), origin)
-
-
-def bits_per_character(session: Any, ids: Ids, metadata: Metadata) -> float:
+def bits_per_character(
+    graph: Reader, ids: Ids, metadata: Metadata, segment: int = SEGMENT
+) -> float:
     """The mean over all characters but the first of each piece, the state carried through each.
 
     Args:
-        session: of a graph of kind `sequence`, or `Native`.
+        graph: which reads.
         ids: int64 [pieces, characters].
         metadata: of the model.
+        segment: characters in one run.
     """
-    state: Mapping[str, Any] = _zero_state(len(ids), metadata)
-    total, last = 0.0, ids.shape[1] - 1
-    for start in range(0, last, SEGMENT):
-        end = min(start + SEGMENT, last)
-        feed = {
-            **state,
-            siblings.TOKENS: ids[:, start:end],
-            siblings.TARGETS: ids[:, start + 1 : end + 1],
-        }
-        names = [siblings.LOG_PROBABILITY, contract.H_NEXT, contract.C_NEXT]
-        found, h, c = session.run(names, feed)
-        state = {contract.H: h, contract.C: c}
-        total -= float(found.sum(dtype=np.float64))
-    return float(total / (math.log(2) * len(ids) * last))
-
-
-def _zero_state(batch: int, metadata: Metadata) -> dict[str, Any]:
-    zeros = np.zeros((batch, metadata.layers, metadata.hidden), dtype=np.float32)
-    return {contract.H: zeros, contract.C: zeros}
+    state, total, last = zero_state(len(ids), metadata), 0.0, ids.shape[1] - 1
+    for start in range(0, last, segment):
+        found = graph.read(ids[:, start : min(start + segment, last) + 1], state)
+        total -= float(found[LOG_PROBABILITY].sum(dtype=np.float64))
+        state = carried(found)
+    return float(in_bits(total / (len(ids) * last)))

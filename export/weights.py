@@ -1,4 +1,4 @@
-"""A model's weights as the graph lays them out, from Torch and back."""
+"""A model's weights as the graph lays them out: from Torch and back, and out of a step graph."""
 
 import hashlib
 from dataclasses import dataclass, fields
@@ -8,6 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from charlm.data.system.errors import ModelFileError
+from charlm.export import contract_native as names
+from charlm.export.contract import Metadata
+from charlm.export.contract_ops import check_operators
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
 
@@ -87,6 +91,40 @@ def from_torch(model: CharLSTM) -> Weights:
         head=transposed["head.weight"],
         head_bias=transposed["head.bias"],
     )
+
+
+def from_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
+    """The weights and metadata of a step graph that `charlm-export` wrote.
+
+    Args:
+        content: the file's bytes.
+        where: its name, for messages.
+
+    Raises:
+        ModelFileError: not an ONNX file, not of charlm, or with other weights than it says.
+    """
+    check_operators(content, where)
+    metadata = Metadata.from_properties(names.properties_of(content, where), where)
+    found, sizes = names.read_weights(content, metadata, where), names.weight_sizes(metadata)
+    arrays: dict[str, Array] = {
+        name: np.frombuffer(found[name], "<f4").astype(np.float32).reshape(sizes[name])
+        for name in sizes
+    }
+    upper = range(1, metadata.layers)
+    weights = Weights(
+        table=arrays[names.TABLE],
+        recurrent=arrays[names.RECURRENT],
+        stacked=tuple(arrays[names.stacked_name(layer)] for layer in upper),
+        stacked_bias=tuple(arrays[names.stacked_bias_name(layer)] for layer in upper),
+        head=arrays[names.HEAD],
+        head_bias=arrays[names.HEAD_BIAS],
+    )
+    if sha256(weights) != metadata.weights_sha256:
+        raise ModelFileError(
+            f"{where}: its weights are not those that it was written with (their sha256 differs "
+            "from its metadata's): the file is damaged; export it again"
+        )
+    return weights, metadata
 
 
 def to_torch(weights: Weights) -> CharLSTM:

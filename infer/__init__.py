@@ -15,7 +15,7 @@ Engineers who want the bare model take `load_step`.
 
 from typing import TYPE_CHECKING
 
-from charlm.data.system.lazy import lazily
+from charlm.data.system.package import lazily
 
 if TYPE_CHECKING:
     from charlm.infer.batch.results import Failure, Result

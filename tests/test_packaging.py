@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.export.contract_library import NAME as LIBRARY
-from charlm.export.contract_library import problem
+from charlm.export.contract_native import LIBRARY, problem
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
@@ -36,7 +35,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.mkdir()
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    ignored = shutil.ignore_patterns("__pycache__", LIBRARY)
+    ignored = shutil.ignore_patterns("__pycache__", LIBRARY.name)
     for name in (*PACKAGES, "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     (copy / "benchmarks" / "results").mkdir(exist_ok=True)
@@ -85,7 +84,7 @@ def test_wheel_holds_exactly_the_packages_files(wheel: Path) -> None:
         for path in (ROOT / package).rglob("*.py")
     }
     typed = {f"charlm/{package}/py.typed" for package in PACKAGES}
-    library = set() if problem() else {f"charlm/infer/native/{LIBRARY}"}
+    library = set() if problem() else {f"charlm/infer/native/{LIBRARY.name}"}
     assert names == sources | typed | DATA_FILES | library
 
 
@@ -134,7 +133,7 @@ def test_without_a_compiler_it_installs_and_says_what_is_missing(
     source = tmp_path / "source"
     shutil.copytree(clean, source, ignore=shutil.ignore_patterns("build", "*.egg-info"))
     wheel = built(source, tmp_path / "wheel", CC="/bin/false", CXX="/bin/false")
-    assert not any(LIBRARY in name for name in zipfile.ZipFile(wheel).namelist())
+    assert not any(LIBRARY.name in name for name in zipfile.ZipFile(wheel).namelist())
     target = unpacked(wheel, tmp_path / "target")
     given = ("the nameless", "--length", "900", "--seed", "1", "--explain")
     text = run_installed(target, tmp_path, "charlm.infer.cli", *given)

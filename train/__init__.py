@@ -11,7 +11,7 @@ model = load_run("runs/book").model
 
 from typing import TYPE_CHECKING
 
-from charlm.data.system.lazy import lazily
+from charlm.data.system.package import lazily
 
 if TYPE_CHECKING:
     from charlm.train.run import train

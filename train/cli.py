@@ -9,7 +9,7 @@ import typer
 
 from charlm.data.system import console
 from charlm.data.system.extras import require_there
-from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, Wanted
+from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, RareSettings
 from charlm.train.config import ADAM_LR, TrainingConfig
 from charlm.train.setup.scale import (
     DECAY,
@@ -242,7 +242,7 @@ def train(
             case=case,
             newlines=newlines,
             nfc=nfc,
-            rare=Wanted(rare, min_count, max_vocabulary),
+            rare=RareSettings(rare, min_count, max_vocabulary),
             options=options,
         )
         with FolderLock() as lock:

@@ -1,6 +1,5 @@
 """Bits per character of a text under the Torch model, carried or by windows, and samples of it."""
 
-import math
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from charlm.data.text.bits import in_bits
 from charlm.train.config import WINDOW
 from charlm.train.model import CharLSTM
 
@@ -67,7 +67,7 @@ def windowed_bits(model: CharLSTM, ids: npt.NDArray[Any], window: int) -> float:
         hidden, _ = model(part[:-1], model.zero_state(part.shape[1]))
         logits = model.head(hidden[-1])
         nats += functional.cross_entropy(logits, part[-1], reduction="sum").item()
-    return nats / len(rows) / math.log(2)
+    return in_bits(nats / len(rows))
 
 
 CHUNK = 8192  # characters a call: bounds memory, changes nothing else
@@ -118,7 +118,7 @@ def bits_per_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
         logits = model.head(hidden[:, 0])
         nats += functional.cross_entropy(logits, tokens[1:], reduction="sum").item()
     model.train(was_training)
-    return nats / (len(ids) - 1) / math.log(2)
+    return in_bits(nats / (len(ids) - 1))
 
 
 def seconds_a_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:

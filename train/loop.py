@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from charlm.data.system.errors import TrainingError
+from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import Splits
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.batches.batches import keep_on, make_batches, sent
@@ -187,7 +188,7 @@ class Trainer:
                 f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1}): "
                 f"{self._diverged()}"
             )
-        return progress.loss_sum / max(progress.loss_characters, 1) / math.log(2)
+        return in_bits(progress.loss_sum / max(progress.loss_characters, 1))
 
     def _end_epoch(self, observer: Observer) -> None:
         progress = self.progress

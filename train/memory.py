@@ -1,7 +1,6 @@
 """A machine's memory: whether it holds a training, keeping what was freed, and what to say."""
 
 import ctypes
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from charlm.data.system.errors import SettingsError, TrainingError
+from charlm.data.system.memory import memory_bytes
 from charlm.train.config import ModelConfig
 from charlm.train.setup import scale
 
@@ -43,7 +43,7 @@ def check_fits(model: ModelConfig) -> None:
         SettingsError: it can't be trained here.
     """
     needed = COPIES * FLOAT * (scale.weights(model) + scale.own_weights(model))
-    there = _memory()
+    there = memory_bytes()
     if there is not None and needed > there:
         raise SettingsError(
             f"--hidden {model.hidden} --layers {model.layers} takes {needed / GIB:,.0f} GiB to "
@@ -69,11 +69,3 @@ def shortage_explained() -> Iterator[None]:
             "memory ran out: choose a lower --batch-size, --seq-len or --hidden "
             "(what was saved before is still there)"
         ) from problem
-
-
-def _memory() -> int | None:
-    """Bytes of physical memory; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None

@@ -1,6 +1,5 @@
 """What a report says of the machine and its software: nothing that names its owner or its place."""
 
-import os
 import platform
 import re
 import subprocess
@@ -9,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from charlm.data.system.cores import usable_cores
+from charlm.data.system.memory import memory_bytes
 
 PACKAGES = (
     "charlm", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "tensorflow", "keras",
@@ -39,7 +39,7 @@ def describe(provider: str) -> Machine:
     return Machine(
         cpu=_cpu(),
         cores=usable_cores(),
-        memory_bytes=_memory(),
+        memory_bytes=memory_bytes(),
         system=_system(),
         gpu=_gpu() if provider == "cuda" else None,
         versions=versions,
@@ -74,13 +74,6 @@ def _cpu() -> str:
     ):
         return name
     return platform.processor() or platform.machine()
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _system() -> str:

@@ -1,6 +1,5 @@
 """The notebook's training as it stands, in Keras: windows of 40, one-hot, Adam, batch 192."""
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from charlm.benchmarks.harness import machine
 from charlm.benchmarks.study.record import Record, append, judge
 from charlm.data.system.extras import require
+from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import Corpus, split
 from charlm.train.config import STRIDE, WINDOW
 from charlm.train.keras.import_keras import to_torch
@@ -39,7 +39,7 @@ def train(corpus: Corpus, epochs: int, hidden: int, threads: int, seed: int, to:
         began = time.process_time()
         history = model.fit(windows, epochs=1, verbose=0)
         spent += time.process_time() - began
-        bits = float(history.history["loss"][0]) / math.log(2)
+        bits = in_bits(float(history.history["loss"][0]))
         window, carried = judge(_in_torch(model.get_weights(), size, hidden), parts.test)
         cpu = machine.describe("cpu").cpu
         append(to, Record(SIDE, epoch, spent, bits, window, carried, cpu))

@@ -8,7 +8,7 @@ BASE = """
   --line-0: #1b5e8c; --line-1: #a34a00; --line-2: #2f6f3e; --line-3: #7a3e9d; --line-4: #8a6d00;
   --line-5: #6b4f3f;
 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #14181c; --ink: #e2e6ea; --quiet: #a3adb7; --rule: #3a424a; --tint: #1d2329;
     --ours: #5aa9dd; --other: #7d8791; --notebook: #f0837a; --warn: #f0b35e;
@@ -47,12 +47,6 @@ figure { margin: 1rem 0; }
 figure svg { width: 100%; height: auto; max-width: 40rem; display: block; }
 summary { cursor: pointer; color: var(--quiet); font-size: .9rem; }
 @media print {
-  :root {
-    color-scheme: light; --paper: #fff; --ink: #000; --quiet: #444; --rule: #bbb; --tint: #fff;
-    --ours: #1b5e8c; --other: #999; --notebook: #b3261e; --warn: #8a4b00;
-    --line-0: #1b5e8c; --line-1: #a34a00; --line-2: #2f6f3e; --line-3: #7a3e9d;
-    --line-4: #8a6d00; --line-5: #6b4f3f;
-  }
   body { max-width: none; padding: 0; font-size: 11px; }
   * { print-color-adjust: exact; }
   .wide { overflow: visible; }

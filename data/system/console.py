@@ -16,7 +16,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from charlm.data.system.version import version
+        from charlm.data.system.package import version
 
         print(f"charlm {version()}")
         raise typer.Exit

@@ -1,8 +1,9 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all: one, or several that belong together."""
 
 import contextlib
+import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -19,30 +20,11 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the folder can't be written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-    file = temporary.open("xb")  # an ordinary file of this user: permissions follow the umask
-    try:
-        with file:
+    with _temporary(path) as temporary:
+        with temporary.open("xb") as file:  # an ordinary file: permissions follow the umask
             yield file
-            flush_to_disk(file)
-        rename(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def flush_to_disk(file: IO[bytes]) -> None:
-    """Return when the disk holds what was written to `file`."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def rename(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, replacing what had it; a crash afterwards can't undo it."""
-    temporary.replace(path)
-    if os.name != "nt":
-        with contextlib.suppress(OSError):  # the file is in place; not every folder can be synced
-            _sync_folder(path.parent)
+            _flush_to_disk(file)
+        _rename(temporary, path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -54,6 +36,37 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, as UTF-8 with LF line ends."""
     write_bytes(path, text.encode())
+
+
+def write_set(contents: Mapping[Path, bytes], superseded: Iterable[Path] = ()) -> None:
+    """Write files that describe one thing: no reader finds one of them beside one of an older set.
+
+    All are on the disk under temporary names before any takes its name. What the new set
+    replaces, but for the first file, is put aside before the first takes its name, and removed
+    after the last has; on an error it is put back. So after a crash at any moment the first file
+    stands beside others of its own set, or beside fewer than it had.
+
+    Args:
+        contents: of files in one folder; the first is the one that the others only go with.
+        superseded: further files that the new set makes wrong, whether they exist or not.
+
+    Raises:
+        OSError: the folder can't be written, the disk is full, or a folder has a file's name.
+    """
+    first, *others = contents
+    for path in contents:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with contextlib.ExitStack() as stack:
+        written = {path: stack.enter_context(_temporary(path)) for path in contents}
+        for path, content in contents.items():
+            with written[path].open("xb") as file:
+                file.write(content)
+                _flush_to_disk(file)
+        with _put_aside(dict.fromkeys([*others, *superseded])):
+            _rename(written[first], first)
+        for path in others:
+            _rename(written[path], path)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -72,9 +85,46 @@ def os_errors_as(error: Callable[[str], CharlmError], doing: str) -> Iterator[No
         raise error(f"{doing}: {reason[:1].lower()}{reason[1:]}") from problem
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside `path` for a file that is gone when the block ends, unless renamed."""
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
-        os.fsync(descriptor)
+        yield temporary
     finally:
-        os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _put_aside(paths: Iterable[Path]) -> Iterator[None]:
+    """Files under temporary names, which get their names back where the block fails."""
+    with contextlib.ExitStack() as stack:
+        aside = {}
+        try:
+            for path in paths:
+                temporary = stack.enter_context(_temporary(path))
+                with contextlib.suppress(FileNotFoundError):
+                    path.replace(temporary)
+                    aside[path] = temporary
+            yield
+        except BaseException:
+            for path, temporary in aside.items():
+                temporary.replace(path)
+            raise
+
+
+def _flush_to_disk(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, replacing what had it; a crash afterwards can't undo it."""
+    temporary.replace(path)
+    if os.name != "nt":
+        with contextlib.suppress(OSError):  # the file is in place; not every folder can be synced
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

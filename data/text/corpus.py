@@ -1,6 +1,5 @@
 """Reading text files of any size into token ids, and cutting them into splits."""
 
-import bisect
 import codecs
 import hashlib
 import io
@@ -15,10 +14,9 @@ import numpy.typing as npt
 from charlm.data.system.errors import CorpusError
 from charlm.data.system.files import os_errors_as
 from charlm.data.text.ids import collect
-from charlm.data.text.known import Known
-from charlm.data.text.limit import limit
+from charlm.data.text.limit import Alphabet, limit
 from charlm.data.text.normalise import Normalisation
-from charlm.data.text.rare import NOTHING_RARE, NOTHING_SAID, Rare, Wanted, check_replacement
+from charlm.data.text.rare import NOTHING_RARE, NOTHING_SAID, Rare, RareSettings, check_replacement
 from charlm.data.text.vocabulary import Vocabulary, code_points
 
 CHUNK_BYTES = 1 << 20
@@ -28,21 +26,13 @@ SAMPLE = Path(__file__).parents[1] / "sample.txt"
 
 @dataclass(frozen=True)
 class Corpus:
-    """A normalised text as token ids, with what is needed to say later what it was.
+    """A normalised text as token ids, with what is needed to say later what it was."""
 
-    Attributes:
-        ids: token ids, shape [characters], in the vocabulary's smallest integer type.
-        vocabulary: the distinct characters of the text, but for rare ones.
-        normalisation: what was done to the text.
-        sha256: of the files' bytes, one after another.
-        rare: which characters were rare, and what became of them.
-    """
-
-    ids: npt.NDArray[Any]
-    vocabulary: Vocabulary
-    normalisation: Normalisation
-    sha256: str
-    rare: Rare = NOTHING_RARE
+    ids: npt.NDArray[Any]  # shape [characters], of the vocabulary's smallest integer type
+    vocabulary: Vocabulary  # the distinct characters of the text, but for rare ones
+    normalisation: Normalisation  # what was done to the text
+    sha256: str  # of the files' bytes, one after another
+    rare: Rare = NOTHING_RARE  # which characters were rare, and what became of them
 
 
 class Splits(NamedTuple):
@@ -63,10 +53,10 @@ def read_corpus(
     paths: Sequence[Path],
     normalisation: Normalisation,
     encoding: str = "utf-8",
-    wanted: Wanted = NOTHING_SAID,
+    wanted: RareSettings = NOTHING_SAID,
     learnt: int = 90,
     *,
-    known: Known | None = None,
+    alphabet: Alphabet | None = None,
     keep: Sequence[str] = (),
     scratch: Path | None = None,
 ) -> Corpus:
@@ -82,14 +72,14 @@ def read_corpus(
         encoding: of the files.
         wanted: which characters are rare, and what becomes of them.
         learnt: percent of the normalised text, from its beginning, in which they are counted.
-        known: the vocabulary to use, whatever is rare; None to find it.
+        alphabet: what to keep to, whatever is rare in the text; None to find it.
         keep: characters that are never rare, so far as the text has them.
         scratch: where many ids are kept; None to keep them in memory.
 
     Raises:
         CorpusError: a file can't be read, is a pipe, is binary, is not in `encoding`, or
             changed between the readings; the text has fewer than two distinct characters, or
-            rare ones that `wanted` has as an error, or ones that `known` lacks; or there is no
+            rare ones that `wanted` has as an error, or ones that `alphabet` lacks; or there is no
             room for the ids.
         SettingsError: the replacement would not stay as it is when it is normalised.
     """
@@ -105,8 +95,8 @@ def read_corpus(
         return _count(_beginning(chunks, int(counts.sum()) * learnt // 100))
 
     vocabulary, rare = (
-        known.covering(counts, where)
-        if known
+        alphabet.covering(counts, where)
+        if alphabet
         else limit(counts, count_learnt, wanted, where, [ord(character) for character in keep])
     )
     kept = [ord(character) for character in vocabulary.characters]
@@ -173,13 +163,9 @@ def _beginning(chunks: Iterable[str], length: int) -> Iterator[str]:
 
 def _check_counts(counts: npt.NDArray[np.int64], where: str) -> None:
     present = np.flatnonzero(counts)
-    if len(present) == 0:
-        raise CorpusError(f"{where}: the text is empty; give a file with text in it")
-    if len(present) == 1:
-        raise CorpusError(
-            f"{where}: the text has one distinct character, {chr(present[0])!r}; "
-            "there is nothing to predict"
-        )
+    if len(present) < 2:
+        what = f"has one distinct character, {chr(present[0])!r}" if len(present) else "is empty"
+        raise CorpusError(f"{where}: the text {what}: there is nothing to predict")
 
 
 def read_files(paths: Iterable[Path], encoding: str = "utf-8", digest: Any = None) -> Iterator[str]:
@@ -206,17 +192,15 @@ def read_text(
         chunk_bytes: how much is read at a time.
 
     Raises:
-        CorpusError: a byte that `encoding` does not allow, or a NUL, with its position.
+        CorpusError: a byte that `encoding` does not allow, with its position; or a NUL.
     """
     decoder = _decoder(encoding)
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
-    position = 0
-    at_start = True
+    position = characters = 0
     while True:
         block = file.read(chunk_bytes)
         if digest is not None:
             digest.update(block)
-        before = decoder.getstate()
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeError as problem:
@@ -225,14 +209,14 @@ def read_text(
                 "convert the file or name its --encoding"
             ) from problem
         if "\0" in text:
-            decoder.setstate(before)
-            at = position + _first_nul(decoder, block)
-            raise CorpusError(f"{name}: binary data, not text: a NUL at byte position {at}")
-        if at_start and text:
-            text = text.removeprefix("\ufeff")
-            at_start = False
+            raise CorpusError(
+                f"{name}: binary data, not text: a NUL after {characters + text.index(chr(0)):,} "
+                "characters; if it is UTF-16, name that as its --encoding"
+            )
+        at_start = not characters
         position += len(block)
-        yield newlines.decode(text, final=not block)
+        characters += len(text)
+        yield newlines.decode(text.removeprefix("\ufeff") if at_start else text, final=not block)
         if not block:
             return
 
@@ -243,17 +227,6 @@ def _described(problem: UnicodeError, end: int) -> str:
         return str(problem)
     at = end - len(problem.object) + problem.start
     return f"byte 0x{problem.object[problem.start]:02x} at position {at} ({problem.reason})"
-
-
-def _first_nul(decoder: codecs.IncrementalDecoder, block: bytes) -> int:
-    """Where in `block` the first NUL character stands: its last byte, if it has several."""
-    state = decoder.getstate()
-
-    def has_nul(length: int) -> bool:
-        decoder.setstate(state)
-        return "\0" in decoder.decode(block[:length])
-
-    return bisect.bisect_left(range(len(block) + 1), True, key=has_nul) - 1
 
 
 def _decoder(encoding: str) -> codecs.IncrementalDecoder:

@@ -1,29 +1,21 @@
-"""Downloading the public corpora that charlm knows: whole and right, or not at all.
+"""Downloading the public corpora that charlm knows: whole and right, or not at all."""
 
-Bytes gather in a `.part` file beside the target, named after the hash that they should have. A
-connection that is cut leaves it there, and the download goes on from its end.
-"""
-
+import contextlib
 import hashlib
-import re
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 from charlm.data.system.errors import FetchError
-from charlm.data.system.files import flush_to_disk, os_errors_as, rename
+from charlm.data.system.files import atomic_writer, os_errors_as
 
 CHUNK_BYTES = 1 << 16
-ATTEMPTS = 3  # a cut connection is taken up again so many times less one before it is an error
 TIMEOUT = 30.0  # seconds without a byte
 
 
 @dataclass(frozen=True)
-class Source:
+class Download:
     """A corpus that can be downloaded, pinned to one content."""
 
     name: str
@@ -33,10 +25,10 @@ class Source:
     about: str
 
 
-SOURCES = {
+DOWNLOADS = {
     source.name: source
     for source in (
-        Source(
+        Download(
             name="lovecraft",
             url="https://raw.githubusercontent.com/christopheberle/LSTM-text-generation/"
             "596e81d16eef5ddf2d46c7155a8b5d92fe9fb9eb/data/lovecraft.txt",
@@ -44,7 +36,7 @@ SOURCES = {
             size=2_891_036,
             about="the stories of H. P. Lovecraft",
         ),
-        Source(
+        Download(
             name="tinyshakespeare",
             url="https://raw.githubusercontent.com/karpathy/char-rnn/"
             "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
@@ -56,29 +48,24 @@ SOURCES = {
 }
 
 
-def find(name: str) -> Source:
+def find(name: str) -> Download:
     """The source of that name.
 
     Raises:
         FetchError: there is none.
     """
-    if name not in SOURCES:
-        raise FetchError(f"no corpus {name!r}; there are {' and '.join(SOURCES)}")
-    return SOURCES[name]
+    if name not in DOWNLOADS:
+        raise FetchError(f"no corpus {name!r}; there are {' and '.join(DOWNLOADS)}")
+    return DOWNLOADS[name]
 
 
-def default_path(source: Source) -> Path:
+def default_path(source: Download) -> Path:
     """Where a corpus goes if nothing else is said."""
     return Path("corpora") / f"{source.name}.txt"
 
 
-def next_command(path: Path) -> str:
-    """What to type next with a corpus at `path`."""
-    return f"charlm-train {shlex.quote(str(path))}"
-
-
 def fetch(
-    source: Source,
+    source: Download,
     to: Path,
     progress: Callable[[int], None] = lambda _: None,
     timeout: float = TIMEOUT,
@@ -88,154 +75,85 @@ def fetch(
     Args:
         source: what to download.
         to: the file to write. If it is there with the right content, nothing is done.
-        progress: called with the number of bytes that are there so far.
+        progress: called with the number of bytes that have arrived so far.
         timeout: seconds without a byte after which the connection counts as cut.
 
     Returns:
         True if the file was downloaded, False if it was there already.
 
     Raises:
-        FetchError: the server can't be reached or has other content, the connection was cut
-            again and again, or `to` has other content or can't be written.
+        FetchError: the server can't be reached or has other content, the connection was cut, or
+            `to` has other content or can't be written.
     """
     if _is_there(source, to):
         return False
-    part = to.with_name(f"{to.name}.{source.sha256[:8]}.part")
-    with os_errors_as(FetchError, f"can't write {to}"):
-        for _ in range(ATTEMPTS):
-            if _size(part) < source.size:
-                _download(source, part, progress, timeout)
-        _check(source, part)
-        if not _is_there(source, to):  # nobody else wrote it meanwhile
-            rename(part, to)
-        part.unlink(missing_ok=True)
+    with os_errors_as(FetchError, f"can't write {to}"), _answer(source, timeout) as answer:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_writer(to) as file:
+            _copy(source, answer, file, progress)
+            _is_there(source, to)  # an error if another file took the name meanwhile
     return True
 
 
-def _is_there(source: Source, to: Path) -> bool:
+def _is_there(source: Download, to: Path) -> bool:
     with os_errors_as(FetchError, f"can't read {to}"):
         if to.is_dir():
             raise FetchError(f"{to} is a folder; name a file in it with --to")
         if not to.exists():
             return False
-        if _sha256(to) == source.sha256:
-            return True
+        with to.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == source.sha256:
+                return True
     raise FetchError(
         f"{to} is there with another content than {source.name}, and is left as it is; "
         "move it away, or name another file with --to"
     )
 
 
-def _download(source: Source, part: Path, progress: Callable[[int], None], timeout: float) -> None:
-    """Append to `part` what is missing; it stays incomplete if the connection is cut."""
-    response, start = _open(source, _size(part), timeout)
-    with response:
-        _check_promise(source, response, start)
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab" if start else "wb") as file:
-            for size in _copy(response, file, start, source.size):
-                progress(size)
-            flush_to_disk(file)
-
-
-def _open(source: Source, start: int, timeout: float) -> tuple[Any, int]:
-    """The server's answer, and where in the file it begins: at `start`, or 0 if it can't."""
-    response = _request(source, start, timeout)
-    begins = _begin_of(response)
-    if begins not in (0, start):
-        response.close()
-        return _request(source, 0, timeout), 0
-    return response, begins
-
-
-def _request(source: Source, start: int, timeout: float) -> Any:
-    from urllib.error import HTTPError
+def _answer(source: Download, timeout: float) -> Any:
     from urllib.request import Request, urlopen
 
     headers = {"User-Agent": "charlm", "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    try:
+    with _network_errors(source):
         return urlopen(Request(source.url, headers=headers), timeout=timeout)
+
+
+def _copy(source: Download, answer: Any, file: IO[bytes], progress: Callable[[int], None]) -> None:
+    """Write what a server sends, at most a block more than expected, and check it."""
+    digest, size = hashlib.sha256(), 0
+    while size <= source.size:
+        with _network_errors(source):
+            block = answer.read1(CHUNK_BYTES)
+        if not block:
+            break
+        file.write(block)
+        digest.update(block)
+        size += len(block)
+        progress(size)
+    if size < source.size:
+        raise _failure(source, f"{size:,} of {source.size:,} bytes arrived")
+    if digest.hexdigest() != source.sha256:
+        raise _failure(source, f"what arrived has sha256 {digest.hexdigest()[:12]}…, another one")
+
+
+@contextlib.contextmanager
+def _network_errors(source: Download) -> Iterator[None]:
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+
+    try:
+        yield
     except HTTPError as problem:
         problem.close()
-        if start and problem.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return _request(source, 0, timeout)
         raise _failure(source, f"the server says {problem.code} {problem.reason}") from problem
-    except _network_errors() as problem:
-        host = urlsplit(source.url).netloc
-        raise _failure(source, f"can't reach {host}: {_reason(problem)}") from problem
+    except (OSError, HTTPException) as problem:
+        reason = getattr(problem, "reason", problem)  # urllib wraps some errors, and not others
+        said = " ".join(str(reason).split())  # where it quotes an answer, line ends too
+        raise _failure(source, said or type(reason).__name__) from problem
 
 
-def _begin_of(response: Any) -> int:
-    """Which byte of the file an answer begins with, -1 if that is not said."""
-    if response.status != HTTPStatus.PARTIAL_CONTENT:
-        return 0  # servers may ignore a range
-    found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(found[1]) if found else -1
-
-
-def _check_promise(source: Source, response: Any, start: int) -> None:
-    """Refuse a file of another size before it is downloaded."""
-    length = response.headers.get("Content-Length", "")
-    if length.isdecimal() and start + int(length) != source.size:
-        raise _failure(
-            source, f"the server has {start + int(length)} bytes instead of {source.size}"
-        )
-
-
-def _copy(response: Any, file: IO[bytes], size: int, at_most: int) -> Iterator[int]:
-    """Copy until the answer ends or is cut; yields the file's size after every block."""
-    for block in _blocks(response):
-        file.write(block)
-        size += len(block)
-        yield size
-        if size > at_most:
-            return
-
-
-def _blocks(response: Any) -> Iterator[bytes]:
-    try:
-        while block := response.read1(CHUNK_BYTES):
-            yield block
-    except _network_errors():
-        return
-
-
-def _check(source: Source, part: Path) -> None:
-    if (size := _size(part)) < source.size:
-        raise FetchError(
-            f"the connection was cut after {size:,} of {source.size:,} bytes of {source.name}; "
-            "run the command again to go on from there"
-        )
-    if (found := _sha256(part)) != source.sha256:
-        part.unlink()
-        raise _failure(source, f"what arrived has sha256 {found[:12]}… and not the pinned one")
-
-
-def _failure(source: Source, reason: str) -> FetchError:
+def _failure(source: Download, reason: str) -> FetchError:
     return FetchError(
-        f"can't download {source.name}: {reason}; try again later, or download {source.url} "
+        f"can't download {source.name}: {reason}; try again, or download {source.url} "
         "by other means and give that file to charlm-train"
     )
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    from http.client import HTTPException
-
-    return OSError, HTTPException
-
-
-def _reason(problem: BaseException) -> str:
-    cause = getattr(problem, "reason", problem)  # urllib wraps some errors, and not others
-    said = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return " ".join(said.split())  # a server that does not speak HTTP is quoted, line ends too
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

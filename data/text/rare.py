@@ -31,25 +31,16 @@ class Rare:
     """What is rare in a corpus, what becomes of it, and how much of the corpus that was.
 
     Where nothing is said of it, as with models of before, nothing is rare.
-
-    Attributes:
-        policy: `error`: there is nothing rare; `drop`: rare characters are left out; `replace`:
-            each becomes `replacement`. So it goes with any character outside the vocabulary.
-        replacement: one character of the vocabulary, or none where nothing is replaced.
-        min_count: what occurs less often in the part that is learnt from is rare.
-        max_vocabulary: so does what is not among so many that are most frequent there; 0: any.
-        characters: how many distinct characters of the corpus were rare.
-        share: of the characters of the part that is learnt from, those that were rare.
-        held_out_share: of the characters of the other parts.
     """
 
+    # What becomes of rare characters, and of any outside the vocabulary; error: nothing is rare.
     policy: Literal["error", "drop", "replace"] = "error"
-    replacement: str | None = None
-    min_count: int = 0
-    max_vocabulary: int = 0
-    characters: int = 0
-    share: float = 0.0
-    held_out_share: float = 0.0
+    replacement: str | None = None  # one character of the vocabulary, where the policy is replace
+    min_count: int = 0  # what occurs less often in the part that is learnt from is rare
+    max_vocabulary: int = 0  # so is what is not among so many that are most frequent there; 0: any
+    characters: int = 0  # distinct characters of the corpus that were rare
+    share: float = 0.0  # of the characters of the part that is learnt from, those that were rare
+    held_out_share: float = 0.0  # of the characters of the other parts
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -112,23 +103,19 @@ NOTHING_RARE = Rare()
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RareSettings:
     """What a user asked for; None wherever nothing was said.
-
-    Attributes:
-        rare: `error`, `drop`, `replace`, or the character to put there; unsaid, `replace` where
-            something is rare.
-        min_count: 0 keeps even what only the held-out parts have; unsaid, `MIN_COUNT` for a text
-            of more than `ALPHABETS` distinct characters, and 0 for others.
-        max_vocabulary: 0 keeps any number; unsaid, `MAX_VOCABULARY`.
 
     Raises:
         SettingsError: a value out of range.
     """
 
+    # error, drop, replace, or the character to put there; None: replace where something is rare
     rare: str | None = None
+    # 0 keeps even what only the held-out parts have; None: `MIN_COUNT` for a text of more than
+    # `ALPHABETS` distinct characters, 0 for others
     min_count: int | None = None
-    max_vocabulary: int | None = None
+    max_vocabulary: int | None = None  # 0 keeps any number; None: `MAX_VOCABULARY`
 
     def __post_init__(self) -> None:
         if self.rare is not None and self.rare not in POLICIES and len(self.rare) != 1:
@@ -138,9 +125,7 @@ class Wanted:
             )
         if self.min_count is not None and self.min_count < 0:
             raise SettingsError(f"--min-count is at least 0, not {self.min_count}")
-        if self.max_vocabulary is not None and (
-            self.max_vocabulary < 0 or self.max_vocabulary == 1
-        ):
+        if self.max_vocabulary not in (None, 0) and self.max_vocabulary < 2:
             raise SettingsError(
                 f"--max-vocabulary is at least 2, or 0 for any number, not {self.max_vocabulary}"
             )
@@ -164,10 +149,10 @@ class Wanted:
         )
 
 
-NOTHING_SAID = Wanted()
+NOTHING_SAID = RareSettings()
 
 
-def check_replacement(wanted: Wanted, normalisation: Normalisation) -> None:
+def check_replacement(wanted: RareSettings, normalisation: Normalisation) -> None:
     """What stands for rare characters must stay as it is where a text is normalised.
 
     Raises:

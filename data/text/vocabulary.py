@@ -64,8 +64,7 @@ class Vocabulary:
         plain = self._plain_ids(text)
         if plain is not None and ABSENT not in plain:
             return np.frombuffer(bytearray(plain), dtype=np.uint8)
-        beyond = len(self._lookup) - 1
-        ids = self._lookup[np.minimum(code_points(text), beyond)]
+        ids = self._looked_up(text)
         missing = ids < 0
         if missing.any():
             if unknown == "error":
@@ -80,8 +79,7 @@ class Vocabulary:
         """How many characters of `text` are outside the vocabulary."""
         if (plain := self._plain_ids(text)) is not None:
             return plain.count(ABSENT)
-        beyond = len(self._lookup) - 1
-        return int((self._lookup[np.minimum(code_points(text), beyond)] < 0).sum())
+        return int((self._looked_up(text) < 0).sum())
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """The text of token ids, shape [characters], any integer type, each below `len(self)`."""
@@ -167,6 +165,9 @@ class Vocabulary:
         table = np.full(int(self._code_points[-1]) + 2, -1, dtype=np.int32)
         table[self._code_points] = np.arange(len(self), dtype=np.int32)
         return table
+
+    def _looked_up(self, text: str) -> npt.NDArray[np.int32]:
+        return self._lookup[np.minimum(code_points(text), len(self._lookup) - 1)]
 
     def _unknown_character(self, text: str, index: int) -> VocabularyError:
         character = text[index]

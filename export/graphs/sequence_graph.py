@@ -2,18 +2,16 @@
 
 import numpy as np
 
-from charlm.export.contract import LOGITS, Metadata
-from charlm.export.contract_siblings import (
+from charlm.export.contract import (
     LOG_PROBABILITY,
+    LOGITS,
     SEQUENCE,
     TARGETS,
     TOKENS,
-    properties,
+    Metadata,
 )
-from charlm.export.graphs.cell import FloatProducts, State
-from charlm.export.graphs.graph import FLOAT, INT32, Draft, serialise
-from charlm.export.graphs.sibling_tensors import declarations
-from charlm.export.graphs.states import join_states, split_states
+from charlm.export.graphs.cell import State, join_states, logits, split_states
+from charlm.export.graphs.draft import FLOAT, INT32, Draft
 from charlm.export.weights import Weights
 
 # Up to this vocabulary one-hot characters are copied rows of a matrix; past it that matrix is
@@ -22,13 +20,8 @@ ONE_HOT_ROWS = 256
 
 
 def build(weights: Weights, metadata: Metadata) -> bytes:
-    """The serialised graph, checked: one LSTM operator a layer, given the whole text.
-
-    Args:
-        weights: of the model.
-        metadata: of the model.
-    """
-    draft, last, products = Draft(), [], FloatProducts(weights)
+    """The serialised graph, checked: one LSTM operator a layer, given the whole text."""
+    draft, last = Draft(), []
     below = _characters(draft, weights.vocabulary)
     for layer, state in enumerate(split_states(draft, metadata.layers)):
         arrays = _operator_arrays(draft, weights, layer)
@@ -43,9 +36,8 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
             State(*(draft.add("Squeeze", [name, axes], f"{name}_flat") for name in outputs[1:]))
         )
     join_states(draft, last)
-    _score(draft, products, below, last[-1].h)
-    graph = draft.to_graph("charlm_sequence", *declarations(SEQUENCE, metadata))
-    return serialise(graph, properties(metadata, SEQUENCE))
+    _score(draft, weights, below, last[-1].h)
+    return draft.to_model(SEQUENCE, metadata)
 
 
 def _characters(draft: Draft, vocabulary: int) -> str:
@@ -77,14 +69,13 @@ def _operator_arrays(draft: Draft, weights: Weights, layer: int) -> list[str]:
     ]
 
 
-def _score(draft: Draft, products: FloatProducts, tops: str, last: str) -> None:
+def _score(draft: Draft, weights: Weights, tops: str, last: str) -> None:
     """`log_probability` from h of the last layer [time, batch, hidden], and `logits` after it."""
     # One row a character: the head is a product of matrices for the whole text.
     rows = draft.add("Flatten", [tops], "rows", axis=2)
-    draft.suffix = "_all"
-    shares = draft.add("LogSoftmax", [products.logits(draft, rows)], "log_shares", axis=-1)
-    draft.suffix = "_last"
-    draft.add("Identity", [products.logits(draft, last)], LOGITS)
+    every = logits(draft, weights, rows, "logits_all")
+    shares = draft.add("LogSoftmax", [every], "log_shares", axis=-1)
+    draft.add("Identity", [logits(draft, weights, last, "logits_last")], LOGITS)
     targets = draft.add("Transpose", [TARGETS], "targets_by_time", perm=[1, 0])
     flat = draft.add("Reshape", [targets, draft.array("column", np.array([-1, 1]))], "target_rows")
     found = draft.add("GatherElements", [shares, flat], "found", axis=1)

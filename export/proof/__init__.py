@@ -1,1 +1,1 @@
-"""Proofs that a graph equals the Torch model."""
+"""Proofs that the graphs of a model's files equal the Torch model."""

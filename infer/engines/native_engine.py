@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from charlm.data.system.errors import ModelFileError
 from charlm.export import contract_native as native
-from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
-from charlm.export.contract_siblings import (
+from charlm.export.contract import (
     BYTE_VOCABULARY,
+    C_NEXT,
+    H_NEXT,
     INVERSE_TEMPERATURE,
     LENGTHS,
     LOG_PROBABILITY,
+    LOGITS,
     MIN_P,
     POSITION,
     PROMPT,
@@ -25,6 +27,9 @@ from charlm.export.contract_siblings import (
     TOKENS,
     TOP_K,
     TOP_P,
+    C,
+    H,
+    Metadata,
 )
 from charlm.infer.engines.engine import Array, HostEngine, Primed, Tokens
 from charlm.infer.engines.sequence import Ids, Read

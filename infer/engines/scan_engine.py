@@ -7,8 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import ModelFileError
-from charlm.export.contract import C_NEXT, H_NEXT, C, H, runtime_errors_as
-from charlm.export.contract_siblings import INVERSE_TEMPERATURE, TOKENS, UNIFORM
+from charlm.export.contract import (
+    C_NEXT,
+    H_NEXT,
+    INVERSE_TEMPERATURE,
+    TOKENS,
+    UNIFORM,
+    C,
+    H,
+    runtime_errors_as,
+)
 from charlm.infer.engines.engine import Array, HostEngine, Rows, Tokens
 from charlm.infer.sampling.philox import UniformStream, take_block
 from charlm.infer.sampling.sampling import GREEDY_UNIFORM

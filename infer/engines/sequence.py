@@ -8,12 +8,16 @@ import numpy.typing as npt
 
 from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.export import contract
-from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H
-from charlm.export.contract_siblings import (
+from charlm.export.contract import (
+    C_NEXT,
+    H_NEXT,
     LOG_PROBABILITY,
+    LOGITS,
     SEQUENCE,
     TARGETS,
     TOKENS,
+    C,
+    H,
 )
 from charlm.infer.engines.session import Stepper
 from charlm.infer.model.artifact import PRECISIONS, Model

@@ -8,9 +8,8 @@ from typing import Any
 from charlm.data.system.cores import check_threads, usable_cores
 from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.data.system.extras import require_onnxruntime
-from charlm.export import contract, contract_library, contract_native
+from charlm.export import contract, contract_native
 from charlm.export.contract import Metadata
-from charlm.export.contract_ops import check_operators
 from charlm.infer.model import providers
 from charlm.infer.model.runtime import session_on, session_options
 from charlm.infer.model.siblings import Siblings
@@ -64,7 +63,7 @@ class Model:
     @functools.cached_property
     def without_native(self) -> str | None:
         """See the class."""
-        if problem := contract_library.problem():
+        if problem := contract_native.problem():
             return problem
         try:
             _ = self._native_graph
@@ -101,7 +100,7 @@ class Model:
                 runtime = require_onnxruntime()
                 options = session_options(runtime, threads)
                 with native_errors(self._where):
-                    contract_library.add_entries(options, precision, threads, self.device)
+                    contract_native.add_entries(options, precision, threads, self.device)
                     session = session_on(runtime, self._native_graph, options)
                 self._native[precision, threads] = session
             return self._native[precision, threads]
@@ -113,6 +112,8 @@ class Model:
         Raises:
             ModelFileError: ONNX Runtime can't load it, or it is no step graph.
         """
+        from charlm.export.contract_ops import check_operators
+
         with self._lock:
             if self._started is None:
                 check_operators(self._content, self._where)
@@ -182,7 +183,7 @@ def open_model(
         model.note = choice.note
     if model.without_native is not None:
         _ = model.session  # what is wrong with it is said now
-        if contract_library.is_there():
+        if contract_native.LIBRARY.is_file():
             model.note = choice.note or model.without_native
     return model
 
@@ -191,13 +192,7 @@ def _check(session: Any, where: str) -> None:
     """The tensors of a session must be those of its metadata."""
     with contract.runtime_errors_as(ModelFileError, f"{where}: its names can't be read"):
         metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map, where)
-        contract.check_tensors(
-            session,
-            hidden=metadata.hidden,
-            layers=metadata.layers,
-            vocabulary=len(metadata.vocabulary),
-            where=where,
-        )
+        contract.check_tensors(session, contract.STEP, metadata, where)
 
 
 def _threads_for(size: int) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from charlm.data.system.errors import ProviderError, SettingsError
-from charlm.export import contract_library
+from charlm.export import contract_native
 
 PROVIDERS = ("auto", "cpu", "cuda")
 CPU_INSTEAD = "use --provider cpu"
@@ -39,9 +39,9 @@ def choose(wanted: str, instead: str = CPU_INSTEAD) -> Choice:
         raise SettingsError(f"--provider is one of {', '.join(PROVIDERS)}, not {wanted!r}")
     if wanted == "cpu":
         return Choice("cpu")
-    reason = contract_library.problem()
+    reason = contract_native.problem()
     if reason is None:
-        processors, reason = contract_library.gpu()
+        processors, reason = contract_native.gpu()
         if processors:
             return Choice("cuda")
     return Choice("cpu") if wanted == "auto" else without_cuda(wanted, reason, instead)

@@ -7,9 +7,7 @@ from typing import Any
 from charlm.data.system.errors import ModelFileError
 from charlm.data.system.extras import require_onnxruntime
 from charlm.export import contract
-from charlm.export.contract import Metadata
-from charlm.export.contract_ops import check_operators
-from charlm.export.contract_siblings import KINDS, Kind, check_sibling, sibling_path
+from charlm.export.contract import KINDS, Kind, Metadata, check_sibling, sibling_path
 from charlm.infer.model.runtime import session_on, session_options
 
 
@@ -51,6 +49,8 @@ class Siblings:
             return self._open[key]
 
     def _start(self, kind: Kind, threads: int) -> Any:
+        from charlm.export.contract_ops import check_operators
+
         if self._model is None or self._metadata is None:
             raise ModelFileError(f"a model without a file has no {kind.name} graph")
         path = sibling_path(self._model, kind)
@@ -60,6 +60,5 @@ class Siblings:
         options = session_options(runtime, threads)
         with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
             session = session_on(runtime, content, options)
-            found = session.get_modelmeta().custom_metadata_map
-            check_sibling(session, found, kind, self._metadata, where)
+        check_sibling(session, kind, self._metadata, where)
         return session

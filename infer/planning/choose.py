@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from charlm.data.system.cores import usable_cores
 from charlm.data.system.errors import ModelFileError, SettingsError
-from charlm.export.contract_siblings import GENERATE
+from charlm.export.contract import GENERATE
 from charlm.infer.model.artifact import PRECISIONS, Model
 from charlm.infer.planning.work import ONLY_ON, Work
 
@@ -94,7 +94,7 @@ def _path(work: Work, model: Model, precision: str, via: str) -> tuple[str, str]
         return STEP, "as asked for"
     missing = model.without_native
     if via != "blocks" and missing is None:
-        from charlm.export.contract_library import instruction_set
+        from charlm.export.contract_native import instruction_set
 
         return NATIVE, f"which computes with {instruction_set()}"
     if via == "blocks":

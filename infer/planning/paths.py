@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from charlm.data.system.errors import CharlmError, SettingsError
-from charlm.export.contract_siblings import GENERATE
+from charlm.export.contract import GENERATE
 from charlm.infer.engines.engine import Engine, Reader
 from charlm.infer.model.artifact import Model
 from charlm.infer.planning.choose import BLOCKS, NATIVE, Plan

@@ -1,8 +1,7 @@
 """How many streams run side by side: the default, and what memory allows."""
 
-import os
-
 from charlm.data.system.errors import SettingsError
+from charlm.data.system.memory import memory_bytes
 from charlm.infer.model.artifact import Model
 
 # Where the speed of a core levels off (LSTM-192), and that of a GPU's multiprocessor; two such
@@ -47,7 +46,7 @@ def checked_width(
 def default_width(model: Model, threads: int = 1, window: int | None = None) -> int:
     """As many streams as fill the device, or as memory holds, if that is fewer."""
     if model.device == "cuda":
-        from charlm.export.contract_library import gpu
+        from charlm.export.contract_native import gpu
 
         wanted = WIDTH_OF_PROCESSOR * gpu()[0]
     else:
@@ -63,11 +62,3 @@ def stream_bytes(model: Model, window: int | None = None) -> int:
     units = metadata.layers * metadata.hidden * 2 * STATE_COPIES + metadata.hidden * GATE_ROWS
     state = 4 * (units + len(metadata.vocabulary) * LOGIT_ROWS)
     return state * (window or 1) + STREAM_BYTES
-
-
-def memory_bytes() -> int | None:
-    """The machine's memory, or None where Python can't tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows; an unknown name; no answer
-        return None

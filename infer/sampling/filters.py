@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import SettingsError
-from charlm.export import contract_siblings
+from charlm.export import contract
 
 Array = npt.NDArray[np.float32]
 SMALLEST_TOP_P = 1e-30  # well inside float32; the likeliest character alone, as for anything small
-TOP_P_OFF = np.float32(contract_siblings.TOP_P_OFF)
+TOP_P_OFF = np.float32(contract.TOP_P_OFF)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import SettingsError
-from charlm.export import contract_siblings
+from charlm.export import contract
 from charlm.infer.sampling.filters import NO_FILTERS, TOP_P_OFF, Array, Filters
 
 # Greedy choice for a path that knows no other than drawing.
-GREEDY_INVERSE_TEMPERATURE = np.float32(contract_siblings.GREEDY)
-GREEDY_UNIFORM = np.float32(contract_siblings.GREEDY_UNIFORM)
+GREEDY_INVERSE_TEMPERATURE = np.float32(contract.GREEDY)
+GREEDY_UNIFORM = np.float32(contract.GREEDY_UNIFORM)
 
 
 def inverse_temperature(temperature: float) -> np.float32:

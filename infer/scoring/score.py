@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import CorpusError, ModelFileError
+from charlm.data.text.bits import in_bits
 from charlm.data.text.vocabulary import Unknown
 from charlm.infer.engines.sequence import open_sequence, run_length
 from charlm.infer.model.artifact import Model
@@ -93,7 +94,7 @@ def checked(score: Score, where: str) -> Score:
 
 def bits(log_probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """-log2 of each probability whose natural logarithm is given, in the same shape."""
-    return log_probability.astype(np.float64) / -math.log(2)
+    return in_bits(-log_probability.astype(np.float64))
 
 
 class Scorer:

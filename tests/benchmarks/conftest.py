@@ -34,10 +34,8 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from charlm.data.text.normalise import NOTEBOOK
     from charlm.data.text.vocabulary import Vocabulary
     from charlm.export import weights
-    from charlm.export.contract import Metadata
-    from charlm.export.contract_siblings import GENERATE, sibling_path
+    from charlm.export.contract import GENERATE, Metadata, sibling_path
     from charlm.export.graphs import generate_graph, step_graph
-    from charlm.export.graphs.cell import FloatProducts
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 
@@ -57,7 +55,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.onnx"
     laid_out = weights.from_torch(model)
     path.write_bytes(step_graph.build(laid_out, metadata))
-    content = generate_graph.build(FloatProducts(laid_out), metadata)
+    content = generate_graph.build(laid_out, metadata)
     sibling_path(path, GENERATE).write_bytes(content)
     return path
 

@@ -8,7 +8,7 @@ import pytest
 
 from charlm.benchmarks import artifacts
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
-from charlm.export.contract_siblings import GENERATE
+from charlm.export.contract import GENERATE
 from charlm.infer.model.artifact import open_model
 
 

@@ -12,7 +12,7 @@ from charlm.benchmarks.report import report as reports
 from charlm.benchmarks.report.report import Report
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
-from charlm.export import contract_library
+from charlm.export import contract_native
 
 
 def bench(*arguments: object) -> int:
@@ -125,7 +125,7 @@ def test_what_does_not_fit_together_is_one_line(
 def test_cuda_where_there_is_none_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(contract_library, "gpu", lambda: (0, "no NVIDIA driver"))
+    monkeypatch.setattr(contract_native, "gpu", lambda: (0, "no NVIDIA driver"))
     assert bench("--quick", "--provider", "cuda") == 2
     assert "--provider cuda can't run here" in capsys.readouterr().err
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from charlm.data.system.errors import RunError
 from charlm.train.runs import checkpoint, run_folder
 from charlm.train.runs.checkpoint import Checkpoint
 
@@ -27,6 +26,7 @@ def unreadable(folder: Path) -> str | None:
         (run_folder.CONFIG, lambda path: json.loads(path.read_text(encoding="utf-8"))),
         (run_folder.METRICS, _read_metrics),
         (run_folder.CARD, lambda path: path.read_text(encoding="utf-8")),
+        (run_folder.CONFIG, _read_model),
     ):
         path = folder / name
         try:
@@ -34,21 +34,16 @@ def unreadable(folder: Path) -> str | None:
                 read(path)
         except Exception as problem:  # whatever it is, the file can't be read
             return f"{name}: {problem}"
-    return _unreadable_model(folder)
+    return None
 
 
 def _read_metrics(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _unreadable_model(folder: Path) -> str | None:
-    if not all((folder / name).exists() for name in (run_folder.WEIGHTS, run_folder.CONFIG)):
-        return None
-    try:
-        run_folder.load_run(folder)
-    except RunError as problem:
-        return str(problem)
-    return None
+def _read_model(config: Path) -> None:
+    if config.with_name(run_folder.WEIGHTS).exists():
+        run_folder.load_run(config.parent)
 
 
 def difference(folder: Path, reference: Path) -> str | None:

@@ -1,5 +1,6 @@
+"""Rules for a text: the same for its parts as for the whole, and once and for all."""
+
 import sys
-import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -60,42 +61,29 @@ def test_every_single_character_normalises_once_and_for_all() -> None:
         (["0'Σ"], "0'σ"),
         (["\u1112\u1161", "\u11ab"], "한"),
         (["", "", ""], ""),
+        (["a e\n", "\u0301 b"], "a é b"),
     ],
 )
 def test_accents_and_sigmas_across_chunks(chunks: list[str], whole: str) -> None:
-    assert "".join(Normalisation(case="lower").stream(chunks)) == whole
+    rules = Normalisation(case="lower", newlines="drop")
+    assert "".join(rules.stream(chunks)) == whole
 
 
 @pytest.mark.parametrize(
-    ("newlines", "expected"), [("keep", "One\n\ntwo\n"), ("drop", "Onetwo"), ("space", "One  two ")]
+    ("rules", "text", "expected"),
+    [
+        (Normalisation(), "Iä!\nIÄ!\n", "Iä!\nIÄ!\n"),
+        (Normalisation(newlines="drop"), "One\n\ntwo\n", "Onetwo"),
+        (Normalisation(newlines="space"), "One\n\ntwo\n", "One  two "),
+        (Normalisation(newlines="drop"), "e\n\u0301", "é"),
+        (Normalisation(newlines="space"), "e\n\u0301", "e \u0301"),
+        (Normalisation(), "e\u0301", "\u00e9"),
+        (Normalisation(nfc=False), "e\u0301", "e\u0301"),
+        (NOTEBOOK, "When I\r drew\n\nNigh e\u0301", "when i\r drewnigh e\u0301"),
+    ],
 )
-def test_newlines(newlines: str, expected: str) -> None:
-    rules = Normalisation.from_dict({"newlines": newlines})
-    assert rules("One\n\ntwo\n") == expected
-
-
-def test_an_accent_behind_a_dropped_newline_composes() -> None:
-    assert Normalisation(newlines="drop")("e\n\u0301") == "é"
-    assert Normalisation(newlines="space")("e\n\u0301") == "e \u0301"
-
-
-def test_an_accent_behind_a_dropped_newline_composes_across_chunks_too() -> None:
-    rules = Normalisation(newlines="drop")
-    assert "".join(rules.stream(["a e\n", "\u0301 b"])) == "a é b"
-    assert "".join(rules.stream(["a e\n\u0301"])) == "a é"
-
-
-def test_without_nfc_an_accent_stays_apart() -> None:
-    assert Normalisation(nfc=False)("e\u0301") == "e\u0301"
-    assert Normalisation(nfc=True)("e\u0301") == unicodedata.normalize("NFC", "e\u0301") == "é"
-
-
-def test_the_notebook_lowers_and_deletes_newlines() -> None:
-    assert NOTEBOOK("When I\r drew\n\nNigh e\u0301") == "when i\r drewnigh e\u0301"
-
-
-def test_nothing_is_done_to_case_and_newlines_by_default() -> None:
-    assert Normalisation()("Iä!\nIÄ!\n") == "Iä!\nIÄ!\n"
+def test_rules(rules: Normalisation, text: str, expected: str) -> None:
+    assert rules(text) == expected
 
 
 @pytest.mark.parametrize("text", ["x" * 1000, "漢" * 1000, "GATTACA1" * 100])

@@ -15,9 +15,9 @@ from charlm.data.system import console
 from charlm.data.text.normalise import NOTEBOOK
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.export import cli, weights
+from charlm.export import export as export_module
 from charlm.export.contract import Metadata
 from charlm.export.graphs import step_graph
-from charlm.export.proof import verify
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
 from charlm.train.runs import run_folder
@@ -151,7 +151,7 @@ def export(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., tuple[int, list[str]]]:
     """Runs `charlm-export` in an empty current folder: its exit code, and its lines on stderr."""
-    monkeypatch.setattr(verify, "STEPS", 30)
+    monkeypatch.setattr(export_module, "STEPS", 30)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> tuple[int, list[str]]:

@@ -25,7 +25,7 @@ def exported(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(exported: Path) -> Source:
-    """Through the entry point, as `charlm-train` finds it."""
+    """As `charlm-train` finds it."""
     return read_source(exported)
 
 

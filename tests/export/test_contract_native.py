@@ -13,9 +13,8 @@ from onnx import helper, numpy_helper
 from charlm.data.system.errors import ModelFileError
 from charlm.data.system.wire import part, whole
 from charlm.export import contract_native, weights
-from charlm.export.contract import Metadata
+from charlm.export.contract import NATIVE, Metadata, tensors
 from charlm.export.contract_native import native_graph, properties_of
-from charlm.export.contract_siblings import NATIVE, tensors
 from charlm.export.graphs import step_graph
 from charlm.train.model import CharLSTM
 

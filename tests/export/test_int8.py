@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from charlm.data.system.errors import ModelFileError
-from charlm.export import contract_library, quality
+from charlm.export import contract_native, quality
 from charlm.export.contract import Metadata
 from charlm.export.contract_native import properties_of
-from charlm.export.graphs.native import Native
+from charlm.export.proof.sessions import NativeGraph
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]
@@ -30,10 +30,8 @@ def _runs(
     write_run: Callable[[Path, CharLSTM], Path],
     make_model: Make,
     spoil_for_int8: Callable[[CharLSTM], CharLSTM],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One that loses little, and one that int8 would spoil, in the current folder."""
-    monkeypatch.setattr(quality, "DRAWN_LENGTH", 64)
     write_run(Path("runs/good"), make_model())
     write_run(Path("runs/bad"), spoil_for_int8(make_model(scale=3.0, seed=1)))
 
@@ -59,7 +57,7 @@ def test_it_is_shown_and_stands_in_every_file(export: Export, tiny_run: Path) ->
     found = metadata_in("model.onnx").quality
     assert found.keys() == {"int8"}
     costs = found["int8"]
-    assert costs["measured_on"] == "4,096 characters that it draws itself"
+    assert costs["measured_on"] == "65,536 characters that it draws itself"
     assert costs["loss"] == pytest.approx(costs["after"] - costs["before"], abs=2e-5)
     assert 0 < abs(costs["loss"]) < 0.002, "a model that was trained loses little"
     (line,) = (line for line in lines if line.startswith("int8: "))
@@ -104,14 +102,16 @@ def test_where_int8_is_asked_for_such_a_model_is_refused(
     assert export("old.onnx", "--run", "runs/good", "--int8")[0] == 0
     assert export("bad.onnx", "--run", "runs/bad", "--no-siblings")[0] == 0
     before = contents()
-    refused(export(*command, "--int8"), saying="bits per character (4,096 characters that it draws")
+    refused(
+        export(*command, "--int8"), saying="bits per character (65,536 characters that it draws"
+    )
     assert contents() == before
 
 
 def test_without_the_operator_a_note_says_what_is_missing(
     export: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contract_library, "LIBRARY", Path("none"))
+    monkeypatch.setattr(contract_native, "LIBRARY", Path("none"))
     for command in (["model.onnx", "--run", "runs/bad"], ["--siblings-of", "model.onnx"]):
         code, lines = export(*command)
         assert code == 0
@@ -128,7 +128,7 @@ def test_without_the_operator_its_graph_is_not_proven_and_a_note_says_so(
     export: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert export("model.onnx", "--run", "runs/good")[0] == 0
-    monkeypatch.setattr(contract_library, "LIBRARY", Path("none"))
+    monkeypatch.setattr(contract_native, "LIBRARY", Path("none"))
     code, lines = export("--verify-only", "model.onnx")
     assert code == 0
     (note,) = (line for line in lines if "native" in line)
@@ -148,7 +148,7 @@ def test_weights_that_are_not_finite_are_said_to_be(
 
 @pytest.mark.cuda
 def test_fp16_costs_next_to_nothing(export: Export, tiny_run: Path) -> None:
-    processors, reason = contract_library.gpu()
+    processors, reason = contract_native.gpu()
     if not processors:
         pytest.skip(reason)
     code, lines = export("model.onnx", "--run", tiny_run, "--fp16")
@@ -160,12 +160,12 @@ def test_fp16_costs_next_to_nothing(export: Export, tiny_run: Path) -> None:
 @pytest.fixture
 def int8_for_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if there were a GPU that loses in fp16 what int8 loses."""
-    monkeypatch.setattr(contract_library, "gpu", lambda: (1, "none but this"))
+    monkeypatch.setattr(contract_native, "gpu", lambda: (1, "none but this"))
 
-    def opened(content: bytes, where: str, precision: str) -> Native:
-        return Native(content, where, precision.replace("fp16", "int8"))
+    def opened(content: bytes, where: str, precision: str) -> NativeGraph:
+        return NativeGraph(content, where, precision.replace("fp16", "int8"))
 
-    monkeypatch.setattr(quality, "Native", opened)
+    monkeypatch.setattr(quality, "NativeGraph", opened)
 
 
 @pytest.mark.usefixtures("int8_for_fp16")
@@ -188,10 +188,10 @@ def test_fp16_is_recorded_beside_int8_or_refuses_the_model(export: Export) -> No
 def test_what_can_not_be_measured_here_can_not_be_asked_for(
     export: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contract_library, "gpu", lambda: (0, "no NVIDIA driver"))
+    monkeypatch.setattr(contract_native, "gpu", lambda: (0, "no NVIDIA driver"))
     answer = export("model.onnx", "--run", "runs/good", "--fp16")
     refused(answer, saying="charlm-export: --fp16 can't be measured: no NVIDIA driver")
-    monkeypatch.setattr(contract_library, "LIBRARY", Path("none"))
+    monkeypatch.setattr(contract_native, "LIBRARY", Path("none"))
     for precision in ("int8", "fp16"):
         answer = export("model.onnx", "--run", "runs/good", f"--{precision}")
         refused(answer, saying=f"--{precision} can't be measured: {NOT_BUILT}")

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +10,9 @@ import torch
 
 from charlm.data.system.errors import CorpusError, ExportError, VocabularyError
 from charlm.export import quality, weights
-from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import GENERATE, NATIVE, SEQUENCE, Kind
-from charlm.export.graphs.siblings import build_siblings
-from charlm.export.proof.proving import open_session
+from charlm.export.contract import NATIVE, Metadata
+from charlm.export.graphs import build_siblings, sequence_graph
+from charlm.export.proof.sessions import SequenceGraph
 from charlm.export.quality import Quality
 from charlm.train.model import CharLSTM
 
@@ -24,10 +22,10 @@ TEXT = "a bad cab hid a kid big face "
 
 
 @pytest.fixture
-def session(metadata_of: Describe) -> Callable[[CharLSTM, Kind], Any]:
-    def start(model: CharLSTM, kind: Kind) -> Any:
-        content = build_siblings(weights.from_torch(model), metadata_of(model), [kind])[kind]
-        return open_session(content, kind.name)
+def graph(metadata_of: Describe) -> Callable[[CharLSTM], SequenceGraph]:
+    def start(model: CharLSTM) -> SequenceGraph:
+        content = sequence_graph.build(weights.from_torch(model), metadata_of(model))
+        return SequenceGraph(content, "it")
 
     return start
 
@@ -46,26 +44,24 @@ def torch_bits(model: CharLSTM, ids: torch.Tensor) -> float:
 def test_bits_per_character_are_torchs_over_all_segments(
     make_model: Make,
     metadata_of: Describe,
-    session: Callable[[CharLSTM, Kind], Any],
-    monkeypatch: pytest.MonkeyPatch,
+    graph: Callable[[CharLSTM], SequenceGraph],
     pieces: int,
     length: int,
 ) -> None:
-    monkeypatch.setattr(quality, "SEGMENT", 64)
     model = make_model(scale=2.0)
     ids = np.random.RandomState(0).randint(0, 12, (pieces, length))
-    found = quality.bits_per_character(session(model, SEQUENCE), ids, metadata_of(model))
+    found = quality.bits_per_character(graph(model), ids, metadata_of(model), segment=64)
     assert found == pytest.approx(torch_bits(model, torch.from_numpy(ids)), abs=1e-5)
 
 
 def test_without_a_text_the_model_draws_one_always_the_same(
     make_model: Make,
     metadata_of: Describe,
-    session: Callable[[CharLSTM, Kind], Any],
+    graph: Callable[[CharLSTM], SequenceGraph],
 ) -> None:
     model = make_model(scale=3.0)
-    first = quality.draw_sample(session(model, GENERATE), metadata_of(model))
-    again = quality.draw_sample(session(model, GENERATE), metadata_of(model))
+    first = quality.draw_sample(weights.from_torch(model), metadata_of(model))
+    again = quality.draw_sample(weights.from_torch(model), metadata_of(model))
     assert first.ids.shape == (64, 1024)
     np.testing.assert_array_equal(first.ids, again.ids)
     assert first.origin == "65,536 characters that it draws itself"
@@ -76,7 +72,7 @@ def test_without_a_text_the_model_draws_one_always_the_same(
         hidden, _ = model(ids[:, :-1].T.contiguous(), model.zero_state(64))
         shares = model.head(hidden).log_softmax(dim=-1)
         entropy = -float((shares.exp() * shares).sum(2).double().mean()) / math.log(2)
-    found = quality.bits_per_character(session(model, SEQUENCE), first.ids, metadata_of(model))
+    found = quality.bits_per_character(graph(model), first.ids, metadata_of(model))
     assert found == pytest.approx(entropy, abs=0.02)
 
 
@@ -99,18 +95,15 @@ def test_a_long_text_is_read_in_pieces_side_by_side(
     make_model: Make,
     metadata_of: Describe,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     characters: int,
     shape: tuple[int, int],
     first: str,
 ) -> None:
-    monkeypatch.setattr(quality, "PIECE", 100)
-    monkeypatch.setattr(quality, "MOST_PIECES", 3)
     text = (TEXT * 40)[:characters]
     file = tmp_path / "held-out.txt"
     file.write_text(text, encoding="utf-8")
     metadata = metadata_of(make_model())
-    sample = quality.read_sample(file, metadata)
+    sample = quality.read_sample(file, metadata, piece=100, most_pieces=3)
     assert sample.ids.shape == shape
     assert metadata.vocabulary.decode(sample.ids.ravel()) == text[: sample.ids.size]
     assert sample.origin == f"{first}{sample.ids.size} characters of held-out.txt"
@@ -158,10 +151,8 @@ def test_weights_that_bytes_cant_hold_are_refused(
     make_model: Make,
     metadata_of: Describe,
     spoil_for_int8: Callable[[CharLSTM], CharLSTM],
-    monkeypatch: pytest.MonkeyPatch,
     layers: int,
 ) -> None:
-    monkeypatch.setattr(quality, "DRAWN_LENGTH", 64)
     model, metadata = make_model(layers=layers, scale=3.0), metadata_of(make_model(layers=layers))
     fine = loss_of(model, metadata)
     assert 0 < abs(fine.loss) <= 0.01
@@ -173,5 +164,5 @@ def test_weights_that_bytes_cant_hold_are_refused(
 def loss_of(model: CharLSTM, metadata: Metadata) -> Quality:
     laid_out = weights.from_torch(model)
     (content,) = build_siblings(laid_out, metadata, [NATIVE]).values()
-    text = quality.sample(laid_out, metadata, None)
+    text = quality.draw_sample(laid_out, metadata, length=64)
     return quality.measure(content, "int8", text, metadata, "m.onnx")

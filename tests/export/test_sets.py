@@ -8,10 +8,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from charlm.export.contract import KEY_WEIGHTS
-from charlm.export.contract_siblings import GENERATE, SEQUENCE, sibling_path
+from charlm.export import graphs
+from charlm.export.contract import GENERATE, KEY_WEIGHTS, SEQUENCE, sibling_path
 from charlm.export.export import present, stale
-from charlm.export.graphs import siblings
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]
@@ -123,7 +122,7 @@ def test_a_siblings_failed_proof_leaves_everything_as_it_was(
 ) -> None:
     assert export("model.onnx", "--run", "runs/first")[0] == 0
     before = contents()
-    real = siblings.BUILDERS[SEQUENCE]
+    real = graphs.BUILDERS[SEQUENCE]
 
     def wrong(*given: object) -> bytes:
         proto = onnx.load_model_from_string(real(*given))  # type: ignore[arg-type]
@@ -133,7 +132,7 @@ def test_a_siblings_failed_proof_leaves_everything_as_it_was(
         tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
         return bytes(proto.SerializeToString())
 
-    monkeypatch.setitem(siblings.BUILDERS, SEQUENCE, wrong)
+    monkeypatch.setitem(graphs.BUILDERS, SEQUENCE, wrong)
     given = [*command, *(["--run", "runs/second"] if command == ["model.onnx"] else [])]
     refused(export(*given), saying="model.sequence.onnx does not equal the Torch model: ")
     assert contents() == before

@@ -1,14 +1,23 @@
+"""Weights as the graph lays them out: from Torch and back, read out of a file, and their hash."""
+
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
+from charlm.data.system.errors import CharlmError, ModelFileError
 from charlm.export import weights
+from charlm.export.contract import Metadata
+from charlm.export.proof.prove import prove_step
+from charlm.export.weights import Weights
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]
+Build = Callable[[CharLSTM], bytes]
 GOLDEN = "0a999ab022de5066a7217751f73773b5759349faa4aa37a0f010606fa4db734e"
 
 
@@ -28,16 +37,52 @@ def test_to_torch_gives_the_model_back(make_model: Make, layers: int) -> None:
     assert not back.training
 
 
+def assert_equal(ours: Weights, theirs: Weights) -> None:
+    for name in ("table", "recurrent", "head", "head_bias"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    for name in ("stacked", "stacked_bias"):
+        for a, b in zip(getattr(ours, name), getattr(theirs, name), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("layers", [1, 3])
 def test_from_torch_gives_the_layout_back(make_model: Make, layers: int) -> None:
     """What is folded once stays as it is: no rounding on the way there and back."""
     once = weights.from_torch(make_model(layers=layers))
-    twice = weights.from_torch(weights.to_torch(once))
-    for name in ("table", "recurrent", "head", "head_bias"):
-        np.testing.assert_array_equal(getattr(once, name), getattr(twice, name))
-    for name in ("stacked", "stacked_bias"):
-        for a, b in zip(getattr(once, name), getattr(twice, name), strict=True):
-            np.testing.assert_array_equal(a, b)
+    assert_equal(once, weights.from_torch(weights.to_torch(once)))
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_weights_and_metadata_are_read_out_of_a_graph(
+    make_model: Make, build: Build, metadata_of: Callable[[CharLSTM], Metadata], layers: int
+) -> None:
+    model = make_model(layers=layers)
+    found, metadata = weights.from_graph(build(model), "m.onnx")
+    assert_equal(found, weights.from_torch(model))
+    assert metadata.weights_sha256 == metadata_of(model).weights_sha256
+
+
+def test_weights_of_another_type_are_refused(make_model: Make, build: Build) -> None:
+    model = onnx.load_model_from_string(build(make_model()))
+    (head,) = (tensor for tensor in model.graph.initializer if tensor.name == "head")
+    double = onnx.numpy_helper.to_array(head).astype(np.float64)
+    head.CopyFrom(onnx.numpy_helper.from_array(double, "head"))
+    with pytest.raises(ModelFileError, match=r"m\.onnx: its weights 'head' are missing or not"):
+        weights.from_graph(model.SerializeToString(), "m.onnx")
+
+
+def test_any_damage_ends_in_one_clear_error(make_model: Make, build: Build) -> None:
+    """Bytes turned over, between the weights rather than in them, which would be harmless."""
+    content = build(make_model(hidden=4))
+    random = np.random.RandomState(0)
+    for place, value in zip(
+        random.randint(0, len(content), 400), random.randint(0, 256, 400), strict=True
+    ):
+        spoilt = bytearray(content)
+        spoilt[place] = value
+        with contextlib.suppress(CharlmError):
+            found, metadata = weights.from_graph(bytes(spoilt), "m.onnx")
+            prove_step(bytes(spoilt), weights.to_torch(found), metadata, "m.onnx", 2)
 
 
 def test_shapes_are_those_of_the_docstring(make_model: Make) -> None:

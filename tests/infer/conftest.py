@@ -17,11 +17,9 @@ from charlm.data.system import console
 from charlm.data.system.errors import ProviderError
 from charlm.data.text.normalise import NOTEBOOK
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.export import contract_library, weights
-from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import GENERATE, SEQUENCE, Kind, sibling_path
-from charlm.export.graphs import step_graph
-from charlm.export.graphs.siblings import build_siblings
+from charlm.export import contract_native, weights
+from charlm.export.contract import GENERATE, SEQUENCE, Kind, Metadata, sibling_path
+from charlm.export.graphs import build_siblings, step_graph
 from charlm.infer import cli
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
@@ -108,7 +106,7 @@ def portable() -> Portable:
 
     def opened(path: Path, **options: Any) -> Generator:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(contract_library, "LIBRARY", path.parent / "none")
+            patch.setattr(contract_native, "LIBRARY", path.parent / "none")
             generator = Generator.open(path, "cpu", **options)
             assert generator.model.without_native is not None
         return generator

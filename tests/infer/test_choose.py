@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from charlm.data.system.errors import ModelFileError, SettingsError
-from charlm.export import contract_library
-from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import GENERATE, Kind, sibling_path
+from charlm.export import contract_native
+from charlm.export.contract import GENERATE, Kind, Metadata, sibling_path
 from charlm.infer.model.artifact import Model
 from charlm.infer.model.siblings import Siblings
 from charlm.infer.planning import choose
@@ -53,7 +52,7 @@ def test_the_native_operator_does_all_that_the_cpu_draws(
 ) -> None:
     plan = choose.choose(work, opened(GENERATE, native=True), precision=precision)
     assert (plan.path, plan.precision) == (NATIVE, precision)
-    assert contract_library.instruction_set() in plan.reasons[0]
+    assert contract_native.instruction_set() in plan.reasons[0]
 
 
 def test_without_it_short_texts_take_the_step_loop_and_long_ones_blocks(opened: Opened) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from charlm.data.system import console
-from charlm.export import contract_library
+from charlm.export import contract_native
 from charlm.infer import cli
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
@@ -24,8 +24,8 @@ needs_posix = pytest.mark.skipif(os.name == "nt", reason="signals and /dev/full 
 
 PORTABLE = """
 from pathlib import Path
-from charlm.export import contract_library
-contract_library.LIBRARY = Path("none")
+from charlm.export import contract_native
+contract_native.LIBRARY = Path("none")
 """
 # Without the native operator a short text, or one of a model alone, is drawn step by step.
 both_ways = pytest.mark.parametrize("way", ["", PORTABLE], ids=["native", "steps"])
@@ -340,8 +340,8 @@ def test_characters_that_stdout_can_not_show(start: Start, small: Generator, enc
 def test_cuda_that_can_not_run_never_falls_to_the_cpu(
     generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contract_library, "problem", lambda: None)
-    monkeypatch.setattr(contract_library, "gpu", lambda: (0, "no NVIDIA driver was found"))
+    monkeypatch.setattr(contract_native, "problem", lambda: None)
+    monkeypatch.setattr(contract_native, "gpu", lambda: (0, "no NVIDIA driver was found"))
     code, out, err = generate("a", "--provider", "cuda")
     assert (code, out) == (2, "")
     assert err == [

@@ -23,8 +23,8 @@ from charlm.data.system.errors import ProviderError, SettingsError
 from charlm.data.text.corpus import SAMPLE
 from charlm.data.text.normalise import NOTEBOOK
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.export import contract_library
-from charlm.export import contract_siblings as names
+from charlm.export import contract as names
+from charlm.export import contract_native
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.infer.batch.results import Result
 from charlm.infer.generator import Generator
@@ -44,7 +44,7 @@ SOURCES = Path(__file__).parent / "emulated_gpu"
 pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="CUDA is used on Linux only"),
     pytest.mark.skipif(
-        contract_library.problem() is not None, reason=str(contract_library.problem())
+        contract_native.problem() is not None, reason=str(contract_native.problem())
     ),
 ]
 
@@ -164,7 +164,7 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Gpu]:
     if request.param == "emulated":
         yield request.getfixturevalue("emulated")
         return
-    processors, reason = contract_library.gpu()
+    processors, reason = contract_native.gpu()
     if not processors:
         pytest.skip(reason)
     real = Gpu(True, {})
@@ -527,7 +527,7 @@ def attributes(info: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
 @pytest.fixture(scope="module")
 def compiler(emulation: Variables) -> Iterator[Gpu]:
     """A process with the emulated driver, and NVIDIA's own compiler."""
-    if not list(contract_library._compilers()):
+    if not list(contract_native._compilers()):
         pytest.skip("NVRTC is not here: pip install nvidia-cuda-nvrtc")
     gpu = Gpu(False, emulation | {"CHARLM_LIBNVRTC": "", "EMULATED_VERSION": "99000"})
     yield gpu

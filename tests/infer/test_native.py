@@ -17,8 +17,8 @@ from onnx import helper, numpy_helper
 
 from charlm.data.system.errors import ModelFileError
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.export import contract_library, contract_native, weights
-from charlm.export import contract_siblings as names
+from charlm.export import contract as names
+from charlm.export import contract_native, weights
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.graphs import step_graph
 from charlm.infer.engines import native_engine
@@ -36,7 +36,7 @@ OUTPUTS = [names.TOKENS, names.LOG_PROBABILITY, LOGITS, H_NEXT, C_NEXT]
 OLDEST = "1.22.0"  # of onnxruntime, that pyproject.toml allows
 
 pytestmark = pytest.mark.skipif(
-    contract_library.problem() is not None, reason=str(contract_library.problem())
+    contract_native.problem() is not None, reason=str(contract_native.problem())
 )
 
 
@@ -68,7 +68,7 @@ def session(graph: bytes, precision: str = "float32", threads: int = 1, device: 
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    contract_library.add_entries(options, precision, threads, device)
+    contract_native.add_entries(options, precision, threads, device)
     return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
@@ -396,7 +396,7 @@ def test_the_operators_words_reach_the_user_alone(small_path: Path) -> None:
 
 def here() -> Iterator[str]:
     """The instruction sets that this machine has."""
-    code = "from charlm.export import contract_library as c; print(c.problem() is None)"
+    code = "from charlm.export import contract_native as c; print(c.problem() is None)"
     for name in ("avx512", "avxvnni", "avx2", "baseline", "neondot", "neon"):
         environment = {**os.environ, "CHARLM_ISA": name}
         done = subprocess.run(
@@ -438,10 +438,10 @@ def test_an_instruction_set_that_is_not_there_is_told_and_passed_over() -> None:
 def test_a_damaged_library_is_told_and_passed_over(
     tmp_path: Path, content: bytes, small_path: Path
 ) -> None:
-    library = tmp_path / contract_library.NAME
+    library = tmp_path / contract_native.LIBRARY.name
     library.write_bytes(content)
     code = (
-        "import sys; from pathlib import Path; from charlm.export import contract_library as c; "
+        "import sys; from pathlib import Path; from charlm.export import contract_native as c; "
         f"c.LIBRARY = Path({str(library)!r}); from charlm.infer import cli; "
         f"sys.argv = ['charlm-gen', 'the', '--length', '40', '--model', {str(small_path)!r}]; "
         "cli.main()"

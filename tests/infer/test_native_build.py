@@ -109,8 +109,8 @@ import random, sys
 from pathlib import Path
 import numpy as np
 import onnxruntime
-from charlm.export import contract_library
-contract_library.LIBRARY = Path(sys.argv[1])
+from charlm.export import contract_native
+contract_native.LIBRARY = Path(sys.argv[1])
 content = Path(sys.argv[2]).read_bytes()
 chosen = random.Random(1)
 opened = ran = 0
@@ -127,7 +127,7 @@ for turn in range(400):
             mutated[place:place] = bytes(chosen.randint(1, 40))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    contract_library.add_entries(options, chosen.choice(("float32", "int8")), chosen.randint(1, 3))
+    contract_native.add_entries(options, chosen.choice(("float32", "int8")), chosen.randint(1, 3))
     try:
         session = onnxruntime.InferenceSession(
             bytes(mutated), options, providers=["CPUExecutionProvider"], enable_fallback=0

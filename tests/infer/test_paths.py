@@ -9,10 +9,8 @@ import pytest
 
 from charlm.data.system.errors import SettingsError
 from charlm.export import weights
-from charlm.export.contract import Metadata
-from charlm.export.contract_siblings import GENERATE, sibling_path
-from charlm.export.graphs import step_graph
-from charlm.export.graphs.siblings import build_siblings
+from charlm.export.contract import GENERATE, Metadata, sibling_path
+from charlm.export.graphs import build_siblings, step_graph
 from charlm.infer import generator as generator_module
 from charlm.infer.batch.results import Failure, Result
 from charlm.infer.generator import Generator

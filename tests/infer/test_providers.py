@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from charlm.data.system.errors import ProviderError, SettingsError
-from charlm.export import contract_library
+from charlm.export import contract_native
 from charlm.infer.model import providers
 from charlm.infer.model.providers import Choice
 
@@ -19,9 +19,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Makes `choose` see an operator, or why there is none, and a GPU, or why there is none."""
 
     def seen(problem: str | None = None, gpu: tuple[int, str] = (132, "a GPU")) -> None:
-        monkeypatch.setattr(contract_library, "problem", lambda: problem)
+        monkeypatch.setattr(contract_native, "problem", lambda: problem)
         monkeypatch.setattr(
-            contract_library, "gpu", lambda: pytest.fail("no library") if problem else gpu
+            contract_native, "gpu", lambda: pytest.fail("no library") if problem else gpu
         )
 
     return seen
@@ -29,7 +29,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_the_cpu_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("problem", "gpu"):
-        monkeypatch.setattr(contract_library, name, lambda: pytest.fail("a GPU was looked for"))
+        monkeypatch.setattr(contract_native, name, lambda: pytest.fail("a GPU was looked for"))
     assert providers.choose("cpu") == Choice("cpu")
 
 
@@ -61,9 +61,9 @@ def test_auto_says_why_a_gpu_is_not_used() -> None:
         providers.without_cuda("cuda", "too old")
 
 
-@pytest.mark.skipif(contract_library.problem() is not None, reason=str(contract_library.problem()))
+@pytest.mark.skipif(contract_native.problem() is not None, reason=str(contract_native.problem()))
 def test_this_machine_has_a_gpu_or_says_why_not() -> None:
-    processors, said = contract_library.gpu()
+    processors, said = contract_native.gpu()
     assert processors >= 0
     assert said
     assert "\n" not in said

@@ -10,8 +10,8 @@ import pytest
 from charlm.data.system import console
 from charlm.data.system.errors import VocabularyError
 from charlm.data.text.rare import REPLACEMENT
+from charlm.export import export
 from charlm.export.export import Wanted, export_run
-from charlm.export.proof import verify
 from charlm.infer import cli, score_cli
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
@@ -45,7 +45,7 @@ def trained(text: Path, name: str, *options: str) -> Path:
     arguments = [str(text), "--out", str(run), *FAST, *options]
     assert console.exit_code(train_cli.app, "charlm-train", arguments) == 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "STEPS", 20)
+        patch.setattr(export, "STEPS", 20)
         export_run(run, model, Wanted(kinds=()))
     return model
 

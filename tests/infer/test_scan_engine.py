@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from charlm.data.system.errors import ModelFileError
-from charlm.export.contract import C, H
-from charlm.export.contract_siblings import GENERATE, UNIFORM, sibling_path
+from charlm.export.contract import GENERATE, UNIFORM, C, H, sibling_path
 from charlm.infer.batch.results import Result
 from charlm.infer.engines.engine import Primed
 from charlm.infer.engines.scan_engine import STREAMS_A_THREAD, ScanEngine

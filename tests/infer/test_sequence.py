@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from charlm.data.system.errors import ModelFileError, SettingsError
-from charlm.export.contract_siblings import SEQUENCE, sibling_path
+from charlm.export.contract import SEQUENCE, sibling_path
 from charlm.infer.engines import sequence
 from charlm.infer.engines.sequence import GraphSequence, Read, open_sequence, run_length
 from charlm.infer.generator import Generator

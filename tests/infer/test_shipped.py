@@ -15,9 +15,7 @@ from charlm.data.system.errors import ModelFileError
 from charlm.data.text.corpus import SAMPLE
 from charlm.data.text.normalise import NOTEBOOK
 from charlm.export import weights
-from charlm.export.contract import LARGEST_LOSS
-from charlm.export.contract_siblings import KINDS, NATIVE
-from charlm.export.read_graph import read_graph
+from charlm.export.contract import KINDS, LARGEST_LOSS, NATIVE
 from charlm.infer.batch.results import Result
 from charlm.infer.engines.session import Stepper
 from charlm.infer.generator import Generator
@@ -51,7 +49,7 @@ def lovecraft() -> Generator:
 
 @pytest.fixture(scope="module")
 def lovecraft_torch() -> CharLSTM:
-    found, _ = read_graph(shipped.shipped_model().read_bytes(), "lovecraft.onnx")
+    found, _ = weights.from_graph(shipped.shipped_model().read_bytes(), "lovecraft.onnx")
     return weights.to_torch(found)
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from charlm.data.system.errors import ModelFileError
-from charlm.export.contract_siblings import GENERATE, KEY_KIND, NATIVE, SEQUENCE, sibling_path
+from charlm.export.contract import GENERATE, KEY_KIND, NATIVE, SEQUENCE, sibling_path
 from charlm.infer.model.artifact import open_model
 from charlm.infer.model.siblings import Siblings
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from charlm.data.system.errors import SettingsError
-from charlm.export import contract_library
+from charlm.export import contract_native
 from charlm.infer.generator import Generator
 from charlm.infer.model.artifact import Model
 from charlm.infer.planning import width
@@ -28,11 +28,6 @@ def test_a_width_that_memory_can_not_hold_is_refused_at_once(
     assert width.checked_width(101, exact.model) == 101
 
 
-def test_memory_is_known_here_or_not_at_all() -> None:
-    found = width.memory_bytes()
-    assert found is None or found > 1 << 28
-
-
 @pytest.mark.parametrize(
     ("device", "threads", "wanted"),
     [
@@ -53,7 +48,7 @@ def test_the_default_fills_the_device(
 ) -> None:
     """On the CPU each thread has its share; on a GPU each of its multiprocessors, here 132."""
     monkeypatch.setattr(width, "memory_bytes", lambda: None)
-    monkeypatch.setattr(contract_library, "gpu", lambda: (132, "a GPU"))
+    monkeypatch.setattr(contract_native, "gpu", lambda: (132, "a GPU"))
     model = as_if_on_cuda(exact.model) if device == "cuda" else exact.model
     assert width.checked_width(None, model, threads) == wanted
 

@@ -302,7 +302,7 @@ def test_a_text_with_new_characters_is_refused(longer: Path, stopped: Path, trai
     before = (stopped / FILE).read_bytes()
     code, lines = train(longer, "--resume", "--out", stopped, "--accept-changes")
     assert code == 2
-    assert "1 of its characters are outside the model's vocabulary ('\u4e00' (U+4E00))" in lines[-1]
+    assert "'\u4e00' (U+4E00) is outside the model's vocabulary" in lines[-1]
     assert "--init-from" in lines[-1]
     assert (stopped / FILE).read_bytes() == before
 

@@ -17,16 +17,14 @@ import torch
 
 from charlm.data.system.errors import RunError
 from charlm.data.text.normalise import NOTEBOOK, Normalisation
-from charlm.data.text.rare import Wanted
+from charlm.data.text.rare import RareSettings
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ADAM_LR, TrainingConfig
 from charlm.train.evaluate import bits_per_character
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import Checkpoint
-from charlm.train.setup import source
 from charlm.train.setup.remap import places, re_encode
 from charlm.train.setup.scale import FINE_TUNING
-from charlm.train.setup.source import read_source
 from charlm.train.setup.start import Request, Started, start
 
 Train = Callable[..., tuple[int, list[str]]]
@@ -212,15 +210,6 @@ def test_what_can_not_be_begun_from(
     assert not (tmp_path / "run").exists()
 
 
-def test_without_the_list_of_readers_it_says_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.onnx").touch()
-    monkeypatch.setattr(source, "entry_points", lambda **asked: [])
-    with pytest.raises(RunError, match="charlm must be installed"):
-        read_source(tmp_path / "a.onnx")
-
-
 def test_the_source_is_not_thrown_away(
     tiny_run: Path, tiny_text: Path, tmp_path: Path, train: Train
 ) -> None:
@@ -284,7 +273,10 @@ def test_what_the_source_does_with_unknown_characters_goes_on(
     run = run_folder.load_run(second)
     assert run.rare.unknown == "\ufffd"
     assert {"\ufffd", "θ"} <= set(run.vocabulary.characters)
-    assert begin(greek, first, tmp_path / "other", rare=Wanted("drop")).setup.rare.policy == "drop"
+    assert (
+        begin(greek, first, tmp_path / "other", rare=RareSettings("drop")).setup.rare.policy
+        == "drop"
+    )
     assert begin(greek, tiny_run, tmp_path / "third").setup.rare.policy == "error"
 
 

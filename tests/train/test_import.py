@@ -10,13 +10,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
 
-from charlm.data.system import console, file_sets
+from charlm.data.system import console
 from charlm.data.system.errors import ModelFileError, VocabularyError
 from charlm.data.text.corpus import read_corpus
 from charlm.data.text.normalise import NOTEBOOK
@@ -289,11 +289,18 @@ def test_an_overwritten_run_stays_until_the_import_is_written(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     given = [HERE / "notebook-3.h5", "--corpus", CORPUS, "--out", folder, "--overwrite"]
 
-    def full(*arguments: object) -> None:
+    def full(*arguments: object) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    name = "flush_to_disk" if moment == "written" else "rename"
-    monkeypatch.setattr(file_sets, name, full)
+    replace = Path.replace
+
+    def refuse(temporary: Path, path: Path) -> Path:
+        return full() if path.name == run_folder.CONFIG else replace(temporary, path)
+
+    if moment == "written":
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        monkeypatch.setattr(Path, "replace", refuse)
     assert "no space left on device" in refused(bring, *given)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     monkeypatch.undo()

@@ -79,7 +79,7 @@ def refused(train: Train, *arguments: object) -> str:
         (b"It was a dark night.", "20 characters after normalisation.*1000 at the least"),
         (b"a" * 5000, "one distinct character, 'a'"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 100, "byte 0x89 at position 0"),
-        (b"text" * 500 + b"\0" * 500, "binary data.*NUL at byte position 2000"),
+        (b"text" * 500 + b"\0" * 500, "binary data.*NUL after 2,000 characters"),
         ("caf\u00e9 ".encode("latin-1") * 500, "not utf-8: byte 0xe9 at position 3.*--encoding"),
         (b"short as streams go " * 60, "too few for 4 streams of 3000.*--batch-size"),
     ],
@@ -440,11 +440,11 @@ def test_the_card_of_a_long_text_says_how_much_was_scored(
 def test_a_model_beyond_the_machines_memory_is_refused_at_once(
     train: Train, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "_memory", lambda: 1 << 30)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 1 << 30)
     line = refused(train, tiny_text, "--out", tmp_path / "run", "--hidden", "8192")
     assert "--hidden 8192 --layers 1 takes 5 GiB to train, and this machine has 1" in line
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr(memory, "_memory", lambda: None)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: None)
     memory.check_fits(ModelConfig(60, 8192))
 
 

@@ -45,6 +45,14 @@ def test_shuffles_differ_by_epoch_and_seed_and_repeat() -> None:
     assert first != starts(Windows(IDS, 16, seed=1), 0)
 
 
+@pytest.mark.parametrize("characters", [41, 300, 1_000, 250_000])
+def test_the_order_is_numpys(characters: int) -> None:
+    """So it is the same on every machine, and a run can be resumed on another."""
+    windows = Windows(np.arange(characters), 1000, seed=4)
+    order = np.random.default_rng((4, 2)).permutation(windows.windows)
+    assert starts(windows, 2) == (order * 3).tolist()
+
+
 @pytest.mark.parametrize("step", [1, 4])
 def test_an_epoch_goes_on_from_any_step(step: int) -> None:
     windows = Windows(IDS, 16, seed=5)

@@ -12,12 +12,12 @@ from charlm.data.system.errors import CharlmError, VocabularyError
 from charlm.data.system.files import os_errors_as
 from charlm.data.text.corpus import Corpus, read_corpus
 from charlm.data.text.normalise import CASES, NEWLINES, Normalisation
-from charlm.data.text.rare import Wanted
+from charlm.data.text.rare import RareSettings
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.setup.remap import places
 
 MAX_LIST_BYTES = 1 << 26  # a list of all of Unicode is smaller
-EVERY = Wanted(min_count=0, max_vocabulary=0)  # a notebook has no rare characters
+EVERY = RareSettings(min_count=0, max_vocabulary=0)  # a notebook has no rare characters
 MAX_TRIED_BYTES = 1 << 26  # of a corpus that is read again to find what was done to it
 
 

@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import save
 
 from charlm.data.system.errors import RunError
-from charlm.data.system.file_sets import write_set
-from charlm.data.system.files import os_errors_as
-from charlm.data.system.version import version
+from charlm.data.system.files import os_errors_as, write_set
+from charlm.data.system.package import version
 from charlm.data.text.corpus import Corpus, split
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.vocabulary import Vocabulary

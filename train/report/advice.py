@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib.metadata import entry_points
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from charlm.train.config import TrainingConfig
 from charlm.train.report.evidence import Advice, ContextPoint, Evidence
 from charlm.train.report.subject import Subject
 from charlm.train.setup import scale
-from charlm.train.setup.source import NAMED
+from charlm.train.setup.source import shipped
 
 ENOUGH = 10  # epochs that most texts repay
 FALLING = 0.004  # of the bits, from the last epoch but one to the last
@@ -292,9 +291,8 @@ def _source(subject: Subject, name: str) -> str | None:
     for path in (subject.folder.resolve().parent / name, Path(name)):
         if path.exists():
             return _from_here(path)
-    plain = Path(name).stem
-    found = (entry.load()(Path(plain)) for entry in entry_points(group=NAMED))
-    return plain if any(path.name == name and path.exists() for path in found) else None
+    model = shipped(Path(Path(name).stem))
+    return model.stem if model.name == name and model.exists() else None
 
 
 def _from_here(path: Path) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from charlm.data.text.bits import in_bits
 from charlm.train.model import CharLSTM, State
 
 Ids = npt.NDArray[Any]
@@ -97,4 +98,4 @@ def _bits(model: CharLSTM, read: Ids, expected: Ids, state: State) -> tuple[Floa
     hidden, state = model(tokens, state)
     logits: Tensor = model.head(hidden)
     nats = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-    return nats.view(targets.shape).T.double().numpy() / math.log(2), state
+    return in_bits(nats.view(targets.shape).T.double().numpy()), state

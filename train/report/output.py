@@ -11,8 +11,7 @@ from charlm.data.pages.markdown import lay_out
 from charlm.data.system.cores import check_threads
 from charlm.data.system.errors import RunError, SettingsError
 from charlm.data.system.extras import require
-from charlm.data.system.file_sets import write_set
-from charlm.data.system.files import os_errors_as
+from charlm.data.system.files import os_errors_as, write_set
 from charlm.train.config import SEEDS
 from charlm.train.report import extent, files, page, pictures
 from charlm.train.report.advice import advise

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from charlm.data.system.errors import CorpusError, RunError
 from charlm.data.text.corpus import Splits, digest_files, read_corpus
-from charlm.data.text.known import Known
+from charlm.data.text.limit import Alphabet
 from charlm.train.batches.parts import parts
 from charlm.train.config import STRIDE, WINDOW
 from charlm.train.runs import checkpoint, run_folder
@@ -94,7 +94,7 @@ def read_subject(folder: Path, texts: Sequence[Path] = (), scratch: Path | None 
         files,
         run.normalisation,
         corpus.get("encoding") or "utf-8",
-        known=Known(run.vocabulary, run.rare),
+        alphabet=Alphabet(run.vocabulary, run.rare),
         scratch=scratch,
     )
     splits = parts(read.ids, final)

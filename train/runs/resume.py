@@ -12,7 +12,7 @@ from charlm.data.system.errors import RunError
 from charlm.data.system.files import remove_leftovers
 from charlm.data.text.corpus import Corpus, digest_files, read_corpus
 from charlm.data.text.ids import count
-from charlm.data.text.known import Known
+from charlm.data.text.limit import Alphabet
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.batches.batches import check_shares, make_batches
 from charlm.train.batches.parts import check_length, parts
@@ -185,8 +185,8 @@ def _consequence(saved: Checkpoint, new: Setup) -> str:
 
 def _read(texts: tuple[Path, ...], old: Setup, scratch: Path) -> Corpus:
     # Not chosen anew even from the same text: it may have come to a run that knew other characters.
-    known = Known(Vocabulary(old.vocabulary), old.rare)
-    return read_corpus(texts, old.normalisation, old.encoding, known=known, scratch=scratch)
+    alphabet = Alphabet(Vocabulary(old.vocabulary), old.rare)
+    return read_corpus(texts, old.normalisation, old.encoding, alphabet=alphabet, scratch=scratch)
 
 
 def _of_another_text(setup: Setup, texts: tuple[Path, ...], corpus: Corpus) -> Setup:

@@ -5,7 +5,7 @@ import platform
 import numpy as np
 import torch
 
-from charlm.data.system.version import version
+from charlm.data.system.package import version
 
 
 def current() -> dict[str, str]:

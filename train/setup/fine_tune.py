@@ -11,7 +11,7 @@ import torch
 
 from charlm.data.system.errors import RunError, SettingsError
 from charlm.data.text.corpus import Corpus
-from charlm.data.text.rare import Wanted
+from charlm.data.text.rare import RareSettings
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.evaluate import bits_per_character
@@ -23,7 +23,7 @@ from charlm.train.setup.source import Source, read_source
 MEASURED = 200_000  # characters at the most: a few seconds
 
 
-def inherited(wanted: Wanted, source: Source) -> Wanted:
+def inherited(wanted: RareSettings, source: Source) -> RareSettings:
     """What becomes of rare characters: what was asked for, or else what the source does."""
     if wanted.rare is not None or source.rare.policy == "error":
         return wanted

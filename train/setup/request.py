@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from charlm.data.text.corpus import Splits
-from charlm.data.text.rare import NOTHING_SAID, Wanted
+from charlm.data.text.rare import NOTHING_SAID, RareSettings
 from charlm.train.runs.checkpoint import Progress, Setup, Tensors
 from charlm.train.runs.lock import FolderLock
 
@@ -64,7 +64,7 @@ class Request:
     case: str | None = None
     newlines: str | None = None
     nfc: bool | None = None
-    rare: Wanted = NOTHING_SAID
+    rare: RareSettings = NOTHING_SAID
     options: dict[str, Any] | None = None
     processes: int = 1
     lock: FolderLock | None = None

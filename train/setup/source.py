@@ -1,15 +1,7 @@
-"""Trained weights to begin from: a run folder, or a model file that another package can read.
-
-What a model file is, `charlm.export` knows, and training may not import it: so whoever can read
-one says so in its package's entry points, under `GROUP`, by the file's suffix, and is looked up
-there. `charlm.export` does for `.onnx`. Whoever has models that go by a name says so under `NAMED`;
-`charlm.infer` has those that ship.
-"""
+"""Trained weights to begin from: a run folder, an exported model, or one that ships with charlm."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from charlm.data.system.errors import RunError
@@ -20,7 +12,6 @@ from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.model import CharLSTM
 from charlm.train.runs import run_folder
 
-GROUP, NAMED = "charlm.sources", "charlm.named_sources"
 KERAS = (".keras", ".h5", ".hdf5")
 
 
@@ -46,16 +37,25 @@ class Source:
     rare: Rare = NOTHING_RARE
 
 
+# What a model file is, export knows, and infer has those that ship: the two functions that ask them
+# import them as they are called, the only ones of charlm that go against the flow of imports.
+
+
+def shipped(path: Path) -> Path:
+    """The file of a model that ships with charlm, where `path` is its name; else `path`."""
+    from charlm.infer.model.shipped import find_model
+
+    return path if path.exists() or path.suffix else find_model(path)
+
+
 def read_source(path: Path) -> Source:
     """Read the weights of a run folder, of a model file, or of a model that has a name.
 
     Raises:
         RunError: there is nothing to begin from; says what would be.
-        CharlmError: what the reader of such a file raises.
+        ModelFileError: a model file that is not one of charlm, or damaged.
     """
-    if not path.exists() and not path.suffix:
-        for entry in entry_points(group=NAMED):
-            path = entry.load()(path)
+    path = shipped(path)
     if path.is_dir():
         return _read_run(path)
     with os_errors_as(RunError, f"can't read {path}"):
@@ -65,7 +65,11 @@ def read_source(path: Path) -> Source:
             f"{path}: a Keras model: make a run folder of it first, with charlm-import {path} "
             "--corpus TEXT, and begin from that"
         )
-    return _reader(path)(path)
+    if path.suffix != ".onnx":
+        raise RunError(f"{path}: to begin from, name a run folder or a .onnx file of charlm-export")
+    from charlm.export.as_source import read_onnx
+
+    return read_onnx(path)
 
 
 def _read_run(folder: Path) -> Source:
@@ -76,12 +80,3 @@ def _read_run(folder: Path) -> Source:
     return Source(
         folder.resolve().name, digest, run.model, run.vocabulary, run.normalisation, run.rare
     )
-
-
-def _reader(path: Path) -> Callable[[Path], Source]:
-    for entry in entry_points(group=GROUP, name=path.suffix.removeprefix(".")):
-        reader: Callable[[Path], Source] = entry.load()
-        return reader
-    if path.suffix == ".onnx":  # the code is there, but not the list of what it offers
-        raise RunError(f"{path}: to read it, charlm must be installed: pip install -e . does it")
-    raise RunError(f"{path}: to begin from, name a run folder or a .onnx file of charlm-export")

@@ -1,9 +1,17 @@
-"""Names that a package gives out, imported when they are first used."""
+"""What a package gives out: names that are imported when they are first used, and the version."""
 
 from collections.abc import Callable
 from importlib import import_module
 
-from charlm.data.system.version import version
+
+def version() -> str:
+    """charlm's version, as `pyproject.toml` gives it; `"0+source"` where it is not installed."""
+    from importlib import metadata  # twenty milliseconds, for those who ask
+
+    try:
+        return metadata.version("charlm")
+    except metadata.PackageNotFoundError:
+        return "0+source"
 
 
 def lazily(
