@@ -11,13 +11,14 @@ NODE_EXAMPLES := examples/node/node_modules examples/web/node_modules
 TORCH := torch==2.13.0
 EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo cuda; else echo cpu; fi)
 
-.PHONY: help demo test check format bench cuda-check cuda-train clean FORCE
+.PHONY: help demo test check format bench docs cuda-check cuda-train clean FORCE
 
 help:
 	@echo "make demo        set up, train a small model for about a minute, export it, generate text"
 	@echo "make test        set up, run all tests"
 	@echo "make check       format, lint and types"
 	@echo "make format      mend what a program can mend"
+	@echo "make docs        build the documentation as a site, in build/site"
 	@echo "make bench       measure this machine; the report goes to benchmark-results/"
 	@echo "make cuda-check  on a machine with an NVIDIA GPU: CUDA tests, then CUDA benchmarks"
 	@echo "make cuda-train  on such a machine: time to 2.1 bits/char on TEXT, then a large model of it"
@@ -56,6 +57,11 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/charlm-bench $(ARGS)
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/build.py
+	$(BIN)/zensical build --strict --clean
+	@echo "open build/site/index.html"
 
 # With NO_INSTALL=1 nothing is fetched: $(PYTHON) must have the dependencies, and charlm is
 # linked from this tree.
@@ -96,7 +102,7 @@ build/linked/charlm:
 
 clean:
 	rm -rf $(VENV) $(NODE_EXAMPLES) build dist *.egg-info
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -type d -exec rm -rf {} +
 
 # An editable install knows the files that were there when it was made: make it again when the
@@ -112,6 +118,11 @@ $(VENV)/.dev: pyproject.toml $(NATIVE) $(VENV)/.files
 $(VENV)/.bench: pyproject.toml $(NATIVE) $(VENV)/.files
 	$(call install,bench)
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml $(NATIVE) $(VENV)/.files
+	@echo "== installing charlm[docs] into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	@touch $@
 
 define install
 @echo "== installing charlm[$(1),$(EXTRA)] into $(VENV) (a minute or two the first time)"
