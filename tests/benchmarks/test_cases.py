@@ -183,7 +183,7 @@ def test_scoring_takes_the_characters_it_is_asked_for(
 
 def test_scoring_in_segments_takes_them_too(case_settings: CaseSettings) -> None:
     found: Any = ours.score_parallel(case_settings)(1000)
-    assert found.score.characters == 1000
+    assert found.characters == 1000
 
 
 @pytest.mark.parametrize("bound", LIMITS, ids=lambda bound: bound.name)

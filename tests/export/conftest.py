@@ -162,3 +162,17 @@ def export(
         return code, shown.err.splitlines()
 
     return run
+
+
+@pytest.fixture
+def refuses(export: Callable[..., tuple[int, list[str]]]) -> Callable[..., None]:
+    """A user's mistake: `charlm-export` ends with exit code 2 and one line, `saying` what."""
+
+    def check(*arguments: object, saying: str) -> None:
+        code, lines = export(*arguments)
+        assert code == 2
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("charlm-export: ")
+        assert saying in lines[0]
+
+    return check

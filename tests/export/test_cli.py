@@ -12,7 +12,6 @@ import pytest
 from onnx import helper, numpy_helper
 
 from charlm.data.system import console
-from charlm.export import contract
 from charlm.export import export as export_module
 from charlm.export.cli import app
 from charlm.export.contract import Metadata
@@ -23,6 +22,7 @@ from charlm.train.model import CharLSTM
 Make = Callable[..., CharLSTM]
 Build = Callable[[CharLSTM], bytes]
 Export = Callable[..., tuple[int, list[str]]]
+Refuses = Callable[..., None]
 
 SIBLINGS = [Path(f"model.{kind}.onnx") for kind in ("native", "generate", "sequence")]
 SET = {"model.onnx", "model.json", *map(str, SIBLINGS)}
@@ -33,15 +33,6 @@ def run_folder(write_run: Callable[[Path, CharLSTM], Path], make_model: Make) ->
     """`runs/first` in the current folder."""
     write_run(Path("runs/first"), make_model())
     return Path("runs/first")
-
-
-def refused(answer: tuple[int, list[str]], *, saying: str) -> None:
-    """A user's mistake: exit code 2, and one line that says what."""
-    code, lines = answer
-    assert code == 2
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("charlm-export: ")
-    assert saying in lines[0]
 
 
 def files() -> set[str]:
@@ -81,14 +72,7 @@ def test_a_trained_run_becomes_a_proven_model(
         assert metadata.summary[part] == config[part]
     bits = config["results"]["test_bits_per_character"]
     assert metadata.summary["results"]["test_bits_per_character"] == bits > 0
-
-
-def test_json_beside_the_model_repeats_its_metadata(export: Export, run_folder: Path) -> None:
-    assert export("model.onnx")[0] == 0
-    properties = {entry.key: entry.value for entry in onnx.load_model("model.onnx").metadata_props}
-    written = json.loads(Path("model.json").read_text(encoding="utf-8"))
-    assert written.pop(contract.KEY_WEIGHTS) == properties.pop(contract.KEY_WEIGHTS)
-    assert written == {key: json.loads(text) for key, text in properties.items()}
+    assert Path("model.json").read_text(encoding="utf-8") == metadata.to_json()
 
 
 def test_without_a_run_the_newest_is_exported(
@@ -112,7 +96,7 @@ def test_without_a_run_the_newest_is_exported(
     [("STEP_TOLERANCE", "after one step"), ("CARRIED_TOLERANCE", "within 30 carried steps")],
 )
 def test_a_failed_proof_leaves_everything_as_it_was(
-    export: Export,
+    refuses: Refuses,
     run_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     tolerance: str,
@@ -121,43 +105,43 @@ def test_a_failed_proof_leaves_everything_as_it_was(
     Path("old.onnx").write_bytes(b"older")
     monkeypatch.setattr(errors, tolerance, -1.0)
     for name in ("old.onnx", "new.onnx"):
-        refused(export(name), saying="the graph does not equal the Torch model: ")
-        refused(export(name), saying=saying)
+        refuses(name, saying="the graph does not equal the Torch model: ")
+        refuses(name, saying=saying)
     assert files() == {"old.onnx"}
     assert Path("old.onnx").read_bytes() == b"older"
 
 
 @pytest.mark.parametrize("target", ["no/such/folder/model.onnx", "file/model.onnx", "f.onnx"])
-def test_a_place_that_can_not_be_written(export: Export, run_folder: Path, target: str) -> None:
+def test_a_place_that_can_not_be_written(refuses: Refuses, run_folder: Path, target: str) -> None:
     Path("file").touch()
     Path("f.onnx").mkdir()
-    refused(export(target), saying=f"can't write {target}: ")
+    refuses(target, saying=f"can't write {target}: ")
     assert files() == {"file", "f.onnx"}
     assert not list(Path("f.onnx").iterdir())
 
 
 @pytest.mark.parametrize("name", ["model", "model.json", "model.pt"])
-def test_a_model_file_ends_in_onnx(export: Export, run_folder: Path, name: str) -> None:
-    refused(export(name), saying=f"ends in .onnx; try {name}.onnx")
+def test_a_model_file_ends_in_onnx(refuses: Refuses, run_folder: Path, name: str) -> None:
+    refuses(name, saying=f"ends in .onnx; try {name}.onnx")
 
 
 @pytest.mark.parametrize("arguments", [[], ["a.onnx", "--verify-only", "b.onnx"]])
-def test_one_file_is_named(export: Export, arguments: list[str]) -> None:
-    refused(export(*arguments), saying="name one file")
+def test_one_file_is_named(refuses: Refuses, arguments: list[str]) -> None:
+    refuses(*arguments, saying="name one file")
 
 
-def test_a_run_that_is_none(export: Export, run_folder: Path) -> None:
+def test_a_run_that_is_none(refuses: Refuses, run_folder: Path) -> None:
     """Without weights it is no run to export; nor is it passed over where it is named."""
-    refused(export("model.onnx", "--run", "nowhere"), saying="nowhere is not a run folder")
+    refuses("model.onnx", "--run", "nowhere", saying="nowhere is not a run folder")
     (run_folder / "model.safetensors").unlink()
-    refused(export("model.onnx"), saying="train one with charlm-train")
-    refused(export("model.onnx", "--run", run_folder), saying="it has no model.safetensors")
+    refuses("model.onnx", saying="train one with charlm-train")
+    refuses("model.onnx", "--run", run_folder, saying="it has no model.safetensors")
 
 
-def test_a_run_with_damaged_weights(export: Export, run_folder: Path) -> None:
+def test_a_run_with_damaged_weights(refuses: Refuses, run_folder: Path) -> None:
     weights = run_folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-9])
-    refused(export("model.onnx"), saying=f"{weights}: damaged")
+    refuses("model.onnx", saying=f"{weights}: damaged")
 
 
 def test_verify_only_with_and_without_the_run(export: Export, run_folder: Path) -> None:
@@ -177,14 +161,20 @@ def test_verify_only_with_and_without_the_run(export: Export, run_folder: Path) 
 
 def test_verify_only_against_another_run(
     export: Export,
+    refuses: Refuses,
     run_folder: Path,
     write_run: Callable[[Path, CharLSTM], Path],
     make_model: Make,
 ) -> None:
     assert export("model.onnx")[0] == 0
     write_run(Path("runs/other"), make_model(seed=1))
-    answer = export("--verify-only", "model.onnx", "--run", "runs/other")
-    refused(answer, saying="model.onnx was exported from other weights than those of runs/other")
+    refuses(
+        "--verify-only",
+        "model.onnx",
+        "--run",
+        "runs/other",
+        saying="model.onnx was exported from other weights than those of runs/other",
+    )
 
 
 def nudge(model: onnx.ModelProto) -> None:
@@ -235,6 +225,7 @@ def break_a_type(model: onnx.ModelProto) -> None:
 )
 def test_verify_only_refuses_a_wrong_graph(
     export: Export,
+    refuses: Refuses,
     run_folder: Path,
     change: Callable[[onnx.ModelProto], None],
     saying: str,
@@ -244,17 +235,19 @@ def test_verify_only_refuses_a_wrong_graph(
     model = onnx.load_model("model.onnx")
     change(model)
     onnx.save_model(model, "model.onnx")
-    answer = export("--verify-only", "model.onnx", *(["--run", run_folder] if with_run else []))
-    refused(answer, saying=saying)
+    given = ["--run", run_folder] if with_run else []
+    refuses("--verify-only", "model.onnx", *given, saying=saying)
 
 
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x00" * 100, b"\xff" * 100])
-def test_verify_only_refuses_what_is_not_onnx(export: Export, content: bytes) -> None:
+def test_verify_only_refuses_what_is_not_onnx(refuses: Refuses, content: bytes) -> None:
     Path("x.onnx").write_bytes(content)
-    refused(export("--verify-only", "x.onnx"), saying="x.onnx: ")
+    refuses("--verify-only", "x.onnx", saying="x.onnx: ")
 
 
-def test_verify_only_refuses_a_damaged_file(export: Export, run_folder: Path) -> None:
+def test_verify_only_refuses_a_damaged_file(
+    export: Export, refuses: Refuses, run_folder: Path
+) -> None:
     assert export("model.onnx", "--no-siblings")[0] == 0
     content = Path("model.onnx").read_bytes()
     flipped = bytearray(content)
@@ -262,35 +255,37 @@ def test_verify_only_refuses_a_damaged_file(export: Export, run_folder: Path) ->
     cut_short = [content[: int(len(content) * share)] for share in (0.1, 0.5, 0.9, 0.999)]
     for damaged in (bytes(flipped), *cut_short):
         Path("model.onnx").write_bytes(damaged)
-        refused(export("--verify-only", "model.onnx"), saying="model.onnx: ")
+        refuses("--verify-only", "model.onnx", saying="model.onnx: ")
 
 
 @pytest.mark.parametrize("more", [["--int8"], ["--fp16"], ["--text", "a.txt"]])
-def test_verify_only_measures_nothing(export: Export, more: list[str]) -> None:
+def test_verify_only_measures_nothing(refuses: Refuses, more: list[str]) -> None:
     saying = f"--verify-only writes nothing: leave out {more[0]}"
-    refused(export("--verify-only", "x.onnx", *more), saying=saying)
+    refuses("--verify-only", "x.onnx", *more, saying=saying)
 
 
-def test_verify_only_of_a_missing_file(export: Export) -> None:
-    refused(export("--verify-only", "x.onnx"), saying="can't read x.onnx: no such file")
+def test_verify_only_of_a_missing_file(refuses: Refuses) -> None:
+    refuses("--verify-only", "x.onnx", saying="can't read x.onnx: no such file")
 
 
-def test_verify_only_reads_no_other_file(export: Export, run_folder: Path) -> None:
+def test_verify_only_reads_no_other_file(
+    export: Export, refuses: Refuses, run_folder: Path
+) -> None:
     """Weights kept in another file in the current folder, where ONNX would find them."""
     assert export("model.onnx")[0] == 0
     model = onnx.load_model("model.onnx")
     onnx.save_model(
         model, "x.onnx", save_as_external_data=True, location="x.data", size_threshold=1024
     )
-    refused(export("--verify-only", "x.onnx"), saying="its weights 'table' are missing")
+    refuses("--verify-only", "x.onnx", saying="its weights 'table' are missing")
 
 
-def test_verify_only_of_a_foreign_model(export: Export) -> None:
+def test_verify_only_of_a_foreign_model(refuses: Refuses) -> None:
     value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     twice = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [value], [twice])
     onnx.save_model(helper.make_model(graph, ir_version=8), "x.onnx")
-    refused(export("--verify-only", "x.onnx"), saying="no charlm.format in its metadata")
+    refuses("--verify-only", "x.onnx", saying="no charlm.format in its metadata")
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,8 +295,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("charlm ")
 
 
-def test_a_bad_option_is_one_line(export: Export) -> None:
-    refused(export("--modle", "x"), saying="--modle")
+def test_a_bad_option_is_one_line(refuses: Refuses) -> None:
+    refuses("--modle", "x", saying="--modle")
 
 
 def test_as_a_process(tiny_run: Path, tmp_path: Path) -> None:

@@ -254,22 +254,6 @@ def test_a_text_drawn_in_runs_is_that_of_one_run(
         np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("batch", [1, 3, 64])
-@pytest.mark.parametrize("layers", [1, 2, 3])
-def test_carried_steps_equal_torch(make_model: Make, build: Build, layers: int, batch: int) -> None:
-    model = make_model(layers=layers, scale=2.0)
-    graph = Graph(build(model))
-    h, c = zeros(model, batch)
-    state = model.zero_state(batch)
-    for tokens in drawn(300, batch):
-        logits, h, c = graph(tokens, h, c)
-        with torch.no_grad():
-            wanted, state = model.step(torch.from_numpy(tokens), state)
-        np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-4)
-        np.testing.assert_allclose(h, state[0].transpose(0, 1), rtol=0, atol=1e-4)
-        np.testing.assert_allclose(c, state[1].transpose(0, 1), rtol=0, atol=1e-4)
-
-
 @pytest.mark.parametrize("layers", [1, 3])
 def test_whole_sequences_equal_torch(make_model: Make, build: Build, layers: int) -> None:
     """Against Torch's own LSTM over the sequence, not the step that was written for it."""

@@ -19,6 +19,7 @@ from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]
 Export = Callable[..., tuple[int, list[str]]]
+Refuses = Callable[..., None]
 
 PORTABLE = {"model.onnx", "model.json", "model.generate.onnx", "model.sequence.onnx"}
 NOT_BUILT = "the native operator was not built: install charlm again where there is a C++ compiler"
@@ -44,13 +45,6 @@ def metadata_in(name: str) -> Metadata:
     return Metadata.from_properties(properties_of(Path(name).read_bytes(), name), name)
 
 
-def refused(answer: tuple[int, list[str]], *, saying: str) -> None:
-    code, lines = answer
-    assert code == 2
-    assert len(lines) == 1, lines
-    assert saying in lines[0]
-
-
 def test_it_is_shown_and_stands_in_every_file(export: Export, tiny_run: Path) -> None:
     code, lines = export("model.onnx", "--run", tiny_run)
     assert code == 0
@@ -67,10 +61,10 @@ def test_it_is_shown_and_stands_in_every_file(export: Export, tiny_run: Path) ->
         assert metadata_in(name).quality == found
 
 
-def test_a_text_is_measured_on_where_one_is_given(export: Export) -> None:
+def test_a_text_is_measured_on_where_one_is_given(export: Export, refuses: Refuses) -> None:
     Path("held-out.txt").write_text("A bad cab hid a big kid " * 100, encoding="utf-8")
     given = ("model.onnx", "--run", "runs/good", "--text")
-    refused(export(*given, "none.txt"), saying="can't read none.txt")
+    refuses(*given, "none.txt", saying="can't read none.txt")
     assert "model.onnx" not in contents()
     code, lines = export(*given, "held-out.txt")
     assert code == 0
@@ -97,19 +91,17 @@ def test_a_model_that_int8_would_spoil_says_so(export: Export) -> None:
     ],
 )
 def test_where_int8_is_asked_for_such_a_model_is_refused(
-    export: Export, command: list[str]
+    export: Export, refuses: Refuses, command: list[str]
 ) -> None:
     assert export("old.onnx", "--run", "runs/good", "--int8")[0] == 0
     assert export("bad.onnx", "--run", "runs/bad", "--no-siblings")[0] == 0
     before = contents()
-    refused(
-        export(*command, "--int8"), saying="bits per character (65,536 characters that it draws"
-    )
+    refuses(*command, "--int8", saying="bits per character (65,536 characters that it draws")
     assert contents() == before
 
 
 def test_without_the_operator_a_note_says_what_is_missing(
-    export: Export, monkeypatch: pytest.MonkeyPatch
+    export: Export, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contract_native, "LIBRARY", Path("none"))
     for command in (["model.onnx", "--run", "runs/bad"], ["--siblings-of", "model.onnx"]):
@@ -121,7 +113,7 @@ def test_without_the_operator_a_note_says_what_is_missing(
         assert contents().keys() == PORTABLE
         assert metadata_in("model.onnx").quality == {}
     assert export("--verify-only", "model.onnx")[0] == 0
-    refused(export("model.onnx", "--run", "runs/bad", "--text", "none.txt"), saying="none.txt")
+    refuses("model.onnx", "--run", "runs/bad", "--text", "none.txt", saying="none.txt")
 
 
 def test_without_the_operator_its_graph_is_not_proven_and_a_note_says_so(
@@ -137,13 +129,13 @@ def test_without_the_operator_its_graph_is_not_proven_and_a_note_says_so(
 
 
 def test_weights_that_are_not_finite_are_said_to_be(
-    export: Export, write_run: Callable[[Path, CharLSTM], Path], make_model: Make
+    refuses: Refuses, write_run: Callable[[Path, CharLSTM], Path], make_model: Make
 ) -> None:
     model = make_model()
     with torch.no_grad():
         model.head.weight[3, 3] = torch.nan
     write_run(Path("runs/nan"), model)
-    refused(export("new.onnx", "--run", "runs/nan"), saying="holds numbers that are not finite")
+    refuses("new.onnx", "--run", "runs/nan", saying="holds numbers that are not finite")
 
 
 @pytest.mark.cuda
@@ -169,7 +161,9 @@ def int8_for_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("int8_for_fp16")
-def test_fp16_is_recorded_beside_int8_or_refuses_the_model(export: Export) -> None:
+def test_fp16_is_recorded_beside_int8_or_refuses_the_model(
+    export: Export, refuses: Refuses
+) -> None:
     code, lines = export("model.onnx", "--run", "runs/good", "--fp16")
     assert code == 0
     int8, fp16 = (line for line in lines if " bits per character where float32 has " in line)
@@ -180,19 +174,35 @@ def test_fp16_is_recorded_beside_int8_or_refuses_the_model(export: Export) -> No
         assert costs.keys() == {"int8", "fp16"}
         assert costs["fp16"] == costs["int8"]
     for more in ([], ["--no-siblings"]):
-        answer = export("model.onnx", "--run", "runs/bad", "--fp16", *more)
-        refused(answer, saying="nothing was written; export it without --fp16")
+        refuses(
+            "model.onnx",
+            "--run",
+            "runs/bad",
+            "--fp16",
+            *more,
+            saying="nothing was written; export it without --fp16",
+        )
         assert contents() == before
 
 
 def test_what_can_not_be_measured_here_can_not_be_asked_for(
-    export: Export, monkeypatch: pytest.MonkeyPatch
+    refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contract_native, "gpu", lambda: (0, "no NVIDIA driver"))
-    answer = export("model.onnx", "--run", "runs/good", "--fp16")
-    refused(answer, saying="charlm-export: --fp16 can't be measured: no NVIDIA driver")
+    refuses(
+        "model.onnx",
+        "--run",
+        "runs/good",
+        "--fp16",
+        saying="charlm-export: --fp16 can't be measured: no NVIDIA driver",
+    )
     monkeypatch.setattr(contract_native, "LIBRARY", Path("none"))
     for precision in ("int8", "fp16"):
-        answer = export("model.onnx", "--run", "runs/good", f"--{precision}")
-        refused(answer, saying=f"--{precision} can't be measured: {NOT_BUILT}")
+        refuses(
+            "model.onnx",
+            "--run",
+            "runs/good",
+            f"--{precision}",
+            saying=f"--{precision} can't be measured: {NOT_BUILT}",
+        )
     assert contents() == {}

@@ -1,5 +1,6 @@
 """What a smaller precision costs: measured on the right characters, refused above a bound."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -127,23 +128,15 @@ def test_a_text_that_cant_be_measured_on_is_refused(
         quality.read_sample(file, metadata)
 
 
-@pytest.mark.parametrize(("after", "fine"), [(2.0, True), (2.0099, True), (2.011, False)])
+@pytest.mark.parametrize(
+    ("after", "fine"), [(2.0, True), (2.0099, True), (2.011, False), (math.nan, False)]
+)
 def test_a_loss_above_a_hundredth_is_refused(after: float, fine: bool) -> None:
-    found = Quality(2.0, after, "9 characters of a.txt")
-    if fine:
-        found.check("int8", "m.onnx")
-        return
-    with pytest.raises(
-        ExportError,
-        match=r"^m\.onnx: int8 would take it from 2\.0000 to 2\.0110 bits per character "
-        r"\(9 characters of a\.txt\), and a loss of 0\.01 is allowed: nothing was written",
-    ):
-        found.check("int8", "m.onnx")
-
-
-def test_a_loss_that_is_no_number_is_refused() -> None:
-    with pytest.raises(ExportError):
-        Quality(2.0, math.nan, "a").check("int8", "m.onnx")
+    said = (
+        r"^m\.onnx: int8 would take it from 2\.0000 to .* \(9 characters of a\.txt\), .* 0\.01 is"
+    )
+    with contextlib.nullcontext() if fine else pytest.raises(ExportError, match=said):
+        Quality(2.0, after, "9 characters of a.txt").check("int8", "m.onnx")
 
 
 @pytest.mark.parametrize("layers", [1, 2])

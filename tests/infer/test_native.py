@@ -459,7 +459,8 @@ def test_it_runs_on_the_oldest_onnxruntime_that_is_allowed(tmp_path: Path) -> No
         "assert g.model.without_native is None, g.model.without_native; "
         "print(g.text('the nameless city', length=300, seed=1))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     texts = [
         subprocess.run(
             [sys.executable, "-c", code], env=each, capture_output=True, text=True, check=True
