@@ -85,13 +85,13 @@ def export(
         )
     if siblings_of is not None and (run is not None or not siblings):
         raise SettingsError(
-            "--siblings-of makes the siblings from the file itself: leave out "
-            + ("--run" if run is not None else "--no-siblings")
+            "`siblings_of` makes the siblings from the file itself: leave out "
+            + ("`run`" if run is not None else "`no_siblings`")
         )
     measured = {"--int8": int8, "--fp16": fp16, "--text": text is not None}
     if verify_only is not None and any(measured.values()):
         name = next(name for name, given in measured.items() if given)
-        raise SettingsError(f"--verify-only writes nothing: leave out {name}")
+        raise SettingsError(f"`verify_only` writes nothing: leave out {name}")
     _check_extras()
     from charlm.export.contract import KINDS
     from charlm.export.export import Wanted, export_run, export_siblings, verify_file

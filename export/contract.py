@@ -147,7 +147,7 @@ class Metadata:
         if not loss <= LARGEST_LOSS:
             raise ModelFileError(
                 f"{precision} costs this model {loss:.4f} bits per character, and {LARGEST_LOSS} "
-                f"is allowed: leave out --precision {precision}"
+                f"is allowed: leave out `precision` {precision}"
             )
 
     def unknown(self, asked: Unknown | None) -> Unknown:

@@ -7,7 +7,7 @@ import typer
 
 from charlm.data import MAX_WINDOW
 from charlm.data.system import console
-from charlm.data.system.errors import CorpusError, SettingsError
+from charlm.data.system.errors import CorpusError, SettingsError, as_options
 from charlm.infer import cli_shared
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def generate(
     from charlm.infer.request import Request, draw_seed
 
     if prompts is not None and (prompt or samples != 1):
-        raise SettingsError("--prompts has the prompts: give no PROMPT and no --samples beside it")
+        raise SettingsError("`prompts` has the prompts: give no PROMPT and no `samples` beside it")
     request = Request(
         _standard_input().removesuffix("\n") if prompt == "-" else prompt, length=length,
         temperature=temperature, seed=draw_seed() if seed is None else seed, top_k=top_k,
@@ -122,7 +122,7 @@ def generate(
             _explain(generator, work, width, why_device)
         for note in (generator.model.note, None if window else _hint(generator.metadata)):
             if note:
-                console.say(f"charlm-gen: {note}")
+                console.say(f"charlm-gen: {as_options(note)}")
         about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}"
         about = f"{about}, seed {request.seed}"
         if prompts is None and samples == 1 and not (as_json or null):

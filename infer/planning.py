@@ -146,7 +146,7 @@ def choose(
     check_precision(precision, model.device)
     if precision != "float32":
         if work.window is not None:
-            raise SettingsError("--window is stepped through in float32: leave out --precision")
+            raise SettingsError("`window` is stepped through in float32: leave out `precision`")
         model.metadata.check_loss(precision)
     path, why = _window_path(work.window, via, model) if work.window is not None else (
         _path(work, model, precision, via)
@@ -184,7 +184,7 @@ def _path(work: Work, model: Model, precision: str, via: str) -> tuple[str, str]
     if via == "blocks":
         return _asked_blocks(work, model, precision)
     if via == "native" or precision == "int8":
-        asked = "--precision int8" if precision == "int8" else "via native"
+        asked = "`precision` int8" if precision == "int8" else "via native"
         raise SettingsError(f"{asked} can't be had: {missing}")
     return _portable_path(work, model, f"since {missing}")
 
@@ -217,7 +217,7 @@ def _portable_path(work: Work, model: Model, why: str) -> tuple[str, str]:
 
 def _window_path(window: int, via: str, model: Model) -> tuple[str, str]:
     if model.device == "cuda":
-        raise SettingsError("--window is stepped through on the CPU: give --provider cpu")
+        raise SettingsError("`window` is stepped through on the CPU: give `provider` cpu")
     if via in ("native", "blocks"):
         raise SettingsError("a window is stepped through: it has no blocks, leave them out")
     return STEP, f"since a window of {window} keeps {window} staggered states of each text"
@@ -250,14 +250,14 @@ def checked_width(
     """
     if width is None:
         return default_width(model, threads, window)
-    most, beside = MAX_WIDTH // (window or 1), f" with --window {window}" if window else ""
+    most, beside = MAX_WIDTH // (window or 1), f" with `window` {window}" if window else ""
     if not 1 <= width <= most:
-        raise SettingsError(f"--width is from 1 to {most}{beside}, not {width}")
+        raise SettingsError(f"`width` is from 1 to {most}{beside}, not {width}")
     each = stream_bytes(model, window)
     needed, there = width * each, memory_bytes()
     if there is not None and needed > there:
         raise SettingsError(
-            f"--width {width} needs about {needed / 1e9:.1f} GB of memory of {there / 1e9:.1f} GB: "
+            f"`width` {width} needs about {needed / 1e9:.1f} GB of memory of {there / 1e9:.1f} GB: "
             f"this machine holds {there // each} streams of this model{beside} at most"
         )
     return width
@@ -330,7 +330,7 @@ def open_text_reader(model: Model, precision: str = "float32", threads: int = 1)
 
         return NativeReader(model.native(precision, threads), model.metadata)
     if precision != "float32":
-        raise SettingsError(f"--precision {precision} can't be had: {model.without_native}")
+        raise SettingsError(f"`precision` {precision} can't be had: {model.without_native}")
     from charlm.infer.engines.reader import GraphTextReader, StepTextReader
 
     if model.has(SEQUENCE):

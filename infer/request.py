@@ -57,9 +57,9 @@ class Request:
             raise SettingsError(f"stop is text or a tuple of texts, not {self.stop!r}")
         for each in self.stops:
             _check_text(each, "a stop string")
-        _check_whole(self.length, "--length", MAX_LENGTH, "0 (without end) to 2^60")
-        _check_whole(self.seed, "--seed", MAX_SEED, "0 to 2^64 - 1")
-        _check_whole(self.sample, "a sample", MAX_SEED, "0 to 2^64 - 1")
+        _check_whole(self.length, "`length`", MAX_LENGTH, "0 (without end) to 2^60")
+        _check_whole(self.seed, "`seed`", MAX_SEED, "0 to 2^64 - 1")
+        _check_whole(self.sample, "`sample`", MAX_SEED, "0 to 2^64 - 1")
         inverse_temperature(self.temperature)
         check_window(self.window)
         _ = self.filters
@@ -95,7 +95,7 @@ def check_window(window: int | None) -> None:
     """
     if window is not None and not 1 <= window <= MAX_WINDOW:
         raise SettingsError(
-            f"--window is from 1 to {MAX_WINDOW} characters, not {window}; "
+            f"`window` is from 1 to {MAX_WINDOW} characters, not {window}; "
             "leave it out to carry the state from the text's beginning"
         )
 

@@ -35,9 +35,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _within("hidden", self.hidden, 1, MAX_HIDDEN)
         _within("layers", self.layers, 1, MAX_LAYERS)
-        for name, share in (("dropout", self.dropout), ("output-dropout", self.output_dropout)):
+        for name, share in (("dropout", self.dropout), ("output_dropout", self.output_dropout)):
             if not 0 <= share < 1:
-                raise SettingsError(f"--{name} is at least 0 and below 1, not {share}")
+                raise SettingsError(f"`{name}` is at least 0 and below 1, not {share}")
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class TrainingConfig:
         _one_of("autocast", self.autocast, AUTOCASTS)
         _one_of("step", self.step, STEPS)
         for_gpus = {
-            "--step graph": self.step == "graph",
-            f"--autocast {self.autocast}": self.autocast != "none",
-            "--tf32": self.tf32,
+            "`step` graph": self.step == "graph",
+            f"`autocast` {self.autocast}": self.autocast != "none",
+            "`tf32`": self.tf32,
         }
         if self.device == "cpu" and (said := [name for name, used in for_gpus.items() if used]):
             raise SettingsError(f"{said[0]} is for a GPU, and this run is on the CPU: leave it out")
@@ -80,16 +80,16 @@ class TrainingConfig:
             _within("epochs", self.epochs, 1, MAX_EPOCHS)
         if self.minutes is not None:
             _above_zero("minutes", self.minutes, MAX_MINUTES)
-        _within("batch-size", self.batch_size, 1)
-        _within("seq-len", self.seq_len, 1)
+        _within("batch_size", self.batch_size, 1)
+        _within("seq_len", self.seq_len, 1)
         _within("patience", self.patience, 0)
         _within("seed", self.seed, 0)
         if self.seed >= SEEDS:
-            raise SettingsError(f"--seed is below 2^63, not {self.seed}")
+            raise SettingsError(f"`seed` is below 2^63, not {self.seed}")
         _above_zero("lr", self.lr, MAX_RATE)
-        _above_zero("muon-lr", self.muon_lr, MAX_RATE)
+        _above_zero("muon_lr", self.muon_lr, MAX_RATE)
         _above_zero("clip", self.clip)
-        _within("weight-decay", self.weight_decay, 0, MAX_RATE)
+        _within("weight_decay", self.weight_decay, 0, MAX_RATE)
         check_threads(self.threads)
 
 
@@ -160,8 +160,7 @@ def differences(
 ) -> dict[str, str]:
     """The settings in which two configurations differ, by field: `--name old, not new`."""
     return {
-        field.name: f"--{field.name.replace('_', '-')} {getattr(old, field.name)}, "
-        f"not {getattr(new, field.name)}"
+        field.name: f"`{field.name}` {getattr(old, field.name)}, not {getattr(new, field.name)}"
         for field in fields(old)
         if getattr(old, field.name) != getattr(new, field.name)
     }
@@ -169,17 +168,17 @@ def differences(
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise SettingsError(f"--{name} is one of {', '.join(known)}, not {value!r}")
+        raise SettingsError(f"`{name}` is one of {', '.join(known)}, not {value!r}")
 
 
 def _within(name: str, value: float, least: int, most: float = math.inf) -> None:
     if not least <= value <= most or value == math.inf:
         limits = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-        raise SettingsError(f"--{name} is {limits}, not {value}")
+        raise SettingsError(f"`{name}` is {limits}, not {value}")
 
 
 def _above_zero(name: str, value: float, most: float = sys.float_info.max) -> None:
     if not 0 < value < math.inf:
-        raise SettingsError(f"--{name} is a number above 0, not {value}")
+        raise SettingsError(f"`{name}` is a number above 0, not {value}")
     if value > most:
-        raise SettingsError(f"--{name} is at most {most:g}, not {value:g}")
+        raise SettingsError(f"`{name}` is at most {most:g}, not {value:g}")

@@ -204,9 +204,9 @@ class Trainer:
 
     def _diverged(self, found: str) -> NoReturn:
         lower = too_high(self.config)
-        again = f"start again with a lower {lower} (and --overwrite, or another --out)"
+        again = f"start again with a lower {lower} (and `overwrite`, or another `out`)"
         if self.resumed:
-            again = f"go on from the last save with --resume --accept-changes and a lower {lower}"
+            again = f"go on from the last save with `resume`, `accept_changes` and a lower {lower}"
         raise TrainingError(f"{found}: training diverged; {again}")
 
     def _end_epoch(self, observer: Observer) -> None:

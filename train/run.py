@@ -146,9 +146,9 @@ def _take_gpu(request: RunRequest, group: Group) -> None:
     there = torch.cuda.device_count()
     if group.any(group.local_size > there):
         raise SettingsError(
-            "--device cuda gives every process its own GPU, and a machine has fewer GPUs than "
+            "`device` cuda gives every process its own GPU, and a machine has fewer GPUs than "
             f"processes (rank 0's: {there} and {group.local_size}): start as many as it has with "
-            "--nproc-per-node, or use --device cpu"
+            "--nproc-per-node, or use `device` cpu"
         )
     torch.cuda.set_device(group.local_rank)
 
@@ -172,7 +172,7 @@ def _shortage_explained() -> Iterator[None]:
         if not gone and "allocate memory" not in str(problem):
             raise
         raise TrainingError(
-            "memory ran out: choose a lower --batch-size, --seq-len or --hidden "
+            "memory ran out: choose a lower `batch_size`, `seq_len` or `hidden` "
             "(what was saved before is still there)"
         ) from problem
 

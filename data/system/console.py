@@ -7,7 +7,7 @@ from typing import IO, Annotated
 
 import typer
 
-from charlm.data.system.errors import CharlmError, CorpusError
+from charlm.data.system.errors import CharlmError, CorpusError, as_options
 
 USER_ERROR = 2
 stdout_is_closed = False  # before the command began: what it is for would be lost
@@ -119,7 +119,7 @@ def _wants_debug(arguments: list[str]) -> bool:
 def _in_one_line(error: Exception, name: str) -> str | None:
     """What to tell a user, or nothing if the error is not the user's."""
     if isinstance(error, CharlmError):
-        return " ".join(str(error).splitlines())
+        return as_options(" ".join(str(error).splitlines()))
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"

@@ -14,7 +14,7 @@ def check_threads(threads: int | None) -> None:
         SettingsError: out of range.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise SettingsError(f"--threads is from 1 to {MAX_THREADS}, not {threads}")
+        raise SettingsError(f"`threads` is from 1 to {MAX_THREADS}, not {threads}")
 
 
 def usable_cores() -> int:

@@ -14,8 +14,18 @@ CharlmError
 ├── ProviderError      an execution provider that can't run here, and why
 └── MissingExtraError  an optional dependency that is not installed
 ```
-Each message is one line: what, where, and how to fix it.
+Each message is one line: what, where, and how to fix it. A setting has its name in Python, between
+backticks: `top_k`. A command says `as_options` of the message.
 """
+
+import re
+
+SETTING = re.compile(r"`([a-z][a-z0-9_]*)`")
+
+
+def as_options(message: str) -> str:
+    """A message with settings as a command spells them: `top_k` as --top-k."""
+    return SETTING.sub(lambda found: "--" + found[1].replace("_", "-"), message)
 
 
 class CharlmError(Exception):

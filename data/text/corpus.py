@@ -206,12 +206,12 @@ def read_text(
         except UnicodeError as problem:
             raise CorpusError(
                 f"{name}: not {encoding}: {_described(problem, position + len(block))}; "
-                "convert the file or name its --encoding"
+                "convert the file or name its `encoding`"
             ) from problem
         if "\0" in text:
             raise CorpusError(
                 f"{name}: binary data, not text: a NUL after {characters + text.index(chr(0)):,} "
-                "characters; if it is UTF-16, name that as its --encoding"
+                "characters; if it is UTF-16, name that as its `encoding`"
             )
         at_start = not characters
         position += len(block)

@@ -98,7 +98,7 @@ def fetch(
 def _is_there(source: Download, to: Path) -> bool:
     with os_errors_as(FetchError, f"can't read {to}"):
         if to.is_dir():
-            raise FetchError(f"{to} is a folder; name a file in it with --to")
+            raise FetchError(f"{to} is a folder; name a file in it with `to`")
         if not to.exists():
             return False
         with to.open("rb") as file:
@@ -106,7 +106,7 @@ def _is_there(source: Download, to: Path) -> bool:
                 return True
     raise FetchError(
         f"{to} is there with another content than {source.name}, and is left as it is; "
-        "move it away, or name another file with --to"
+        "move it away, or name another file with `to`"
     )
 
 

@@ -20,7 +20,7 @@ from charlm.data.text.rare import (
 from charlm.data.text.vocabulary import Vocabulary
 
 NAMED = 5  # characters that a message names
-FIX = "choose another --rare, a lower --min-count or a higher --max-vocabulary"
+FIX = "choose another `rare`, a lower `min_count` or a higher `max_vocabulary`"
 
 Counts = npt.NDArray[np.int64]
 
@@ -46,7 +46,7 @@ class Alphabet(NamedTuple):
         if len(outside) and self.rare.policy == "error":
             raise CorpusError(
                 f"{where}: {_listed(outside, counts)} outside the model's vocabulary: begin "
-                "another run from this one with --init-from, which adds them"
+                "another run from this one with `init_from`, which adds them"
             )
         share = _share(counts, outside)
         rare = replace(self.rare, characters=len(outside), share=share, held_out_share=share)

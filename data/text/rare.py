@@ -120,14 +120,14 @@ class RareSettings:
     def __post_init__(self) -> None:
         if self.rare is not None and self.rare not in POLICIES and len(self.rare) != 1:
             raise SettingsError(
-                "--rare is error, drop, replace, or the one character to put there, "
+                "`rare` is error, drop, replace, or the one character to put there, "
                 f"not {self.rare!r}"
             )
         if self.min_count is not None and self.min_count < 0:
-            raise SettingsError(f"--min-count is at least 0, not {self.min_count}")
+            raise SettingsError(f"`min_count` is at least 0, not {self.min_count}")
         if self.max_vocabulary not in (None, 0) and self.max_vocabulary < 2:
             raise SettingsError(
-                f"--max-vocabulary is at least 2, or 0 for any number, not {self.max_vocabulary}"
+                f"`max_vocabulary` is at least 2, or 0 for any number, not {self.max_vocabulary}"
             )
 
     @property
@@ -138,11 +138,11 @@ class RareSettings:
         return REPLACEMENT if self.rare in (None, "replace") else self.rare
 
     def difference(self, rare: Rare) -> str:
-        """Where this asks for something else than was done, as `--name old, not new`; or empty."""
+        """Where this asks for something else than was done, as `name` old, not new; or empty."""
         pairs = [
-            ("--rare", rare.unknown, REPLACEMENT if self.rare == "replace" else self.rare),
-            ("--min-count", rare.min_count, self.min_count),
-            ("--max-vocabulary", rare.max_vocabulary, self.max_vocabulary),
+            ("`rare`", rare.unknown, REPLACEMENT if self.rare == "replace" else self.rare),
+            ("`min_count`", rare.min_count, self.min_count),
+            ("`max_vocabulary`", rare.max_vocabulary, self.max_vocabulary),
         ]
         return "; ".join(
             f"{name} {old}, not {new}" for name, old, new in pairs if new not in (None, old)
@@ -161,8 +161,8 @@ def check_replacement(wanted: RareSettings, normalisation: Normalisation) -> Non
     character = wanted.replacement
     if character is not None and normalisation(character) != character:
         raise SettingsError(
-            f"--rare {character!r}: the text is normalised before (see --case, --newlines and "
-            f"--nfc), which would make {normalisation(character)!r} of it; choose another"
+            f"`rare` {character!r}: the text is normalised before (see `case`, `newlines` and "
+            f"`nfc`), which would make {normalisation(character)!r} of it; choose another"
         )
 
 

@@ -174,7 +174,7 @@ class Vocabulary:
         around = text[max(0, index - 10) : index + 10]
         return VocabularyError(
             f"character {character!r} (U+{ord(character):04X}) at position {index}, in {around!r}, "
-            f"is not one of the model's {len(self)} characters; --unknown drop leaves it out"
+            f"is not one of the model's {len(self)} characters; `unknown` drop leaves it out"
         )
 
 

@@ -20,7 +20,7 @@ from charlm.infer.sampling.draw import draw_first
 from charlm.infer.sampling.philox import UniformStream
 from charlm.infer.sampling.stops import StopFinder, normalised
 
-NO_END = "--length 0, a text without end, can't be one of several"
+NO_END = "`length` 0, a text without end, can't be one of several"
 AT_FIRST = 1 << 12  # tokens that a stream has room for as it begins; a stop may end it sooner
 Refuse = Callable[[Request], CharlmError | None]  # why a request can't be served, if it can't
 

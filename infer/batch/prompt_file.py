@@ -88,7 +88,7 @@ def is_json_lines(name: str, wanted: str) -> bool:
         SettingsError: `wanted` is not one of `FORMATS`.
     """
     if wanted not in FORMATS:
-        raise SettingsError(f"--prompts-format is one of {', '.join(FORMATS)}, not {wanted}")
+        raise SettingsError(f"`prompts_format` is one of {', '.join(FORMATS)}, not {wanted}")
     return wanted == "jsonl" or (wanted == "auto" and name.lower().endswith(JSON_LINES_ENDINGS))
 
 
@@ -152,7 +152,7 @@ def _from_json(text: str, defaults: Request) -> Request:
     try:
         return replace(defaults, **given)
     except SettingsError as problem:
-        raise RequestError(str(problem).removeprefix("--")) from problem
+        raise RequestError(str(problem).replace("`", "")) from problem
 
 
 def _object(text: str) -> Mapping[str, Any]:

@@ -65,7 +65,7 @@ def generate_batch(
         ModelFileError: the graph can't be run, or gives what is not finite.
     """
     if width < 1:
-        raise SettingsError(f"--width is 1 or more, not {width}")
+        raise SettingsError(f"`width` is 1 or more, not {width}")
     order: Order[Outcome] = Order(ordered, WINDOW * width)
     intake = Intake(requests, reader, metadata, order, width, refuse)
     with ThreadPoolExecutor(len(engines)) as pool:
@@ -89,7 +89,7 @@ def generate_batch(
         except MemoryError as problem:
             yield from _finished(batches, order)
             raise SettingsError(
-                f"{width} streams side by side don't fit into memory: give a smaller --width"
+                f"{width} streams side by side don't fit into memory: give a smaller `width`"
             ) from problem
         except (Exception, KeyboardInterrupt):
             yield from _finished(batches, order)

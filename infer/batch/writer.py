@@ -16,7 +16,7 @@ from types import GeneratorType
 from typing import IO, Any
 
 from charlm.data.system import console
-from charlm.data.system.errors import CorpusError, SettingsError
+from charlm.data.system.errors import CorpusError, SettingsError, as_options
 from charlm.data.system.files import os_errors_as
 from charlm.infer.batch.intake import NO_END
 from charlm.infer.batch.prompt_file import BadLine, check_start, is_json_lines, read_requests
@@ -97,9 +97,9 @@ class Job:
         if self.request.length == 0:
             raise SettingsError(NO_END)
         if self.as_json and self.null:
-            raise SettingsError("--json and --null contradict each other: give one of them")
+            raise SettingsError("`json` and `null` contradict each other: give one of them")
         if not 1 <= self.samples <= MAX_SAMPLES:
-            raise SettingsError(f"--samples is from 1 to {MAX_SAMPLES}, not {self.samples}")
+            raise SettingsError(f"`samples` is from 1 to {MAX_SAMPLES}, not {self.samples}")
 
 
 def run(
@@ -305,4 +305,4 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
 
 
 def _one_line(failure: Failure) -> str:
-    return " ".join(str(failure.error).splitlines())
+    return as_options(" ".join(str(failure.error).splitlines()))

@@ -172,7 +172,7 @@ def open_model(
     if threads is None:
         threads = 1 if len(content) <= SINGLE_THREAD_BYTES else usable_cores()
     only_there = "cpu" not in PRECISIONS[precision]
-    instead = f"leave out --precision {precision}" if only_there else providers.CPU_INSTEAD
+    instead = f"leave out `precision` {precision}" if only_there else providers.CPU_INSTEAD
     choice = providers.choose(provider, instead)
     metadata = Metadata.from_properties(contract_native.properties_of(content, where), where)
     model = Model(path, content, metadata, choice.device, threads, choice.note)

@@ -8,7 +8,7 @@ from charlm.export import contract_native
 PROVIDERS = ("auto", "cpu", "cuda")
 PRECISIONS = {"float32": ("cpu", "cuda"), "int8": ("cpu",), "fp16": ("cuda",)}  # and who has them
 ONLY_ON = {precision: has[0] for precision, has in PRECISIONS.items() if len(has) == 1}
-CPU_INSTEAD = "use --provider cpu"
+CPU_INSTEAD = "use `provider` cpu"
 
 
 def check_precision(precision: str, provider: str = "auto") -> None:
@@ -18,10 +18,10 @@ def check_precision(precision: str, provider: str = "auto") -> None:
         SettingsError: it is not.
     """
     if precision not in PRECISIONS:
-        raise SettingsError(f"--precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+        raise SettingsError(f"`precision` is one of {', '.join(PRECISIONS)}, not {precision!r}")
     needed = ONLY_ON.get(precision)
     if needed and provider in PROVIDERS and provider not in ("auto", needed):
-        raise SettingsError(f"--precision {precision} runs with --provider {needed} only")
+        raise SettingsError(f"`precision` {precision} runs with `provider` {needed} only")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def choose(wanted: str, instead: str = CPU_INSTEAD) -> Choice:
         ProviderError: CUDA was asked for and can't run; the message says why.
     """
     if wanted not in PROVIDERS:
-        raise SettingsError(f"--provider is one of {', '.join(PROVIDERS)}, not {wanted!r}")
+        raise SettingsError(f"`provider` is one of {', '.join(PROVIDERS)}, not {wanted!r}")
     if wanted == "cpu":
         return Choice("cpu")
     reason = contract_native.problem()
@@ -69,5 +69,5 @@ def without_cuda(wanted: str, reason: str, instead: str = CPU_INSTEAD) -> Choice
         ProviderError: `wanted` is `cuda`, which never falls back.
     """
     if wanted == "cuda":
-        raise ProviderError(f"--provider cuda can't run here: {reason}; or {instead}")
+        raise ProviderError(f"`provider` cuda can't run here: {reason}; or {instead}")
     return Choice("cpu", f"an NVIDIA GPU is here but is not used: {reason}")

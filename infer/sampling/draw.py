@@ -49,7 +49,7 @@ def inverse_temperature(temperature: float) -> np.float32:
         return np.float32(0)
     if not 1e-30 < temperature < 1e30:
         raise SettingsError(
-            f"--temperature is 0 (greedy) or between 1e-30 and 1e30, not {temperature}"
+            f"`temperature` is 0 (greedy) or between 1e-30 and 1e30, not {temperature}"
         )
     return np.float32(1 / temperature)
 

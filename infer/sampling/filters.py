@@ -28,11 +28,11 @@ class Filters:
 
     def __post_init__(self) -> None:
         if not self.top_k >= 0 or self.top_k % 1:
-            raise SettingsError(f"--top-k is a whole number from 1, or 0 (off), not {self.top_k}")
+            raise SettingsError(f"`top_k` is a whole number from 1, or 0 (off), not {self.top_k}")
         if not SMALLEST_TOP_P <= self.top_p <= 1:
-            raise SettingsError(f"--top-p is above 0 (from 1e-30) to 1 (off), not {self.top_p}")
+            raise SettingsError(f"`top_p` is above 0 (from 1e-30) to 1 (off), not {self.top_p}")
         if not 0 <= self.min_p <= 1:
-            raise SettingsError(f"--min-p is from 0 (off) to 1, not {self.min_p}")
+            raise SettingsError(f"`min_p` is from 0 (off) to 1, not {self.min_p}")
 
     def limits(self, vocabulary: int) -> tuple[int, np.float32, np.float32]:
         """(top_k, top_p, min_p) as the arithmetic takes them: what is off removes nothing."""

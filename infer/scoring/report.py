@@ -113,13 +113,13 @@ class ScoringJob:
     window: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("--segments", self.segments), ("--warm-up", self.warm_up)):
+        for name, value in (("`segments`", self.segments), ("`warm_up`", self.warm_up)):
             if value is not None and not self.parallel:
-                raise SettingsError(f"{name} is for texts that are cut up: give --parallel, too")
+                raise SettingsError(f"{name} is for texts that are cut up: give `parallel`, too")
         check_window(self.window)
         if self.window is not None and self.parallel:
             raise SettingsError(
-                "--window scores side by side as it is, exactly: leave --parallel out"
+                "`window` scores side by side as it is, exactly: leave `parallel` out"
             )
 
     @property

@@ -184,7 +184,7 @@ class TokenText:
                 raise VocabularyError(
                     f"{self.where}: character {text[index]!r} (U+{ord(text[index]):04X}) at "
                     f"position {before + index} is not one of the "
-                    f"model's {len(vocabulary)} characters; --unknown drop leaves it out"
+                    f"model's {len(vocabulary)} characters; `unknown` drop leaves it out"
                 ) from problem
             before += len(text)
             if self._unknown != "error":

@@ -154,9 +154,9 @@ class SegmentScorer(Scorer):
         most = min(SEGMENTS[model.device] * workers, MOST_SEGMENTS)
         self.segments = most if segments is None else segments
         if not 1 <= self.segments <= MOST_SEGMENTS:
-            raise SettingsError(f"--segments is from 1 to {MOST_SEGMENTS}, not {segments}")
+            raise SettingsError(f"`segments` is from 1 to {MOST_SEGMENTS}, not {segments}")
         if not 0 <= self.warm_up <= MOST_WARM_UP:
-            raise SettingsError(f"--warm-up is from 0 to {MOST_WARM_UP}, not {warm_up}")
+            raise SettingsError(f"`warm_up` is from 0 to {MOST_WARM_UP}, not {warm_up}")
         self._shortest, self._longest, self._measured = shortest, longest, measured
         super().__init__(model, unknown, precision, workers=workers)
 

@@ -103,7 +103,7 @@ def test_a_wrong_byte_is_named_with_its_position(write: Write, position: int) ->
     path = write(b"a" * position + b"\xe9bc d")
     message = error_of(lambda: read_corpus([path], KEEP))
     assert "text.txt: not utf-8: byte 0xe9 at position " + f"{position} (" in message
-    assert "--encoding" in message
+    assert "`encoding`" in message
 
 
 @pytest.mark.parametrize("lead", range(5))

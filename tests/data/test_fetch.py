@@ -64,7 +64,7 @@ def test_a_file_with_another_content_is_never_overwritten(server: Server, to: Pa
     to.write_bytes(b"my own notes")
     message = error_of(server.source(), to)
     assert "tiny.txt is there with another content than tiny" in message
-    assert "--to" in message
+    assert "`to`" in message
     assert to.read_bytes() == b"my own notes"
     assert server.asked == 0
 
@@ -78,7 +78,7 @@ def test_a_file_that_appears_meanwhile_is_never_overwritten(server: Server, to: 
 
 
 def test_a_folder_is_no_file(server: Server, tmp_path: Path) -> None:
-    assert "is a folder; name a file in it with --to" in error_of(server.source(), tmp_path)
+    assert "is a folder; name a file in it with `to`" in error_of(server.source(), tmp_path)
 
 
 @pytest.mark.parametrize("says", [-1, None])

@@ -58,5 +58,5 @@ def test_threads_out_of_range() -> None:
     for good in (None, 1, MAX_THREADS):
         check_threads(good)
     for bad in (0, -1, MAX_THREADS + 1):
-        with pytest.raises(SettingsError, match=f"^--threads is from 1 to 256, not {bad}$"):
+        with pytest.raises(SettingsError, match=f"^`threads` is from 1 to 256, not {bad}$"):
             check_threads(bad)

@@ -126,7 +126,7 @@ def test_rare_characters_can_be_an_error_that_names_them() -> None:
     assert str(caught.value) == (
         "t.txt: 'c' (U+0063), 'i' (U+0069), 'e' (U+0065), 'f' (U+0066), 'g' (U+0067) and 2 more "
         "characters are rare (fewer than 3 in the part that is learnt from); choose another "
-        "--rare, a lower --min-count or a higher --max-vocabulary"
+        "`rare`, a lower `min_count` or a higher `max_vocabulary`"
     )
     with pytest.raises(CorpusError, match=r"'c' \(U\+0063\) is rare \(not of the 2 most"):
         limited("aaabbbc", "", RareSettings("error", 0, 2))
@@ -187,7 +187,7 @@ def test_a_known_vocabulary_is_kept_whatever_the_text_has(tmp_path: Path) -> Non
         "1 characters are rare (the model lacks them), 25.00%"
     )
     assert text_of(read_corpus([path], KEEP, alphabet=Alphabet(vocabulary, Rare("drop")))) == "aba"
-    with pytest.raises(CorpusError, match=r"'x' \(U\+0078\) is outside .* --init-from"):
+    with pytest.raises(CorpusError, match=r"'x' \(U\+0078\) is outside .* `init_from`"):
         read_corpus([path], KEEP, alphabet=Alphabet(vocabulary, NOTHING_RARE))
 
 
@@ -238,11 +238,11 @@ def test_a_replacement_that_would_be_normalised_away_is_refused(
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"rare": ""}, "--rare is error, drop, replace, or the one character to put there, not ''"),
+        ({"rare": ""}, "`rare` is error, drop, replace, or the one character to put there, not ''"),
         ({"rare": "??"}, "not '??'"),
         ({"rare": "Drop"}, "not 'Drop'"),
-        ({"min_count": -1}, "--min-count is at least 0, not -1"),
-        ({"max_vocabulary": 1}, "--max-vocabulary is at least 2, or 0 for any number, not 1"),
+        ({"min_count": -1}, "`min_count` is at least 0, not -1"),
+        ({"max_vocabulary": 1}, "`max_vocabulary` is at least 2, or 0 for any number, not 1"),
         ({"max_vocabulary": -5}, "not -5"),
     ],
 )
@@ -257,9 +257,9 @@ def test_what_differs_from_before_is_named() -> None:
     for same in (RareSettings(), RareSettings("replace", 5), RareSettings(REPLACEMENT)):
         assert same.difference(before) == ""
     assert RareSettings("drop", 4, 0).difference(before) == (
-        "--rare \ufffd, not drop; --min-count 5, not 4; --max-vocabulary 8192, not 0"
+        "`rare` \ufffd, not drop; `min_count` 5, not 4; `max_vocabulary` 8192, not 0"
     )
-    assert RareSettings("replace").difference(NOTHING_RARE) == "--rare error, not \ufffd"
+    assert RareSettings("replace").difference(NOTHING_RARE) == "`rare` error, not \ufffd"
 
 
 # The record

@@ -194,7 +194,7 @@ def test_a_note_on_the_provider_is_one_line_on_stderr(
 
 
 def test_debug_shows_the_traceback(generate: Generate) -> None:
-    with pytest.raises(Exception, match="--length"):
+    with pytest.raises(Exception, match="`length`"):
         generate("a", "--length", "-1", "--debug")
 
 

@@ -94,7 +94,7 @@ def test_logits_are_read_anew_at_each_draw() -> None:
 
 @pytest.mark.parametrize("temperature", [-1.0, 1e-30, 1e-300, 1e30, float("inf"), float("nan")])
 def test_an_impossible_temperature_is_refused(temperature: float) -> None:
-    with pytest.raises(SettingsError, match="--temperature is 0"):
+    with pytest.raises(SettingsError, match="`temperature` is 0"):
         draw.inverse_temperature(temperature)
 
 

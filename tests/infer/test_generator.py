@@ -243,10 +243,10 @@ def test_the_first_characters_come_in_short_pieces(exact_each_way: Generator) ->
 @pytest.mark.parametrize(
     ("settings", "saying"),
     [
-        ({"temperature": -0.5}, "--temperature"),
-        ({"top_k": -1}, "--top-k"),
-        ({"seed": 2**64}, "--seed"),
-        ({"sample": -1}, "a sample is from 0"),
+        ({"temperature": -0.5}, "`temperature`"),
+        ({"top_k": -1}, "`top_k`"),
+        ({"seed": 2**64}, "`seed`"),
+        ({"sample": -1}, "sample` is from 0"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_at_once(

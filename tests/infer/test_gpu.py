@@ -421,7 +421,7 @@ def test_a_gpu_that_can_not_be_used_is_an_error_and_auto_says_why(
     variables = variables | {"CHARLM_CACHE": str(tmp_path)}
     with pytest.raises(ProviderError) as raised:
         emulated(device_and_note, path, "cuda", variables=variables)
-    assert str(raised.value).startswith(f"--provider cuda can't run here: {reason}")
+    assert str(raised.value).startswith(f"`provider` cuda can't run here: {reason}")
     assert "\n" not in str(raised.value)
     device, note = emulated(device_and_note, path, "auto", variables=variables)
     assert device == "cpu"
@@ -448,7 +448,7 @@ def test_without_a_gpu_cuda_is_an_error_and_auto_is_silent(
     try:
         with pytest.raises(ProviderError) as raised:
             other(device_and_note, path, "cuda")
-        line = f"--provider cuda can't run here: {reason}; or use --provider cpu"
+        line = f"`provider` cuda can't run here: {reason}; or use `provider` cpu"
         assert str(raised.value) == line
         assert other(device_and_note, path, "auto") == ("cpu", None)
     finally:
@@ -456,7 +456,7 @@ def test_without_a_gpu_cuda_is_an_error_and_auto_is_silent(
 
 
 def test_int8_is_the_cpus(emulated: Gpu, made: Made) -> None:
-    with pytest.raises(SettingsError, match="--precision int8 runs with --provider cpu only"):
+    with pytest.raises(SettingsError, match="`precision` int8 runs with `provider` cpu only"):
         emulated(bits, made(28, 17, 1), "cuda", "int8", "+,-")
 
 

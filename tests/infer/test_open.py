@@ -70,7 +70,7 @@ def test_threads_are_chosen_by_size(small_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("threads", [0, -1, 257])
 def test_an_impossible_number_of_threads_is_refused(small_path: Path, threads: int) -> None:
-    with pytest.raises(SettingsError, match="--threads is from 1 to 256"):
+    with pytest.raises(SettingsError, match="`threads` is from 1 to 256"):
         open_model(small_path, "cpu", threads=threads)
 
 
@@ -319,16 +319,16 @@ def test_a_gpu_that_does_not_start_is_an_error_where_it_was_asked_for(
     small_path: Path, started: list[str]
 ) -> None:
     """But where what it lacks is the precision, that is told."""
-    with pytest.raises(SettingsError, match="--precision int8 runs with --provider cpu only"):
+    with pytest.raises(SettingsError, match="`precision` int8 runs with `provider` cpu only"):
         Generator.open(small_path, "cuda", precision="int8")
     assert not started
-    saying = r"^--provider cuda can't run here: .*on fire; or leave out --precision fp16$"
+    saying = r"^`provider` cuda can't run here: .*on fire; or leave out `precision` fp16$"
     with pytest.raises(ProviderError, match=saying):
         open_model(small_path, "cuda", precision="fp16")
     started.clear()
-    with pytest.raises(SettingsError, match="--precision is one of"):
+    with pytest.raises(SettingsError, match="`precision` is one of"):
         Generator.open(small_path, precision="int4")
-    saying = r"^--provider cuda can't run here: starting the .* on fire; or use --provider cpu$"
+    saying = r"^`provider` cuda can't run here: starting the .* on fire; or use `provider` cpu$"
     with pytest.raises(ProviderError, match=saying):
         open_model(small_path, "cuda")
 

@@ -142,10 +142,10 @@ def test_one_that_costs_more_is_refused(
 @pytest.mark.parametrize(
     ("precision", "device", "saying"),
     [
-        ("int4", "cpu", "--precision is one of float32, int8, fp16, not 'int4'"),
-        ("int8", "cuda", "--precision int8 runs with --provider cpu only"),
+        ("int4", "cpu", "`precision` is one of float32, int8, fp16, not 'int4'"),
+        ("int8", "cuda", "`precision` int8 runs with `provider` cpu only"),
         ("int8", "cpu", f"int8 can.t be had: {NOT_BUILT}"),
-        ("fp16", "cpu", "--precision fp16 runs with --provider cuda only"),
+        ("fp16", "cpu", "`precision` fp16 runs with `provider` cuda only"),
     ],
 )
 def test_a_precision_that_is_not_there_says_how_to_get_it(
@@ -163,13 +163,13 @@ def test_a_window_is_stepped_on_the_cpu_in_float32(opened: Opened) -> None:
     for via in ("native", "blocks"):
         with pytest.raises(SettingsError, match="a window is stepped through"):
             choose(work, model, via=via)
-    with pytest.raises(SettingsError, match="--window is stepped through on the CPU"):
+    with pytest.raises(SettingsError, match="`window` is stepped through on the CPU"):
         choose(work, opened(device="cuda"))
 
 
 @SMALLER
 def test_a_window_has_no_smaller_precision(opened: Opened, precision: str, device: str) -> None:
-    with pytest.raises(SettingsError, match="--window is stepped through in float32"):
+    with pytest.raises(SettingsError, match="`window` is stepped through in float32"):
         choose(Work(window=40), opened(device=device, native=True), precision=precision)
 
 
@@ -276,7 +276,7 @@ def test_greedy_texts_take_the_lowest_of_equals(
 
 @pytest.mark.parametrize("asked_for", [0, -1, planning.MAX_WIDTH + 1])
 def test_a_width_out_of_range_is_refused_at_once(exact: Generator, asked_for: int) -> None:
-    with pytest.raises(SettingsError, match=f"--width is from 1 to 65536, not {asked_for}"):
+    with pytest.raises(SettingsError, match=f"`width` is from 1 to 65536, not {asked_for}"):
         exact.batch([], width=asked_for)
 
 
@@ -285,7 +285,7 @@ def test_a_width_that_memory_can_not_hold_is_refused_at_once(
 ) -> None:
     monkeypatch.setattr(planning, "memory_bytes", lambda: 100 * planning.stream_bytes(exact.model))
     assert planning.checked_width(100, exact.model) == 100
-    with pytest.raises(SettingsError, match=r"--width 101 needs .* holds 100 streams"):
+    with pytest.raises(SettingsError, match=r"`width` 101 needs .* holds 100 streams"):
         exact.batch([], width=101)
     monkeypatch.setattr(planning, "memory_bytes", lambda: None)
     assert planning.checked_width(101, exact.model) == 101

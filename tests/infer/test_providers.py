@@ -50,14 +50,14 @@ def test_where_there_is_none_auto_is_silent_and_cuda_an_error_with_the_reason(
     assert providers.choose("auto") == Choice("cpu", None)
     with pytest.raises(ProviderError) as raised:
         providers.choose("cuda")
-    said = f"--provider cuda can't run here: {reason}; or use --provider cpu"
+    said = f"`provider` cuda can't run here: {reason}; or use `provider` cpu"
     assert str(raised.value) == said
 
 
 def test_auto_says_why_a_gpu_is_not_used() -> None:
     note = "an NVIDIA GPU is here but is not used: too old"
     assert providers.without_cuda("auto", "too old") == Choice("cpu", note)
-    with pytest.raises(ProviderError, match="can't run here: too old; or use --provider cpu"):
+    with pytest.raises(ProviderError, match="can't run here: too old; or use `provider` cpu"):
         providers.without_cuda("cuda", "too old")
 
 
@@ -71,5 +71,5 @@ def test_this_machine_has_a_gpu_or_says_why_not() -> None:
 
 @pytest.mark.parametrize("wanted", ["", "gpu", "CUDA", "cpu "])
 def test_an_unknown_provider_is_refused(wanted: str) -> None:
-    with pytest.raises(SettingsError, match="--provider is one of auto, cpu, cuda, not"):
+    with pytest.raises(SettingsError, match="`provider` is one of auto, cpu, cuda, not"):
         providers.choose(wanted)

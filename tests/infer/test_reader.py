@@ -84,7 +84,7 @@ def test_the_caller_s_arrays_stay_as_they_are(each_way: Generator) -> None:
 
 @pytest.mark.parametrize(
     ("precision", "said"),
-    [("int8", "was not built"), ("fp16", "--provider cuda only"), ("x", "float32, int8, fp16")],
+    [("int8", "was not built"), ("fp16", "`provider` cuda only"), ("x", "float32, int8, fp16")],
 )
 def test_a_precision_that_is_not_there_is_one_line(
     small_whole: Generator, precision: str, said: str

@@ -98,10 +98,10 @@ def test_json_lines_say_what_differs() -> None:
         (f'{{"prompt": "a", "length": 1{"0" * 5000}}}', "not JSON that can be read"),
         ("[" * 100_000, "not JSON that can be read"),
         ('{"prompt": "a", "seed": -1}', "seed is from 0 to 2^64 - 1, not -1"),
-        ('{"prompt": "a", "sample": -1}', "a sample is from 0"),
+        ('{"prompt": "a", "sample": -1}', "sample is from 0"),
         ('{"prompt": "a", "stop": 3}', '"stop" is not a string or a list of strings'),
         ('{"prompt": "a", "stop": ["b", 3]}', '"stop" is not a string or a list of strings'),
-        ('{"prompt": "a", "top_p": 0}', "top-p is above 0"),
+        ('{"prompt": "a", "top_p": 0}', "top_p is above 0"),
         ('{"prompt": "a", "top_k": 1.5}', '"top_k" is not a whole number'),
         ('{"prompt": "a", "prompt": "b"}', "the key 'prompt' stands there twice"),
     ],
@@ -173,27 +173,27 @@ def test_json_lines_are_known_by_name_or_wish(name: str, wanted: str, found: boo
 
 
 def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(SettingsError, match="--prompts-format is one of auto, text, jsonl, not c"):
+    with pytest.raises(SettingsError, match="`prompts_format` is one of auto, text, jsonl, not c"):
         is_json_lines("a", "csv")
 
 
 @pytest.mark.parametrize(
     ("settings", "saying"),
     [
-        ({"length": 5.5}, "--length is a whole number"),
-        ({"seed": 1.0}, "--seed is a whole number"),
-        ({"sample": True}, "a sample is a whole number"),
+        ({"length": 5.5}, "`length` is a whole number"),
+        ({"seed": 1.0}, "`seed` is a whole number"),
+        ({"sample": True}, "sample` is a whole number"),
         ({"stop": None}, "stop is text"),
         ({"stop": ("a", 1)}, "a stop string is text"),
         ({"prompt": b"a"}, "the prompt is text"),
-        ({"length": -3}, "--length"),
-        ({"length": 1 << 62}, "--length"),
-        ({"seed": -1}, "--seed"),
-        ({"sample": 2**64}, "a sample is"),
-        ({"temperature": float("nan")}, "--temperature"),
-        ({"top_k": -1}, "--top-k"),
-        ({"top_p": 1.5}, "--top-p"),
-        ({"min_p": -0.5}, "--min-p"),
+        ({"length": -3}, "`length`"),
+        ({"length": 1 << 62}, "`length`"),
+        ({"seed": -1}, "`seed`"),
+        ({"sample": 2**64}, "sample` is"),
+        ({"temperature": float("nan")}, "`temperature`"),
+        ({"top_k": -1}, "`top_k`"),
+        ({"top_p": 1.5}, "`top_p`"),
+        ({"min_p": -0.5}, "`min_p`"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], saying: str) -> None:

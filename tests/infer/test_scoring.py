@@ -357,11 +357,11 @@ def test_each_worker_adds_segments(
 @pytest.mark.parametrize(
     ("settings", "saying"),
     [
-        ({"segments": 0}, "--segments is from 1 to 16384, not 0"),
-        ({"segments": 20000}, "--segments is from 1 to 16384, not 20000"),
-        ({"warm_up": -1}, "--warm-up is from 0 to 65536, not -1"),
-        ({"warm_up": 10**6}, "--warm-up is from 0 to 65536, not 1000000"),
-        ({"precision": "fp16"}, "--precision fp16 runs with --provider cuda only"),
+        ({"segments": 0}, "`segments` is from 1 to 16384, not 0"),
+        ({"segments": 20000}, "`segments` is from 1 to 16384, not 20000"),
+        ({"warm_up": -1}, "`warm_up` is from 0 to 65536, not -1"),
+        ({"warm_up": 10**6}, "`warm_up` is from 0 to 65536, not 1000000"),
+        ({"precision": "fp16"}, "`precision` fp16 runs with `provider` cuda only"),
     ],
 )
 def test_settings_out_of_range(small: Generator, settings: dict[str, Any], saying: str) -> None:
@@ -472,11 +472,11 @@ def test_scores_by_windows_add_up() -> None:
 
 def test_mistakes(small: Generator) -> None:
     for window in (0, -1, 1 << 40):
-        with pytest.raises(SettingsError, match="--window is from 1 to 4096"):
+        with pytest.raises(SettingsError, match="`window` is from 1 to 4096"):
             WindowScorer(small.model, window)
     with pytest.raises(VocabularyError, match="not one of the model's 28"):
         WindowScorer(small.model, 5, unknown="?")
-    with pytest.raises(SettingsError, match="--precision fp16 runs with --provider cuda only"):
+    with pytest.raises(SettingsError, match="`precision` fp16 runs with `provider` cuda only"):
         WindowScorer(small.model, 5, precision="fp16")
     scorer = WindowScorer(small.model, 5)
     for text in ("", "a"):

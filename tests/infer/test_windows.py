@@ -29,7 +29,7 @@ from charlm.infer.sampling.philox import UniformStream
 
 @pytest.mark.parametrize("window", [0, -1, MAX_WINDOW + 1, 1 << 70])
 def test_a_window_out_of_range_is_refused_wherever_it_is_given(window: int) -> None:
-    saying = rf"--window is from 1 to 4096 characters, not {window};"
+    saying = rf"`window` is from 1 to 4096 characters, not {window};"
     with pytest.raises(SettingsError, match=saying):
         check_window(window)
     with pytest.raises(SettingsError, match=saying):
@@ -171,12 +171,12 @@ def test_each_stream_counts_as_many_as_its_states(
     assert planning.checked_width(None, exact.model, window=40) == 256 // 40
     assert planning.checked_width(None, exact.model, window=4096) == 1
     assert planning.checked_width(1638, exact.model, window=40) == 1638
-    with pytest.raises(SettingsError, match="--width is from 1 to 1638 with --window 40, not 1639"):
+    with pytest.raises(SettingsError, match="`width` is from 1 to 1638 with `window` 40, not 1639"):
         exact.batch([], width=1639, work=Work(None, window=40))
     monkeypatch.setattr(
         planning, "memory_bytes", lambda: 3 * planning.stream_bytes(exact.model, window=40)
     )
-    with pytest.raises(SettingsError, match="holds 3 streams of this model with --window 40 at"):
+    with pytest.raises(SettingsError, match="holds 3 streams of this model with `window` 40 at"):
         exact.batch([], width=4, work=Work(None, window=40))
 
 

@@ -48,7 +48,7 @@ def test_an_epoch_goes_on_from_any_step(step: int) -> None:
 
 def test_a_text_too_short_for_its_streams_is_an_error_that_says_what_to_do() -> None:
     Streams(np.zeros(41, dtype=np.uint8), 4, 10)
-    with pytest.raises(CorpusError, match=r"40 characters, too few for 4 streams of 10.*--batch"):
+    with pytest.raises(CorpusError, match=r"40 characters.* 4 streams of 10.*`batch_size`"):
         Streams(np.zeros(40, dtype=np.uint8), 4, 10)
 
 
@@ -80,8 +80,8 @@ def test_streams_are_shared_without_gap_or_overlap() -> None:
     [
         ({"batch_size": 16}, "make it 15 or 18"),
         ({"batch_size": 2}, "make it 3, or start another number"),
-        ({"recipe": "notebook"}, "--recipe notebook is for one process, and torchrun started 3"),
-        ({"device": "cuda", "step": "graph", "batch_size": 3}, "--step graph is for one process"),
+        ({"recipe": "notebook"}, "`recipe` notebook is for one process, and torchrun started 3"),
+        ({"device": "cuda", "step": "graph", "batch_size": 3}, "`step` graph is for one process"),
     ],
 )
 def test_what_three_processes_cannot_share(settings: dict[str, Any], words: str) -> None:

@@ -122,7 +122,7 @@ def test_what_was_said_stays() -> None:
 
 def test_a_model_beyond_the_machines_memory_is_refused() -> None:
     model = ModelConfig(60, 8192)
-    with pytest.raises(SettingsError, match=r"--hidden 8192 --layers 1 takes 5 GiB .* has 1: "):
+    with pytest.raises(SettingsError, match=r"`hidden` 8192 `layers` 1 takes 5 GiB .* has 1: "):
         defaults.check_fits(model, 1 << 30)
     defaults.check_fits(model, 6 << 30)
     defaults.check_fits(model, None)

@@ -260,7 +260,7 @@ def test_more_processes_than_gpus(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     request = RunRequest((tiny_text,), tmp_path / "run", options=options)
-    with pytest.raises(SettingsError, match=r"rank 0's: 1 and 2.*--device cpu"):
+    with pytest.raises(SettingsError, match=r"rank 0's: 1 and 2.*`device` cpu"):
         start_together(request, Pretended(0, 2, 0, 2))
     assert not (tmp_path / "run").exists()
 

@@ -145,7 +145,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_never_saved(
 ) -> None:
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     watcher = Watcher()
-    with pytest.raises(TrainingError, match=r"not finite at step 27 .epoch 3.*lower --lr"):
+    with pytest.raises(TrainingError, match=r"not finite at step 27 .epoch 3.*lower `lr`"):
         poisoned(make(), at=25).run(watcher)
     assert watcher.saved_steps == [0, 9, 10, 18, 20]
 

@@ -212,6 +212,6 @@ def test_newest_is_the_run_written_last(tmp_path: Path) -> None:
     assert run_folder.newest(tmp_path) == tmp_path / "new"
     (tmp_path / "older" / FILE).write_text("")
     assert run_folder.newest(tmp_path, holding=FILE) == tmp_path / "older"
-    for holding, option in ((CONFIG, "--run"), (FILE, "--out")):
+    for holding, option in ((CONFIG, "`run`"), (FILE, "`out`")):
         with pytest.raises(RunError, match=rf"no run under .*{option}"):
             run_folder.newest(tmp_path / "runs", holding)

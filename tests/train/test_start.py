@@ -155,7 +155,7 @@ def test_a_resumed_run_that_diverges_is_not_told_to_start_again(
 ) -> None:
     code, lines = train("--resume", "--out", stopped, "--accept-changes", "--lr", "1e18")
     assert code == 2
-    assert "go on from the last save with --resume --accept-changes and a lower --lr" in lines[-1]
+    assert "go on from the last save with --resume, --accept-changes and a lower --lr" in lines[-1]
     assert train("--resume", "--out", stopped, "--accept-changes", "--lr", "0.01")[0] == 0
 
 

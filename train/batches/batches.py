@@ -75,7 +75,7 @@ class Streams:
         if self.length < seq_len:
             raise CorpusError(
                 f"the text's training part has {len(ids)} characters, too few for {batch_size} "
-                f"streams of {seq_len}: use a longer text, or a smaller --batch-size or --seq-len"
+                f"streams of {seq_len}: use a longer text, or a smaller `batch_size` or `seq_len`"
             )
         self.ids = ids  # perhaps mapped from a file: never more than a window of it is copied
         self.starts = np.arange(batch_size)[share] * self.length
@@ -150,14 +150,14 @@ def check_shares(config: TrainingConfig, processes: int) -> None:
     """
     alone = f"is for one process, and torchrun started {processes}: leave torchrun out, or"
     if processes > 1 and config.recipe == "notebook":
-        raise SettingsError(f"--recipe notebook {alone} the recipe")
+        raise SettingsError(f"`recipe` notebook {alone} the recipe")
     if processes > 1 and config.step == "graph":
-        raise SettingsError(f"--step graph {alone} choose --step eager")
+        raise SettingsError(f"`step` graph {alone} choose `step` eager")
     if config.batch_size % processes:
         below = config.batch_size - config.batch_size % processes
         near = f"{below} or {below + processes}" if below else f"{processes}"
         raise SettingsError(
-            f"--batch-size {config.batch_size} is the streams of all {processes} processes, which "
+            f"`batch_size` {config.batch_size} is the streams of all {processes} processes, which "
             f"can't share them equally: make it {near}, or start another number of processes"
         )
 

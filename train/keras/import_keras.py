@@ -92,8 +92,8 @@ def import_keras(request: ImportRequest) -> ImportedModel:
     """
     if not request.corpus and request.vocabulary is None:
         raise SettingsError(
-            "which character is which? give the text that the model was trained on with --corpus, "
-            "or the list of its characters with --vocabulary"
+            "which character is which? give the text that the model was trained on with `corpus`, "
+            "or the list of its characters with `vocabulary`"
         )
     folder = request.out or Path("runs") / request.model.stem
     check_folder(folder, request.overwrite)  # before a minute of reading, not after

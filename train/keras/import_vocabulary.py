@@ -82,7 +82,7 @@ def of_list(path: Path, outputs: int, normalisation: Normalisation) -> ModelChar
             f"{path}: {changed[0]!r} is in the list, but no text has it after normalisation "
             f"(case: {normalisation.case}, newlines: {normalisation.newlines}, "
             f"NFC: {'yes' if normalisation.nfc else 'no'}): say what was done to the text that "
-            "the model learnt from, with --case, --newlines and --nfc"
+            "the model learnt from, with `case`, `newlines` and `nfc`"
         )
     listed = {character: index for index, character in enumerate(characters)}
     return ModelCharacters(vocabulary, np.array([listed[c] for c in vocabulary.characters]))
@@ -99,8 +99,8 @@ def check_covers(characters: ModelCharacters, corpus: Corpus, where: Path) -> No
         character = corpus.vocabulary.characters[lacking[0]]
         raise VocabularyError(
             f"{where}: has {character!r} (U+{ord(character):04X}), which is not in the list of "
-            "--vocabulary: give the corpus that the model was trained on, normalised as it was "
-            "then (--case, --newlines, --nfc)"
+            "`vocabulary`: give the corpus that the model was trained on, normalised as it was "
+            "then (`case`, `newlines`, `nfc`)"
         )
 
 
@@ -130,7 +130,7 @@ def _mismatch(corpus: Corpus, outputs: int, texts: Texts) -> str:
         return f"{found} with {_options(tried)}, {wanted}: try {_options(fitting[0])}"
     return (
         f"{found} with {_options(tried)}, {wanted}: give the very text that it was trained on, "
-        "or its characters with --vocabulary"
+        "or its characters with `vocabulary`"
     )
 
 

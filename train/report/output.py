@@ -46,12 +46,12 @@ class ReportRequest:
     def __post_init__(self) -> None:
         if self.sample is not None and not LEAST_SAMPLE <= self.sample <= MOST_SAMPLE:
             raise SettingsError(
-                f"--sample is from {LEAST_SAMPLE:,} to {MOST_SAMPLE:,}, not {self.sample}"
+                f"`sample` is from {LEAST_SAMPLE:,} to {MOST_SAMPLE:,}, not {self.sample}"
             )
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
-            raise SettingsError(f"--seconds is a number above 0, not {self.seconds}")
+            raise SettingsError(f"`seconds` is a number above 0, not {self.seconds}")
         if not 0 <= self.seed < SEEDS:
-            raise SettingsError(f"--seed is at least 0 and below 2^63, not {self.seed}")
+            raise SettingsError(f"`seed` is at least 0 and below 2^63, not {self.seed}")
         check_threads(self.threads)
 
 

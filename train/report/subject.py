@@ -138,7 +138,7 @@ def _check_same(folder: Path, files: Sequence[Path], recorded: str | None) -> No
     if (found := digest_files(files)) != recorded:
         raise RunError(
             f"{', '.join(map(str, files))}: not the text that {folder} was trained on (sha256 "
-            f"{found[:12]}…, not {recorded[:12]}…): bring that text back, or name it with --corpus"
+            f"{found[:12]}…, not {recorded[:12]}…): bring that text back, or name it with `corpus`"
         )
 
 

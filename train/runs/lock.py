@@ -58,7 +58,7 @@ class FolderLock:
                 os.close(descriptor)
                 raise RunError(
                     f"{folder}: another process{holder and ' '}{holder} trains there: wait for its "
-                    "end, or name another folder with --out"
+                    "end, or name another folder with `out`"
                 ) from problem
             except OSError:  # no locks on this file system
                 os.close(descriptor)
@@ -93,24 +93,24 @@ def check_folder(folder: Path, overwrite: bool) -> None:
             raise RunError(
                 f"{folder} holds an imported model, which has no training state to resume: "
                 f"fine-tune it with charlm-train TEXT --init-from {folder} --out ANOTHER, throw it "
-                "away with --overwrite, or name another folder with --out"
+                "away with `overwrite`, or name another folder with `out`"
             )
         if holds_a_run and not overwrite:
             raise RunError(
                 f"{folder} holds a run already: go on with it with charlm-train --resume, throw it "
-                "away with --overwrite, or name another folder with --out"
+                "away with `overwrite`, or name another folder with `out`"
             )
         there = folder.iterdir() if folder.is_dir() else ()
         if overwrite and not holds_a_run and any(not each.name.startswith(".") for each in there):
             raise RunError(
-                f"{folder} is not a run folder: --overwrite throws away only runs; "
-                "name another folder with --out"
+                f"{folder} is not a run folder: `overwrite` throws away only runs; "
+                "name another folder with `out`"
             )
         in_the_way = [name for name in run_folder.DERIVED if (folder / name).exists()]
         if in_the_way and not holds_a_run:
             raise RunError(
                 f"{folder} holds {', '.join(in_the_way)} but no training state: "
-                "move that away, or name another folder with --out"
+                "move that away, or name another folder with `out`"
             )
 
 

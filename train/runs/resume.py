@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from charlm.data.system import console
-from charlm.data.system.errors import RunError
+from charlm.data.system.errors import RunError, as_options
 from charlm.data.system.files import remove_leftovers
 from charlm.data.text.corpus import digest_files, read_corpus
 from charlm.data.text.ids import count
@@ -107,7 +107,7 @@ def adapted(progress: Progress, old: Setup, new: Setup, steps_an_epoch: int) -> 
         if progress.total_steps is None:
             raise RunError(
                 "the run is still in the warm-up that fixes its number of steps, and text, "
-                "--batch-size and --seq-len can't change there: start anew with --overwrite"
+                "`batch_size` and `seq_len` can't change there: start anew with `overwrite`"
             )
         changed.carried, changed.step_in_epoch, changed.epoch_seconds = None, 0, 0.0
         changed.loss_sum, changed.loss_characters = 0.0, 0
@@ -134,10 +134,10 @@ def _set_length(progress: Progress, config: TrainingConfig, steps_an_epoch: int)
     total = min(totals)
     stale = 0 < config.patience <= progress.stale_epochs
     if total <= progress.step or stale:
-        reason = "no better epoch came in --patience" if stale else "its steps are taken"
+        reason = "no better epoch came in `patience`" if stale else "its steps are taken"
         raise RunError(
             f"nothing is left to train at step {progress.step} ({reason}): "
-            "ask for more with --epochs, --minutes or --patience"
+            "ask for more with `epochs`, `minutes` or `patience`"
         )
     progress.total_steps, progress.finished, progress.test_bits = total, False, None
     if progress.schedule is not None:
@@ -157,7 +157,7 @@ def _check_still_possible(folder: Path, setup: Setup, request: RunRequest) -> No
     if setup.training.device == "cuda" and device != "cpu" and not torch.cuda.is_available():
         raise RunError(
             f"{folder} was begun on CUDA, and {why_no_cuda()}: go on here, with other "
-            "rounding, with --device cpu"
+            "rounding, with `device` cpu"
         )
     gone = [name for name in setup.files if not Path(name).is_file()]
     if gone and not request.texts:
@@ -171,9 +171,9 @@ def _changes_of_reading(setup: Setup, request: RunRequest) -> dict[str, str]:
     """By kind, what differs in how the text is read."""
     changed = {}
     if request.encoding not in (None, setup.encoding):
-        changed["encoding"] = f"--encoding {setup.encoding}, not {request.encoding}"
+        changed["encoding"] = f"`encoding` {setup.encoding}, not {request.encoding}"
     if request.normalisation(setup.normalisation) != setup.normalisation:
-        changed["normalisation"] = f"{setup.normalisation}, not --case, --newlines or --nfc as said"
+        changed["normalisation"] = f"{setup.normalisation}, not `case`, `newlines` or `nfc` as said"
     if rare := request.rare.difference(setup.rare):
         changed["rare"] = rare
     return changed
@@ -185,7 +185,7 @@ def _refuse_fixed(folder: Path, changed: dict[str, str]) -> None:
     if fixed:
         raise RunError(
             f"{folder} was begun with {'; '.join(fixed)}: leave that out to go on with it, or "
-            "train into another folder with --out"
+            "train into another folder with `out`"
         )
 
 
@@ -219,10 +219,10 @@ def _agree(folder: Path, saved: Checkpoint, new: Setup, found: list[str], accept
     if not accepted and not asks:
         raise RunError(
             f"{folder} was begun with {'; '.join(found)}: to go on with it as it was, undo that; "
-            f"to go on all the same{consequence and f' ({consequence})'}, say --accept-changes"
+            f"to go on all the same{consequence and f' ({consequence})'}, say `accept_changes`"
         )
     for each in found:
-        console.say(f"{folder} was begun with {each}")
+        console.say(f"{folder} was begun with {as_options(each)}")
     if consequence:
         console.say(f"{folder}: {consequence}")
     if asks:

@@ -191,7 +191,7 @@ def newest(root: Path = Path("runs"), holding: str = CONFIG) -> Path:
     """
     found = sorted(root.glob(f"*/{holding}"), key=lambda path: path.stat().st_mtime)
     if not found:
-        option = "--run" if holding in (CONFIG, WEIGHTS) else "--out"
+        option = "`run`" if holding in (CONFIG, WEIGHTS) else "`out`"
         raise RunError(
             f"no run under {root}/: train one with charlm-train, or name its folder with {option}"
         )

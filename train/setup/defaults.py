@@ -102,7 +102,7 @@ def check_fits(model: ModelConfig, memory: int | None) -> None:
     needed = COPIES * FLOAT * (weights(model) + own_weights(model))
     if memory is not None and needed > memory:
         raise SettingsError(
-            f"--hidden {model.hidden} --layers {model.layers} takes {needed / GIB:,.0f} GiB to "
+            f"`hidden` {model.hidden} `layers` {model.layers} takes {needed / GIB:,.0f} GiB to "
             f"train, and this machine has {memory / GIB:,.0f}: choose a smaller model"
         )
 
@@ -117,9 +117,7 @@ def too_high(training: TrainingConfig) -> str:
     if not notebook:
         usual["weight_decay"] = MOST_DECAY
     above = [name for name, most in usual.items() if getattr(training, name) > most] or ["lr"]
-    return " or ".join(
-        f"--{name.replace('_', '-')} than {getattr(training, name):g}" for name in above
-    )
+    return " or ".join(f"`{name}` than {getattr(training, name):g}" for name in above)
 
 
 def _dropout(ratio: float, repaid: float) -> float:

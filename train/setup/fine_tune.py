@@ -26,7 +26,7 @@ def read(path: Path, folder: Path) -> Source:
     """
     if path.resolve() == folder.resolve():
         raise RunError(
-            f"{folder} is where --init-from takes the weights from: name another folder with --out"
+            f"{folder} is where `init_from` takes the weights from: name another folder with `out`"
         )
     return read_source(path)
 
@@ -44,7 +44,7 @@ def inherited(request: RunRequest, source: Source) -> RunRequest:
         asked = request.sizes().get(name, getattr(own, name))
         if asked != getattr(own, name):
             raise SettingsError(
-                f"--{name} {asked} contradicts --init-from: {source.name} has {own.layers} x "
+                f"`{name}` {asked} contradicts `init_from`: {source.name} has {own.layers} x "
                 f"LSTM({own.hidden}); leave it out"
             )
     kept: Options = {
@@ -125,12 +125,12 @@ def check_same_source(setup: Setup, path: Path, folder: Path) -> None:
     """
     begun = setup.initialised_from
     if begun is None:
-        raise RunError(f"{folder} was not begun with --init-from: leave that out to go on with it")
+        raise RunError(f"{folder} was not begun with `init_from`: leave that out to go on with it")
     asked = read_source(path)
     if asked.sha256 != begun["sha256"]:
         raise RunError(
             f"{folder} was begun from other weights than those of {path} ({begun['name']}, sha256 "
-            f"{begun['sha256'][:12]}…, not {asked.sha256[:12]}…): leave --init-from out to go on"
+            f"{begun['sha256'][:12]}…, not {asked.sha256[:12]}…): leave `init_from` out to go on"
         )
 
 

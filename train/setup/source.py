@@ -63,7 +63,7 @@ def read_source(path: Path) -> Source:
     if path.suffix in KERAS:
         raise RunError(
             f"{path}: a Keras model: make a run folder of it first, with charlm-import {path} "
-            "--corpus TEXT, and begin from that"
+            "`corpus` TEXT, and begin from that"
         )
     if path.suffix != ".onnx":
         raise RunError(f"{path}: to begin from, name a run folder or a .onnx file of charlm-export")

@@ -111,7 +111,7 @@ def start(request: RunRequest) -> Started:
         RunError: the folder holds a run already, another one than asked for, or can't be used.
     """
     if request.resume and request.overwrite:
-        raise SettingsError("--resume and --overwrite contradict each other: give one of them")
+        raise SettingsError("`resume` and `overwrite` contradict each other: give one of them")
     folder = request.folder()
     if request.resume and checkpoint.exists(folder):
         from charlm.train.runs.resume import resume
@@ -123,7 +123,7 @@ def start(request: RunRequest) -> Started:
     if request.resume and not request.texts:
         raise RunError(
             f"nothing to resume: {folder} holds no training state; "
-            "name the run with --out, or the text to start with"
+            "name the run with `out`, or the text to start with"
         )
     return _begin(folder, request)
 
@@ -213,7 +213,7 @@ def training_config(
     if config.recipe == "notebook":
         _check_notebook(said)
     elif config.optimiser == "adam" and "muon_lr" in said:
-        raise SettingsError("--optimiser adam has no --muon-lr: leave it out; Adam's rate is --lr")
+        raise SettingsError("`optimiser` adam has no `muon_lr`: leave it out; Adam's rate is `lr`")
     return config
 
 
@@ -258,20 +258,20 @@ def _of_a_run(said: dict[str, Any], base: TrainingConfig) -> dict[str, Any]:
 def _check_notebook(said: dict[str, Any]) -> None:
     """Whether nothing was said that the notebook's recipe does not have."""
     if said.get("seq_len", WINDOW) != WINDOW:
-        raise SettingsError(f"--recipe notebook reads windows of {WINDOW}: leave --seq-len out")
+        raise SettingsError(f"`recipe` notebook reads windows of {WINDOW}: leave `seq_len` out")
     for name, fixed in NOTEBOOK_HAS.items():
         if name in said and said[name] != fixed:
             raise SettingsError(
-                "--recipe notebook has Adam, and limits neither gradients nor weights: "
+                "`recipe` notebook has Adam, and limits neither gradients nor weights: "
                 f"leave --{name.replace('_', '-')} out"
             )
 
 
 def _device(wanted: str) -> str:
     if wanted not in DEVICES:
-        raise SettingsError(f"--device is one of {', '.join(DEVICES)}, not {wanted!r}")
+        raise SettingsError(f"`device` is one of {', '.join(DEVICES)}, not {wanted!r}")
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise SettingsError(f"--device cuda: {why_no_cuda()}; use --device cpu")
+        raise SettingsError(f"`device` cuda: {why_no_cuda()}; use `device` cpu")
     return wanted
