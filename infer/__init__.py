@@ -23,8 +23,20 @@ if TYPE_CHECKING:
     from charlm.infer.model.step import Step, load_step
     from charlm.infer.request import Request
     from charlm.infer.scoring.score import Score
+    from charlm.infer.state import State
+    from charlm.infer.stream import TextStream
 
-__all__ = ["Failure", "Generator", "Request", "Result", "Score", "Step", "load_step"]
+__all__ = [
+    "Failure",
+    "Generator",
+    "Request",
+    "Result",
+    "Score",
+    "State",
+    "Step",
+    "TextStream",
+    "load_step",
+]
 __getattr__, __dir__ = lazily(
     __name__,
     {
@@ -33,7 +45,9 @@ __getattr__, __dir__ = lazily(
         "Request": "request",
         "Result": "batch.results",
         "Score": "scoring.score",
+        "State": "state",
         "Step": "model.step",
+        "TextStream": "stream",
         "load_step": "model.step",
     },
 )

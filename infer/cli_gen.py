@@ -80,6 +80,13 @@ def generate(
             show_default="256 a thread, or a multiprocessor of a GPU",
         ),
     ] = None,
+    load_state: Annotated[
+        Path | None,
+        typer.Option(help="Go on from a state that --save-state wrote.", metavar="FILE"),
+    ] = None,
+    save_state: Annotated[
+        Path | None, typer.Option(help="Keep the state after the text.", metavar="FILE")
+    ] = None,
     echo: Annotated[bool, typer.Option(help="Print the prompt before the text.")] = True,
     unknown: cli_shared.Unknown = None,
     provider: cli_shared.Provider = "auto",
@@ -103,10 +110,21 @@ def generate(
 
     if prompts is not None and (prompt or samples != 1):
         raise SettingsError("`prompts` has the prompts: give no PROMPT and no `samples` beside it")
+    single = prompts is None and samples == 1 and not (as_json or null)
+    if not single and (load_state or save_state):
+        raise SettingsError("`load_state` and `save_state` are for one text alone")
+    state, sample = None, 0
+    if load_state is not None:
+        from charlm.infer.state import State
+
+        state = State.load(load_state)
+        if seed is None:
+            seed, sample = state.seed, state.sample or 0
     request = Request(
         _standard_input().removesuffix("\n") if prompt == "-" else prompt, length=length,
         temperature=temperature, seed=draw_seed() if seed is None else seed, top_k=top_k,
         top_p=top_p, min_p=min_p, stop=tuple(stop or ()), unknown=unknown, window=window,
+        state=state, sample=sample,
     )  # fmt: skip
     path = shipped.find_model(model)
     with cli_shared.text_output() as out:
@@ -125,13 +143,17 @@ def generate(
                 console.say(f"charlm-gen: {as_options(note)}")
         about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}"
         about = f"{about}, seed {request.seed}"
-        if prompts is None and samples == 1 and not (as_json or null):
-            text = generator.pieces_of(request)
+        if single:
+            text = generator.stream_of(request)
             out.write(generator.normalised(request.prompt, unknown) if echo else "")
             console.say(about)
             lacking = generator.lacks(request.prompt)
             cli_shared.say_lacking(lacking, generator.metadata, unknown, "the prompt's")
-            cli_shared.write_live(out, text)
+            try:
+                cli_shared.write_live(out, text.pieces())
+            finally:  # Ctrl-C ends a text without end
+                if save_state is not None:
+                    text.state.save(save_state)
             return
         from charlm.infer.batch import writer
 

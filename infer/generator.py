@@ -1,7 +1,6 @@
 """Generating text: one stream as it goes, or many side by side."""
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.data.text.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
-from charlm.infer.engines.base import check_finite
+from charlm.infer.engines.base import check_finite, read_in_runs
 from charlm.infer.model import providers
 from charlm.infer.model.open import Model, open_model
 from charlm.infer.model.shipped import find_model
@@ -22,23 +21,24 @@ from charlm.infer.planning import (
     Work,
     choose,
     engine_of,
+    open_text_reader,
     provider_for,
     reader_of,
     refusal,
 )
 from charlm.infer.request import Request, Settings
-from charlm.infer.sampling.draw import Sampling, draw_first
-from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.stream import TextStream
 
 if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
     from charlm.infer.batch.prompt_file import BadLine
     from charlm.infer.batch.results import Outcome
     from charlm.infer.batch.scheduler import Show
+    from charlm.infer.engines.base import Array
     from charlm.infer.scoring.score import Score
+    from charlm.infer.state import State
 
 Tokens = npt.NDArray[Any]
 MANY = Work(streams=None)
-FIRST_BLOCK = 16  # a reader waits for no more than this before the first character
 
 
 class Generator:
@@ -157,45 +157,106 @@ class Generator:
         return self.vocabulary.lacks(self.metadata.normalisation(prompt))
 
     def text(self, prompt: str = "", **settings: Unpack[Settings]) -> str:
-        """The text after a prompt, whole; see `pieces`.
+        """The text after a prompt, whole; see `stream`.
 
         Raises:
             SettingsError: a length of 0, which has no whole.
         """
         if settings.get("length") == 0:
             raise SettingsError("a text without end can't be returned whole: use stream()")
-        return "".join(self.pieces(prompt, **settings))
+        return "".join(self.stream(prompt, **settings).pieces())
 
-    def stream(self, prompt: str = "", **settings: Unpack[Settings]) -> Iterator[str]:
-        """Yield the characters after a prompt one by one; see `pieces`."""
-        return itertools.chain.from_iterable(self.pieces(prompt, **settings))
-
-    def pieces(self, prompt: str = "", **settings: Unpack[Settings]) -> Iterator[str]:
-        """Yield the text after a prompt in pieces, as they are drawn.
+    def stream(self, prompt: str = "", **settings: Unpack[Settings]) -> TextStream:
+        """The characters after a prompt, one by one, as they are drawn.
 
         Args:
             prompt: text to go on with; empty starts from a zero state and a character drawn
                 from the training text's frequencies.
-            settings: those of `Request`, which has their defaults. What may begin a stop string is
-                yielded once it is certain that it does not.
+            settings: those of `Request`, which has their defaults; with a `state`, seed and sample
+                are those of its text if they are not given, so that it goes on as it would have.
+                What may begin a stop string is yielded once it is certain that it does not.
 
         Raises:
-            SettingsError: a setting out of range, or an empty stop string.
+            SettingsError: a setting that there is none of, or out of range; an empty stop string.
             VocabularyError: a character of the prompt, or of a stop string, that the model does
                 not know.
+            StateError: the state is of other weights.
             ModelFileError: while it runs: the model's weights are damaged.
         """
-        return self.pieces_of(Request(prompt, **settings))
+        return self.stream_of(self._request(prompt, settings))
 
-    def pieces_of(self, request: Request) -> Iterator[str]:
-        """Yield the text that a request wants in pieces, as they are drawn; see `pieces`."""
+    def _request(self, prompt: str, settings: Settings) -> Request:
+        if unknown := settings.keys() - Settings.__annotations__.keys():
+            raise SettingsError(
+                f"there is no setting {min(unknown)!r}; there are "
+                f"{', '.join(Settings.__annotations__)}"
+            )
+        state = settings.get("state")
+        if state is not None and state.seed is not None and "seed" not in settings:
+            settings = {"sample": state.sample or 0, **settings, "seed": state.seed}
+        return Request(prompt, **settings)
+
+    def stream_of(self, request: Request) -> TextStream:
+        """The text that a request wants; see `stream`."""
         tokens = self.encode(request.prompt, request.unknown)
-        text = _pieces(self.model, self.plan(Work.of(request)), tokens, request)
-        if not request.stops:
-            return text
-        from charlm.infer.sampling import stops
+        return TextStream(self.model, self.plan(Work.of(request)), tokens, request)
 
-        return stops.until(text, stops.normalised(request.stops, self.metadata))
+    def read(
+        self, text: str, state: "State | None" = None, unknown: Unknown | None = None
+    ) -> "State":
+        """The state after a text.
+
+        ```python
+        state = generator.read("the old house ")
+        state.log_probabilities()  # of the next character, float32 [vocabulary]
+        text = generator.text(state=state, length=80, seed=1)
+        ```
+
+        Args:
+            text: normalised here as the corpus was.
+            state: before it; None: the beginning of a text.
+            unknown: what becomes of characters that the model does not know.
+
+        Raises:
+            VocabularyError: a character that the model does not know.
+            StateError: the state is of other weights.
+            ModelFileError: the model's weights are damaged.
+        """
+        from charlm.infer.state import State
+
+        before = State.start(self.metadata) if state is None else state
+        before.check(self.metadata)
+        tokens = self.encode(text, unknown)
+        if not len(tokens):
+            return before.copy()
+        primed = reader_of(self.model, self.plan(Work())).read([tokens], before.primed)
+        check_finite(primed.logits)
+        return before.after(primed, len(tokens))
+
+    def log_probabilities(
+        self, text: str, state: "State | None" = None, unknown: Unknown | None = None
+    ) -> "Array":
+        """Natural logarithms of the probability of each character of a text, float32 [characters].
+
+        The first character of all has the training text's frequency for its probability. What was
+        drawn after a prompt is judged from `state=generator.read(prompt)`.
+
+        Args, Raises: see `read`.
+        """
+        from charlm.infer.state import State
+
+        before = State.start(self.metadata) if state is None else state
+        before.check(self.metadata)
+        tokens, found = self.encode(text, unknown), [before.log_probabilities()]
+        if not len(tokens):
+            return found[0][:0]
+        found[0] = found[0][tokens[:1]]
+        if len(tokens) > 1:
+            reader, begun = open_text_reader(self.model, self._how["precision"]), before.primed
+            runs = read_in_runs(reader, self.model, tokens[None], begun.h, begun.c)
+            found += [read.log_probability[0] for _, read in runs]
+        whole: Array = np.concatenate(found)
+        return whole
 
     def score(self, text: str, unknown: Unknown | None = None) -> "Score":
         """How well the model predicts a text, read from a zero state (see `Scorer`).
@@ -251,44 +312,3 @@ class Generator:
             show_first=show_first,
             refuse=partial(refusal, plan),
         )
-
-
-def _pieces(model: Model, plan: Plan, prompt: Tokens, request: Request) -> Iterator[str]:
-    """The text after a prompt's token ids, by blocks that grow; stop strings are the caller's.
-
-    The prompt has been read when this returns: what can't be opened is found before a character
-    is shown.
-
-    Raises:
-        ModelFileError: the weights are damaged, or a graph beside the model can't be used.
-    """
-    vocabulary, left = model.metadata.vocabulary, request.length
-    numbers, first = UniformStream(request.seed, request.sample), ""
-    if not len(prompt):
-        initial = np.asarray(model.metadata.initial, dtype=np.float32)
-        prompt = np.array([draw_first(initial, numbers, request.temperature)])
-        first = vocabulary.characters[prompt[0]]
-        if left == 1:
-            return iter([first])
-        left = left and left - 1
-    primed = reader_of(model, plan).read([prompt])
-    check_finite(primed.logits)
-    engine = engine_of(model, plan)
-    engine.start(primed, Sampling.same(1, len(vocabulary), request.temperature, request.filters))
-    return itertools.chain(
-        [first] if first else (),
-        (
-            vocabulary.decode(engine.draw([numbers], steps)[0])
-            for steps in _blocks(left, plan.longest_block)
-        ),
-    )
-
-
-def _blocks(left: int, longest: int) -> Iterator[int]:
-    """Lengths of blocks that grow; `left` in all, or without end where that is 0."""
-    endless, block = left == 0, FIRST_BLOCK if longest > FIRST_BLOCK else 1  # a step may be slow
-    while endless or left:
-        steps = block if endless else min(block, left)
-        yield steps
-        left -= 0 if endless else steps
-        block = min(2 * block, longest)

@@ -2,8 +2,8 @@
 
 import functools
 import os
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypedDict
 
 from charlm.data import MAX_WINDOW
 from charlm.data.system.errors import SettingsError
@@ -11,8 +11,16 @@ from charlm.data.text.vocabulary import Unknown
 from charlm.infer.sampling.draw import inverse_temperature
 from charlm.infer.sampling.filters import Filters
 
+if TYPE_CHECKING:
+    from charlm.infer.state import State
+
 MAX_LENGTH = 1 << 60  # a text is held whole: memory ends long before
 MAX_SEED = (1 << 64) - 1
+
+
+def draw_seed() -> int:
+    """A new seed, to be shown, for a text whose user named none."""
+    return int.from_bytes(os.urandom(4), "little")
 
 
 class Settings(TypedDict, total=False):
@@ -28,6 +36,7 @@ class Settings(TypedDict, total=False):
     stop: str | tuple[str, ...]
     unknown: Unknown | None
     window: int | None
+    state: "State | None"
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Request:
     prompt: str = ""
     length: int = 200  # characters to draw; 0: without end, which a batch does not take
     temperature: float = 1.0  # the model's own distribution; 0: always the likeliest
-    seed: int = 0
+    seed: int = field(default_factory=draw_seed)  # drawn, where it is not given
     sample: int = 0  # which of the seed's texts: each has random numbers of its own
     top_k: int = 0  # of the likeliest characters; 0: all
     top_p: float = 1.0  # share of the probability that the likeliest must reach; 1: all of it
@@ -49,6 +58,7 @@ class Request:
     stop: str | tuple[str, ...] = ()  # the text ends before the first of them
     unknown: Unknown | None = None  # what the model lacks in a prompt; None: as with its corpus
     window: int | None = None  # each follows from so many before it alone; None: from all of them
+    state: "State | None" = None  # to go on from; None: the beginning of a text
     line: int | None = None  # of the file that it stands in, from 1
 
     def __post_init__(self) -> None:
@@ -62,6 +72,8 @@ class Request:
         _check_whole(self.sample, "`sample`", MAX_SEED, "0 to 2^64 - 1")
         inverse_temperature(self.temperature)
         check_window(self.window)
+        if self.window is not None and self.state is not None:
+            raise SettingsError("a `window` is read from a zero state: leave that out, or `state`")
         _ = self.filters
 
     @property
@@ -77,11 +89,6 @@ class Request:
             SettingsError: a filter out of range.
         """
         return Filters(self.top_k, self.top_p, self.min_p)
-
-
-def draw_seed() -> int:
-    """A new seed, to be shown, for a text whose user named none."""
-    return int.from_bytes(os.urandom(4), "little")
 
 
 def check_window(window: int | None) -> None:

@@ -5,6 +5,7 @@ CharlmError
 ├── SettingsError      an option's value, or two options that contradict each other
 ├── CorpusError        a text that can't be read or is too small to learn from
 ├── VocabularyError    a character that the model does not know
+├── StateError        a saved state that is damaged, or of another model
 ├── RequestError       a line of a file of prompts that asks for no text
 ├── FetchError         a download that failed or has the wrong hash
 ├── RunError           a run folder that is missing, damaged, or holds something else
@@ -42,6 +43,10 @@ class CorpusError(CharlmError):
 
 class VocabularyError(CharlmError):
     """A character is outside the vocabulary, or a vocabulary is malformed."""
+
+
+class StateError(CharlmError):
+    """A saved state is damaged, or was made with other weights."""
 
 
 class RequestError(CharlmError):

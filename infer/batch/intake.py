@@ -87,9 +87,11 @@ class Stream:
         # Tokens in the vocabulary's smallest type: room for all of them, or for the first of many.
         self._drawn = bytearray(min(request.length, AT_FIRST) * self._type.itemsize)
         self._size = 0  # bytes of them
-        self.uniforms = UniformStream(request.seed, request.sample)
+        state = request.state
+        position = 0 if state is None else state.position
+        self.uniforms = UniformStream(request.seed, request.sample, position)
         self.remaining, self.certain, self.prompt = request.length, 0, opening.prompt
-        if not len(self.prompt):
+        if not len(self.prompt) and (state is None or not state.characters):
             first = draw_first(opening.initial, self.uniforms, request.temperature)
             self.prompt = np.array([first], dtype=self._type)
             self.take(self.prompt.tobytes())
@@ -206,7 +208,7 @@ class Intake:
     def _begun(self, index: int, request: Request | BadLine) -> Stream | None:
         """The stream of a request, if there is nothing wrong with it."""
         if not isinstance(request, Request | BadLine):
-            raise TypeError(f"batch() takes Request objects, not {type(request).__name__}")
+            raise SettingsError(f"batch() takes Request objects, not {type(request).__name__}")
         try:
             if isinstance(request, BadLine):
                 raise request.error
@@ -214,6 +216,8 @@ class Intake:
                 raise SettingsError(NO_END)
             if self._refuse and (why := self._refuse(request)):
                 raise why
+            if request.state is not None:
+                request.state.check(self._metadata)
             alike = request.prompt, request.unknown, request.stop
             if self._opened is None or self._opened[0] != alike:  # samples of a prompt: once
                 self._opened = alike, Opening.of(request, self._metadata)
@@ -230,8 +234,20 @@ class Intake:
         streams = [stream for stream in streams if stream.remaining]
         if not streams:
             return
-        states = self._states([stream.prompt for stream in streams])
-        self._ready.extend((stream, *state) for stream, state in zip(streams, states, strict=True))
+        begun = self._states([each.prompt for each in streams if each.request.state is None])
+        going_on = self._after_states([each for each in streams if each.request.state is not None])
+        self._ready.extend(
+            (each, *next(begun if each.request.state is None else going_on)) for each in streams
+        )
+
+    def _after_states(self, streams: list[Stream]) -> Iterator[tuple[Primed, int]]:
+        """Where the state of each of these stands, which go on from states of their own."""
+        before = [each.request.state.primed for each in streams if each.request.state is not None]
+        for stream, primed in zip(streams, before, strict=True):
+            if len(stream.prompt):
+                primed = self._reader.read([stream.prompt], primed)
+            check_finite(primed.logits)
+            yield primed, 0
 
     def _states(self, prompts: list[Tokens]) -> Iterator[tuple[Primed, int]]:
         """Where the state of each prompt stands; what was read here or just before is not again.
@@ -251,4 +267,4 @@ class Intake:
             check_finite(primed.logits)
             known |= {key: (primed, row) for row, key in enumerate(fresh)}
         self._last = known
-        return (known[key] for key in keys)
+        return iter([known[key] for key in keys])

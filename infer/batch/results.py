@@ -31,6 +31,9 @@ class Result:
     stop: str | None = None
     lacking: int = 0
 
+    def __str__(self) -> str:
+        return self.text
+
     @property
     def characters(self) -> int:
         """How long the text is."""
@@ -50,6 +53,9 @@ class Failure:
     index: int
     line: int | None
     error: CharlmError
+
+    def __str__(self) -> str:
+        return f"no text: {self.error}"
 
 
 Outcome = Result | Failure

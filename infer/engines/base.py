@@ -88,6 +88,9 @@ class Engine(Protocol):
     def keep(self, rows: Rows) -> None:
         """Hold only these rows, at least one, in this order; one named twice is there twice."""
 
+    def held(self) -> Primed:
+        """The streams as they are now, but for their logits, which may be older."""
+
     def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
         """The next characters of each stream, [batch, steps]; state and numbers move on.
 
@@ -98,10 +101,15 @@ class Engine(Protocol):
 
 
 class Reader(Protocol):
-    """Reads prompts from a zero state."""
+    """Reads prompts."""
 
-    def read(self, prompts: Sequence[Tokens]) -> Primed:
-        """Read at least one prompt, each of at least one token; the longer the list, the better."""
+    def read(self, prompts: Sequence[Tokens], before: Primed | None = None) -> Primed:
+        """Read at least one prompt, each of at least one token; the longer the list, the better.
+
+        Args:
+            prompts: token ids.
+            before: the states before them, which stay as they are; None: zero states.
+        """
 
 
 class TextReader(Protocol):
@@ -130,14 +138,14 @@ class HostEngine:
 
     def replace(self, rows: Rows, primed: Primed, sampling: Sampling) -> None:
         """See `Engine`."""
-        self.start(self._held().replaced(rows, primed), self._sampling.replaced(rows, sampling))
+        self.start(self.held().replaced(rows, primed), self._sampling.replaced(rows, sampling))
 
     def keep(self, rows: Rows) -> None:
         """See `Engine`."""
-        self.start(self._held().take(rows), self._sampling.take(rows))
+        self.start(self.held().take(rows), self._sampling.take(rows))
 
-    def _held(self) -> Primed:
-        """The streams as they are now; blocks need no logits but those that they began with."""
+    def held(self) -> Primed:
+        """See `Engine`."""
         return Primed(self._h, self._c, self._logits)
 
 
@@ -151,11 +159,12 @@ def read_prompts(
 
     Args:
         prompts: token ids, at least one of each.
-        state: of all of them, before; changed in place.
+        state: of all of them, before.
         borders: where a section of the prompts ends, rising; the last is no less than the longest.
         advance: reads a section, ids [rows, time] of which each row has so many, from a state.
     """
     lengths, done = np.array([len(prompt) for prompt in prompts]), 0
+    state = state.take(np.arange(len(prompts)))
     for end in borders:
         rows = np.flatnonzero(lengths > done)
         parts = [prompts[row][done:end] for row in rows.tolist()]

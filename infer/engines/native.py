@@ -68,13 +68,13 @@ class NativeReader:
     def __init__(self, session: Any, metadata: Metadata, longest: int = LONGEST_READ) -> None:
         self._session, self._metadata, self._longest = session, metadata, longest
 
-    def read(self, prompts: Sequence[Tokens]) -> Primed:
+    def read(self, prompts: Sequence[Tokens], before: Primed | None = None) -> Primed:
         """See `Reader`."""
         metadata, most = self._metadata, max(len(prompt) for prompt in prompts)
         shape = (len(prompts), metadata.layers, metadata.hidden)
         borders = range(self._longest, most + self._longest, self._longest)
-        blank = Primed.blank(shape, len(metadata.vocabulary))
-        return read_prompts(prompts, blank, borders, self._advance)
+        state = before or Primed.blank(shape, len(metadata.vocabulary))
+        return read_prompts(prompts, state, borders, self._advance)
 
     def _advance(self, ids: Tokens, counts: npt.NDArray[np.int64], state: Primed) -> Primed:
         feed = self._reading(ids, counts, state.h, state.c)

@@ -93,12 +93,12 @@ class PromptReader:
     def __init__(self, model: Model, texts: TextReader) -> None:
         self._model, self._texts = model, texts
 
-    def read(self, prompts: Sequence[Tokens]) -> Primed:
+    def read(self, prompts: Sequence[Tokens], before: Primed | None = None) -> Primed:
         """See `Reader`."""
         metadata = self._model.metadata
         shape = (len(prompts), metadata.layers, metadata.hidden)
-        blank = Primed.blank(shape, len(metadata.vocabulary))
-        return read_prompts(prompts, blank, _ends(prompts), self._advance)
+        state = before or Primed.blank(shape, len(metadata.vocabulary))
+        return read_prompts(prompts, state, _ends(prompts), self._advance)
 
     def _advance(self, ids: Tokens, counts: npt.NDArray[np.int64], state: Primed) -> Primed:
         del counts  # all alike
@@ -119,13 +119,13 @@ class WindowReader:
     def __init__(self, model: Model, window: int) -> None:
         self._model, self._window = model, window
 
-    def read(self, prompts: Sequence[Tokens]) -> Primed:
+    def read(self, prompts: Sequence[Tokens], before: Primed | None = None) -> Primed:
         """See `Reader`."""
         metadata = self._model.metadata
         shape = (len(prompts), self._window, metadata.layers, metadata.hidden)
         cut = [prompt[-self._window :] for prompt in prompts]
-        blank = Primed.blank(shape, len(metadata.vocabulary))
-        return read_prompts(cut, blank, _ends(cut), self._advance)
+        state = before or Primed.blank(shape, len(metadata.vocabulary))
+        return read_prompts(cut, state, _ends(cut), self._advance)
 
     def _advance(self, ids: Tokens, counts: npt.NDArray[np.int64], state: Primed) -> Primed:
         del counts  # all alike

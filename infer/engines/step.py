@@ -204,5 +204,6 @@ class StepEngine(HostEngine):
             step()
         return drawn.T
 
-    def _held(self) -> Primed:
+    def held(self) -> Primed:
+        """See `Engine`."""
         return Primed(*self._stepper.state(), self._stepper.logits.copy())

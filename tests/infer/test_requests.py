@@ -149,6 +149,7 @@ def test_lines_are_read_in_constant_memory() -> None:
 
     found = read_requests(io.BufferedReader(Endless()), DEFAULTS, json_lines=True)
     held = []
+    assert len(list(itertools.islice(found, 100))) == 100  # what is made once
     tracemalloc.start()
     try:
         for count in (1000, 5000):
