@@ -64,6 +64,9 @@ def generate(
     prompts_format: Annotated[
         str, typer.Option(help="text, jsonl, or auto: jsonl where the file is named so.")
     ] = "auto",
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Write a text in turns, at a prompt line.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a text, a line each.")
     ] = False,
@@ -103,6 +106,10 @@ def generate(
 
     if prompts is not None and (prompt or samples != 1):
         raise SettingsError("`prompts` has the prompts: give no PROMPT and no `samples` beside it")
+    if interactive:
+        from charlm.infer.interactive import terminal
+
+        terminal.check(others=prompts is not None or samples != 1 or as_json or null)
     request = Request(
         _standard_input().removesuffix("\n") if prompt == "-" else prompt, length=length,
         temperature=temperature, seed=draw_seed() if seed is None else seed, top_k=top_k,
@@ -125,6 +132,10 @@ def generate(
                 console.say(f"charlm-gen: {as_options(note)}")
         about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}"
         about = f"{about}, seed {request.seed}"
+        if interactive:
+            console.say(about)
+            terminal.run(out, generator, request)
+            return
         if prompts is None and samples == 1 and not (as_json or null):
             text = generator.pieces_of(request)
             out.write(generator.normalised(request.prompt, unknown) if echo else "")

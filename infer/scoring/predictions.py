@@ -45,7 +45,8 @@ class Judged:
     def ranks(self) -> npt.NDArray[np.int64]:
         """The place of each among the characters by probability, 1 the likeliest, [characters]."""
         likelier = self.log_probability > self._chosen
-        return 1 + likelier.sum(axis=1, dtype=np.int64)
+        found: npt.NDArray[np.int64] = 1 + likelier.sum(axis=1, dtype=np.int64)
+        return found
 
     @cached_property
     def levels(self) -> npt.NDArray[np.int64]:
