@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 CONTROL = re.compile(r"\x1b\[\??([\d;]*)([A-Za-z])|\r|\n|\x08|[^\x1b\r\n\x08]+|\x1b")
-PROMPT = "\x1b[?2004h"  # what prompt_toolkit writes as it begins to ask for a line
-SECONDS = 60
+# What prompt_toolkit writes as it begins to ask for a line, and once it has one.
+PROMPT, ENTERED = "\x1b[?2004h", "\x1b[?2004l"
+SECONDS = 20
 
 
 class Terminal:
@@ -43,7 +45,8 @@ class Terminal:
         """Read on until this text has come, after what was waited for before."""
         end = time.monotonic() + SECONDS
         while (place := self.raw.find(text, self._seen)) < 0:
-            assert self._read(end), f"no {text!r} in {self.raw[self._seen :]!r}"
+            assert time.monotonic() < end, f"no {text!r} before {self.raw[-200:]!r}"
+            assert self._read(end), f"no {text!r} before {self.raw[-200:]!r}"
         self._seen = place + len(text)
 
     def type(self, keys: str) -> None:
@@ -55,8 +58,16 @@ class Terminal:
         end = time.monotonic() + SECONDS
         while self._read(end):
             pass
-        os.close(self._ours)
         return self._process.wait(SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._ours)
 
     def screen(self) -> list[str]:
         """The lines that stand there, without colours."""
@@ -92,9 +103,7 @@ class Terminal:
     def _read(self, end: float) -> bool:
         """Read what is there; False once the command has closed its side."""
         ready = select.select([self._ours], [], [], max(0.0, end - time.monotonic()))[0]
-        if not ready:
-            self._process.kill()
-            raise TimeoutError(ascii(self.raw))
+        assert ready, f"nothing comes any more after {self.raw[-200:]!r}"
         data = b""
         with contextlib.suppress(OSError):  # as Linux says that the other side is closed
             data = os.read(self._ours, 1 << 16)

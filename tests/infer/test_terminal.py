@@ -9,15 +9,15 @@ import pytest
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
 if os.name != "nt":
-    from tests.infer.terminal import PROMPT, Terminal
+    from tests.infer.terminal import ENTERED, PROMPT, Terminal
 
 
 def test_the_bar_of_scoring_leaves_its_line_to_the_result(small_path: Path, tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text("the city " * 15_000, encoding="utf-8")
     files = ["a.txt", "b.txt", "--model", str(small_path)]
-    terminal = Terminal("charlm.infer.cli_score", *files, folder=tmp_path)
-    assert terminal.ended() == 0
+    with Terminal("charlm.infer.cli_score", *files, folder=tmp_path) as terminal:
+        assert terminal.ended() == 0
     assert "2 files" in terminal.raw  # the bar was there
     about, *results = terminal.screen()
     assert about == f"charlm-score: {small_path}, cpu"
@@ -25,34 +25,42 @@ def test_the_bar_of_scoring_leaves_its_line_to_the_result(small_path: Path, tmp_
     assert all(line.endswith(" characters") for line in results)
 
 
-def test_colours_are_for_a_terminal_that_wants_them(small_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_for_a_terminal_that_wants_them(
+    small_path: Path, tmp_path: Path, environment: dict[str, str], coloured: bool
+) -> None:
     (tmp_path / "a.txt").write_text("the city", encoding="utf-8")
-    for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
-        given = ("a.txt", "--show", "--model", str(small_path))
-        terminal = Terminal("charlm.infer.cli_score", *given, folder=tmp_path, **environment)
+    given = ("a.txt", "--show", "--model", str(small_path))
+    with Terminal("charlm.infer.cli_score", *given, folder=tmp_path, **environment) as terminal:
         assert terminal.ended() == 0
-        assert ("\x1b[48;" in terminal.raw) == coloured
-        assert "the city" in terminal.screen()[0]
+    assert ("\x1b[48;" in terminal.raw) == coloured
+    assert terminal.screen()[0] == "the city"
 
 
 def test_ctrl_c_stops_the_text_and_ctrl_d_ends(small_path: Path, tmp_path: Path) -> None:
     pytest.importorskip("prompt_toolkit")
     given = ("--interactive", "--length", "0", "--seed", "1", "--model", str(small_path))
-    terminal = Terminal("charlm.infer.cli_gen", *given, folder=tmp_path)
-    terminal.wait_for(PROMPT)
-    terminal.type("the city\r")
-    terminal.wait_for("the city")
-    terminal.type("\x03")
-    terminal.wait_for(PROMPT)
-    terminal.type("/length 9\r")
-    terminal.wait_for("/length 9\r\n")
-    terminal.wait_for(PROMPT)
-    terminal.type("/save a.txt\r")
-    terminal.wait_for("characters\r\n")
-    terminal.wait_for(PROMPT)
-    terminal.type("\x04")
-    assert terminal.ended() == 0
-    assert (tmp_path / "a.txt").read_text("utf-8").startswith("the city")
+    with Terminal("charlm.infer.cli_gen", *given, folder=tmp_path) as terminal:
+        terminal.wait_for(PROMPT)
+        terminal.type("the city\r")
+        terminal.wait_for(f"{ENTERED}the city")
+        terminal.type("\x03")
+        terminal.wait_for(PROMPT)
+        terminal.type("/nothing\r")
+        terminal.wait_for("there is no /nothing")
+        terminal.wait_for(PROMPT)
+        terminal.type("\x1b[A")  # the line before, from the history
+        terminal.wait_for("/nothing")
+        terminal.type("\x03")
+        terminal.wait_for(PROMPT)
+        terminal.type("/save a.txt\r")
+        terminal.wait_for(" characters\r\n")
+        terminal.wait_for(PROMPT)
+        terminal.type("\x04")
+        assert terminal.ended() == 0
+    text = (tmp_path / "a.txt").read_text("utf-8")
+    assert text.startswith("the city")
+    assert len(text) > 100
 
 
 def test_without_a_terminal_there_is_no_prompt_line(tmp_path: Path) -> None:
