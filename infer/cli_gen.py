@@ -64,6 +64,9 @@ def generate(
     prompts_format: Annotated[
         str, typer.Option(help="text, jsonl, or auto: jsonl where the file is named so.")
     ] = "auto",
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Write a text in turns, at a prompt line.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a text, a line each.")
     ] = False,
@@ -111,8 +114,12 @@ def generate(
     if prompts is not None and (prompt or samples != 1):
         raise SettingsError("`prompts` has the prompts: give no PROMPT and no `samples` beside it")
     single = prompts is None and samples == 1 and not (as_json or null)
-    if not single and (load_state or save_state):
+    if (interactive or not single) and (load_state or save_state):
         raise SettingsError("`load_state` and `save_state` are for one text alone")
+    if interactive:
+        from charlm.infer.interactive import terminal
+
+        terminal.check(others=not single)
     state, sample = None, 0
     if load_state is not None:
         from charlm.infer.state import State
@@ -143,6 +150,10 @@ def generate(
                 console.say(f"charlm-gen: {as_options(note)}")
         about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}"
         about = f"{about}, seed {request.seed}"
+        if interactive:
+            console.say(about)
+            terminal.run(out, generator, request)
+            return
         if single:
             text = generator.stream_of(request)
             out.write(generator.normalised(request.prompt, unknown) if echo else "")

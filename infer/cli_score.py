@@ -40,6 +40,26 @@ def score(
             show_default="after all before it",
         ),
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the text, each character coloured by its bits.")
+    ] = False,
+    color: Annotated[
+        str, typer.Option(help="With --show: always, never, or auto: in a terminal.")
+    ] = "auto",
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page of the text, coloured, with what was expected in each place.",
+            metavar="FILE.html",
+        ),
+    ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write each character with its bits and its rank among all.",
+            metavar="FILE.jsonl|.csv",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8",
     unknown: cli_shared.Unknown = None,
@@ -72,10 +92,15 @@ def score(
     check_threads(threads)
     for _ in read_text(io.BytesIO(), encoding, ""):  # an unknown one, once and not for each file
         pass
+    views = None
+    if show or html or tokens or color != "auto":
+        from charlm.infer.scoring.views import Views
+
+        views = Views(show, color, html, tokens)
     job = report.ScoringJob(
         files, encoding=encoding, unknown=unknown, precision=precision,
         threads=threads or usable_cores(), parallel=parallel, segments=segments, warm_up=warm_up,
-        as_json=as_json, window=window,
+        as_json=as_json, window=window, views=views,
     )  # fmt: skip
     path = shipped.find_model(model)
     with cli_shared.text_output() as out:

@@ -60,18 +60,31 @@ class StepTextReader:
 
     def run(self, ids: Tokens, h: Array, c: Array) -> Read:
         """See `TextReader`."""
-        batch, time = len(ids), ids.shape[1] - 1
+        logits, h, c = self.logits(ids[:, :-1], h, c)
+        found = _log_probability(logits, np.ascontiguousarray(ids[:, 1:].T, dtype=np.int64))
+        return Read(h, c, logits[-1], found.T)
+
+    def logits(self, ids: Tokens, h: Array, c: Array) -> tuple[Array, Array, Array]:
+        """Read texts, and keep the logits after every character.
+
+        Args:
+            ids: [batch, time].
+            h, c: float32 [batch, layers, hidden], the state before the first.
+
+        Returns:
+            Logits, float32 [time, batch, vocabulary], and the state after the last character.
+        """
+        batch, time = ids.shape
         if len(self._stepper.token) != batch:
             self._stepper = Stepper(self._model, batch)
         stepper = self._stepper
         stepper.set_state(h, c)
         logits = np.empty((time, *stepper.logits.shape), dtype=np.float32)
-        for row, column in zip(logits, np.ascontiguousarray(ids[:, :-1].T), strict=True):
+        for row, column in zip(logits, np.ascontiguousarray(ids.T), strict=True):
             stepper.token[:] = column
             stepper.step()
             row[:] = stepper.logits
-        found = _log_probability(logits, np.ascontiguousarray(ids[:, 1:].T, dtype=np.int64))
-        return Read(*stepper.state(), logits[-1], found.T)
+        return logits, *stepper.state()
 
 
 def _log_probability(logits: Array, targets: Tokens) -> Array:

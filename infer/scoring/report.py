@@ -1,19 +1,15 @@
 """Scoring files and writing what was found, as lines or as JSON."""
 
-import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from charlm.data.system import console
-from charlm.data.system.errors import CharlmError, CorpusError, SettingsError
-from charlm.data.system.files import os_errors_as
-from charlm.data.text.corpus import read_text
+from charlm.data.system.errors import CharlmError, SettingsError
 from charlm.data.text.vocabulary import Unknown
 from charlm.infer.batch.results import in_order
 from charlm.infer.model.open import Model
@@ -27,61 +23,11 @@ from charlm.infer.scoring.many import (
     Text,
     score_many,
 )
+from charlm.infer.scoring.reading import progress_of, read_file
 from charlm.infer.scoring.score import Score, Scorer
 
-STANDARD_INPUT = Path("-")
-WORTH_A_BAR = 1 << 18  # bytes: fewer are scored before one could read it
-CHUNK_BYTES = 1 << 16  # of each file: hundreds are read side by side
-
-Advance = Callable[[int], object]  # takes how many bytes were done
-
-
-def read_file(path: Path, encoding: str, advance: Advance) -> Iterator[str]:
-    """The chunks of a text file, which is opened now; `-` is standard input.
-
-    Args:
-        path: of the file.
-        encoding: any that Python knows.
-        advance: is told how many bytes the text that was asked for last had.
-
-    Raises:
-        CorpusError: the file can't be read, or not in that encoding.
-    """
-    if path == STANDARD_INPUT:
-        yield from read_text(
-            console.standard_input(), encoding, "standard input", chunk_bytes=CHUNK_BYTES
-        )
-        return
-    with os_errors_as(CorpusError, f"can't read {path}"), path.open("rb") as file:
-        done = 0
-        for chunk in read_text(file, encoding, str(path), chunk_bytes=CHUNK_BYTES):
-            yield chunk
-            place = file.tell() if file.seekable() else done
-            advance(place - done)
-            done = place
-
-
-@contextlib.contextmanager
-def progress_of(files: Sequence[Path]) -> Iterator[Advance]:
-    """What to tell of the bytes that are done; a bar shows them, if there are enough."""
-    size = sum(map(_size, files))
-    if size < WORTH_A_BAR or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    name = files[0].name if len(files) == 1 else f"{len(files)} files"
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=size)
-        yield lambda done: bar.advance(task, done)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):  # whoever reads it says what is wrong
-        return 0
+if TYPE_CHECKING:
+    from charlm.infer.scoring.views import Views
 
 
 @dataclass(frozen=True)
@@ -99,6 +45,7 @@ class ScoringJob:
         warm_up: characters that each segment reads before its own; None: as measured.
         as_json: write one JSON object instead of lines.
         window: judge each character after exactly so many; None: after all before it.
+        views: ways of looking at the text, if it is one; None: its figures are enough.
     """
 
     files: Sequence[Path]
@@ -111,6 +58,7 @@ class ScoringJob:
     warm_up: int | None = None
     as_json: bool = False
     window: int | None = None
+    views: "Views | None" = None
 
     def __post_init__(self) -> None:
         for name, value in (("`segments`", self.segments), ("`warm_up`", self.warm_up)):
@@ -121,6 +69,20 @@ class ScoringJob:
             raise SettingsError(
                 "`window` scores side by side as it is, exactly: leave `parallel` out"
             )
+        if self.views:
+            self._check_views(self.views)
+
+    def _check_views(self, views: "Views") -> None:
+        asked = "`show`, `html` and `tokens`"
+        if len(self.files) > 1:
+            raise SettingsError(f"{asked} are for one text: name one file")
+        if not self.alone or self.precision != "float32":
+            raise SettingsError(
+                f"{asked} need the distribution at each character, read in order in float32: leave "
+                "out `parallel`, `window` and `precision`"
+            )
+        if views.show and self.as_json:
+            raise SettingsError("`show` prints the text and `json` an object: leave one out")
 
     @property
     def alone(self) -> bool:
@@ -155,22 +117,25 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
         CharlmError: what is wrong with the only file, with the model, or with a setting.
     """
     writer = _Writer(out, job.as_json)
-    with progress_of(job.files) as advance:
-        texts = [Text(str(path), read_file(path, job.encoding, advance)) for path in job.files]
-        try:
-            for scored in in_order(_scored(model, texts, job)):
+    watched = () if job.views and job.views.show else job.files  # a text on its way shows how far
+    try:
+        with progress_of(watched) as bar:
+            texts = [Text(str(path), read_file(path, job.encoding, bar.advance))
+                     for path in job.files]  # fmt: skip
+            for scored in in_order(_scored(model, texts, job, out)):
                 result = scored.result
                 if isinstance(result, CharlmError) and len(texts) == 1:
                     raise result
-                if about:
-                    console.say(about)
-                    about = ""
-                if isinstance(result, CharlmError):
-                    console.say(f"charlm-score: {result}")
-                writer.take(texts[scored.index].name, result)
-        except (Exception, KeyboardInterrupt):
-            writer.end(whole=False)
-            raise
+                with bar.cleared():
+                    if about:
+                        console.say(about)
+                        about = ""
+                    if isinstance(result, CharlmError):
+                        console.say(f"charlm-score: {result}")
+                    writer.take(texts[scored.index].name, result)
+    except (Exception, KeyboardInterrupt):
+        writer.end(whole=False)
+        raise
     writer.end(whole=True)
     return writer.failures
 
@@ -215,7 +180,7 @@ class _Writer:
         self._out.flush()
 
 
-def _scored(model: Model, texts: Sequence[Text], job: ScoringJob) -> Iterator[Scored]:
+def _scored(model: Model, texts: Sequence[Text], job: ScoringJob, out: IO[str]) -> Iterator[Scored]:
     """What became of each text, as they are finished."""
     workers = job.threads if model.device == "cpu" else WORKERS_OF_GPU
     if not (job.parallel or job.window is not None or job.alone):
@@ -224,11 +189,15 @@ def _scored(model: Model, texts: Sequence[Text], job: ScoringJob) -> Iterator[Sc
         return score_many(
             model, texts, unknown=job.unknown, precision=job.precision, workers=workers, width=width
         )
-    return _one_by_one(_scorer(model, job, workers), texts)
+    return _one_by_one(_scorer(model, job, workers, out), texts)
 
 
-def _scorer(model: Model, job: ScoringJob, workers: int) -> Scorer:
+def _scorer(model: Model, job: ScoringJob, workers: int, out: IO[str]) -> Scorer:
     """What scores the texts of a job one after another."""
+    if job.views:
+        from charlm.infer.scoring.predictions import PredictionScorer
+
+        return PredictionScorer(model, job.unknown, partial(job.views.opened, out, model))
     if job.parallel:
         from charlm.infer.scoring.segments import SegmentScorer
 

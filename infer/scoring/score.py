@@ -64,11 +64,19 @@ class Score:
         """
         if self.characters == 0:
             raise CorpusError(f"{text.where}: too short to score: it takes at least two characters")
+        self.check_finite()
+        return replace(self, replaced=text.replaced, dropped=text.dropped)
+
+    def check_finite(self) -> None:
+        """What is not finite is no cost.
+
+        Raises:
+            ModelFileError: the model's weights are damaged.
+        """
         if not math.isfinite(self.bits):
             raise ModelFileError(
                 "the model gives logits that are not finite: its weights are damaged"
             )
-        return replace(self, replaced=text.replaced, dropped=text.dropped)
 
     def fields(self) -> dict[str, Any]:
         """What JSON says of it."""

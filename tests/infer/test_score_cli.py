@@ -17,7 +17,7 @@ from charlm.infer.generator import Generator
 from charlm.infer.planning import WORTH_CUDA_STREAMS, Work
 from charlm.infer.scoring import report
 from charlm.infer.scoring.many import Scored
-from charlm.infer.scoring.report import CHUNK_BYTES, WORTH_A_BAR, progress_of, read_file
+from charlm.infer.scoring.reading import CHUNK_BYTES, WORTH_A_BAR, progress_of, read_file
 from charlm.infer.scoring.score import Score, Scorer
 from charlm.infer.scoring.windows import WindowScorer
 
@@ -348,8 +348,8 @@ def test_a_bar_is_drawn_for_enough_bytes_and_someone_to_watch(
         (Terminal(), 3, True), (Terminal(), 1, False), (io.StringIO(), 3, False)
     ):  # fmt: skip
         monkeypatch.setattr(sys, "stderr", stream)
-        with progress_of(files[:count]) as advance:
-            advance(1000)
+        with progress_of(files[:count]) as bar:
+            bar.advance(1000)
         assert bool(stream.getvalue()) == drawn
         assert ("3 files" in stream.getvalue()) == drawn
 

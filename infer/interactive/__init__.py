@@ -1,0 +1,1 @@
+"""Writing a text in turns with a model, at a terminal."""

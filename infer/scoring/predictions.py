@@ -1,0 +1,164 @@
+"""What a model expected before each character of a text: all probabilities, bits and ranks.
+
+The step graph runs over the text with the state carried. Where the sum of the bits is enough,
+`score` has it several times as fast.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from charlm.data.text.vocabulary import Unknown
+from charlm.infer.engines.base import Array, Tokens, run_length
+from charlm.infer.engines.reader import StepTextReader
+from charlm.infer.model.open import Model
+from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, zero_states
+
+LEVELS = (1, 2, 3, 4, 6, 8)  # bits where a character gets the next colour
+LEVEL_NAMES = ("under 1", "1 to 2", "2 to 3", "3 to 4", "4 to 6", "6 to 8", "8 and more")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A stretch of a text, and what the model expected before each character of it.
+
+    Attributes:
+        ids: integers [characters].
+        log_probability: float32 [characters, vocabulary], natural logarithm.
+        opening: the text's first character, which is read, not predicted; else nothing, [0 or 1].
+    """
+
+    ids: Tokens
+    log_probability: Array
+    opening: Tokens
+
+    @cached_property
+    def bits(self) -> npt.NDArray[np.float64]:
+        """What each character cost, [characters]."""
+        return bits(self._chosen[:, 0])
+
+    @cached_property
+    def ranks(self) -> npt.NDArray[np.int64]:
+        """The place of each among the characters by probability, 1 the likeliest, [characters]."""
+        likelier = self.log_probability > self._chosen
+        found: npt.NDArray[np.int64] = 1 + likelier.sum(axis=1, dtype=np.int64)
+        return found
+
+    @cached_property
+    def levels(self) -> npt.NDArray[np.int64]:
+        """How many of `LEVELS` each character's bits reach, [characters]."""
+        return np.searchsorted(LEVELS, self.bits, side="right").astype(np.int64)
+
+    def likeliest(self, count: int) -> npt.NDArray[np.int64]:
+        """The ids of so many likeliest characters at each place, in order, [characters, count]."""
+        order: npt.NDArray[np.int64] = np.argsort(-self.log_probability, axis=1, kind="stable")
+        return order[:, :count]
+
+    @cached_property
+    def _chosen(self) -> Array:
+        ids = self.ids.astype(np.int64)[:, None]
+        return np.take_along_axis(self.log_probability, ids, axis=1)
+
+
+Look = Callable[[Judged], object]
+
+
+def judge(
+    model: Model, text: TokenText, state: tuple[Array, Array] | None = None
+) -> Iterator[Judged]:
+    """Yield a text in stretches of bounded size, with all probabilities.
+
+    Args:
+        model: an open model.
+        text: is read as this goes on.
+        state: (h, c) before the text's first character, each float32 [1, layers, hidden]; None:
+            zeros.
+
+    Raises:
+        VocabularyError, CorpusError: see `TokenText`.
+        ModelFileError: the graph can't be run.
+    """
+    reader, longest = StepTextReader(model), run_length(1, model)
+    h, c = state or (zero_states(model.metadata, 1),) * 2
+    opening = 1
+    while (count := text.have(longest)) > 0:
+        ids = text.take(count)
+        logits, h, c = reader.logits(ids[None, :-1], h, c)
+        yield Judged(ids[1:], _log_softmax(logits[:, 0]), ids[:opening])
+        opening = 0
+
+
+def predictions(
+    model: Model,
+    text: str,
+    state: tuple[Array, Array] | None = None,
+    unknown: Unknown | None = None,
+) -> Iterator[Array]:
+    """Yield the log-probabilities before each character of a text but its first.
+
+    The first is read, not predicted, as scores have it. So there is one array less than the
+    normalised text has characters.
+
+    ```python
+    model = Generator.open().model
+    for character, expected in zip("he old house", predictions(model, "the old house")):
+        print(character, expected.argmax())
+    ```
+
+    Args:
+        model: an open model.
+        text: is normalised here as the corpus was.
+        state: (h, c) before the text's first character, each float32 [1, layers, hidden]; None:
+            zeros.
+        unknown: what becomes of characters that the model does not know (see `TokenText`).
+
+    Yields:
+        float32 [vocabulary], natural logarithms.
+
+    Raises:
+        VocabularyError: a character that the model does not know.
+        ModelFileError: the graph can't be run.
+    """
+    for judged in judge(model, TokenText([text], "the text", model.metadata, unknown), state):
+        yield from judged.log_probability
+
+
+class PredictionScorer(Scorer):
+    """Scores a text from all its predictions, which others see, too.
+
+    Args:
+        model, unknown: see `Scorer`.
+        looks: opened with a text's name, gives those that are handed its stretches in order.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        unknown: Unknown | None,
+        looks: Callable[[str], AbstractContextManager[Sequence[Look]]],
+    ) -> None:
+        super().__init__(model, unknown, workers=0)
+        self._looks = looks
+
+    def score(self, chunks: Iterable[str], where: str = "the text") -> Score:
+        """See `Scorer.score`."""
+        text = TokenText(chunks, where, self.model.metadata, self.unknown)
+        found = Score(0, 0.0)
+        with self._looks(where) as looks:
+            for judged in judge(self.model, text):
+                found += Score(len(judged.ids), float(judged.bits.sum()))
+                found.check_finite()
+                for look in looks:
+                    look(judged)
+            return found.finished(text)
+
+
+def _log_softmax(logits: Array) -> Array:
+    """Of each row."""
+    wide = logits - logits.max(axis=-1, keepdims=True)
+    found: Array = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return found
