@@ -31,7 +31,8 @@ def export(
         Path | None, typer.Argument(metavar="MODEL.onnx", help="The file to write.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="Run folder.", show_default="the newest under runs/ that has weights")
+        Path | None,
+        typer.Option(help="Run folder.", show_default="the newest under runs/"),
     ] = None,
     verify_only: Annotated[
         Path | None,
@@ -50,7 +51,9 @@ def export(
     ] = None,
     siblings: Annotated[
         bool,
-        typer.Option(help="Write MODEL.native.onnx, MODEL.generate.onnx and MODEL.sequence.onnx too."),
+        typer.Option(
+            help="Write MODEL.native.onnx, MODEL.generate.onnx and MODEL.sequence.onnx too."
+        ),
     ] = True,
     int8: Annotated[
         bool,

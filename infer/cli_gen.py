@@ -23,9 +23,9 @@ GROUPS = {
     "Hardware": "provider threads precision explain",
 }
 EXAMPLES = {
-    "charlm-gen \"The old house \" --length 500 --temperature 0.7": "A text, somewhat tamer:",
+    'charlm-gen "The old house " --length 500 --temperature 0.7': "A text, somewhat tamer:",
     "charlm-gen \"Dear \" --model model.onnx --escapes --stop '\\n\\n'": "Up to an empty line:",
-    "charlm-gen \"The \" --samples 100 --json > texts.jsonl": "A hundred texts at once:",
+    'charlm-gen "The " --samples 100 --json > texts.jsonl': "A hundred texts at once:",
 }
 app = console.make_app()
 MAX_PROMPT_BYTES = 1 << 26  # as of a line of a file of prompts
@@ -34,7 +34,10 @@ MAX_PROMPT_BYTES = 1 << 26  # as of a line of a file of prompts
 @app.command(cls=grouped(GROUPS, EXAMPLES))
 def generate(
     prompt: Annotated[
-        str, typer.Argument(help="Text to go on with; - reads it from standard input.")
+        str,
+        typer.Argument(
+            metavar="[PROMPT]", help="Text to go on with; - reads it from standard input."
+        ),
     ] = "",
     model: cli_shared.ModelFile = None,
     length: Annotated[int, typer.Option(help="Characters to draw; 0: until stopped.")] = 200,
@@ -69,8 +72,8 @@ def generate(
         bool,
         typer.Option(
             "--escapes",
-            help=r"Read \n, \t, \\, \xNN and \uNNNN in PROMPT and --stop as the characters that they "
-            "stand for.",
+            help=r"Read \n, \t, \\, \xNN and \uNNNN in PROMPT and --stop as the characters that "
+            "they stand for.",
         ),
     ] = False,
     prompts: Annotated[

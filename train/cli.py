@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from charlm.data.system import console
-from charlm.data.system.help import grouped
 from charlm.data.system.extras import require_there
+from charlm.data.system.help import grouped
 from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, RareSettings
 from charlm.train.config import ADAM_LR, TrainingConfig, options_said
 from charlm.train.setup.defaults import DROPOUT, FINE_TUNING, MOST, MOST_DECAY, MOST_LARGE
@@ -43,11 +43,14 @@ def train(
         typer.Argument(metavar="[TEXT]...", help="Text files; without any, the corpus that ships."),
     ] = None,
     out: Annotated[Path | None, said("Run folder.", "runs/<name of the text>")] = None,
-    recipe: Annotated[str | None, said(
+    recipe: Annotated[
+        str | None,
+        said(
             "stateful; or notebook: windows of 40 characters from a zero state, with defaults of "
             "its own (10 epochs, 192 windows a step, Adam at 0.001, nothing dropped).",
             DEFAULTS.recipe,
-        )] = None,
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         said(
@@ -85,9 +88,7 @@ def train(
     batch_size: Annotated[
         int | None, said("Streams or windows a step, of all processes.", "16")
     ] = None,
-    seq_len: Annotated[
-        int | None, said("Characters that gradients reach back.", "96")
-    ] = None,
+    seq_len: Annotated[int | None, said("Characters that gradients reach back.", "96")] = None,
     optimiser: Annotated[
         str | None,
         said(
@@ -168,8 +169,8 @@ def train(
         typer.Option(
             metavar="RUN|MODEL",
             help="Begin with the weights of a run folder, an exported model, or lovecraft or "
-            "lovecraft-large, which ship. Sizes, characters, dropout and normalisation are kept, new "
-            "characters added; default rates are a quarter, and default epochs at most "
+            "lovecraft-large, which ship. Sizes, characters, dropout and normalisation are kept, "
+            "new characters added; default rates are a quarter, and default epochs at most "
             f"{FINE_TUNING}.",
         ),
     ] = None,

@@ -158,8 +158,8 @@ class Display(Silent):
         held_out = record["validation_bits"]
         judged = "" if held_out is None else f", validation {held_out:.3f}"
         self.console.print(
-            f"{self._epoch(record['epoch'])}: training {record['train_bits']:.3f}{judged} bits/char, "
-            f"{record['characters_per_second']:,} chars/s"
+            f"{self._epoch(record['epoch'])}: training {record['train_bits']:.3f}{judged} "
+            f"bits/char, {record['characters_per_second']:,} chars/s"
         )
         shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         self.console.print(f"  {shown}", style="dim")

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from typer.core import TyperCommand
 
-COMMON = "Other"
 LEFT = 30  # columns at most for an option's name, as click has it
 _BRACKETS = re.compile(r"\[default: \((.*)\)\]")
 
@@ -30,14 +29,14 @@ class GroupedCommand(TyperCommand):
         options = {each.name: each for each in self.params if each.param_type_name == "option"}
         for title, names in self.groups.items():
             yield title, [options.pop(name) for name in names]
-        yield COMMON, list(options.values())
+        yield "Other" if self.groups else "Options", list(options.values())
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options; click calls it."""
         common = [each for each in self.get_params(ctx) if each.name == "help"]
         arguments = [each for each in self.params if each.param_type_name == "argument"]
         sections = [("Arguments", arguments), *self.grouped()]
-        sections[-1] = (COMMON, sections[-1][1] + common)
+        sections[-1][1].extend(common)
         rows = {title: [_row(each, ctx) for each in listed] for title, listed in sections if listed}
         lengths = [len(left) for listed in rows.values() for left, _ in listed]
         column = max(length for length in lengths if length <= LEFT)
@@ -45,7 +44,7 @@ class GroupedCommand(TyperCommand):
             with formatter.section(title):
                 formatter.write_dl([(left.ljust(column), right) for left, right in listed], LEFT)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """Write the examples; click calls it."""
         if self.examples:
             with formatter.section("Examples"):
