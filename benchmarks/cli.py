@@ -11,11 +11,23 @@ import typer
 
 from charlm.data.system import console
 from charlm.data.system.errors import CharlmError, SettingsError
+from charlm.data.system.help import grouped
 
+GROUPS = {
+    "Run": "out quick rounds only",
+    "Model": "model text",
+    "Hardware": "provider threads",
+    "Reports that exist": "table render",
+}
+EXAMPLES = {
+    "charlm-bench --quick": "A try-out of a minute:",
+    "charlm-bench --model model.onnx --out results": "A model of your own, measured in full:",
+    "charlm-bench --table results/report.json": "The table of a report:",
+}
 app = console.make_app()
 
 
-@app.command()
+@app.command(cls=grouped(GROUPS, EXAMPLES))
 def bench(
     out: Annotated[
         Path | None,
@@ -66,10 +78,7 @@ def bench(
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
-    """Measure this machine: charlm, the notebook that it grew out of, and the limit.
-
-    Example: charlm-bench --out results
-    """
+    """Measure this machine: charlm, the notebook that it grew out of, and the limit."""
     del debug, version
     if table is not None:
         from charlm.benchmarks.report import page, report

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from charlm.data.system import console
+from charlm.data.system.help import grouped
 
 app = console.make_app()
 
@@ -42,7 +43,7 @@ def list_command(debug: console.Debug = False) -> None:
         print(f"{name:<16} {size:>9,} bytes  {about:<32} {how}")
 
 
-@app.command()
+@app.command(cls=grouped({}, {"charlm-data fetch lovecraft": "To corpora/lovecraft.txt:"}))
 def fetch(
     name: Annotated[str, typer.Argument(help="lovecraft or tinyshakespeare.")],
     to: Annotated[
@@ -50,10 +51,7 @@ def fetch(
     ] = None,
     debug: console.Debug = False,
 ) -> None:
-    """Download a corpus, check its sha256, and print the file's path.
-
-    Example: charlm-data fetch lovecraft --to lovecraft.txt
-    """
+    """Download a corpus, check its sha256, and print the file's path."""
     del debug
     from charlm.data.text import fetch as library
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from charlm.data.umbrella import COMMANDS
+from charlm.data.umbrella import COMMANDS, program
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -29,9 +29,10 @@ INTRODUCTION = """# Commands
 
 `docs/build.py` made this page from the programs' own help.
 
-Each command is also a subcommand of `charlm`: `charlm gen` is `charlm-gen`. Text goes to standard
-output, everything else to standard error. A mistake is one line and exit code 2. Every command has
-`--help`, `--version`, and `--debug`, which shows a traceback on errors.
+Each command is also a subcommand of `charlm`: `charlm gen` is `charlm-gen`. `charlm completion` has
+your shell complete them all. Text goes to standard output, everything else to standard error. A
+mistake is one line and exit code 2. Every command has `--help`, `--version`, and `--debug`, which
+shows a traceback on errors.
 """
 COMMON = {"help", "version", "debug"}
 TYPES = {"integer": "int", "text": "str"}  # as some versions of typer call them, and others
@@ -44,14 +45,25 @@ def reference() -> str:
 
 def _section(name: str) -> str:
     command = typer.main.get_command(import_module(COMMANDS[name][0]).app)
-    return "\n".join(_lines(f"charlm-{name}", command, "##"))
+    return "\n".join(_lines(program(name), command, "##"))
 
 
 def _lines(name: str, command: Any, heading: str) -> Iterator[str]:
     yield f"{heading} {name}\n\n{_text(command.help)}\n"
-    options = [_option(each) for each in command.params if each.name not in COMMON]
-    if options:
-        yield "\n".join(options) + "\n"
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    groups = command.grouped() if hasattr(command, "grouped") else ()
+    for title, parameters in (("", arguments), *groups):
+        options = [_option(each) for each in parameters if each.name not in COMMON]
+        if options:
+            yield (
+                "\n".join(
+                    (f"**{title}**\n" if getattr(command, "groups", {}) and title else "", *options)
+                ).lstrip()
+                + "\n"
+            )
+    if examples := getattr(command, "examples", {}):
+        lines = (f"# {what}\n{line}" for line, what in examples.items())
+        yield "```sh\n" + "\n\n".join(lines) + "\n```\n"
     for sub, subcommand in getattr(command, "commands", {}).items():
         yield from _lines(f"{name} {sub}", subcommand, heading + "#")
 

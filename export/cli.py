@@ -7,20 +7,32 @@ import typer
 
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
+from charlm.data.system.help import grouped
 
 if TYPE_CHECKING:
     from charlm.export.export import Exported
 
+GROUPS = {
+    "Run": "run verbose",
+    "Files": "siblings verify_only siblings_of",
+    "Precision": "int8 fp16 text",
+}
+EXAMPLES = {
+    "charlm-export model.onnx --run runs/book": "A run as one file, and its siblings beside it:",
+    "charlm-export --verify-only model.onnx --verbose": "Prove a file, and see by how much:",
+    "charlm-export model.onnx --int8 --text new.txt": "Only if int8 loses next to nothing:",
+}
 app = console.make_app()
 
 
-@app.command()
+@app.command(cls=grouped(GROUPS, EXAMPLES))
 def export(
     model: Annotated[
         Path | None, typer.Argument(metavar="MODEL.onnx", help="The file to write.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="Run folder.", show_default="the newest under runs/")
+        Path | None,
+        typer.Option(help="Run folder.", show_default="the newest under runs/"),
     ] = None,
     verify_only: Annotated[
         Path | None,
@@ -39,7 +51,9 @@ def export(
     ] = None,
     siblings: Annotated[
         bool,
-        typer.Option(help="Write MODEL.generate.onnx and its like too, which run many steps."),
+        typer.Option(
+            help="Write MODEL.native.onnx, MODEL.generate.onnx and MODEL.sequence.onnx too."
+        ),
     ] = True,
     int8: Annotated[
         bool,
@@ -66,15 +80,16 @@ def export(
             show_default="what the model draws itself",
         ),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show each proof's figures, and int8's loss.")
+    ] = False,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
     """Write a trained run as one stateful ONNX step graph, proven equal to the Torch model.
 
     Beside it stand its siblings, graphs of the same weights that generate or read many characters
-    in one run. Without them everything works, slower.
-
-    Example: charlm-export model.onnx --run runs/book
+    in one run. charlm finds them by their names; without them everything works, slower.
     """
     del debug, version
     if sum(name is not None for name in (model, verify_only, siblings_of)) != 1:
@@ -114,22 +129,33 @@ def export(
             f"LSTM({done.metadata.hidden}), {len(done.metadata.vocabulary)} characters, "
             f"proven equal to {source}"
         )
-    _report(done)
+    _report(done, verbose, losses=verbose or any(measured.values()))
+    if beside := _beside(done, written=model is not None):
+        console.say(f"beside it, optional: {'; '.join(beside)}")
     if verify_only is None:
         console.say(f"next: charlm-gen --model {done.model} 'Once upon a time'")
 
 
-def _report(done: "Exported") -> None:
-    for line in done.proof.lines():
-        console.say(f"  {line}")
-    for sibling in done.siblings:
-        console.say(f"{sibling.path}: {sibling.size:,} bytes")
-        for line in sibling.proof.lines():
+def _report(done: "Exported", verbose: bool, losses: bool) -> None:
+    if verbose:
+        for line in done.proof.lines():
             console.say(f"  {line}")
-    for form, quality in done.qualities.items():
-        console.say(quality.line(form))
+        for sibling in done.siblings:
+            console.say(f"{sibling.path}: {sibling.size:,} bytes")
+            for line in sibling.proof.lines():
+                console.say(f"  {line}")
+    if losses:
+        for form, quality in done.qualities.items():
+            console.say(quality.line(form))
     for note in done.notes:
         console.say(note)
+
+
+def _beside(done: "Exported", written: bool) -> list[str]:
+    """What stands beside a model, for someone who wonders which files to keep."""
+    own = [f"{done.model.with_suffix('.json').name} repeats its metadata"] if written else []
+    names = ", ".join(sibling.path.name for sibling in done.siblings)
+    return [*own, f"{names} run many characters at once, proven too"] if names else own
 
 
 def _check_extras() -> None:

@@ -78,6 +78,7 @@ KEY_INITIAL = "charlm.initial"
 KEY_SAMPLING = "charlm.sampling"
 KEY_WEIGHTS = "charlm.weights_sha256"
 KEY_QUALITY = "charlm.quality"  # JSON object: by precision, what it costs
+KEY_STATES = "charlm.states"  # JSON list: how a host that knows no LSTM carries the state
 KEY_KIND = "charlm.kind"  # of a sibling
 
 LARGEST_LOSS = 0.01  # bits per character that a smaller precision may cost
@@ -179,7 +180,19 @@ class Metadata:
             KEY_SAMPLING: str(SAMPLING),
             KEY_WEIGHTS: self.weights_sha256,
             **({KEY_QUALITY: json.dumps(self.quality)} if self.quality else {}),
+            KEY_STATES: json.dumps(self.states()),
         }
+
+    def states(self) -> list[dict[str, Any]]:
+        """Which outputs of every graph are its inputs of the next run, and what a text starts with.
+
+        For hosts that run any recurrent model. Older files lack it, and no reader of ours needs it.
+        """
+        shape = ["batch", self.layers, self.hidden]
+        return [
+            {"input": given, "output": found, "type": "float32", "shape": shape, "initial": 0}
+            for given, found in ((H, H_NEXT), (C, C_NEXT))
+        ]
 
     def to_json(self) -> str:
         """The content of `model.json`, for runtimes that can't read an ONNX file's metadata."""

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from charlm.data.system.errors import ExportError, ModelFileError
+from charlm.data.system.errors import ExportError
 from charlm.data.system.files import os_errors_as, write_set
 from charlm.export import contract_native, weights
 from charlm.export.contract import (
-    KEY_WEIGHTS,
     KINDS,
     NATIVE,
     Kind,
@@ -21,35 +20,12 @@ from charlm.export.proof.errors import Proof
 from charlm.export.proof.prove import prove_siblings, prove_step
 from charlm.export.proof.texts import Texts
 from charlm.export.quality import Quality, draw_sample, measure, read_sample
+from charlm.export.siblings import present, stale
 from charlm.export.weights import Weights
 from charlm.train.model import CharLSTM
 from charlm.train.runs import run_folder
 
 STEPS = 1000  # over which graphs carry their own state as they are proven
-
-
-def present(model: Path) -> dict[Kind, Path]:
-    """The siblings that stand beside a model, by the names of the files alone."""
-    paths = {kind: sibling_path(model, kind) for kind in KINDS.values()}
-    return {kind: path for kind, path in paths.items() if path.is_file()}
-
-
-def stale(model: Path, weights_sha256: str) -> list[Path]:
-    """The files beside a model that bear a sibling's name and are of other weights, or damaged.
-
-    Args:
-        model: the model file, which need not exist.
-        weights_sha256: of its weights.
-    """
-    return [path for path in present(model).values() if _weights_of(path) != weights_sha256]
-
-
-def _weights_of(path: Path) -> str | None:
-    try:
-        found = contract_native.properties_of(read_model_bytes(path), str(path))
-    except ModelFileError:
-        return None
-    return found.get(KEY_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -119,16 +95,7 @@ def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) ->
         raise ExportError(f"{model}: a model file's name ends in .onnx; try {model.name}.onnx")
     trained = run_folder.load_run(run)
     laid_out = weights.from_torch(trained.model)
-    metadata = Metadata(
-        hidden=trained.model.config.hidden,
-        layers=trained.model.config.layers,
-        vocabulary=trained.vocabulary,
-        normalisation=trained.normalisation,
-        initial=trained.initial,
-        weights_sha256=weights.sha256(laid_out),
-        summary=trained.summary,
-        rare=trained.rare,
-    )
+    metadata = weights.described(trained, laid_out)
     content = step_graph.build(laid_out, metadata)
     proof, texts = prove_step(content, trained.model, metadata, str(model), STEPS)
     metadata, qualities, notes = _measure(laid_out, metadata, wanted, model)

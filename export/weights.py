@@ -14,6 +14,7 @@ from charlm.export.contract import Metadata
 from charlm.export.contract_ops import check_operators
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
+from charlm.train.runs.run_folder import Run
 
 Array = npt.NDArray[np.float32]
 
@@ -125,6 +126,25 @@ def from_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
             "from its metadata's): the file is damaged; export it again"
         )
     return weights, metadata
+
+
+def described(run: Run, weights: Weights) -> Metadata:
+    """What the model file of a run says of itself.
+
+    Args:
+        run: the trained model.
+        weights: its, laid out.
+    """
+    return Metadata(
+        hidden=run.model.config.hidden,
+        layers=run.model.config.layers,
+        vocabulary=run.vocabulary,
+        normalisation=run.normalisation,
+        initial=run.initial,
+        weights_sha256=sha256(weights),
+        summary=run.summary,
+        rare=run.rare,
+    )
 
 
 def to_torch(weights: Weights) -> CharLSTM:

@@ -7,7 +7,8 @@ import typer
 
 from charlm.data import MAX_WINDOW
 from charlm.data.system import console
-from charlm.data.system.errors import CorpusError, SettingsError, as_options
+from charlm.data.system.errors import CorpusError, SettingsError, VocabularyError, as_options
+from charlm.data.system.help import grouped
 from charlm.infer import cli_shared
 
 if TYPE_CHECKING:
@@ -15,14 +16,28 @@ if TYPE_CHECKING:
     from charlm.infer.generator import Generator
     from charlm.infer.planning import Work
 
+GROUPS = {
+    "Text": "model length seed stop escapes unknown echo interactive load_state save_state",
+    "Sampling": "temperature top_k top_p min_p window",
+    "Many texts": "samples prompts prompts_format width unordered as_json null",
+    "Hardware": "provider threads precision explain",
+}
+EXAMPLES = {
+    'charlm-gen "The old house " --length 500 --temperature 0.7': "A text, somewhat tamer:",
+    "charlm-gen \"Dear \" --model model.onnx --escapes --stop '\\n\\n'": "Up to an empty line:",
+    'charlm-gen "The " --samples 100 --json > texts.jsonl': "A hundred texts at once:",
+}
 app = console.make_app()
 MAX_PROMPT_BYTES = 1 << 26  # as of a line of a file of prompts
 
 
-@app.command()
+@app.command(cls=grouped(GROUPS, EXAMPLES))
 def generate(
     prompt: Annotated[
-        str, typer.Argument(help="Text to go on with; - reads it from standard input.")
+        str,
+        typer.Argument(
+            metavar="[PROMPT]", help="Text to go on with; - reads it from standard input."
+        ),
     ] = "",
     model: cli_shared.ModelFile = None,
     length: Annotated[int, typer.Option(help="Characters to draw; 0: until stopped.")] = 200,
@@ -53,6 +68,14 @@ def generate(
         list[str] | None,
         typer.Option(help="A text ends before this; may be given several times."),
     ] = None,
+    escapes: Annotated[
+        bool,
+        typer.Option(
+            "--escapes",
+            help=r"Read \n, \t, \\, \xNN and \uNNNN in PROMPT and --stop as the characters that "
+            "they stand for.",
+        ),
+    ] = False,
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -101,10 +124,7 @@ def generate(
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
-    """Generate text with a charlm model.
-
-    Example: charlm-gen "when i drew nigh the nameless city" --length 500
-    """
+    """Generate text with a charlm model."""
     del debug, version
     from charlm.infer.generator import Generator
     from charlm.infer.model import shipped
@@ -127,6 +147,11 @@ def generate(
         state = State.load(load_state)
         if seed is None:
             seed, sample = state.seed, state.sample or 0
+    typed = (prompt, *(stop or ()))
+    if escapes:
+        from charlm.data.text.escapes import unescaped
+
+        prompt, *stop = map(unescaped, typed)
     request = Request(
         _standard_input().removesuffix("\n") if prompt == "-" else prompt, length=length,
         temperature=temperature, seed=draw_seed() if seed is None else seed, top_k=top_k,
@@ -143,6 +168,8 @@ def generate(
         work = Work.of(request, streams)
         device, why_device = provider_for(work, provider, precision)
         generator = Generator.open(path, device, threads, precision)
+        if not escapes and any("\\" in each for each in typed):
+            _check_backslash(generator.metadata, typed, unknown)
         if explain:
             _explain(generator, work, width, why_device)
         for note in (generator.model.note, None if window else _hint(generator.metadata)):
@@ -183,6 +210,23 @@ def _explain(
     device = why_device or generator.model.device
     for reason in (f"provider: {device}", *generator.plan(work, width).reasons):
         console.say(f"charlm-gen: {reason}")
+
+
+def _check_backslash(metadata: "Metadata", typed: tuple[str, ...], unknown: str | None) -> None:
+    """Where a model has no backslash, one was typed for the sake of the character that it means.
+
+    Raises:
+        VocabularyError: in a prompt that can't be read so, or a stop string, which can't come.
+    """
+    from charlm.data.text.escapes import escape_in
+
+    found = next(filter(None, map(escape_in, typed)), None)
+    if found is None or "\\" in metadata.vocabulary.characters:
+        return
+    hint = f"the model has no backslash: for the character that {found} means, add --escapes"
+    if metadata.unknown(unknown) == "error" or any(map(escape_in, typed[1:])):
+        raise VocabularyError(hint)
+    console.say(f"charlm-gen: {hint}")
 
 
 def _hint(metadata: "Metadata") -> str | None:

@@ -7,12 +7,24 @@ from typing import Annotated
 import typer
 
 from charlm.data.system import console
+from charlm.data.system.help import grouped
 from charlm.infer import cli_shared
 
+GROUPS = {
+    "Model and text": "model encoding unknown window",
+    "Output": "show color html tokens as_json",
+    "One long text": "parallel segments warm_up",
+    "Hardware": "provider threads precision",
+}
+EXAMPLES = {
+    "charlm-score book.txt --model model.onnx": "How well a model predicts a book:",
+    "charlm-score chapters/*.txt --json": "Many texts, side by side:",
+    "cat letter.txt | charlm-score -": "A text from standard input:",
+}
 app = console.make_app()
 
 
-@app.command()
+@app.command(cls=grouped(GROUPS, EXAMPLES))
 def score(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Text files; - is standard input.")
@@ -61,7 +73,7 @@ def score(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    encoding: Annotated[str, typer.Option(help="Of the files.")] = "utf-8",
+    encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
     unknown: cli_shared.Unknown = None,
     precision: cli_shared.Precision = "float32",
     provider: cli_shared.Provider = "auto",
@@ -78,8 +90,6 @@ def score(
     One file is scored at the speed of one stream, exactly; several files, or the segments of
     --parallel, fill the cores. What is wrong with one of several files is a line on stderr, and
     the exit code is 2; the others are scored.
-
-    Example: charlm-score book.txt --model model.onnx
     """
     del debug, version
     from charlm.data.system.cores import check_threads, usable_cores

@@ -18,8 +18,10 @@ ALLOWED = {
     "benchmarks": {"data", "train", "export", "infer"},
 }
 CONTRACT = "charlm.export.contract"
-# `--init-from` takes exported models, which export reads, and the names of those that infer ships.
+# `--init-from` takes exported models, which export reads, and the names of those that infer ships;
+# `charlm show` takes these names too.
 AGAINST_THE_FLOW = {
+    "export/show.py": ("charlm.infer.model.shipped",),
     "train/setup/source.py": ("charlm.export.as_source", "charlm.infer.model.shipped"),
 }
 
@@ -122,6 +124,8 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
     [
         ("charlm.data.cli", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
         ("charlm.train.cli", {"torch", "onnx", "onnxruntime", "matplotlib"}),
+        ("charlm.train.runs.cli", {"torch", "numpy", "rich"}),
+        ("charlm.export.show_cli", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
         ("charlm.train.keras.import_cli", {"torch", "numpy", "keras", "h5py", "rich"}),
         ("charlm.train.report.cli", {"torch", "numpy", "matplotlib", "rich"}),
         ("charlm.export.cli", {"torch", "onnx", "onnxruntime"}),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from charlm.data.umbrella import COMMANDS, program
+
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
 EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -163,11 +165,11 @@ def umbrella(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_one_command_has_the_others() -> None:
     assert umbrella("gen", "the ", "--length", "9", "--seed", "1").stdout.startswith("the ")
-    for command in ("data", "train", "import", "report", "export", "gen", "score", "bench"):
+    for command in COMMANDS:
         assert f"charlm {command}" in umbrella().stdout
         shown = umbrella(command, "-h")
         assert shown.returncode == 0
-        assert f"charlm-{command}" in shown.stdout
+        assert f"Usage: {program(command)} " in shown.stdout
     unknown = umbrella("generate")
     assert unknown.returncode == 2
     assert "there is no command 'generate'" in unknown.stderr

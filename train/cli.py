@@ -8,11 +8,26 @@ import typer
 
 from charlm.data.system import console
 from charlm.data.system.extras import require_there
+from charlm.data.system.help import grouped
 from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, RareSettings
 from charlm.train.config import ADAM_LR, TrainingConfig, options_said
 from charlm.train.setup.defaults import DROPOUT, FINE_TUNING, MOST, MOST_DECAY, MOST_LARGE
 
 DEFAULTS = TrainingConfig()
+GROUPS = {
+    "Run": "out init_from resume overwrite accept_changes report seed",
+    "Budget": "minutes epochs patience final",
+    "Size": "hidden layers",
+    "Regularisation": "dropout output_dropout weight_decay",
+    "Learning": "recipe batch_size seq_len optimiser lr muon_lr clip",
+    "Text": "encoding case newlines nfc rare min_count max_vocabulary",
+    "Hardware": "device threads step autocast tf32",
+}
+EXAMPLES = {
+    "charlm-train book.txt --minutes 10": "Ten minutes on a book, then a report, in runs/book:",
+    "charlm-train --resume --out runs/book": "Go on with a run that was stopped:",
+    "charlm-train letters.txt --init-from lovecraft": "Begin with a model that knows English:",
+}
 app = console.make_app()
 
 
@@ -21,20 +36,27 @@ def said(what: str, otherwise: str | bool = False) -> Any:
     return typer.Option(help=what, show_default=otherwise)
 
 
-@app.command()
+@app.command(cls=grouped(GROUPS, EXAMPLES))
 def train(
     texts: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[TEXT]...", help="Text files; without any, the corpus that ships."),
     ] = None,
     out: Annotated[Path | None, said("Run folder.", "runs/<name of the text>")] = None,
-    recipe: Annotated[str | None, said("stateful or notebook.", DEFAULTS.recipe)] = None,
+    recipe: Annotated[
+        str | None,
+        said(
+            "stateful; or notebook: windows of 40 characters from a zero state, with defaults of "
+            "its own (10 epochs, 192 windows a step, Adam at 0.001, nothing dropped).",
+            DEFAULTS.recipe,
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         said(
             "Passes over the text.",
-            f"by its length, at most {MOST}, with thousands of distinct characters {MOST_LARGE}; "
-            "notebook 10",
+            f"automatic, 1 to {MOST} by its length; at most {MOST_LARGE} with thousands of "
+            "distinct characters",
         ),
     ] = None,
     minutes: Annotated[
@@ -46,41 +68,39 @@ def train(
         float | None,
         said(
             "Dropout of the weights between hidden units.",
-            f"up to {DROPOUT}, by how many these are for the text, less in few passes; notebook 0",
+            f"automatic, 0 to {DROPOUT}; printed at start",
         ),
     ] = None,
     output_dropout: Annotated[
         float | None,
         said(
             "Dropout of the weights from hidden units to characters.",
-            f"up to {DROPOUT}, by how many these are for the text, less in few passes; notebook 0",
+            f"automatic, 0 to {DROPOUT}; printed at start",
         ),
     ] = None,
     weight_decay: Annotated[
         float | None,
         said(
             "Share of itself that a matrix loses in a step, times the learning rate.",
-            f"up to {MOST_DECAY}, by how many weights characters have for the text; notebook 0",
+            f"automatic, 0 to {MOST_DECAY}; printed at start",
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, said("Streams or windows a step, of all processes.", "16, notebook 192")
+        int | None, said("Streams or windows a step, of all processes.", "16")
     ] = None,
-    seq_len: Annotated[
-        int | None, said("Characters that gradients reach back.", "96, notebook 40")
-    ] = None,
+    seq_len: Annotated[int | None, said("Characters that gradients reach back.", "96")] = None,
     optimiser: Annotated[
         str | None,
         said(
             "muon (for matrices between hidden units, Adam for the rest) or adam.",
-            f"{DEFAULTS.optimiser}, notebook adam",
+            DEFAULTS.optimiser,
         ),
     ] = None,
     lr: Annotated[
         float | None,
         said(
             "Peak learning rate of Adam.",
-            f"{DEFAULTS.lr:g}, with adam alone {ADAM_LR:g}, notebook 0.001",
+            f"{DEFAULTS.lr:g}; {ADAM_LR:g} with --optimiser adam",
         ),
     ] = None,
     muon_lr: Annotated[
@@ -98,7 +118,7 @@ def train(
         bool | None,
         typer.Option("--final", help="Learn from the first 95 %; nothing chooses the epoch."),
     ] = None,
-    seed: Annotated[int | None, said("Of weights and order.", "0")] = None,
+    seed: Annotated[int | None, said("Of the first weights and of what is dropped.", "0")] = None,
     device: Annotated[str | None, said("auto, cpu or cuda.", "auto")] = None,
     autocast: Annotated[
         str | None, said("bf16 on a GPU (cuDNN's LSTM then has fp16), or none.", "none")
@@ -126,14 +146,14 @@ def train(
         said(
             "What becomes of rare characters, here and in prompts: replace (by U+FFFD), drop, "
             "error, or the character to put there.",
-            "replace, where there are some",
+            "replace, if there are any",
         ),
     ] = None,
     min_count: Annotated[
         int | None,
         said(
             "A character is rare that occurs less often in the part that is learnt from.",
-            f"{MIN_COUNT} where over {ALPHABETS} are distinct, else 0",
+            f"{MIN_COUNT} if over {ALPHABETS} are distinct, else 0",
         ),
     ] = None,
     max_vocabulary: Annotated[
@@ -143,15 +163,15 @@ def train(
             str(MAX_VOCABULARY),
         ),
     ] = None,
-    encoding: Annotated[str | None, said("Of the text files.", "utf-8")] = None,
+    encoding: Annotated[str | None, said("Encoding of the text files.", "utf-8")] = None,
     init_from: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN|MODEL",
-            help="Begin with the weights of a run folder, an exported model or one that ships "
-            "(lovecraft, lovecraft-large), whose sizes, characters, dropout and normalisation are "
-            "kept; new characters are added. The default rates are then a quarter of what they "
-            f"are, and epochs at most {FINE_TUNING}.",
+            help="Begin with the weights of a run folder, an exported model, or lovecraft or "
+            "lovecraft-large, which ship. Sizes, characters, dropout and normalisation are kept, "
+            "new characters added; default rates are a quarter, and default epochs at most "
+            f"{FINE_TUNING}.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
@@ -171,10 +191,7 @@ def train(
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> int:
-    """Train a character-level LSTM on text files.
-
-    Example: charlm-train book.txt --minutes 10
-    """
+    """Train a character-level LSTM on text files."""
     options = options_said(locals())
     require_there("train", "torch", "safetensors", "matplotlib")
     try:

@@ -66,7 +66,10 @@ class Silent:
 
     Attributes:
         received: the signal, if one came.
+        steps_an_epoch: of the run; 0 while nobody has said.
     """
+
+    steps_an_epoch = 0
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -143,7 +146,7 @@ class Display(Silent):
         """Move the bar."""
         self.bar.update(
             self.task,
-            description=f"epoch {progress.epoch + 1}",
+            description=self._epoch(progress.epoch + 1),
             total=progress.total_steps,
             completed=progress.step,
             bits=f"{bits:.3f}",
@@ -155,11 +158,17 @@ class Display(Silent):
         held_out = record["validation_bits"]
         judged = "" if held_out is None else f", validation {held_out:.3f}"
         self.console.print(
-            f"epoch {record['epoch']:g}: training {record['train_bits']:.3f}{judged} bits/char, "
-            f"{record['characters_per_second']:,} chars/s"
+            f"{self._epoch(record['epoch'])}: training {record['train_bits']:.3f}{judged} "
+            f"bits/char, {record['characters_per_second']:,} chars/s"
         )
         shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         self.console.print(f"  {shown}", style="dim")
+
+    def _epoch(self, number: float) -> str:
+        """`epoch 2 of 20`; of how many, as soon as the number of steps is fixed."""
+        total = self.last.progress.total_steps if self.last is not None else None
+        whole = [total / self.steps_an_epoch] if total and self.steps_an_epoch else []
+        return "epoch " + " of ".join(f"{round(each, 1) or each:g}" for each in (number, *whole))
 
     def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
         """Save the state first, then what is derived from it."""

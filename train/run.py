@@ -218,6 +218,7 @@ def _help_train(started: Started, group: Group) -> int:
 def _run(started: Started, group: Group, observer: Silent) -> int | None:
     """The exit code of a run that was stopped and saved, or None of one trained to its end."""
     trainer = Trainer(started.setup, started.splits, started.progress, started.weights, group)
+    observer.steps_an_epoch = len(trainer.batches)
 
     def where() -> str:
         again = f"--resume --out {shlex.quote(str(started.folder))}"

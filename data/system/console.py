@@ -99,8 +99,24 @@ def exit_code(app: typer.Typer, name: str, arguments: list[str]) -> int:
         _settle_stdout()
 
 
+def completion_variable(name: str) -> str:
+    """What a shell sets to have a command line of this program completed instead of run."""
+    return f"_{name}_COMPLETE".replace("-", "_").upper()
+
+
+def completing(name: str) -> bool:
+    """Whether a shell asks so; typer is then made ready to answer."""
+    if completion_variable(name) not in os.environ:
+        return False
+    from typer._completion_classes import completion_init
+
+    completion_init()
+    return True
+
+
 def _call(app: typer.Typer, name: str, arguments: list[str]) -> object:
     """The command's own result. Typer ends with code 1 where a pipe closes: that is undone."""
+    completing(name)
     command = typer.main.get_command(app)
     command.context_settings["help_option_names"] = ["-h", "--help"]
     try:

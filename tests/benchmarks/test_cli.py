@@ -23,7 +23,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for option in ("out", "only", "quick", "provider", "table", "render", "rounds"):
         assert f"--{option}" in shown
-    assert "Example: charlm-bench" in shown
+    assert "Examples:" in shown
 
 
 def test_table_prints_the_table_of_a_report(

@@ -96,7 +96,7 @@ def test_debug_before_and_after_the_sub_command(arguments: list[str]) -> None:
 def test_help_has_an_example(capsys: Captured) -> None:
     for arguments in (["--help"], ["fetch", "--help"]):
         assert charlm_data(*arguments) == 0
-        assert "Example: charlm-data fetch" in capsys.readouterr().out
+        assert "charlm-data fetch" in capsys.readouterr().out
 
 
 def test_it_starts_without_what_it_does_not_use() -> None:

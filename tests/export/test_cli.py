@@ -43,7 +43,7 @@ def test_a_trained_run_becomes_a_proven_model(
     export: Export, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_module, "STEPS", 1000)
-    code, lines = export("model.onnx", "--run", tiny_run)
+    code, lines = export("model.onnx", "--run", tiny_run, "--verbose")
     assert code == 0
     assert files() == SET
     size = Path("model.onnx").stat().st_size
@@ -53,8 +53,8 @@ def test_a_trained_run_becomes_a_proven_model(
         "  largest relative error, one step",
         "  largest relative error, 1000 carried steps",
     ]
-    shown = [line for line in lines[3:-2] if not line.startswith("  ")]
-    assert lines[-2].startswith("int8: ")
+    shown = [line for line in lines[3:-3] if not line.startswith("  ")]
+    assert lines[-3].startswith("int8: ")
     assert shown == [f"{path}: {path.stat().st_size:,} bytes" for path in SIBLINGS]
     steps = ["largest relative error, one step", "largest relative error, 1000 carried steps"]
     assert [line.strip().split(":")[0] for line in lines[4:6]] == steps
@@ -73,6 +73,15 @@ def test_a_trained_run_becomes_a_proven_model(
     bits = config["results"]["test_bits_per_character"]
     assert metadata.summary["results"]["test_bits_per_character"] == bits > 0
     assert Path("model.json").read_text(encoding="utf-8") == metadata.to_json()
+
+
+def test_an_export_is_three_lines(export: Export, run_folder: Path) -> None:
+    code, lines = export("model.onnx")
+    assert code == 0
+    first, beside, following = lines
+    assert first.endswith(f"proven equal to {run_folder}")
+    assert all(name in beside for name in SET - {"model.onnx"})
+    assert following == "next: charlm-gen --model model.onnx 'Once upon a time'"
 
 
 def test_without_a_run_the_newest_is_exported(
@@ -147,7 +156,7 @@ def test_a_run_with_damaged_weights(refuses: Refuses, run_folder: Path) -> None:
 def test_verify_only_with_and_without_the_run(export: Export, run_folder: Path) -> None:
     assert export("model.onnx")[0] == 0
     before = Path("model.onnx").read_bytes()
-    code, lines = export("--verify-only", "model.onnx")
+    code, lines = export("--verify-only", "model.onnx", "--verbose")
     assert code == 0
     assert lines[0] == "model.onnx: proven against the weights it carries"
     assert "one step: logits" in lines[1]
@@ -290,7 +299,7 @@ def test_verify_only_of_a_foreign_model(refuses: Refuses) -> None:
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.exit_code(app, "charlm-export", ["--help"]) == 0
-    assert "Example: charlm-export model.onnx --run runs/book" in capsys.readouterr().out
+    assert "Examples:" in capsys.readouterr().out
     assert console.exit_code(app, "charlm-export", ["--version"]) == 0
     assert capsys.readouterr().out.startswith("charlm ")
 
@@ -311,5 +320,5 @@ def test_as_a_process(tiny_run: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert "1000 carried steps" in done.stderr
+    assert done.stderr.count("\n") == 3
     assert {path.name for path in tmp_path.iterdir()} == {"runs", *SET}

@@ -148,12 +148,20 @@ def test_numbers_past_any_float_are_damage(damage: dict[str, str]) -> None:
         read(PLAIN.to_properties() | damage)
 
 
-@pytest.mark.parametrize("key", PLAIN.to_properties())
+@pytest.mark.parametrize(
+    "key", [key for key in PLAIN.to_properties() if key != contract.KEY_STATES]
+)
 def test_a_missing_key_is_named(key: str) -> None:
     properties = PLAIN.to_properties()
     del properties[key]
     with pytest.raises(ModelFileError, match=f"m.onnx: .*{key}.* in its metadata|lacks '{key}'"):
         read(properties)
+
+
+def test_a_file_that_says_nothing_of_its_states_is_valid() -> None:
+    properties = PLAIN.to_properties()
+    del properties[contract.KEY_STATES]
+    assert read(properties) == PLAIN
 
 
 @pytest.mark.parametrize("key", ["hidden", "layers", "vocabulary", "normalisation"])

@@ -200,7 +200,7 @@ def test_debug_shows_the_traceback(generate: Generate) -> None:
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.exit_code(cli_gen.app, "charlm-gen", ["--help"]) == 0
-    assert 'Example: charlm-gen "when i drew nigh the nameless city"' in capsys.readouterr().out
+    assert "Examples:" in capsys.readouterr().out
     assert console.exit_code(cli_gen.app, "charlm-gen", ["--version"]) == 0
     assert capsys.readouterr().out.startswith("charlm ")
 
@@ -332,3 +332,23 @@ def test_cuda_that_can_not_run_never_falls_to_the_cpu(
         "charlm-gen: --provider cuda can't run here: no NVIDIA driver was found; "
         "or use --provider cpu"
     ]
+
+
+def test_escapes_are_read_in_prompt_and_stop(generate: Generate) -> None:
+    plain = generate("the\x20e", "--seed", 3, "--stop", "e")
+    assert generate(r"the\x20\x65", "--escapes", "--seed", 3, "--stop", r"\u0065") == plain
+
+
+@pytest.mark.parametrize("arguments", [(r"the\n",), ("the", "--stop", r"\n")])
+def test_an_escape_that_a_model_can_not_read_is_pointed_out(
+    generate: Generate, arguments: tuple[str, ...]
+) -> None:
+    code, out, err = generate(*arguments)
+    assert (code, out) == (2, "")
+    assert err == [
+        r"charlm-gen: the model has no backslash: for the character that \n means, add --escapes"
+    ]
+    if len(arguments) == 1:
+        code, _, err = generate(*arguments, "--unknown", "drop")
+        assert code == 0
+        assert "add --escapes" in err[0]

@@ -264,7 +264,7 @@ def test_no_file_is_one_line(run: Run) -> None:
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert console.exit_code(cli_score.app, "charlm-score", ["--help"]) == 0
-    assert "Example: charlm-score book.txt --model model.onnx" in capsys.readouterr().out
+    assert "Examples:" in capsys.readouterr().out
     assert console.exit_code(cli_score.app, "charlm-score", ["--version"]) == 0
     assert capsys.readouterr().out.startswith("charlm ")
 

@@ -193,7 +193,7 @@ def test_progress_names_what_comes_next(train: Train, tiny_text: Path, tmp_path:
     code, lines = train(tiny_text, "--out", folder, *FAST)
     assert code == 0
     assert lines[0].startswith(f"{folder}: 6,000 characters, ")
-    assert re.match(r"epoch 1: training \d\.\d+, validation \d\.\d+ bits/char, ", lines[1])
+    assert re.match(r"epoch 1 of 1: training \d\.\d+, validation \d\.\d+ bits/char, ", lines[1])
     assert lines[2].startswith("  ")
     assert re.match(re.escape(f"{folder}: test ") + r"\d\.\d+ bits/char", lines[-2])
     assert lines[-1] == f"next: charlm-export model.onnx --run '{folder}'"

@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charlm.data.system import console
+from charlm.data.system.help import grouped
 
 if TYPE_CHECKING:
     from charlm.train.keras.import_keras import ImportedModel
 
+GROUPS = {
+    "Run": "out overwrite",
+    "Characters": "corpus vocabulary",
+    "Text": "encoding case newlines nfc",
+}
+EXAMPLES = {
+    "charlm-import notebook.keras --corpus lovecraft.txt": "A model and the text it learnt from:",
+    "charlm-import notebook.h5 --vocabulary characters.json": "Without the text:",
+    "charlm-import notebook.keras --corpus book.txt --case keep": "Where capitals were kept:",
+}
 app = console.make_app()
 
 
-@app.command()
+@app.command(cls=grouped(GROUPS, EXAMPLES))
 def import_model(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A .keras or .h5 file of Keras 2 or 3.")
@@ -43,7 +54,7 @@ def import_model(
     nfc: Annotated[
         bool | None, typer.Option(help="Compose accents (Unicode NFC).", show_default="no-nfc")
     ] = None,
-    encoding: Annotated[str, typer.Option(help="Of the text files.")] = "utf-8",
+    encoding: Annotated[str, typer.Option(help="Encoding of the text files.")] = "utf-8",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Throw away the run in the folder.")
     ] = False,
@@ -54,8 +65,6 @@ def import_model(
 
     The text or list says which character is which. Case and newlines are treated as the notebook
     does, unless said otherwise. Keras reads the file; TensorFlow is not needed.
-
-    Example: charlm-import notebook.keras --corpus lovecraft.txt
     """
     del debug, version
     from charlm.data.system.extras import require_there

@@ -6,11 +6,23 @@ from typing import Annotated
 import typer
 
 from charlm.data.system import console
+from charlm.data.system.help import grouped
 
+GROUPS = {
+    "Text": "corpus",
+    "Output": "out",
+    "Measuring": "seconds sample seed",
+    "Hardware": "threads",
+}
+EXAMPLES = {
+    "charlm-report runs/book": "Measure a run, and write runs/book/report.html:",
+    "charlm-report runs/book --seconds 300 --out report": "Read more, and write elsewhere:",
+    "charlm-report runs/book --corpus texts/book.txt": "Where the text has moved:",
+}
 app = console.make_app()
 
 
-@app.command()
+@app.command(cls=grouped(GROUPS, EXAMPLES))
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     corpus: Annotated[
@@ -40,10 +52,7 @@ def report(
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
-    """Report how good a run is, why, and what to try next: a page, Markdown, and figures.
-
-    Example: charlm-report runs/book
-    """
+    """Report how good a run is, why, and what to try next: a page, Markdown, and figures."""
     del debug, version
     from charlm.data.system.extras import require_there
 

@@ -17,8 +17,9 @@ from charlm.data.system.package import version
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_RARE, Rare
 from charlm.train.config import ModelConfig, TrainingConfig
+from charlm.train.runs import STATE
 
-FILE = "training_state.pt"
+FILE = STATE
 # Those before, never released, knew no rare characters, then no weight decay, and then had another
 # order of the notebook recipe's windows for texts of over fifty million characters.
 FORMAT = 4

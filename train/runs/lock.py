@@ -8,14 +8,14 @@ from pathlib import Path
 
 from charlm.data.system.errors import RunError
 from charlm.data.system.files import os_errors_as, remove_leftovers
-from charlm.train.runs import checkpoint, run_folder
+from charlm.train.runs import LOCK, checkpoint, run_folder
 
 try:
     import fcntl
 except ImportError:  # Windows: nothing is locked there
     fcntl = None  # type: ignore[assignment]
 
-FILE = ".lock"
+FILE = LOCK
 
 
 class FolderLock:

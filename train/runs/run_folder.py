@@ -16,13 +16,12 @@ from charlm.data.text.rare import NOTHING_RARE, Rare
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ModelConfig, as_dict
 from charlm.train.model import CharLSTM, shapes
-from charlm.train.runs import checks
-from charlm.train.runs.checkpoint import FILE as STATE
+from charlm.train.runs import CONFIG as CONFIG
+from charlm.train.runs import STATE, checks
 from charlm.train.runs.checkpoint import Checkpoint, Record, current_versions, refuse_folder
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CARD = "README.md"
 DERIVED = (WEIGHTS, CONFIG, METRICS, CARD)
