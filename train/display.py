@@ -158,8 +158,7 @@ class Display(Silent):
             f"epoch {record['epoch']:g}: training {record['train_bits']:.3f}{judged} bits/char, "
             f"{record['characters_per_second']:,} chars/s"
         )
-        shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        self.console.print(f"  {shown}", style="dim")
+        self.console.print(_shown(text), style="dim")
 
     def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
         """Save the state first, then what is derived from it."""
@@ -170,6 +169,16 @@ class Display(Silent):
                 run_folder.remove_older(self.folder, checkpoint)
         if epoch_ended:
             run_folder.write(self.folder, checkpoint)
+
+
+def _shown(text: str) -> str:
+    """A sample with its lines and their indentation, inside a margin; no more than an empty line
+    between two.
+    """
+    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text.expandtabs(4))
+    lines = [line.rstrip() for line in plain.strip("\n").split("\n")]
+    kept = [line for n, line in enumerate(lines) if line or (n and lines[n - 1])]
+    return "\n".join(f"  {line}".rstrip() for line in kept)
 
 
 def introduce(console: Console, started: Started, processes: int) -> None:
