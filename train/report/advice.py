@@ -65,7 +65,9 @@ def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     times = min(max(worth / epochs, 2), MOST_TIMES) if few else 2
     if gain := expected_gain(evidence.curve, times):
         reasons.append(f"by its curve, {times:.2g} times as long should gain about {gain:.1g} bits")
-    again = train_again(subject, recipe=subject.training["recipe"], **budget(subject, times))
+    again = train_again(
+        subject, recipe=subject.training["recipe"], **budget(subject, epochs, times)
+    )
     yield Advice("train longer", "; ".join(reasons), again.replace(" --recipe stateful", ""))
 
 
@@ -189,7 +191,9 @@ def _quotes(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
             "stop earlier, or give it more text: it quotes",
             f"{own:.1%} of its substrings of 40 characters are in the training text, and of the "
             f"held-out text's {other:.1%}",
-            train_again(subject, **budget(subject, 0.5)) if evidence.curve else "",
+            train_again(subject, **budget(subject, evidence.curve[-1].epoch, 0.5))
+            if evidence.curve
+            else "",
         )
 
 

@@ -35,14 +35,15 @@ def resume(subject: Subject) -> str:
     return f"charlm-train --resume --out {shlex.quote(_from_here(subject.folder))}"
 
 
-def budget(subject: Subject, times: float) -> dict[str, object]:
-    """How long it trained, so many times over, in the terms that its user chose."""
-    minutes, epochs = subject.training.get("minutes"), subject.training.get("epochs")
+def budget(subject: Subject, read: float, times: float) -> dict[str, object]:
+    """So many times as long as it trained, which was `read` epochs, in its user's terms."""
+    minutes: float | None = subject.training.get("minutes")
+    epochs: int | None = subject.training.get("epochs")
     found: dict[str, object] = {}
     if minutes:
         found["minutes"] = f"{minutes * times:.2g}"
     if epochs or not minutes:
-        done = epochs if minutes else float(subject.metrics[-1]["epoch"])
+        done = epochs if epochs and minutes else read
         found["epochs"] = max(1, round(done * times))
     return found
 

@@ -20,6 +20,7 @@ from charlm.train.report.measure import Evidence
 NARROWEST = 0.1  # bits from bottom to top, lest noise look like drift
 OURS, OTHER, LEARNT = COLOURS[0], COLOURS[1], COLOURS[2]
 ROW, AROUND = 0.27, 1.0  # inches of a row of dots, and of what is above and below all
+HALF, PANELS = (4.6, 3.3), ("drift", "state")  # side by side
 Dots = Sequence[tuple[float, str, str]]  # how far right, colour, marker
 
 
@@ -33,7 +34,7 @@ def _draw(name: str, evidence: Evidence) -> bytes | None:
     from matplotlib.figure import Figure
 
     with plain_svg():
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = Figure(figsize=HALF if name in PANELS else SIZE, layout="constrained")
         return svg(figure) if DRAWERS[name](figure, evidence) else None
 
 
@@ -55,7 +56,7 @@ def _training(figure: Any, evidence: Evidence) -> bool:
         ends.append((*judged[-1], "validation", OURS))
         x, bits = min(judged, key=lambda point: point[1])
         axes.plot([x], [bits], color=OURS, marker="o", ms=9, fillstyle="none")
-        axes.annotate("chosen", (x, bits), (0, -9), textcoords="offset points", ha="center",
+        axes.annotate("chosen", (x, bits), (0, -9), textcoords="offset points", ha="right",
                       va="top", color=OURS)  # fmt: skip
     best = evidence.best
     axes.axhline(best.bits, color=OTHER, linestyle="--", linewidth=1)
@@ -88,17 +89,15 @@ def _minutes_above(axes: Any, evidence: Evidence) -> None:
 def _baselines(figure: Any, evidence: Evidence) -> bool:
     """A dot for each baseline, the best first, and a line at the model."""
     rows = [
-        (each.name, [(each.bits, PALE if each.weak else OTHER, MARKERS[0])])
+        (f"{each.name}  {each.bits:.3f}", [(each.bits, PALE if each.weak else OTHER, MARKERS[0])])
         for each in evidence.baselines
     ]
-    axes = _rows_of_dots(figure, rows, "bits per character of the held-out text", figures=True)
+    axes = _rows_of_dots(figure, rows, "bits per character of the held-out text")
     _line_at(axes, evidence.bits, f"this model {evidence.bits:.3f}")
     return True
 
 
-def _rows_of_dots(
-    figure: Any, rows: Sequence[tuple[str, Dots]], label: str, figures: bool = False
-) -> Any:
+def _rows_of_dots(figure: Any, rows: Sequence[tuple[str, Dots]], label: str) -> Any:
     """Axes with a level name and some dots in every row, the first on top."""
     figure.set_size_inches(SIZE[0], AROUND + ROW * len(rows))
     axes = figure.subplots()
@@ -106,9 +105,6 @@ def _rows_of_dots(
     for place, (_, dots) in enumerate(rows):
         for value, colour, marker in dots:
             axes.plot([value], [place], color=colour, marker=marker, ms=6, linestyle="none")
-            if figures:
-                axes.annotate(f"{value:.3f}", (value, place), (7, 0), textcoords="offset points",
-                              va="center", color=INK, fontsize=9)  # fmt: skip
     names = [name for name, _ in rows]
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.tick_params(axis="y", length=0)
@@ -138,10 +134,10 @@ def _context(figure: Any, evidence: Evidence) -> bool:
     every = points[::2] if len(points) > 6 else points
     axes.set_xticks([x for x, _ in every], [f"{x:,}" for x, _ in every])
     axes.set_xticks([], minor=True)
-    (x, bits), (last, _) = points[0], points[-1]
+    x, bits = points[0]
     axes.annotate("state reset", (x, bits), (8, 0), textcoords="offset points", color=OURS,
                   va="center")  # fmt: skip
-    name_lines(axes, [(last, never, "never reset", OTHER)])
+    name_lines(axes, [(axes.get_xlim()[1], never, "never reset", OTHER)])
     return True
 
 

@@ -111,3 +111,15 @@ def test_what_came_before_helps() -> None:
     assert found["bz2 -9"].alone == pytest.approx(
         8 * len(bz2.compress(held_out.encode(), 9)) / len(held_out)
     )
+
+
+def test_a_block_that_ends_costs_the_held_out_text_nothing() -> None:
+    """bz2 begins anew with each 900 KB: a text that lies across would know nothing before it."""
+    words = np.array([f"w{n * n}" for n in range(3000)])
+    text = " ".join(words[np.random.default_rng(0).zipf(1.3, 200_000) % 3000])
+    learnt, held_out = text[:890_000], text[890_000:920_000]
+    (found,) = (each for each in compress(learnt, held_out) if each.name.startswith("bz2"))
+    early, late = text[:300_000], text[300_000:330_000]
+    (usual,) = (each for each in compress(early, late) if each.name.startswith("bz2"))
+    naive = len(bz2.compress((learnt + held_out).encode())) - len(bz2.compress(learnt.encode()))
+    assert found.after < usual.after < 8 * naive / len(held_out)
