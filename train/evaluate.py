@@ -73,7 +73,6 @@ CHUNK = 8192
 LOGITS = 1 << 26  # a call, where there are very many distinct characters
 JUDGED = 2_000_000  # characters of a split that are scored at the most: a minute on one core
 STRETCHES = 16  # that they come from, where the split has more
-STRETCH = 1000  # characters of one, where there are more than two
 
 
 def judged(
@@ -87,11 +86,10 @@ def judged(
     Args:
         ids: token ids, shape [characters].
         most: characters that are scored.
-        stretches: that they come from; fewer where they would be shorter than `STRETCH`.
+        stretches: that they come from.
     """
     if len(ids) <= most:
         return ids
-    stretches = min(stretches, max(2, most // STRETCH))
     each = most // stretches
     starts = np.linspace(0, len(ids) - each, stretches).astype(np.int64)
     return np.concatenate([ids[start : start + each] for start in starts])

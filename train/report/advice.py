@@ -65,10 +65,10 @@ def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     times = min(max(worth / epochs, 2), MOST_TIMES) if few else 2
     if gain := expected_gain(evidence.curve, times):
         reasons.append(f"by its curve, {times:.2g} times as long should gain about {gain:.1g} bits")
-    again = train_again(
-        subject, recipe=subject.training["recipe"], **budget(subject, epochs, times)
-    )
-    yield Advice("train longer", "; ".join(reasons), again.replace(" --recipe stateful", ""))
+    longer = budget(subject, epochs, times)
+    if subject.training["recipe"] == "notebook":
+        longer["recipe"] = "notebook"
+    yield Advice("train longer", "; ".join(reasons), train_again(subject, **longer))
 
 
 def expected_gain(curve: Sequence[Point], times: float) -> float:
@@ -77,7 +77,7 @@ def expected_gain(curve: Sequence[Point], times: float) -> float:
     What is left to learn shrinks with a power of the characters seen (`POWER`). How much that is,
     the fall since half as many were seen says, of which a part is the falling learning rate's; in
     the first epochs, how far its end is below its mean. Of a million characters, read
-    0.09, 0.4 and 1.1 times, it foretold 0.9, 0.6 and 1.3 times what three to five times as long
+    0.09, 0.4 and 1.1 times, it foretold 0.9, 0.6 and 1.5 times what three to five times as long
     gained.
     """
     judged = [(p.characters, p.validation_bits) for p in curve if p.validation_bits is not None]

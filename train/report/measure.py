@@ -17,7 +17,7 @@ from charlm.data.system.package import version
 from charlm.data.system.processor import processor
 from charlm.data.text.ids import count
 from charlm.train.config import ModelConfig
-from charlm.train.evaluate import judged, sample_tokens
+from charlm.train.evaluate import STRETCHES, judged, sample_tokens
 from charlm.train.report.baselines import Baseline, Compressed, NgramModels, compress
 from charlm.train.report.likeness import Copies, Distances, distances, find_copies
 from charlm.train.report.reading import (
@@ -38,6 +38,7 @@ SHARE = 0.1  # of the time that training took
 # Characters a second of one core, as a rough rule: a model of a million multiplications a
 # character reads so many where the texts lie side by side, and half of them where there is one.
 SIDE_BY_SIDE = 16e9
+STRETCH = 1000  # characters of one of some stretches, where there are more than two
 LONG = 1_000_000  # characters read without a reset
 SAMPLE = 100_000
 LAPS = 4  # at the least in what is read without a reset
@@ -249,7 +250,7 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
         say: takes a few words.
     """
     model, splits = subject.run.model, subject.splits
-    held = judged(splits.test, extent.held_out)
+    held = _spread(splits.test, extent.held_out)
     compared = splits.train[len(splits.train) - extent.compared :]
     vocabulary = model.config.vocabulary
     say("reading on without a reset")
@@ -273,7 +274,7 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
     texts = {
         "sample, temperature 1": drawn[1.0],
         f"sample, temperature {cool:g}": drawn[cool],
-        "held-out text": [judged(splits.test, sum(map(len, drawn[1.0])))],
+        "held-out text": [_spread(splits.test, sum(map(len, drawn[1.0])))],
     }
     blanks = np.array([character.isspace() for character in subject.run.vocabulary.characters])
     copies = find_copies(compared, texts, blanks, subject.text)
@@ -302,6 +303,11 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
         samples=tuple(DrawnText(t, subject.text(texts[0][:SHOWN])) for t, texts in drawn.items()),
         notes=notes(subject, extent),
     )
+
+
+def _spread(ids: Ids, most: int) -> Ids:
+    """So many characters of a text at most, in stretches from its beginning to its end."""
+    return judged(ids, most, min(STRETCHES, max(2, most // STRETCH)))
 
 
 def _draw(subject: Subject, extent: Extent, temperature: float, seed: int) -> list[Ids]:
@@ -356,7 +362,7 @@ def _distances(subject: Subject, drawn: dict[float, list[Ids]]) -> tuple[Distanc
     splits = subject.splits
     joined = {t: np.concatenate(texts) for t, texts in drawn.items()}
     length = min(len(splits.test), len(splits.train), *map(len, joined.values()))
-    held = judged(splits.test, length)
+    held = _spread(splits.test, length)
     length = len(held)
     named = {f"temperature {t:g}": ids[:length] for t, ids in joined.items()}
     named["training text"] = splits.train[-length:]

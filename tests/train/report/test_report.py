@@ -161,7 +161,7 @@ def test_the_headline_does_not_flatter(
     """Of a text whose end is harder than its beginning, a part is spread over all of it."""
     subject = read_subject(tiny_run)
     easy, hard = subject.splits.train[:2000], subject.splits.train[:2000][::-1].copy()
-    splits = replace(subject.splits, test=np.concatenate([easy, hard]))
+    splits = subject.splits._replace(test=np.concatenate([easy, hard]))
     harder = replace(subject, splits=splits)
     extent = replace(evidence.extent, held_out=1000)
     whole = bits_per_character(subject.run.model, splits.test)
