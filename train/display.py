@@ -161,8 +161,7 @@ class Display(Silent):
             f"{self._epoch(record['epoch'])}: training {record['train_bits']:.3f}{judged} "
             f"bits/char, {record['characters_per_second']:,} chars/s"
         )
-        shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-        self.console.print(f"  {shown}", style="dim")
+        self.console.print(_shown(text), style="dim")
 
     def _epoch(self, number: float) -> str:
         """`epoch 2 of 20`; of how many, as soon as the number of steps is fixed."""
@@ -179,6 +178,16 @@ class Display(Silent):
                 run_folder.remove_older(self.folder, checkpoint)
         if epoch_ended:
             run_folder.write(self.folder, checkpoint)
+
+
+def _shown(text: str) -> str:
+    """A sample with its lines and their indentation, inside a margin; no more than an empty line
+    between two.
+    """
+    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text.expandtabs(4))
+    lines = [line.rstrip() for line in plain.strip("\n").split("\n")]
+    kept = [line for n, line in enumerate(lines) if line or (n and lines[n - 1])]
+    return "\n".join(f"  {line}".rstrip() for line in kept)
 
 
 def introduce(console: Console, started: Started, processes: int) -> None:

@@ -246,6 +246,8 @@ def _report(console: Console, started: Started, named: Sequence[Path], debug: bo
         console.print(f"{done.page}: {verdict(done.evidence)}")
         for advice in done.evidence.advice[:1]:
             console.print(f"try next: {advice.what} ({advice.because})")
+            if advice.command:
+                console.print(f"  {advice.command}")
     except KeyboardInterrupt:
         console.print(f"{folder}: the report was left out; {again}")
     except Exception as problem:  # whatever it is, it must not cost the run

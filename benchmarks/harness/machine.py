@@ -2,13 +2,12 @@
 
 import platform
 import re
-import subprocess
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from charlm.data.system.cores import usable_cores
 from charlm.data.system.memory import memory_bytes
+from charlm.data.system.processor import output, processor
 
 PACKAGES = (
     "charlm", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "tensorflow", "keras",
@@ -37,7 +36,7 @@ def describe(provider: str) -> Machine:
         except metadata.PackageNotFoundError:
             continue
     return Machine(
-        cpu=_cpu(),
+        cpu=processor(),
         cores=usable_cores(),
         memory_bytes=memory_bytes(),
         system=_system(),
@@ -57,20 +56,6 @@ def without_paths(text: str) -> str:
     return re.sub(r"(?:[A-Za-z]:)?(?:[\\/][\w.~+@-]+)+[\\/]([\w.~+@-]+)", r"\1", text)
 
 
-def _cpu() -> str:
-    try:
-        listed = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        listed = ""
-    if found := re.search(r"^model name\s*:\s*(.+)$", listed, re.MULTILINE):
-        return " ".join(found[1].split())
-    if platform.system() == "Darwin" and (
-        name := _output("sysctl", "-n", "machdep.cpu.brand_string")
-    ):
-        return name
-    return platform.processor() or platform.machine()
-
-
 def _system() -> str:
     """The system's name without its kernel's release, which may carry a builder's own name."""
     name = f"{platform.system()} {platform.machine()}"
@@ -81,13 +66,5 @@ def _system() -> str:
 
 
 def _gpu() -> str | None:
-    shown = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    shown = output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
     return shown.splitlines()[0] if shown else None
-
-
-def _output(*command: str) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

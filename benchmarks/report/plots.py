@@ -3,7 +3,6 @@
 One form serves the page and the Markdown: letters stay letters, and the page gives the colours.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from charlm.benchmarks.report.report import JOBS, BenchReport
@@ -23,6 +22,7 @@ from charlm.data.pages.picture import (
     MARKERS,
     SIZE,
     dress,
+    name_lines,
     plain_svg,
     short,
     svg,
@@ -31,7 +31,6 @@ from charlm.data.pages.picture import (
 SPEED = "speed"
 OUR_COLOUR, NOTEBOOKS_COLOUR, OTHERS_COLOUR = COLOURS[0], COLOURS[1], "#8c959f"
 BAR_HEIGHT = 0.42  # inches, with its name above
-APART = 13  # points between two names at the right
 Drawn = list[tuple[float, Spread]]
 
 
@@ -132,7 +131,7 @@ def draw_sweep(sweep: SweepResult) -> bytes | None:
             if points
         ]
         _scale(axes, [pair for _, points in lines for pair in points])
-        _name_lines(axes, ends)
+        name_lines(axes, ends)
         return svg(figure)
 
 
@@ -171,20 +170,3 @@ def _scale(axes: Any, points: Drawn) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _name_lines(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names right of the lines' ends, pushed apart where they would overlap."""
-    axes.figure.draw_without_rendering()
-    scale = 72 / axes.figure.dpi
-    ordered = sorted(ends, key=lambda end: end[1])
-    heights = [axes.transData.transform((x, y))[1] * scale for x, y, *_ in ordered]
-    placed: list[float] = []
-    for height in heights:
-        placed.append(max(height, placed[-1] + APART) if placed else height)
-    middle = (sum(placed) - sum(heights)) / len(heights)  # share the push between up and down
-    for (x, y, title, colour), height, own in zip(ordered, placed, heights, strict=True):
-        axes.annotate(
-            title, (x, y), (10, height - middle - own), textcoords="offset points", color=colour,
-            va="center", annotation_clip=False,
-        )  # fmt: skip

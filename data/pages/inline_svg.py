@@ -2,11 +2,12 @@
 
 import re
 
-from charlm.data.pages.picture import COLOURS, FAINT, INK
+from charlm.data.pages.picture import COLOURS, FAINT, INK, PALE
 
 THEME = {
     INK: "var(--ink)",
     FAINT: "var(--rule)",
+    PALE: "var(--other)",
     **{colour: f"var(--line-{n})" for n, colour in enumerate(COLOURS)},
 }
 

@@ -3,14 +3,15 @@
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-INK, FAINT = "#24292e", "#c9ced3"
+INK, FAINT, PALE = "#24292e", "#c9ced3", "#8c959f"
 COLOURS = ("#1b5e8c", "#a34a00", "#2f6f3e", "#7a3e9d", "#8a6d00", "#6b4f3f")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SIZE = (6.0, 3.9)  # inches; small, so that its letters stay readable on a phone
 LETTERS = 10
+APART = 13  # points between two names at the right
 
 
 @contextlib.contextmanager
@@ -37,6 +38,28 @@ def dress(axes: Any, label: str, height: str) -> None:
     axes.set_axisbelow(True)
     axes.set_xlabel(label, color=INK)
     axes.set_ylabel(height, color=INK)
+
+
+def name_lines(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Names right of the lines' ends, in their colours, pushed apart where they would overlap.
+
+    Args:
+        axes: that have their limits.
+        ends: x, y, name and colour of each.
+    """
+    axes.figure.draw_without_rendering()
+    scale = 72 / axes.figure.dpi
+    ordered = sorted(ends, key=lambda end: end[1])
+    heights = [axes.transData.transform((x, y))[1] * scale for x, y, *_ in ordered]
+    placed: list[float] = []
+    for height in heights:
+        placed.append(max(height, placed[-1] + APART) if placed else height)
+    middle = (sum(placed) - sum(heights)) / max(1, len(heights))  # pushed up as much as down
+    for (x, y, title, colour), height, own in zip(ordered, placed, heights, strict=True):
+        axes.annotate(
+            title, (x, y), (8, height - middle - own), textcoords="offset points", color=colour,
+            va="center", annotation_clip=False,
+        )  # fmt: skip
 
 
 def svg(figure: Any) -> bytes:

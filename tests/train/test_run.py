@@ -20,7 +20,7 @@ REPORTED = [*FAST, "--report"]
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(measure, "LEAST_SECONDS", 0.1)
-    monkeypatch.setattr(pictures, "PICTURES", ("baselines",))
+    monkeypatch.setattr(pictures, "DRAWERS", {})
 
 
 @pytest.mark.usefixtures("_quick")
@@ -28,12 +28,12 @@ def test_a_training_ends_with_its_report(train: Train, tiny_text: Path, tmp_path
     run = tmp_path / "run"
     code, lines = train(tiny_text, "--out", run, *REPORTED)
     assert code == 0
-    assert f"{run / 'report.html'}: " in lines[-3]
-    assert lines[-2].startswith("try next: ")
+    assert f"{run / 'report.html'}: " in lines[-4]
+    assert lines[-3].startswith("try next: ")
+    assert lines[-2].startswith("  charlm-train ")
     assert lines[-1].startswith("next: charlm-export")
     assert train("--resume", "--out", run)[1][-1].endswith("its files were written anew")
-    written = {files.PAGE, files.TEXT, files.FIGURES, files.picture("baselines")}
-    assert written <= {path.name for path in run.iterdir()}
+    assert set(files.ALL) <= {path.name for path in run.iterdir()}
     assert train(tiny_text, "--out", run, *FAST, "--overwrite")[0] == 0
     assert not list(run.glob("report*")), "of the run before"
 

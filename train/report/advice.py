@@ -1,23 +1,22 @@
 """What to try next: rules of thumb, each with the figure that speaks for it and a line to run."""
 
-import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from itertools import count
-from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from charlm.data import MAX_HIDDEN, MAX_WINDOW
-from charlm.data.text.corpus import SAMPLE
-from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, REPLACEMENT
-from charlm.train.config import TrainingConfig
+from charlm.data.text.rare import ALPHABETS
+from charlm.train.report.again import budget, generate, resume, train_again
 from charlm.train.report.measure import Advice, Evidence
 from charlm.train.report.reading import ContextPoint
-from charlm.train.report.subject import Subject
+from charlm.train.report.subject import Point, Subject
 from charlm.train.setup import defaults
-from charlm.train.setup.source import shipped
 
 ENOUGH = 10  # epochs that most texts repay
+MOST_TIMES = 4  # as long, at once: no curve says more
+POWER = 0.45  # of the characters seen, with which what is left to learn shrinks
+LASTING = 0.6  # of a fall in the second half: the rest is the learning rate's
+LEAST_GAIN = 0.005  # bits that are worth a word
 FALLING = 0.004  # of the bits, from the last epoch but one to the last
 WIDE_GAP, NARROW_GAP = 0.25, 0.08  # bits that held-out text costs more than learnt text
 WORSE = 0.01  # bits per character that are worth a word
@@ -37,29 +36,62 @@ def advise(subject: Subject, evidence: Evidence) -> tuple[Advice, ...]:
 
 
 def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
-    if not evidence.curve:
+    if not subject.results.get("finished", True):
+        done, all_steps = subject.results["steps"], subject.results["total_steps"]
+        because = f"it is not finished: {done:,} steps" + (
+            f" of {all_steps:,}" if all_steps else "; how many it needs is not known yet"
+        )
+        yield Advice("train it to its end", because, resume(subject))
+        return
+    learnt, held = evidence.gap
+    if not evidence.curve or held - learnt >= WIDE_GAP:
         return
     curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
     epochs = evidence.curve[-1].epoch
-    beaten = evidence.bits > _best_ngram(evidence)
-    fell = len(curve) > 1 and curve[-1] == min(curve)
-    learnt, held = evidence.gap
-    if fell and curve[-2] - curve[-1] > FALLING * curve[-1] and held - learnt < WIDE_GAP:
-        because = (
-            f"validation was still falling at the end, by {curve[-2] - curve[-1]:.3f} bits in the "
-            f"last epoch, to {curve[-1]:.3f}"
+    worth = defaults.epochs(subject.run.model.config, len(subject.splits.train))
+    few = epochs < worth and not subject.training.get("initialised_from")
+    at_its_best = not curve or curve[-1] == min(curve)
+    fell = curve[-2] - curve[-1] if len(curve) > 1 else 0.0
+    reasons = []
+    if at_its_best and len(curve) > 1 and fell > FALLING * curve[-1]:
+        reasons.append(
+            f"validation was still falling at the end, by {fell:.3f} bits since the evaluation "
+            f"before, to {curve[-1]:.3f}"
         )
-    elif epochs < ENOUGH and beaten and not subject.training.get("initialised_from"):
-        because = (
-            f"it read its text {epochs:.2g} times, and does worse than counting n-grams: "
-            f"{evidence.bits:.3f} bits per character, and they {_best_ngram(evidence):.3f}"
-        )
-    else:
+    if few and (at_its_best or (epochs < ENOUGH and evidence.best.bits < evidence.bits)):
+        reasons.append(f"it read its text {epochs:.2g} times, and {worth} repay their time")
+    if not reasons:
         return
-    more = max(
-        defaults.epochs(subject.run.model.config, len(subject.splits.train)), 2 * round(epochs)
-    )
-    yield Advice("train longer", because, _again(subject, epochs=more))
+    times = min(max(worth / epochs, 2), MOST_TIMES) if few else 2
+    if gain := expected_gain(evidence.curve, times):
+        reasons.append(f"by its curve, {times:.2g} times as long should gain about {gain:.1g} bits")
+    longer = budget(subject, epochs, times)
+    if subject.training["recipe"] == "notebook":
+        longer["recipe"] = "notebook"
+    yield Advice("train longer", "; ".join(reasons), train_again(subject, **longer))
+
+
+def expected_gain(curve: Sequence[Point], times: float) -> float:
+    """Bits that a training so many times as long should gain, as a rough rule; 0 if unknown.
+
+    What is left to learn shrinks with a power of the characters seen (`POWER`). How much that is,
+    the fall since half as many were seen says, of which a part is the falling learning rate's; in
+    the first epochs, how far its end is below its mean. Of a million characters, read
+    0.09, 0.4 and 1.1 times, it foretold 0.9, 0.6 and 1.5 times what three to five times as long
+    gained.
+    """
+    judged = [(p.characters, p.validation_bits) for p in curve if p.validation_bits is not None]
+    if not judged:
+        return 0.0
+    (seen, bits), (first, _) = judged[-1], judged[0]
+    if first <= seen / 2:
+        before = np.interp(np.log(seen / 2), np.log([n for n, _ in judged]), [b for _, b in judged])
+        left = LASTING * (float(before) - bits) / (2**POWER - 1)
+    else:
+        end = curve[0].validation_bits or 0.0
+        left = (curve[0].train_bits - end) * (1 - POWER) / POWER * (first / seen) ** POWER
+    gain = max(0.0, left) * (1 - times**-POWER)
+    return gain if gain >= LEAST_GAIN else 0.0
 
 
 def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
@@ -75,7 +107,7 @@ def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     # Of a large vocabulary, what knows the text by heart is the characters' own weights.
     name = "output_dropout" if model.vocabulary > ALPHABETS else "dropout"
     dropout = min(max(LEAST_DROPOUT, getattr(model, name) + 0.15), MOST_DROPOUT)
-    again = _again(subject, **{name: round(dropout, 2)})
+    again = train_again(subject, **{name: round(dropout, 2)})
     yield Advice("more dropout, or more text", because, again)
 
 
@@ -84,11 +116,11 @@ def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     trained = not evidence.curve or evidence.curve[-1].epoch >= ENOUGH
     if not trained or not evidence.held_out or held - learnt >= WIDE_GAP:
         return
-    best = _best_ngram(evidence)
-    if best < evidence.bits:
+    best = evidence.best
+    if best.bits < evidence.bits:
         because = (
-            f"counting {evidence.ngrams.index(best) + 1}-grams does better: {best:.3f} bits per "
-            f"character, where the model needs {evidence.bits:.3f}"
+            f"{best.name} does better: {best.bits:.3f} bits per character, where the model needs "
+            f"{evidence.bits:.3f}"
         )
     elif held - learnt < NARROW_GAP:
         because = (
@@ -98,11 +130,7 @@ def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     else:
         return
     hidden = min(2 * subject.run.model.config.hidden, MAX_HIDDEN)
-    yield Advice("more hidden units", because, _again(subject, hidden=hidden))
-
-
-def _best_ngram(evidence: Evidence) -> float:
-    return min(evidence.ngrams, default=evidence.bits)
+    yield Advice("more hidden units", because, train_again(subject, hidden=hidden))
 
 
 def _short(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
@@ -116,7 +144,7 @@ def _short(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
         yield Advice(
             f"more text, or begin from a model of a larger one{ships}",
             f"the text has {size:,} characters, and what it lacks no setting makes up for",
-            _again(subject, init_from="lovecraft") if fits else "",
+            train_again(subject, init_from="lovecraft") if fits else "",
         )
 
 
@@ -130,14 +158,14 @@ def _by_windows(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
             "generate by windows",
             f"with the state reset every {best.length} characters, so that half as many are before "
             f"one on average, it needs {best.bits:.3f} bits, and {never:.3f} carried",
-            _generate(subject, f"--window {_best_window(tried)}"),
+            generate(subject, f"--window {_best_window(tried)}"),
         )
     elif last - first > DRIFTED:
         yield Advice(
             "reset the state in long texts",
             f"on the same text it went from {first:.3f} to {last:.3f} bits in "
             f"{evidence.drift.characters:,} characters read on",
-            _generate(subject, f"--window {LONGEST_WINDOW}"),
+            generate(subject, f"--window {LONGEST_WINDOW}"),
         )
 
 
@@ -163,7 +191,7 @@ def _quotes(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
             "stop earlier, or give it more text: it quotes",
             f"{own:.1%} of its substrings of 40 characters are in the training text, and of the "
             f"held-out text's {other:.1%}",
-            _again(subject, epochs=max(1, round(evidence.curve[-1].epoch / 2)))
+            train_again(subject, **budget(subject, evidence.curve[-1].epoch, 0.5))
             if evidence.curve
             else "",
         )
@@ -183,123 +211,5 @@ def _cooler(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
             f"generate at temperature {temperature}",
             f"its trigrams are then {found[best]:.3f} bits from the held-out text's, and "
             f"{found['temperature 1']:.3f} at 1",
-            _generate(subject, f"--temperature {temperature}"),
+            generate(subject, f"--temperature {temperature}"),
         )
-
-
-def _generate(subject: Subject, options: str) -> str:
-    """A command that draws from the run with other options; it is exported before."""
-    model = shlex.quote(f"{subject.folder.resolve().name}.onnx")
-    run = shlex.quote(_from_here(subject.folder))
-    return f"charlm-export ./{model} --run {run} && charlm-gen {options} --model ./{model}"
-
-
-def _again(subject: Subject, **options: object) -> str:
-    """A command that trains on the same text with other options, into another folder.
-
-    Empty where the weights that the run began with are no longer to be found.
-    """
-    given = dict(options)
-    training, model = subject.training, subject.run.model.config
-    begun = training.get("initialised_from")
-    if begun and not {"hidden", "layers"} & given.keys():
-        if (source := _source(subject, begun["name"])) is None:
-            return ""
-        given.setdefault("init_from", source)  # it says the sizes
-    if "init_from" not in given:
-        kept = {"hidden": (model.hidden, 192), "layers": (model.layers, 1)}
-        for name, (own, default) in kept.items():
-            if own != default:
-                given.setdefault(name, own)
-        given |= _of_the_text(subject)
-        # What was right for weights that had learnt is not for those that are drawn.
-        if not begun and training.get("recipe") != "notebook":
-            given = _of_the_training(training) | _held_back(subject) | given
-        if not begun and training.get("epochs"):
-            given.setdefault("epochs", training["epochs"])
-    encoding = subject.run.summary["corpus"].get("encoding") or "utf-8"
-    if encoding != "utf-8":
-        given["encoding"] = encoding
-    if training.get("recipe") == "notebook":
-        given.setdefault("recipe", "stateful")
-    words = ["charlm-train", *map(shlex.quote, _named(subject.files))]
-    for name, value in given.items():
-        words.append(f"--{name.replace('_', '-')}")
-        if value is not None:
-            words.append(shlex.quote(str(value)))
-    name = subject.folder.resolve().name
-    folders = (Path("runs") / f"{name}-{number}" for number in count(2))
-    folder = next(each for each in folders if not each.exists())
-    return " ".join([*words, "--out", shlex.quote(str(folder))])
-
-
-def _held_back(subject: Subject) -> dict[str, object]:
-    """Dropout and weight decay where they are not by the rule, which has others for another run."""
-    training, model = subject.training, subject.run.model.config
-    if training["recipe"] != "stateful":
-        return {}
-    own = {
-        "dropout": model.dropout,
-        "output_dropout": model.output_dropout,
-        "weight_decay": training.get("weight_decay") or 0.0,
-    }
-    plain = TrainingConfig(
-        epochs=training["epochs"], minutes=training["minutes"], passes=training.get("passes")
-    )
-    ruled = defaults.fill_in(model, plain, len(subject.splits.train))
-    by_rule = asdict(ruled[0]) | asdict(ruled[1])
-    return {name: value for name, value in own.items() if value != by_rule[name]}
-
-
-def _of_the_training(training: dict[str, Any]) -> dict[str, object]:
-    """Settings of a stateful run that are not the defaults."""
-    plain = TrainingConfig()
-    found: dict[str, object] = {
-        name: training[name]
-        for name in ("batch_size", "seq_len", "optimiser", "lr", "muon_lr")
-        if training.get(name, getattr(plain, name)) != getattr(plain, name)
-    }
-    return found | ({"final": None} if training.get("final") else {})
-
-
-def _of_the_text(subject: Subject) -> dict[str, object]:
-    """How the text was read, where that is not the default."""
-    normalisation = subject.run.normalisation
-    read = {"case": normalisation.case, "newlines": normalisation.newlines}
-    found: dict[str, object] = {name: said for name, said in read.items() if said != "keep"}
-    if not normalisation.nfc:
-        found["no_nfc"] = None
-    rare = subject.run.rare
-    if rare.policy == "drop" or rare.replacement not in (None, REPLACEMENT):
-        found["rare"] = rare.unknown
-    if rare.policy != "error" and rare.min_count != MIN_COUNT:
-        found["min_count"] = rare.min_count
-    if rare.policy != "error" and rare.max_vocabulary != MAX_VOCABULARY:
-        found["max_vocabulary"] = rare.max_vocabulary
-    return found
-
-
-def _named(texts: Sequence[Path]) -> list[str]:
-    """How a command names them: from where the user is, and not at all what ships."""
-    if [path.resolve() for path in texts] == [SAMPLE.resolve()]:
-        return []
-    return [_from_here(path) for path in texts]
-
-
-def _source(subject: Subject, name: str) -> str | None:
-    """The weights that a run began with, which it knows by name alone: often they lie beside it.
-
-    None where they are neither there, nor here, nor a model that ships.
-    """
-    for path in (subject.folder.resolve().parent / name, Path(name)):
-        if path.exists():
-            return _from_here(path)
-    model = shipped(Path(Path(name).stem))
-    return model.stem if model.name == name and model.exists() else None
-
-
-def _from_here(path: Path) -> str:
-    """A path from where the user is, which no command takes for an option."""
-    here, path = Path.cwd(), path.resolve()
-    inside = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-    return f"./{inside}" if inside.startswith("-") else inside

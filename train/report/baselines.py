@@ -151,6 +151,15 @@ def _interpolated(own: Smoothed, contexts: Integers, places: Integers, below: Fl
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """What a model is held against; `weak` where a better one of its kind is there."""
+
+    name: str
+    bits: float
+    weak: bool = False
+
+
+@dataclass(frozen=True)
 class Compressed:
     """Bits per character of one compressor.
 
@@ -158,7 +167,7 @@ class Compressed:
         name: with its setting.
         alone: of the held-out text by itself.
         after: what the held-out text adds to the compressed training text. How far back a
-            compressor sees limits what it can gain: gzip 32 KB, bz2 a block of 900 KB.
+            compressor sees limits what it can gain: gzip 32 KB, bz2 `BLOCK`.
     """
 
     name: str
@@ -171,6 +180,12 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "bz2 -9": lambda data: bz2.compress(data, 9),
     "xz -9e": lambda data: lzma.compress(data, filters=[_xz(len(data))]),
 }
+
+
+# bz2 begins anew with every block of 900 KB, wherever that falls. What it is given at once stays
+# below that, with room for the bytes that its first stage may add.
+BLOCK = 800_000
+REACH = {"bz2 -9": BLOCK}
 
 
 def _xz(size: int) -> dict[str, int]:
@@ -191,7 +206,28 @@ def compress(learnt: str, held_out: str) -> tuple[Compressed, ...]:
         Compressed(
             name,
             8 * len(run(text)) / len(held_out),
-            8 * (len(run(before + text)) - len(run(before))) / len(held_out),
+            8 * _added(run, before, text, REACH.get(name)) / len(held_out),
         )
         for name, run in COMPRESSORS.items()
     )
+
+
+def _added(run: Callable[[bytes], bytes], before: bytes, text: bytes, reach: int | None) -> int:
+    """Bytes that a text adds to what stands before it.
+
+    Args:
+        run: compresses.
+        before: what is known.
+        text: what is counted.
+        reach: bytes that the compressor sees together, which are always the last ones: a text
+            that leaves no half of them for what is before it is cut in pieces that do. None for
+            all.
+    """
+    whole = before + text
+    piece = len(text) if reach is None else min(len(text), reach // 2)
+    added = 0
+    for begin in range(len(before), len(whole), piece):
+        end = min(begin + piece, len(whole))
+        first = 0 if reach is None else max(0, end - reach)
+        added += len(run(whole[first:end])) - len(run(whole[first:begin]))
+    return added

@@ -69,6 +69,8 @@ def report(
     console.say(f"{run}: {verdict(done.evidence)}")
     for advice in done.evidence.advice[:1]:
         console.say(f"{run}: next: {advice.what} ({advice.because})")
+        if advice.command:
+            console.say(f"  {advice.command}")
     console.say(f"wrote {done.page}")
 
 

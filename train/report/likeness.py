@@ -21,7 +21,7 @@ WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 @dataclass(frozen=True)
 class Copies:
-    """What some texts have word for word from the training text.
+    """What some texts have word for word from the training text, a run of blanks as one blank.
 
     Attributes:
         name: of the texts.
@@ -49,23 +49,25 @@ class Distances:
 def find_copies(
     corpus: Ids,
     texts: Mapping[str, Sequence[Ids]],
-    vocabulary: int,
+    blanks: npt.NDArray[np.bool_],
     decode: Callable[[Ids], str],
 ) -> tuple[Copies, ...]:
     """What named texts copy from a corpus.
 
+    A run of blanks counts as its first: two texts that are indented alike copy nothing.
     Substrings are compared by hashes of 64 bits: of a million characters and a corpus of five
     million, two that differ are taken for the same once in a million reports.
 
     Args:
         corpus: token ids, shape [characters].
         texts: likewise, any number by each name; a copy ends with its text.
-        vocabulary: how many characters there are.
+        blanks: for each character of the vocabulary, whether it is one.
         decode: characters of token ids.
     """
     every = [text for named in texts.values() for text in named]
-    whole = _Substrings(corpus, vocabulary)
-    parts = [_Substrings(text, vocabulary) for text in every]
+    kept = [_without_runs(text, blanks) for text in every]
+    whole = _Substrings(corpus[_without_runs(corpus, blanks)], len(blanks))
+    parts = [_Substrings(text[at], len(blanks)) for text, at in zip(every, kept, strict=True)]
 
     @cache
     def copied(length: int) -> list[npt.NDArray[np.bool_]]:
@@ -85,13 +87,22 @@ def find_copies(
         if longest:
             which = next(k for k in range(begin, end) if copied(longest)[k].any())
             start = int(copied(longest)[which].argmax())
-        text = decode(every[which][start : start + longest])
+        at = kept[which][start : start + longest]
+        text = decode(every[which][at[0] : at[-1] + 1]) if longest else ""
         hits = {n: np.concatenate(copied(n)[begin:end]) for n in SHARES}
         shares = {n: float(each.mean()) for n, each in hits.items() if len(each)}
         return Copies(name, sum(map(len, every[begin:end])), longest, text, shares)
 
     ends = list(accumulate(map(len, texts.values()), initial=0))
     return tuple(map(copies_of, texts, ends, ends[1:]))
+
+
+def _without_runs(ids: Ids, blanks: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """The places in a text, without those of blanks that follow another blank."""
+    blank = blanks[ids]
+    blank[1:] &= blank[:-1].copy()
+    blank[:1] = False
+    return np.flatnonzero(~blank)
 
 
 class _Substrings:

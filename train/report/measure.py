@@ -6,16 +6,19 @@ How much is fixed by the run and not by a clock: the same run gives the same rep
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from charlm.data.system.package import version
+from charlm.data.system.processor import processor
 from charlm.data.text.ids import count
 from charlm.train.config import ModelConfig
-from charlm.train.evaluate import sample_tokens
-from charlm.train.report.baselines import Compressed, NgramModels, compress
+from charlm.train.evaluate import STRETCHES, judged, sample_tokens
+from charlm.train.report.baselines import Baseline, Compressed, NgramModels, compress
 from charlm.train.report.likeness import Copies, Distances, distances, find_copies
 from charlm.train.report.reading import (
     ContextPoint,
@@ -35,10 +38,13 @@ SHARE = 0.1  # of the time that training took
 # Characters a second of one core, as a rough rule: a model of a million multiplications a
 # character reads so many where the texts lie side by side, and half of them where there is one.
 SIDE_BY_SIDE = 16e9
+STRETCH = 1000  # characters of one of some stretches, where there are more than two
 LONG = 1_000_000  # characters read without a reset
 SAMPLE = 100_000
 LAPS = 4  # at the least in what is read without a reset
-COMPARED = 5_000_000  # characters of the corpus that are searched for copies and n-grams
+# Characters of the corpus that are searched for copies and n-grams, which never know much less
+# than the model does: that would flatter it.
+LEAST_COMPARED, COMPARED = 3_000_000, 5_000_000
 STREAMS = 128  # texts drawn side by side; more gain little, and make each of them shorter
 SHORTEST = 500  # characters of one, where there is more than one
 ORDERS = 6
@@ -55,8 +61,8 @@ class Extent:
 
     Attributes:
         long: read without a reset.
-        held_out: of the held-out text, which is read round in that.
-        resets: of it, read once for each length of context.
+        held_out: of the held-out text, in stretches spread evenly over it: they are read round in
+            `long`, and once for each length of context.
         sample: drawn at temperature 1; a quarter of it at each other temperature.
         compared: of the training text's end, which n-grams, compressors and the search for
             copies are given.
@@ -65,7 +71,6 @@ class Extent:
 
     long: int
     held_out: int
-    resets: int
     sample: int
     compared: int
     seconds: float
@@ -121,10 +126,13 @@ class Evidence:
         name: of the run folder.
         about: facts on model and training, by name.
         texts: names of the text's files.
+        made: when, by which version, and on which machine.
         seed: of the samples.
         extent: how much was measured.
         curve: the training, an evaluation each; empty where nobody recorded it.
         bits: per character of the held-out text, state carried.
+        judged: how many characters `bits` is of, and those of n-grams and compressors.
+        all_held_out: how many there are.
         held_out: whether nothing of that text was learnt from, as far as is known.
         gap: bits per character of training and held-out text, both in segments.
         gap_length: characters of such a segment.
@@ -143,10 +151,13 @@ class Evidence:
     name: str
     about: dict[str, str]
     texts: tuple[str, ...]
+    made: str
     seed: int
     extent: Extent
     curve: tuple[Point, ...]
     bits: float
+    judged: int
+    all_held_out: int
     held_out: bool
     gap: tuple[float, float]
     gap_length: int
@@ -160,6 +171,22 @@ class Evidence:
     samples: tuple[DrawnText, ...]
     advice: tuple[Advice, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """N-gram models and compressors, the best first."""
+        least = min(self.ngrams)
+        every = [
+            Baseline(f"{n}-gram", bits, weak=bits > least)
+            for n, bits in enumerate(self.ngrams, start=1)
+        ]
+        every += [Baseline(each.name, each.after) for each in self.compressed]
+        return tuple(sorted(every, key=lambda each: each.bits))
+
+    @property
+    def best(self) -> Baseline:
+        """The baseline that is hardest to beat."""
+        return self.baselines[0]
 
     def to_json(self) -> str:
         """Its JSON form."""
@@ -200,11 +227,10 @@ def choose_extent(
     """
     rate = SIDE_BY_SIDE / _multiplications(model)
     long = int(max(1000, min(LONG, 0.4 * seconds * rate / 2)))
-    lap = min(held_out, max(2, long // LAPS))
-    resets = min(lap, max(1000, int(0.33 * seconds * rate / 12)))
+    read = min(held_out, max(1000, min(long // LAPS, int(0.33 * seconds * rate / 12))))
     drawn = min(SAMPLE, max(1000, int(0.15 * seconds * rate / 3)))
-    compared = min(learnt, COMPARED, max(1_500_000, int(50_000 * seconds)))
-    return Extent(max(long, lap), lap, resets, sample or drawn, compared, seconds)
+    compared = min(learnt, COMPARED, max(LEAST_COMPARED, int(50_000 * seconds)))
+    return Extent(max(long, read), read, sample or drawn, compared, seconds)
 
 
 def _multiplications(model: ModelConfig) -> int:
@@ -224,19 +250,23 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
         say: takes a few words.
     """
     model, splits = subject.run.model, subject.splits
-    held = splits.test[: extent.held_out]
+    held = _spread(splits.test, extent.held_out)
     compared = splits.train[len(splits.train) - extent.compared :]
     vocabulary = model.config.vocabulary
     say("reading on without a reset")
     carried = never_reset(model, held, extent.long)
     first_lap = carried.bits[: len(held) - 1]
     say("reading with resets")
-    curve = context_curve(model, held[: extent.resets], first_lap)
-    gap, gap_length = _gap(subject, held[: extent.resets])
+    curve = context_curve(model, held, first_lap)
+    gap, gap_length = _gap(subject, held)
     say("n-grams and compressors")
+    tested = subject.results.get("test_bits_per_character") if subject.trained_here else None
+    bits, scored = (float(first_lap.mean()), held)
+    if tested is not None:  # as the training measured it, on all that it reads of a long text
+        bits, scored = tested, judged(splits.test)
     ngrams = NgramModels(compared, vocabulary, min(ORDERS, len(compared) - 1))
-    bits_of_ngrams = ngrams.bits_per_character(held)
-    compressed = compress(subject.text(compared), subject.text(held))
+    bits_of_ngrams = ngrams.bits_per_character(scored)
+    compressed = compress(subject.text(compared), subject.text(scored))
     say("drawing texts")
     drawn = {temperature: _draw(subject, extent, temperature, seed) for temperature in TEMPERATURES}
     say("looking for copies")
@@ -244,18 +274,22 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
     texts = {
         "sample, temperature 1": drawn[1.0],
         f"sample, temperature {cool:g}": drawn[cool],
-        "held-out text": [splits.test[: sum(map(len, drawn[1.0]))]],
+        "held-out text": [_spread(splits.test, sum(map(len, drawn[1.0])))],
     }
-    copies = find_copies(compared, texts, vocabulary, subject.text)
+    blanks = np.array([character.isspace() for character in subject.run.vocabulary.characters])
+    copies = find_copies(compared, texts, blanks, subject.text)
     say("comparing distributions")
     return Evidence(
         name=subject.folder.resolve().name,
         about=about(subject),
         texts=subject.texts,
+        made=f"{date.today().isoformat()}, charlm {version()}, {processor()}",
         seed=seed,
         extent=extent,
         curve=points(subject),
-        bits=float(first_lap.mean()),
+        bits=bits,
+        judged=len(scored),
+        all_held_out=len(splits.test),
         held_out=subject.trained_here,
         gap=gap,
         gap_length=gap_length,
@@ -269,6 +303,11 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
         samples=tuple(DrawnText(t, subject.text(texts[0][:SHOWN])) for t, texts in drawn.items()),
         notes=notes(subject, extent),
     )
+
+
+def _spread(ids: Ids, most: int) -> Ids:
+    """So many characters of a text at most, in stretches from its beginning to its end."""
+    return judged(ids, most, min(STRETCHES, max(2, most // STRETCH)))
 
 
 def _draw(subject: Subject, extent: Extent, temperature: float, seed: int) -> list[Ids]:
@@ -323,7 +362,8 @@ def _distances(subject: Subject, drawn: dict[float, list[Ids]]) -> tuple[Distanc
     splits = subject.splits
     joined = {t: np.concatenate(texts) for t, texts in drawn.items()}
     length = min(len(splits.test), len(splits.train), *map(len, joined.values()))
-    held = splits.test[:length]
+    held = _spread(splits.test, length)
+    length = len(held)
     named = {f"temperature {t:g}": ids[:length] for t, ids in joined.items()}
     named["training text"] = splits.train[-length:]
     size = subject.run.model.config.vocabulary
@@ -348,11 +388,10 @@ def notes(subject: Subject, extent: Extent) -> tuple[str, ...]:
         found.append("Trained with --final: no validation chose the epoch.")
     if extent.held_out < len(splits.test):
         found.append(
-            f"Of the last 5 % of the text ({len(splits.test):,} characters) the first "
-            f"{extent.held_out:,} were read; --seconds allows for more."
+            f"Context, drift and hardest characters are of {extent.held_out:,} of "
+            f"{len(splits.test):,} held-out characters, in stretches spread evenly over them; "
+            "--seconds allows for more."
         )
-    if extent.resets < extent.held_out:
-        found.append(f"The curve of contexts is of the first {extent.resets:,} of them.")
     if extent.compared < len(splits.train):
         found.append(
             f"n-grams, compressors and the search for copies know the last {extent.compared:,} of "

@@ -103,13 +103,12 @@ def write(evidence: Evidence, folder: Path) -> None:
     contents = {
         report.FIGURES: evidence.to_json().encode(),
         report.PAGE: page.html_page(evidence, drawn).encode(),
-        report.TEXT: page.markdown(evidence, drawn).encode(),
-        **{report.picture(name): picture for name, picture in drawn.items()},
+        report.TEXT: page.markdown(evidence).encode(),
     }
     with os_errors_as(RunError, f"can't write the report into {folder}"):
         write_set(
             {folder / name: content for name, content in contents.items()},
-            superseded=[folder / name for name in report.ALL if name not in contents],
+            superseded=list(folder.glob(report.OLDER)),
         )
 
 

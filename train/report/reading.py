@@ -18,8 +18,8 @@ Floats = npt.NDArray[np.float64]
 CHUNK = 8192  # characters a call of a text that is read from its beginning to its end
 CELLS = 1 << 22  # one-hot values a call of many segments: 16 MB
 LENGTHS = (10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120)
-WINDOW = 50_000  # characters of a point of the long reading; fewer where it is short
-POINTS = 20
+POINTS = 20  # along a lap of the long reading
+LAPS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ class Drift:
         characters: read in all.
         lap: characters of the text.
         laps: bits per character of each whole lap.
-        window: characters that each of `windows` is the mean of.
-        windows: bits per character, in order.
+        window: characters that each figure of `curves` is the mean of.
+        curves: bits per character along some laps, by their number from 1: the first, the last,
+            and some between.
         places: characters read at each look at the state.
         hidden: norm of h there.
         cell: norm of c there.
@@ -49,7 +50,7 @@ class Drift:
     lap: int
     laps: tuple[float, ...]
     window: int
-    windows: tuple[float, ...]
+    curves: dict[int, tuple[float, ...]]
     places: tuple[int, ...]
     hidden: tuple[float, ...]
     cell: tuple[float, ...]
@@ -58,9 +59,9 @@ class Drift:
         """Bits of the first and the last lap; of the first and last tenth where there is one."""
         if len(self.laps) > 1:
             return self.laps[0], self.laps[-1]
-        tenth = max(1, len(self.windows) // 10)
-        ends = self.windows[:tenth], self.windows[-tenth:]
-        return sum(ends[0]) / tenth, sum(ends[1]) / tenth
+        (only,) = self.curves.values()
+        tenth = max(1, len(only) // 10)
+        return sum(only[:tenth]) / tenth, sum(only[-tenth:]) / tenth
 
 
 @torch.no_grad()
@@ -158,19 +159,18 @@ def context_curve(model: CharLSTM, ids: Ids, carried: Floats) -> tuple[ContextPo
 
 
 def drift_of(carried: Carried, lap: int) -> Drift:
-    """Whether it stays good: means over each lap of so many characters, and over each window."""
+    """Whether it stays good: means over each lap of so many characters, and along some of them."""
     read = len(carried.bits)
-    window = _round(min(WINDOW, read // POINTS))
-    laps, windows = (
-        carried.bits[: read // size * size].reshape(-1, size).mean(axis=1).tolist()
-        for size in (lap, window)
-    )
+    window = _round(lap // POINTS)
+    laps = carried.bits[: read // lap * lap].reshape(-1, lap)
+    shown = np.linspace(0, len(laps) - 1, min(LAPS_SHOWN, len(laps))).astype(int).tolist()
+    along = laps[shown, : lap // window * window].reshape(len(shown), -1, window).mean(axis=2)
     return Drift(
         read,
         lap,
-        tuple(laps),
+        tuple(laps.mean(axis=1).tolist()),
         window,
-        tuple(windows),
+        {n + 1: tuple(means) for n, means in zip(shown, along.tolist(), strict=True)},
         tuple(carried.places.tolist()),
         tuple(carried.hidden.tolist()),
         tuple(carried.cell.tolist()),

@@ -6,6 +6,8 @@ from charlm.data.pages.table import CODE, LIMIT, OURS, PLAIN, Row, Table, table
 from charlm.train.report.measure import Advice, Evidence
 from charlm.train.report.pictures import shown
 
+SHOWN_AT = 0.7  # the temperature of the sample on top
+
 
 @dataclass(frozen=True)
 class Quote:
@@ -22,7 +24,7 @@ class Section:
     Attributes:
         title: heading.
         says: paragraphs of plain text.
-        picture: its name in `report.PICTURES`, and what it shows in words.
+        pictures: names in `pictures.DRAWERS`, each with what it shows in words.
         table: the figures.
         folded: the table is for who asks for it.
         quotes: texts.
@@ -31,18 +33,27 @@ class Section:
 
     title: str
     says: tuple[str, ...] = ()
-    picture: tuple[str, str] | None = None
+    pictures: tuple[tuple[str, str], ...] = ()
     table: Table | None = None
     folded: bool = True
     quotes: tuple[Quote, ...] = ()
     advice: tuple[Advice, ...] = ()
 
 
+@dataclass(frozen=True)
+class KeyFigure:
+    """One of the few figures on top: what, how much, and beside what."""
+
+    name: str
+    value: str
+    beside: str
+
+
 def sections(evidence: Evidence) -> list[Section]:
     """The whole report."""
     return [
-        _answer(evidence),
         _next(evidence),
+        _answer(evidence),
         _training(evidence),
         _context(evidence),
         _drift(evidence),
@@ -55,42 +66,62 @@ def sections(evidence: Evidence) -> list[Section]:
 
 
 def verdict(evidence: Evidence) -> str:
-    """The report in a sentence or two."""
-    bits = f"{evidence.bits:.3f} bits per character"
-    parts = [f"{bits} of {'held-out' if evidence.held_out else 'the last'} text, state carried"]
-    if evidence.ngrams:
-        best = min(evidence.ngrams)
-        order = evidence.ngrams.index(best) + 1
-        than = "less than" if evidence.bits < best else "more than"
-        parts.append(
-            f"{abs(evidence.bits - best):.3f} {than} the best n-gram model (order {order})"
-        )
-    return "; ".join(parts) + "."
+    """The report in a sentence."""
+    what = "held-out text" if evidence.held_out else "the last text"
+    best = evidence.best
+    than = "less than" if evidence.bits < best.bits else "more than"
+    return (
+        f"{evidence.bits:.3f} bits per character of {what} ({_judged(evidence)}); "
+        f"{abs(evidence.bits - best.bits):.3f} {than} the best baseline, {best.name}."
+    )
+
+
+def _judged(evidence: Evidence) -> str:
+    if evidence.judged == evidence.all_held_out:
+        return f"all {evidence.judged:,} characters"
+    return f"on {evidence.judged:,} of {evidence.all_held_out:,} characters, spread evenly"
+
+
+def key_figures(evidence: Evidence) -> list[KeyFigure]:
+    """Test bits, the best baseline, the gap to learnt text, and how much is copied."""
+    learnt, held = evidence.gap
+    sample, other = evidence.copies[0], evidence.copies[-1]
+    return [
+        KeyFigure("test, bits per character", f"{evidence.bits:.3f}", _judged(evidence)),
+        KeyFigure("best baseline", f"{evidence.best.bits:.3f}", evidence.best.name),
+        KeyFigure("gap, bits", f"{held - learnt:+.3f}",
+                  f"held-out {held:.3f}, learnt {learnt:.3f}"),
+        KeyFigure("copied, 40 characters and more", _percent(sample.shares.get(40)),
+                  f"held-out text itself: {_percent(other.shares.get(40))}"),
+    ]  # fmt: skip
+
+
+def headline_sample(evidence: Evidence) -> Quote:
+    """The text on top."""
+    sample = min(evidence.samples, key=lambda each: abs(each.temperature - SHOWN_AT))
+    return Quote(f"A sample at temperature {sample.temperature:g}; none was chosen", sample.text)
 
 
 def _answer(evidence: Evidence) -> Section:
-    rows = [Row(("this model", f"{evidence.bits:.4f}", ""), OURS)]
-    rows += [
-        Row((f"{n}-gram, modified Kneser-Ney", f"{bits:.4f}", ""))
-        for n, bits in enumerate(evidence.ngrams, start=1)
+    alone = {each.name: f"{each.alone:.4f}" for each in evidence.compressed}
+    found = [("this model", evidence.bits), *((b.name, b.bits) for b in evidence.baselines)]
+    rows = [
+        Row((name, f"{bits:.4f}", alone.get(name, "")), PLAIN if place else OURS)
+        for place, (name, bits) in enumerate(found)
     ]
-    rows += [
-        Row((each.name, f"{each.after:.4f}", f"{each.alone:.4f}"), PLAIN)
-        for each in evidence.compressed
-    ]
+    rows.sort(key=lambda row: float(row.cells[1]))
     heading = ("", "bits per character", "by itself")
     return Section(
         "How good",
         (
-            f"All on the same {evidence.extent.held_out:,} characters"
+            f"All on the same {evidence.judged:,} characters"
             f"{', which were not learnt from' if evidence.held_out else ''}. The n-gram models "
             "count the training text; a compressor’s figure is what the held-out text adds to "
-            "the compressed training text, of which gzip sees the last 32 KB and bz2 a block of "
-            "900 KB. Lower is better.",
+            "the compressed training text, of which gzip sees the last 32 KB and bz2 the last "
+            "800 KB, wherever its blocks end. Lower is better.",
         ),
-        ("baselines", "Bits per character of the model, of n-grams and of compressors"),
+        (("baselines", "Bits per character of the model, of n-grams and of compressors"),),
         table(heading, rows),
-        folded=False,
     )
 
 
@@ -120,7 +151,7 @@ def _training(evidence: Evidence) -> Section:
     return Section(
         "Training",
         (gap,),
-        ("training", "Bits per character against epochs, time and characters seen"),
+        (("training", "Bits per character against characters seen and minutes"),),
         table(heading, rows),
     )
 
@@ -139,7 +170,7 @@ def _context(evidence: Evidence) -> Section:
         for point in evidence.context
     ]
     says: tuple[str, ...] = (
-        f"The held-out text ({evidence.extent.resets:,} characters of it) in segments, each read "
+        f"The held-out text ({evidence.extent.held_out:,} characters of it) in segments, each read "
         "from a zero state: a character is predicted from at most so many before it, and from half "
         "as many on average.",
     )
@@ -152,7 +183,7 @@ def _context(evidence: Evidence) -> Section:
     return Section(
         "What carrying the state is worth",
         says,
-        ("context", "Bits per character against characters between resets"),
+        (("context", "Bits per character against characters between resets"),),
         table(("reset every", "bits per character", "over never"), rows),
     )
 
@@ -179,7 +210,12 @@ def _drift(evidence: Evidence) -> Section:
         f"and {drift.hidden[-1]:.2f}.",
     )
     return Section(
-        "Does it drift?", says, ("drift", "Bits per character and norms of the state, read on")
+        "Does it drift?",
+        says,
+        (
+            ("drift", "Bits per character along the held-out text, in the first and later laps"),
+            ("state", "Norms of the state, read on"),
+        ),
     )
 
 
@@ -190,7 +226,7 @@ def _copies(evidence: Evidence) -> Section:
             (
                 each.name,
                 f"{each.characters:,}",
-                f"{each.longest:,}",
+                f"{each.longest:,}" if each.longest else "none found",
                 *(_percent(each.shares.get(n)) for n in lengths),
             ),
             LIMIT if each is evidence.copies[-1] else OURS,
@@ -203,14 +239,15 @@ def _copies(evidence: Evidence) -> Section:
         (
             "The longest passage that stands in the training text too, and the share of all "
             "substrings of 20, 40 and 80 characters that do. Texts of one author share phrases: "
-            "the held-out text shows how many without a model.",
+            "the held-out text shows how many without a model. A run of blanks counts as one.",
         ),
-        ("copies", "Share of substrings found in the training text, by length"),
+        (("copies", "Share of substrings found in the training text, by length"),),
         table(heading, rows),
         folded=False,
         quotes=tuple(
             Quote(f"Longest copy, {each.name}: {each.longest} characters", each.text[:400])
             for each in evidence.copies
+            if each.longest >= lengths[0]
         ),
     )
 
@@ -231,7 +268,7 @@ def _distance(evidence: Evidence) -> Section:
             "the same, 1 has nothing in common. All texts are equally long, since it grows with "
             "shorter ones; the training text is the floor, what two pieces by one author differ.",
         ),
-        ("distance", "Divergence of n-grams from the held-out text"),
+        (("distance", "Divergence of n-grams from the held-out text"),),
         table(("text", *names), rows),
     )
 
@@ -255,7 +292,7 @@ def _hardest(evidence: Evidence) -> Section:
         "The characters it finds hardest",
         ("What the model needs for one, where it stands in the held-out text, beside what its bare "
          "frequency in the training text would cost.",),
-        ("characters", "Bits of the hardest characters"),
+        (("characters", "Bits of the hardest characters"),),
         table(heading, rows),
     )  # fmt: skip
 
@@ -283,7 +320,7 @@ def _about(evidence: Evidence) -> Section:
         Row(
             (
                 "measured",
-                f"{extent.held_out:,} characters held out, {extent.resets:,} with resets, "
+                f"{extent.held_out:,} characters held out with and without resets, "
                 f"{extent.long:,} read on, samples of {extent.sample:,} (a quarter of it at "
                 f"other temperatures), seed {evidence.seed}; planned for {extent.seconds:.0f} s",
             )
@@ -296,4 +333,6 @@ def _about(evidence: Evidence) -> Section:
 
 
 def _percent(part: float | None) -> str:
-    return "" if part is None else f"{100 * part:.3g} %"
+    if part is None:
+        return ""
+    return f"{100 * part:.3g} %" if part else "none found"

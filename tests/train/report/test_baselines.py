@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from charlm.train.report import baselines
 from charlm.train.report.baselines import COMPRESSORS, NgramModels, compress
 
 TEXT = "the cat sat on the mat; the rat sat on the cat and the cat ran at the rat in the hat. " * 3
@@ -111,3 +112,18 @@ def test_what_came_before_helps() -> None:
     assert found["bz2 -9"].alone == pytest.approx(
         8 * len(bz2.compress(held_out.encode(), 9)) / len(held_out)
     )
+
+
+def test_a_block_that_ends_costs_the_held_out_text_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """bz2 begins anew with each 900 KB: a text that lies across would know nothing before it."""
+    monkeypatch.setattr(baselines, "COMPRESSORS", {"bz2 -9": COMPRESSORS["bz2 -9"]})
+    words = np.array([f"w{n * n}" for n in range(3000)])
+    text = " ".join(words[np.random.default_rng(0).zipf(1.3, 200_000) % 3000])
+    learnt, held_out = text[:890_000], text[890_000:920_000]
+    (found,) = compress(learnt, held_out)
+    early, late = text[:300_000], text[300_000:330_000]
+    (usual,) = compress(early, late)
+    naive = len(bz2.compress((learnt + held_out).encode())) - len(bz2.compress(learnt.encode()))
+    assert found.after < usual.after < 8 * naive / len(held_out)

@@ -19,7 +19,8 @@ def ids(text: str) -> np.ndarray:
 
 def copies(corpus: str, **texts: list[str]) -> tuple[Copies, ...]:
     encoded = {name: list(map(ids, named)) for name, named in texts.items()}
-    return find_copies(ids(corpus), encoded, 128, lambda found: bytes(found).decode())
+    blanks = np.array([chr(code).isspace() for code in range(128)])
+    return find_copies(ids(corpus), encoded, blanks, lambda found: bytes(found).decode())
 
 
 def by_looking(corpus: str, text: str, length: int) -> list[bool]:
@@ -57,6 +58,13 @@ def test_the_first_of_the_longest_copies_is_shown() -> None:
     assert (found.longest, found.text) == (6, "a time")
     (found,) = copies("ab", all=["abab"])
     assert (found.longest, found.text) == (2, "ab"), "the ends of the corpus are ends"
+
+
+def test_runs_of_blanks_are_no_copy() -> None:
+    (found,) = copies("if a:" + " " * 60 + "b", all=["x" + " " * 60 + "y"])
+    assert found.longest == 1
+    (found,) = copies("if a:\n    return b", all=["q:\n        return b"])
+    assert (found.longest, found.text) == (10, ":\n        return b")
 
 
 def test_the_same_is_zero_and_nothing_in_common_is_one() -> None:

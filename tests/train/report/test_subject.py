@@ -21,7 +21,7 @@ KERAS = Path(__file__).parent.parent / "keras"
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of a small report's time, and have their tests elsewhere."""
-    monkeypatch.setattr(pictures, "PICTURES", ())
+    monkeypatch.setattr(pictures, "DRAWERS", {})
 
 
 def test_the_command_writes_beside_the_run(report: Run, copied_run: Path) -> None:
