@@ -1,12 +1,14 @@
-"""Fixtures that every folder's tests share: a small text, and a small trained run."""
+"""Fixtures that every folder's tests share: a small text, a small trained run, and processes."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from charlm.data.system import console
 from charlm.data.text.corpus import SAMPLE
+from tests.forked import Forks
 
 TINY_CHARACTERS = 6_000
 
@@ -68,3 +70,14 @@ def train(capsys: pytest.CaptureFixture[str]) -> Train:
         return code, shown.err.splitlines()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Runs a command in a process of its own, without the time that importing Torch takes."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
+    pytest.importorskip("torch")
+    made = Forks(tmp_path_factory.mktemp("forks"))
+    yield made
+    made.close()

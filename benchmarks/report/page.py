@@ -18,20 +18,30 @@ CSS = (
     + """.answers table { font-size: 1rem; }
 .answers td { padding: .55rem .6rem; }
 .answers td:nth-child(3) { font-size: 1.25rem; font-weight: 700; white-space: nowrap; }
-.answers th { white-space: nowrap; }
-.answers td.word { font-family: ui-monospace, monospace; font-size: .9rem; }
+.answers td.word { font-family: ui-monospace, monospace; font-size: .85rem; }
 .answers td:first-child::first-letter { text-transform: uppercase; }
+.answers td:first-child { min-width: 12rem; }
+.answers .unstable { font-size: .8rem; font-weight: 400; }
+.wide td:first-child { min-width: 15rem; }
+.sweeps h2 { font-size: 1rem; }
+.sweeps section:has(details[open]) { grid-column: 1 / -1; }
+@media (min-width: 62rem) {
+  .sweeps { display: grid; grid-template-columns: 1fr 1fr; column-gap: 2rem; }
+}
 @media (max-width: 46rem) {
-  .answers thead { display: none; }
-  .answers tr {
-    display: grid; grid-template-columns: 1fr auto; border-bottom: 1px solid var(--rule);
+  thead { display: none; }
+  tr {
+    display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 0 .8rem;
+    padding: .5rem 0; border-bottom: 1px solid var(--rule); align-items: baseline;
   }
-  .answers tr { padding: .5rem 0; align-items: baseline; }
-  .answers td { border: 0; padding: .05rem .2rem; }
-  .answers td:nth-child(-n+2) { grid-column: 1 / -1; }
-  .answers td:nth-child(3) { grid-column: 1; text-align: left; }
-  .answers td:nth-child(3)::after { content: " characters/s"; font-size: .8rem; font-weight: 400; }
-  .answers td:nth-child(4):not(:empty)::after { content: " \\D7  notebook"; }
+  td, .answers td, .wide td:not(:first-child, .word, .skip) {
+    border: 0; padding: .05rem 0; text-align: left; white-space: normal;
+  }
+  td:first-child, td.word, td.skip, .answers td:nth-child(3) { grid-column: 1 / -1; }
+  td:empty { display: none; }
+  td:not(:first-child, .word)::after {
+    content: " " attr(data-heading); color: var(--quiet); font-size: .8rem; font-weight: 400;
+  }
 }
 """
 )
@@ -69,10 +79,15 @@ def render_html(report: BenchReport, pictures: Mapping[str, bytes]) -> str:
     body = [
         f"<header><h1>{html.escape(title)}</h1>",
         f"<p class=quiet>{html.escape(where)}; {shape}</p></header>",
+        markup.paragraph(_measured(report)),
         f"<p class=warning><strong>Warning:</strong> {warned}</p>" if warned else "",
         table_html(tables.answer_table(report), "answers"),
         *map(markup.paragraph, _rivals(report)),
-        *(_section_html(each, pictures) for each in _sections(report)),
+        *(_section_html(each, pictures) for each in _first(report)),
+        "<div class=sweeps>",
+        *(_section_html(each, pictures) for each in _sweeps(report)),
+        "</div>",
+        *(_section_html(each, pictures) for each in _last(report)),
     ]
     return markup.document(title, CSS, "\n".join(part for part in body if part))
 
@@ -83,6 +98,7 @@ def render_markdown(report: BenchReport, pictures: Mapping[str, bytes]) -> str:
     answers = tables.answer_table(report)
     parts = [
         f"# charlm benchmark, {report.date}",
+        _measured(report),
         f"> **Warning:** {warned}" if warned else "",
         markdown.lay_out(answers) if answers.rows else "",
         *_rivals(report),
@@ -121,12 +137,24 @@ PROCEDURES = "Every procedure"
 
 
 def _sections(report: BenchReport) -> list[PagePart]:
-    texts = sorted({each.text for each in report.quality if each.text})
-    scored = f"On {', '.join(texts)}, state carried." if texts else ""
+    return [*_first(report), *_sweeps(report), *_last(report)]
+
+
+def _first(report: BenchReport) -> list[PagePart]:
     return [
         PagePart("Characters a second", SPEED),
         PagePart(PROCEDURES, table=tables.speed_table(report)),
-        *(PagePart(each.title, each.name, tables.sweep_table(each)) for each in report.sweeps),
+    ]
+
+
+def _sweeps(report: BenchReport) -> list[PagePart]:
+    return [PagePart(each.title, each.name, tables.sweep_table(each)) for each in report.sweeps]
+
+
+def _last(report: BenchReport) -> list[PagePart]:
+    texts = sorted({each.text for each in report.quality if each.text})
+    scored = f"On {', '.join(texts)}, state carried." if texts else ""
+    return [
         PagePart("Quality", table=tables.quality_table(report), text=scored),
         PagePart("Whole processes", table=tables.process_table(report)),
         PagePart("Not measured", lines=tuple(_not_measured(report))),
@@ -148,9 +176,21 @@ def _section_html(section: PagePart, pictures: Mapping[str, bytes]) -> str:
 
 
 def _cell(text: str) -> str:
-    plain = text.removesuffix(f" {tables.UNSTABLE}")
-    mark = f" <em class=unstable>{tables.UNSTABLE}</em>" if plain != text else ""
-    return html.escape(plain) + mark
+    plain = text.removeprefix(f"{tables.UNSTABLE} ")
+    mark = f"<em class=unstable>{tables.UNSTABLE}</em> " if plain != text else ""
+    return mark + html.escape(plain)
+
+
+def _measured(report: BenchReport) -> str:
+    """Two sentences: what was measured, and against what."""
+    cores = "one core" if report.threads == 1 else f"{report.threads} cores"
+    return (
+        "Measured: how many characters a second charlm and other libraries generate and score "
+        f"with the same model, in turns and each on {cores}, where nothing else is said. "
+        "Compared: with the notebook that charlm grew out of (Keras, the last 40 characters read "
+        "anew for each new one), and with float32's limit, the speed at which these cores do "
+        "nothing but the model's multiplications in float32."
+    )
 
 
 def _warning(report: BenchReport) -> str:
@@ -200,6 +240,12 @@ def _about(report: BenchReport) -> list[str]:
     each = "thread on one core" if report.threads == 1 else f"threads on {report.threads} cores"
     pinned = "" if report.pinned else " (not pinned: this system does not let a process choose)"
     gpu = [f"GPU: {machine.gpu}"] if machine.gpu else []
+    # What a GPU does for an instant it does not do for long.
+    trials = [
+        f"{case.title}: {case.units:,} characters in {case.units / case.spread.median:.2f} s"
+        for case in report.cases
+        if case.cuda and case.spread
+    ]
     return [
         f"Machine: {machine.cpu}, {machine.cores} cores{memory}; {machine.system}",
         *gpu,
@@ -208,6 +254,8 @@ def _about(report: BenchReport) -> list[str]:
         f"{model.vocabulary} characters, weights {model.weights_sha256[:12]}",
         f"Method: every procedure in a process of its own, {report.threads} {each}{pinned}; "
         f"temperature 1, sampling included; after a warm-up {report.rounds} rounds in which each "
-        f"has one trial of about {report.trial_seconds} s in turn. Median (lowest to highest); "
-        f"ratios are taken round by round. {tables.UNSTABLE_MEANS}.",
+        f"has one trial of about {report.trial_seconds} s in turn. Medians; the "
+        "spread is from the lowest trial to the highest; ratios are taken round by round. "
+        f"{tables.UNSTABLE_MEANS}.",
+        *(["Trials on the GPU: " + "; ".join(trials)] if trials else []),
     ]

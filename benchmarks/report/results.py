@@ -128,7 +128,7 @@ class CaseResult(Rated):
 
 @dataclass(frozen=True)
 class LimitResult(Rated):
-    """A limit of the machine, in characters a second if only that cost time.
+    """A limit of float32 on the machine, in characters a second if only its products cost time.
 
     Attributes:
         limit: `vector` (one stream) or `product` (many).
@@ -203,6 +203,11 @@ class SweepSeries:
     def is_limit(self) -> bool:
         """Whether it is a limit of the machine, not a procedure."""
         return self.name in (VECTOR_LIMIT, PRODUCT_LIMIT)
+
+    @property
+    def shown(self) -> str:
+        """Its title; of a limit, with what it is a limit of."""
+        return f"float32's {self.title}" if self.is_limit else self.title
 
 
 @dataclass(frozen=True)

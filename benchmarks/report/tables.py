@@ -25,28 +25,29 @@ def number(value: float) -> str:
 
 
 def answer_table(report: BenchReport) -> Table:
-    """For each job: what to use, how fast it is, and how many times the notebook."""
+    """For each job: what to use, how fast that is, how many times the notebook, what it costs."""
     rows = []
     for answer in report.answers():
-        case, loss = answer.case, answer.loss
-        lost = f" ({loss:+.3f} bits per character)" if loss is not None else ""
-        use = case.use or case.title
-        notebook = report.to_notebook(case)
-        rows.append(Row((answer.job + lost, use, _middle(case.spread), _times(notebook)), OURS))
-    return table(("your case", "use this", "characters/s", "× notebook"), rows, words=(1,))
+        case = answer.case
+        use, times = case.use or case.title, _times(report.to_notebook(case))
+        lost = f"{answer.loss:+.3f}" if answer.loss is not None else ""
+        rows.append(Row((answer.job, use, _middle(case.spread), times, lost), OURS))
+    heading = ("your case", "use this", "characters/s", "× notebook", "bits/character")
+    return table(heading, rows, words=(1,))
 
 
 def speed_table(report: BenchReport) -> Table:
     """The procedures: speed, ratios to the notebook and to the limit, start, memory."""
     heading = (
-        "procedure", "characters/s", "× notebook", "of the limit", "first character", "peak memory",
+        "procedure", "characters/s", "spread", "× notebook", "of float32's limit",
+        "first character", "peak memory",
     )  # fmt: skip
     rows = [_speed_row(report, case) for case in report.cases]
     for limit, streams in ((VECTOR_LIMIT, "one stream"), (PRODUCT_LIMIT, "many streams")):
         best = report.best_limit(limit)
         if best is not None:
-            title = f"limit, {streams}: {best.title}, {best.gflops:.3g} GFLOP/s"
-            rows.append(Row((title, _rates(best.spread), "", "100 %", "", ""), LIMIT))
+            title = f"float32's limit, {streams}: {best.title}, {best.gflops:.3g} GFLOP/s"
+            rows.append(Row((title, *_rates(best.spread), "", "100 %", "", ""), LIMIT))
     return table(heading, rows)
 
 
@@ -68,7 +69,7 @@ def sweep_table(sweep: SweepResult) -> Table:
     for place, point in enumerate(sweep.series[0].points):
         found = (series.points[place].spread for series in sweep.series)
         rows.append(Row((point.label, *(_middle(each) or "skipped" for each in found))))
-    return table((sweep.label, *(series.title for series in sweep.series)), rows)
+    return table((sweep.label, *(series.shown for series in sweep.series)), rows)
 
 
 def quality_table(report: BenchReport) -> Table:
@@ -85,13 +86,14 @@ def quality_table(report: BenchReport) -> Table:
 def _speed_row(report: BenchReport, case: CaseResult) -> Row:
     kind = OURS if case.ours else PLAIN
     if case.skipped is not None:
-        return Row((case.title, f"skipped: {case.skipped}", "", "", "", ""), kind)
+        return Row((case.title, f"skipped: {case.skipped}", *[""] * 5), kind)
     limit = report.to_limit(case)
+    start = report.first_character_of(case.name)
     cells = (
-        _rates(case.spread),
+        *_rates(case.spread),
         "1" if case.name == NOTEBOOK else _times(report.to_notebook(case)),
         f"{float(f'{100 * limit.median:.2g}'):g} %" if limit else "",
-        _seconds(report.first_character_of(case.name)),
+        f"{start.median:.3f} s" if start else "",
         _mebibytes(case.peak_bytes),
     )
     return Row((case.title, *cells), kind)
@@ -105,11 +107,11 @@ def _middle(found: Spread | None) -> str:
     return _warned(number(found.median), found) if found else ""
 
 
-def _rates(found: Spread | None) -> str:
+def _rates(found: Spread | None) -> tuple[str, str]:
     if found is None:
-        return ""
-    text = f"{number(found.median)} ({number(found.low)} to {number(found.high)})"
-    return _warned(text, found)
+        return "", ""
+    span = f"{number(found.low)} to {number(found.high)}"
+    return number(found.median), _warned(span, found)
 
 
 def _seconds(found: Spread | None) -> str:
@@ -119,7 +121,8 @@ def _seconds(found: Spread | None) -> str:
 
 
 def _warned(text: str, found: Spread) -> str:
-    return f"{text} {UNSTABLE}" if found.unstable else text
+    """The word stands first, so that figures in a column still end in line."""
+    return f"{UNSTABLE} {text}" if found.unstable else text
 
 
 def _mebibytes(size: int | None) -> str:

@@ -1,44 +1,51 @@
 """The study's table and picture, from its records."""
 
-import io
 from collections import defaultdict
 from itertools import cycle
 from pathlib import Path
 
 from charlm.benchmarks.study.record import STATEFUL, EpochRecord
 from charlm.data.pages.markdown import lay_out
+from charlm.data.pages.picture import COLOURS, SIZE, dress, name_lines, plain_svg, short, svg
 from charlm.data.pages.table import OURS, PLAIN, Row, Table, table
 from charlm.data.system.errors import SettingsError
 from charlm.data.system.files import os_errors_as, write_bytes, write_text
 
-COLOURS = ("#b3261e", "#d98c3f", "#1b5e8c", "#5b8c5a", "#7a3e9d", "#6b4f3f")
-
 
 def draw(sides: dict[str, list[EpochRecord]]) -> bytes:
-    """The bytes of an SVG file; the same records give the same bytes."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter
+    """The bytes of an SVG file; the same records give the same bytes.
 
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
-    axes = figure.subplots()
-    for (side, records), colour in zip(sides.items(), cycle(COLOURS), strict=False):
-        minutes = [record.cpu_seconds / 60 for record in records]
-        for way, style in (("window", "--"), ("carried", "-")):
-            bits = [getattr(record, f"{way}_bits") for record in records]
-            axes.plot(minutes, bits, style, color=colour, marker="o", ms=3, label=f"{side}, {way}")
-    axes.set_xscale("log")
-    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        ticks(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    axes.set_xlabel("minutes of CPU time (logarithmic)")
-    axes.set_ylabel("bits per character, held out")
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    with rc_context({"svg.hashsalt": "charlm"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    A side is a colour; its bits with the state carried are a line, those of a window dashed.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    ours, others = cycle(COLOURS[::2]), cycle(COLOURS[1::2])
+    with plain_svg():
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.subplots()
+        dress(axes, "minutes of CPU time, logarithmic", "bits per character, held out")
+        ends: list[tuple[float, float, str, str]] = []
+        for side, records in sides.items():
+            colour = next(ours if _kind(side) == OURS else others)
+            minutes = [record.cpu_seconds / 60 for record in records]
+            window = [record.window_bits for record in records]
+            carried = [record.carried_bits for record in records]
+            axes.plot(minutes, window, "--", color=colour, linewidth=1)
+            axes.plot(minutes, carried, color=colour, marker="o", markersize=4, linewidth=1.6)
+            end = minutes[-1], carried[-1]
+            if len(records) > 1:
+                ends.append((*end, side, colour))
+            else:  # of a single dot the name stands below, where no line goes on
+                axes.annotate(
+                    side, end, (0, -14), textcoords="offset points", color=colour, ha="left"
+                )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        name_lines(axes, ends)
+        return svg(figure)
 
 
 ABOUT = """\

@@ -23,6 +23,7 @@ def inline(svg: bytes, prefix: str, label: str) -> str:
     text = svg.decode("utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style>@media.*?</style>\s*", "", text, flags=re.DOTALL)  # the page has a theme
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'((?:xlink:)?href="|url\()#', rf"\g<1>#{prefix}-", text)
     for colour, variable in THEME.items():

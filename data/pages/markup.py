@@ -51,19 +51,24 @@ def lay_out(table: Table, kind: str = "wide", cell: Cell = html.escape) -> str:
         f"<th scope=col{' class=word' if place in table.words else ''}>{html.escape(each)}</th>"
         for place, each in enumerate(table.heading)
     )
-    rows = "\n".join(_row(row, table.words, cell) for row in table.rows)
+    rows = "\n".join(_row(row, table, cell) for row in table.rows)
     return (
         f"<div class={kind}><table>\n<thead><tr>{heading}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody>\n</table></div>"
     )
 
 
-def _row(row: Row, words: Sequence[int], cell: Cell) -> str:
+def _row(row: Row, table: Table, cell: Cell) -> str:
+    """A line; each cell bears its column's heading, for where a phone stacks the cells."""
     if row.cells[1].startswith("skipped: "):
         cells = f"<td>{cell(row.cells[0])}</td><td class=skip colspan={len(row.cells) - 1}>"
         return f"<tr class={row.kind}>{cells}{cell(row.cells[1])}</td></tr>"
     cells = "".join(
-        f"<td{' class=word' if place in words else ''}>{cell(each)}</td>"
-        for place, each in enumerate(row.cells)
+        f"<td{' class=word' if place in table.words else ''}{_heading(name)}>{cell(each)}</td>"
+        for place, (name, each) in enumerate(zip(table.heading, row.cells, strict=True))
     )
     return f"<tr class={row.kind}>{cells}</tr>"
+
+
+def _heading(name: str) -> str:
+    return f' data-heading="{html.escape(name)}"'

@@ -8,6 +8,17 @@ from typing import Any
 
 INK, FAINT, PALE = "#24292e", "#c9ced3", "#8c959f"
 COLOURS = ("#1b5e8c", "#a34a00", "#2f6f3e", "#7a3e9d", "#8a6d00", "#6b4f3f")
+ON_DARK = {  # what stands for each colour on a dark page
+    INK: "#e2e6ea",
+    FAINT: "#3a424a",
+    PALE: "#7d8791",
+    COLOURS[0]: "#6cb6e8",
+    COLOURS[1]: "#f09a52",
+    COLOURS[2]: "#7cc48c",
+    COLOURS[3]: "#c79be6",
+    COLOURS[4]: "#d9bd4a",
+    COLOURS[5]: "#c9a893",
+}
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SIZE = (6.0, 3.9)  # inches; small, so that its letters stay readable on a phone
 LETTERS = 10
@@ -63,11 +74,22 @@ def name_lines(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> None
 
 
 def svg(figure: Any) -> bytes:
-    """The file of a figure, without a date and with nothing behind it."""
+    """The file of a figure, without a date and with nothing behind it.
+
+    It follows the theme of whoever looks at it, wherever it is shown.
+    """
     figure.patch.set_alpha(0)
-    buffer = io.BytesIO()
+    buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    text = buffer.getvalue()
+    rules = "\n".join(
+        f'[style*="{what}: {colour}"] {{ {what}: {dark} !important }}'
+        for colour, dark in ON_DARK.items()
+        for what in ("fill", "stroke")
+        if f"{what}: {colour}" in text
+    )
+    theme = f"<style>@media (prefers-color-scheme: dark) {{\n{rules}\n}}</style>"
+    return text.replace("<defs>", f"{theme}\n <defs>", 1).encode()
 
 
 def short(value: float) -> str:

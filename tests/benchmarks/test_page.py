@@ -1,5 +1,6 @@
 """The HTML page: whole, self-contained, readable without colour, and safe with any text."""
 
+import html
 import re
 from collections import Counter
 from dataclasses import replace
@@ -96,7 +97,7 @@ def test_the_answer_comes_first(text: str) -> None:
 
 def test_unstable_figures_bear_a_word_and_a_sign(report: BenchReport) -> None:
     row = page.table_html(tables.speed_table(report))
-    assert "class=unstable>unstable</em>" in row
+    assert "class=unstable>unstable</em> 10 to 20<" in row
     assert ".unstable::before" in CSS
 
 
@@ -114,7 +115,7 @@ def test_text_from_outside_is_escaped(report: BenchReport) -> None:
 
 def test_a_reason_takes_the_rest_of_its_row(report: BenchReport) -> None:
     shown = page.table_html(tables.speed_table(report))
-    assert "<td class=skip colspan=5>skipped: torch is &lt;not&gt; there</td>" in shown
+    assert "<td class=skip colspan=6>skipped: torch is &lt;not&gt; there</td>" in shown
 
 
 def test_the_picture_of_speeds_names_every_procedure_and_its_figures(report: BenchReport) -> None:
@@ -123,15 +124,50 @@ def test_the_picture_of_speeds_names_every_procedure_and_its_figures(report: Ben
     shown = drawn.decode()
     for case in report.cases:
         assert (f">{case.title}<" in shown) == bool(case.rates)
-    for text in ("one text on the CPU", "many texts on the CPU", "88,000  5,500 ×", "10k"):
+    for text in ("one text", "many texts", "88,000", "5,500", "10k", "× notebook"):
         assert f">{text}<" in shown
-    assert shown.count("stroke-dasharray: ") == 3, "one text in float32 has a limit, thrice"
+    names = ("charlm, int8", "charlm, 64 steps", "charlm", "notebook", "many texts")
+    places = [shown.index(f">{name}<") for name in names]
+    assert places == sorted(places), "the fastest first, by job"
+
+
+def test_float32s_limit_is_a_dashed_line_that_bears_its_name(report: BenchReport) -> None:
+    shown = (plots.draw_speeds(report) or b"").decode()
+    assert shown.count(">float32's limit<") == shown.count("stroke-dasharray: ") == 1
+    other = tuple(replace(each, precision="int8") for each in report.cases)
+    assert b"limit" not in (plots.draw_speeds(replace(report, cases=other)) or b"")
+
+
+def test_a_picture_follows_the_theme_of_its_reader(report: BenchReport) -> None:
+    drawn = (plots.draw_speeds(report) or b"").decode()
+    dark = re.search(
+        r"<style>@media \(prefers-color-scheme: dark\) (.*?)</style>", drawn, re.DOTALL
+    )
+    assert dark is not None
+    drawn = drawn.replace(dark[0], "")
+    for what, colour in set(re.findall(r"(fill|stroke): (#\w{6})", drawn)):
+        assert f'[style*="{what}: {colour}"]' in dark[1]
+
+
+def test_on_a_phone_every_figure_bears_its_columns_name(report: BenchReport) -> None:
+    row = page.table_html(tables.speed_table(report)).split("<tr")[-1]
+    headings = re.findall(r"data-heading=\"(.*?)\"", html.unescape(row))
+    assert headings == list(tables.speed_table(report).heading)
+    assert "attr(data-heading)" in CSS
+
+
+def test_two_sentences_say_what_was_measured_and_against_what(report: BenchReport) -> None:
+    for cores, said in ((1, "one core"), (4, "4 cores")):
+        found = replace(report, threads=cores)
+        for text in (page.render_markdown(found, {}), html.unescape(page.render_html(found, {}))):
+            assert f"each on {said}" in text
+            assert "with float32's limit" in text
 
 
 def test_a_picture_of_a_sweep_names_every_line(report: BenchReport) -> None:
     drawn = plots.draw_sweep(report.sweeps[0])
     assert drawn is not None
-    for name in (b"charlm", b"Torch", b"limit, many texts", b"texts in one batch"):
+    for name in (b"charlm", b"Torch", b"float32's limit, many texts", b"texts in one batch"):
         assert name in drawn
 
 

@@ -195,14 +195,14 @@ class TestJson:
 def test_the_table_of_speeds(report: BenchReport) -> None:
     some = replace(report, cases=report.cases[:3])
     assert page.figures(some, every=False).splitlines() == [
-        "| procedure | characters/s | × notebook | of the limit | first character | peak memory |",
-        "| --- | --: | --: | --: | --: | --: |",
-        "| notebook | 16 (10 to 20) unstable | 1 | 0.016 % |  | 600.0 MiB |",
-        "| Torch | skipped: torch is <not> there |  |  |  |  |",
-        "| **charlm** | 40,000 (30,000 to 44,000) | 2,750 | 40 % "
-        "| 0.120 s (0.110 to 0.130) | 64.0 MiB |",
-        "| *limit, one stream: reading back, 32 GFLOP/s* "
-        "| 100,000 (90,000 to 100,000) |  | 100 % |  |  |",
+        "| procedure | characters/s | spread | × notebook | of float32's limit | first character "
+        "| peak memory |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
+        "| notebook | 16 | unstable 10 to 20 | 1 | 0.016 % |  | 600.0 MiB |",
+        "| Torch | skipped: torch is <not> there |  |  |  |  |  |",
+        "| **charlm** | 40,000 | 30,000 to 44,000 | 2,750 | 40 % | 0.120 s | 64.0 MiB |",
+        "| *float32's limit, one stream: reading back, 32 GFLOP/s* "
+        "| 100,000 | 90,000 to 100,000 |  | 100 % |  |  |",
     ]
 
 
@@ -220,16 +220,26 @@ def test_markdown_names_machine_method_and_everything_skipped(report: BenchRepor
         "1 thread on one core",
         "| Torch | skipped: torch is <not> there |",
         "multiplying: no compiler",
-        "| **one text, CPU** | charlm-gen | 88,000 | 5,500 |",
+        "| **one text, CPU** | charlm-gen | 88,000 | 5,500 |  |",
+        "| **one text, CPU, int8** | charlm-gen --precision int8 | 120,000 | 8,250 | +0.005 |",
         "many texts, CPU: LiteRT, 64 texts was 1.34 times as fast in this run.",
         "## Speed against batch\n\n![Speed against batch](sweep_batch.svg)",
         "| 64 | 302,000 | skipped | 400,000 |",
         "Speed against batch: Torch at 64: no memory",
         "| int8 | 1.9950 | 5,000 |",
-        "| `gen` | 0.100 s (0.100 to 0.100) | 0.280 s (0.150 to 0.500) unstable | 66.0 MiB |",
+        "| `gen` | 0.100 s (0.100 to 0.100) | unstable 0.280 s (0.150 to 0.500) | 66.0 MiB |",
     ):
         assert expected in text
     assert "speed.svg" not in text
+
+
+def test_figures_of_a_gpu_say_how_long_their_trials_were(report: BenchReport) -> None:
+    """A GPU that is fast for an instant may be slower for long."""
+    assert "Trials on the GPU" not in page.render_markdown(report, {})
+    rates = (50_000.0, 40_000.0, 30_000.0)
+    gpu = replace(report.cases[3], title="charlm on CUDA", rates=rates, units=60_000, cuda=True)
+    text = page.render_markdown(replace(report, cases=(*report.cases, gpu)), {})
+    assert "Trials on the GPU: charlm on CUDA: 60,000 characters in 1.50 s" in text
 
 
 def test_every_file_is_written_and_the_same_report_gives_the_same_bytes(

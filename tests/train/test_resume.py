@@ -6,7 +6,8 @@ Processes are really killed, by `kill_driver.py`, at moments that do not depend 
 import os
 import signal
 import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from charlm.data.system import console
 from charlm.train import cli
 from charlm.train.runs import lock, run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint
+from tests.forked import Forks
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
 
-DRIVER = Path(__file__).with_name("kill_driver.py")
 SETTINGS = [
     "--layers", "2", "--hidden", "12", "--dropout", "0.3", "--batch-size", "4", "--seq-len", "60",
     "--output-dropout", "0.2", "--weight-decay", "0.1",
@@ -42,14 +43,25 @@ def reference(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def drive(moment: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-W", "error", str(DRIVER), moment, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+Drive = Callable[..., "subprocess.CompletedProcess[str]"]
+Kill = Callable[..., None]
 
 
-def kill(moment: str, *arguments: object) -> None:
-    ended = drive(moment, *arguments)
-    assert ended.returncode == -signal.SIGKILL, f"{moment} never came: {ended.stderr}"
+@pytest.fixture
+def drive(forks: Forks) -> Drive:
+    """Runs `charlm-train` until a moment, as `kill_driver.py` describes it."""
+    return partial(forks, "tests.train.kill_driver:main", "kill_driver.py")
+
+
+@pytest.fixture
+def kill(drive: Drive) -> Kill:
+    """The same, for a moment that kills it."""
+
+    def run(moment: str, *arguments: object) -> None:
+        ended = drive(moment, *arguments)
+        assert ended.returncode == -signal.SIGKILL, f"{moment} never came: {ended.stderr}"
+
+    return run
 
 
 def resume(folder: Path, *arguments: object) -> None:
@@ -111,7 +123,7 @@ def assert_deeply_equal(one: Any, other: Any, where: str) -> None:
     ],
 )
 def test_killed_and_resumed(
-    moment: str, step: int, reference: Path, tiny_text: Path, tmp_path: Path
+    moment: str, step: int, reference: Path, tiny_text: Path, tmp_path: Path, kill: Kill
 ) -> None:
     folder = tmp_path / "run"
     kill(moment, tiny_text, "--out", folder, *SETTINGS)
@@ -121,7 +133,9 @@ def test_killed_and_resumed(
     assert_equal(folder, reference)
 
 
-def test_killed_in_the_very_first_save(reference: Path, tiny_text: Path, tmp_path: Path) -> None:
+def test_killed_in_the_very_first_save(
+    reference: Path, tiny_text: Path, tmp_path: Path, kill: Kill
+) -> None:
     folder = tmp_path / "run"
     kill(f"write:{FILE}:1", tiny_text, "--out", folder, *SETTINGS)
     assert [path.suffix for path in folder.iterdir() if path.name != lock.FILE] == [".tmp"]
@@ -129,7 +143,9 @@ def test_killed_in_the_very_first_save(reference: Path, tiny_text: Path, tmp_pat
     assert_equal(folder, reference)
 
 
-def test_killed_again_and_again(reference: Path, tiny_text: Path, tmp_path: Path) -> None:
+def test_killed_again_and_again(
+    reference: Path, tiny_text: Path, tmp_path: Path, kill: Kill
+) -> None:
     folder = tmp_path / "run"
     kill(f"step:{EPOCH - 1}", tiny_text, "--out", folder, *SETTINGS)
     for moment in (f"rename:{FILE}:2", "step:13", f"write:{run_folder.WEIGHTS}:2"):
@@ -140,7 +156,7 @@ def test_killed_again_and_again(reference: Path, tiny_text: Path, tmp_path: Path
 
 @pytest.mark.parametrize(("name", "step"), [("SIGINT", EPOCH + 6), ("SIGTERM", EPOCH)])
 def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(
-    name: str, step: int, reference: Path, tiny_text: Path, tmp_path: Path
+    name: str, step: int, reference: Path, tiny_text: Path, tmp_path: Path, drive: Drive
 ) -> None:
     folder = tmp_path / "a run"
     ended = drive(f"{name}:{step}", tiny_text, "--out", folder, *SETTINGS)
