@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from charlm.train import report as files
+from charlm.train.display import Display
 from charlm.train.report import measure, output, pictures
 from charlm.train.runs.checkpoint import Checkpoint
 from charlm.train.runs.run_folder import METRICS, WEIGHTS
@@ -118,3 +121,11 @@ def test_freed_blocks_are_reused_without_page_faults() -> None:
     ]
     assert faults[0] < 1_000
     assert faults[1] > 50_000
+
+
+def test_a_sample_keeps_lines_and_indentation(tmp_path: Path) -> None:
+    stream = StringIO()
+    shown = Display(Console(file=stream, soft_wrap=True, markup=False), tmp_path)
+    record = {"epoch": 1, "train_bits": 2, "validation_bits": 2, "characters_per_second": 9}
+    shown.evaluated(record, "\nif a:\n    b = [1]\x07 \n\n\n\n\tc")
+    assert stream.getvalue().splitlines()[1:] == ["  if a:", "      b = [1]", "", "      c"]
