@@ -11,7 +11,6 @@ import typer
 
 from charlm.data.system import console
 from charlm.data.system.errors import CharlmError, SettingsError
-from charlm.data.system.help import grouped
 
 GROUPS = {
     "Run": "out quick rounds only",
@@ -27,7 +26,7 @@ EXAMPLES = {
 app = console.make_app()
 
 
-@app.command(cls=grouped(GROUPS, EXAMPLES))
+@app.command(cls=console.grouped(GROUPS, EXAMPLES))
 def bench(
     out: Annotated[
         Path | None,

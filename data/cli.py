@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from charlm.data.system import console
-from charlm.data.system.help import grouped
 
 app = console.make_app()
 
@@ -43,7 +42,7 @@ def list_command(debug: console.Debug = False) -> None:
         print(f"{name:<16} {size:>9,} bytes  {about:<32} {how}")
 
 
-@app.command(cls=grouped({}, {"charlm-data fetch lovecraft": "To corpora/lovecraft.txt:"}))
+@app.command(cls=console.grouped({}, {"charlm-data fetch lovecraft": "To corpora/lovecraft.txt:"}))
 def fetch(
     name: Annotated[str, typer.Argument(help="lovecraft or tinyshakespeare.")],
     to: Annotated[

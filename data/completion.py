@@ -8,7 +8,6 @@ import typer
 
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
-from charlm.data.system.help import grouped
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 EXAMPLES = {
@@ -19,7 +18,7 @@ EXAMPLES = {
 app = console.make_app()
 
 
-@app.command(cls=grouped({}, EXAMPLES))
+@app.command(cls=console.grouped({}, EXAMPLES))
 def completion(
     shell: Annotated[
         str,

@@ -7,7 +7,6 @@ import typer
 
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
-from charlm.data.system.help import grouped
 
 if TYPE_CHECKING:
     from charlm.export.export import Exported
@@ -25,7 +24,7 @@ EXAMPLES = {
 app = console.make_app()
 
 
-@app.command(cls=grouped(GROUPS, EXAMPLES))
+@app.command(cls=console.grouped(GROUPS, EXAMPLES))
 def export(
     model: Annotated[
         Path | None, typer.Argument(metavar="MODEL.onnx", help="The file to write.")

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from charlm.data.system import console
-from charlm.data.system.help import grouped
 
 EXAMPLES = {
     "charlm show model.onnx": "A model file:",
@@ -20,7 +19,7 @@ SHOWN = 200  # characters of a vocabulary
 app = console.make_app()
 
 
-@app.command(cls=grouped({"Output": "as_json"}, EXAMPLES))
+@app.command(cls=console.grouped({"Output": "as_json"}, EXAMPLES))
 def show(
     named: Annotated[
         Path,

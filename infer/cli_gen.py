@@ -8,7 +8,6 @@ import typer
 from charlm.data import MAX_WINDOW
 from charlm.data.system import console
 from charlm.data.system.errors import CorpusError, SettingsError, VocabularyError, as_options
-from charlm.data.system.help import grouped
 from charlm.infer import cli_shared
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ app = console.make_app()
 MAX_PROMPT_BYTES = 1 << 26  # as of a line of a file of prompts
 
 
-@app.command(cls=grouped(GROUPS, EXAMPLES))
+@app.command(cls=console.grouped(GROUPS, EXAMPLES))
 def generate(
     prompt: Annotated[
         str,

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from charlm.data.system import console
-from charlm.data.system.help import grouped
 from charlm.infer import cli_shared
 
 GROUPS = {
@@ -24,7 +23,7 @@ EXAMPLES = {
 app = console.make_app()
 
 
-@app.command(cls=grouped(GROUPS, EXAMPLES))
+@app.command(cls=console.grouped(GROUPS, EXAMPLES))
 def score(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Text files; - is standard input.")

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from charlm.data.system import console
-from charlm.data.system.help import GroupedCommand
+from charlm.data.system.console import GroupedCommand
 from charlm.data.umbrella import ALONE, COMMANDS, program
 
 GROUPED = [name for name in COMMANDS if name != "data"]  # which has commands of its own

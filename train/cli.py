@@ -8,7 +8,6 @@ import typer
 
 from charlm.data.system import console
 from charlm.data.system.extras import require_there
-from charlm.data.system.help import grouped
 from charlm.data.text.rare import ALPHABETS, MAX_VOCABULARY, MIN_COUNT, RareSettings
 from charlm.train.config import ADAM_LR, TrainingConfig, options_said
 from charlm.train.setup.defaults import DROPOUT, FINE_TUNING, MOST, MOST_DECAY, MOST_LARGE
@@ -36,7 +35,7 @@ def said(what: str, otherwise: str | bool = False) -> Any:
     return typer.Option(help=what, show_default=otherwise)
 
 
-@app.command(cls=grouped(GROUPS, EXAMPLES))
+@app.command(cls=console.grouped(GROUPS, EXAMPLES))
 def train(
     texts: Annotated[
         list[Path] | None,

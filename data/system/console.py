@@ -3,9 +3,11 @@
 import contextlib
 import os
 import sys
-from typing import IO, Annotated
+from collections.abc import Iterator
+from typing import IO, Annotated, Any, ClassVar
 
 import typer
+from typer.core import TyperCommand
 
 from charlm.data.system.errors import CharlmError, CorpusError, as_options
 
@@ -34,6 +36,43 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors
 def make_app() -> typer.Typer:
     """A typer application without what would make it slow to start."""
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose options stand in groups, and whose help ends in examples (see `help`).
+
+    Attributes:
+        groups: by title, the names of parameters; those that none has come last.
+        examples: command lines, each with what it does.
+    """
+
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {}
+    examples: ClassVar[dict[str, str]] = {}
+
+    def grouped(self) -> Iterator[tuple[str, list[Any]]]:
+        """The title and options of each group, in the order of `groups`."""
+        options = {each.name: each for each in self.params if each.param_type_name == "option"}
+        for title, names in self.groups.items():
+            yield title, [options.pop(name) for name in names]
+        yield "Other" if self.groups else "Options", list(options.values())
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, options and examples; click calls it for `--help`."""
+        from charlm.data.system import help  # which nothing else needs
+
+        help.write_options(self, ctx, formatter)
+        help.write_examples(self, formatter)
+
+
+def grouped(groups: dict[str, str], examples: dict[str, str]) -> type[GroupedCommand]:
+    """The class of a command with these groups and examples, for `app.command(cls=…)`.
+
+    Args:
+        groups: by title, names of parameters with spaces between them.
+        examples: command lines, each with what it does.
+    """
+    names = {title: tuple(listed.split()) for title, listed in groups.items()}
+    return type("Grouped", (GroupedCommand,), {"groups": names, "examples": examples})
 
 
 def say(message: str) -> None:

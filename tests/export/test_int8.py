@@ -46,7 +46,7 @@ def metadata_in(name: str) -> Metadata:
 
 
 def test_it_is_shown_and_stands_in_every_file(export: Export, tiny_run: Path) -> None:
-    code, lines = export("model.onnx", "--run", tiny_run)
+    code, lines = export("model.onnx", "--run", tiny_run, "--verbose")
     assert code == 0
     found = metadata_in("model.onnx").quality
     assert found.keys() == {"int8"}
@@ -121,7 +121,7 @@ def test_without_the_operator_its_graph_is_not_proven_and_a_note_says_so(
 ) -> None:
     assert export("model.onnx", "--run", "runs/good")[0] == 0
     monkeypatch.setattr(contract_native, "LIBRARY", Path("none"))
-    code, lines = export("--verify-only", "model.onnx")
+    code, lines = export("--verify-only", "model.onnx", "--verbose")
     assert code == 0
     (note,) = (line for line in lines if "native" in line)
     assert note.startswith(f"model.native.onnx not proven: {NOT_BUILT}")

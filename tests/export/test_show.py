@@ -65,8 +65,9 @@ def test_what_a_stranger_wrote_moves_no_cursor(
     show: Callable[..., str],
     write_run: Callable[[Path, CharLSTM], Path],
     make_model: Callable[..., CharLSTM],
+    tmp_path: Path,
 ) -> None:
-    run = write_run(Path("runs/first"), make_model())
+    run = write_run(tmp_path / "first", make_model())
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     config["corpus"] = {"files": ["\x1b[2Jbook\n.txt"]}
     (run / "config.json").write_text(json.dumps(config), encoding="utf-8")

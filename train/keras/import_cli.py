@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charlm.data.system import console
-from charlm.data.system.help import grouped
 
 if TYPE_CHECKING:
     from charlm.train.keras.import_keras import ImportedModel
@@ -25,7 +24,7 @@ EXAMPLES = {
 app = console.make_app()
 
 
-@app.command(cls=grouped(GROUPS, EXAMPLES))
+@app.command(cls=console.grouped(GROUPS, EXAMPLES))
 def import_model(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A .keras or .h5 file of Keras 2 or 3.")

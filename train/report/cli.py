@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from charlm.data.system import console
-from charlm.data.system.help import grouped
 
 GROUPS = {
     "Text": "corpus",
@@ -22,7 +21,7 @@ EXAMPLES = {
 app = console.make_app()
 
 
-@app.command(cls=grouped(GROUPS, EXAMPLES))
+@app.command(cls=console.grouped(GROUPS, EXAMPLES))
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     corpus: Annotated[

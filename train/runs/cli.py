@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from charlm.data.system import console
-from charlm.data.system.help import grouped
 
 EXAMPLES = {
     "charlm runs": "The runs under runs/:",
@@ -16,7 +15,7 @@ EXAMPLES = {
 app = console.make_app()
 
 
-@app.command(cls=grouped({"Output": "as_json"}, EXAMPLES))
+@app.command(cls=console.grouped({"Output": "as_json"}, EXAMPLES))
 def runs(
     folder: Annotated[
         Path, typer.Argument(metavar="[FOLDER]", help="The folder that holds the run folders.")
