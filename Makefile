@@ -42,7 +42,7 @@ demo: $(VENV)/.demo
 	@echo "  charlm-gen \"Once upon a time\" --length 1000"
 
 test: $(VENV)/.dev $(NODE_EXAMPLES)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

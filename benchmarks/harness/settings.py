@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from charlm.data.system.errors import CharlmError
+from charlm.data.system.errors import CharlmError, as_options
 
 Run = Callable[[int], object]
 """Does so many units of work (characters, products) and returns what they made."""
@@ -86,6 +86,8 @@ def reason_file(path: Path) -> Path:
 
 
 def reason_of(problem: Exception) -> str:
-    """An error as one line; those of charlm speak for themselves."""
+    """An error as one line; those of charlm speak for themselves, in the words of its commands."""
     text = " ".join(str(problem).split())
-    return text if isinstance(problem, CharlmError) else f"{type(problem).__name__}: {text}"
+    if isinstance(problem, CharlmError):
+        return as_options(text)
+    return f"{type(problem).__name__}: {text}"

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +23,10 @@ from charlm.train.runs.checkpoint import Checkpoint, Tensors
 from charlm.train.setup.defaults import FINE_TUNING
 from charlm.train.setup.remap import places, re_encode
 from charlm.train.setup.start import RunRequest, Started, start
+from tests.forked import Forks
 from tests.train.helpers import Train, content, refused
 
 FAST = ["--epochs", "1", "--batch-size", "4", "--seq-len", "32", "--threads", "1"]
-DRIVER = Path(__file__).with_name("kill_driver.py")
 
 
 @pytest.fixture(scope="module")
@@ -236,15 +234,15 @@ def test_resuming_names_the_same_source_or_none(
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
 def test_killed_at_the_first_step_and_resumed_without_the_source(
-    tiny_run: Path, greek: Path, tmp_path: Path, train: Train
+    tiny_run: Path, greek: Path, tmp_path: Path, train: Train, forks: Forks
 ) -> None:
     """The weights of step 0 are in the training state: the source may be gone."""
     whole, killed, gone = tmp_path / "whole", tmp_path / "killed", tmp_path / "source"
     shutil.copytree(tiny_run, gone)
     assert train(greek, "--init-from", gone, "--out", whole, *FAST)[0] == 0
-    command = [sys.executable, "-W", "error", str(DRIVER), "step:1", str(greek), "--init-from",
-               str(gone), "--out", str(killed), *FAST]  # fmt: skip
-    assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+    given = ["step:1", greek, "--init-from", gone, "--out", killed, *FAST]
+    ended = forks("tests.train.kill_driver:main", "kill_driver.py", *given)
+    assert ended.returncode == -signal.SIGKILL
     shutil.rmtree(gone)
     assert train("--resume", "--out", killed)[0] == 0
     name = run_folder.WEIGHTS

@@ -163,11 +163,17 @@ def test_weights_that_are_not_finite_are_never_saved(final: bool) -> None:
     assert watcher.saved_steps == [0], "a stop saves nothing then"
 
 
-@pytest.mark.parametrize("at", [1, 8, 9, 10, 26, 27, 53, 54])
-def test_a_run_stopped_after_any_step_ends_as_one_that_was_not(at: int) -> None:
+@pytest.fixture(scope="module")
+def whole() -> Trainer:
+    """A run that was never stopped."""
+    trainer = make()
+    trainer.run(Watcher())
+    return trainer
+
+
+@pytest.mark.parametrize("at", [1, 9, 10, 27, 54])
+def test_a_run_stopped_after_any_step_ends_as_one_that_was_not(at: int, whole: Trainer) -> None:
     """27 and 54: the last step of an epoch, saved before its evaluation; 54 also of the run."""
-    whole = make()
-    whole.run(Watcher())
     resumed = make(progress=stopped_when(lambda progress: progress.step == at))
     assert resumed.run(Watcher())
     assert_same(resumed.progress, whole.progress)
