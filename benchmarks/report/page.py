@@ -184,12 +184,15 @@ def _cell(text: str) -> str:
 def _measured(report: BenchReport) -> str:
     """Two sentences: what was measured, and against what."""
     cores = "one core" if report.threads == 1 else f"{report.threads} cores"
+    notebook = (
+        "with the notebook that charlm grew out of (Keras, the last 40 characters read anew for "
+        "each new one), and "
+    )
     return (
         "Measured: how many characters a second charlm and other libraries generate and score "
         f"with the same model, in turns and each on {cores}, where nothing else is said. "
-        "Compared: with the notebook that charlm grew out of (Keras, the last 40 characters read "
-        "anew for each new one), and with float32's limit, the speed at which these cores do "
-        "nothing but the model's multiplications in float32."
+        f"Compared: {notebook if report.has_notebook else ''}with float32's limit, the speed at "
+        "which these cores do nothing but the model's multiplications in float32."
     )
 
 

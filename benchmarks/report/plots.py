@@ -79,8 +79,8 @@ def draw_speeds(report: BenchReport) -> bytes | None:
             for offset, case in enumerate(cases, 1):
                 _dot(axes, place + offset, report, case)
             place += 1 + len(cases)
-        for column, heading in zip(COLUMNS, ("characters/s", "× notebook"), strict=True):
-            _write(axes, column, 0, heading, ha="right")
+        _write(axes, COLUMNS[0], 0, "characters/s", ha="right")
+        _write(axes, COLUMNS[1], 0, "× notebook" if report.has_notebook else "", ha="right")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))

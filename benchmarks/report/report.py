@@ -89,6 +89,11 @@ class BenchReport:
             return None
         return self.best_limit(case.limit)
 
+    @property
+    def has_notebook(self) -> bool:
+        """Whether there is a notebook's speed to compare with."""
+        return any(each.name == NOTEBOOK and each.rates for each in self.cases)
+
     def to_notebook(self, case: CaseResult) -> Spread | None:
         """A procedure's speed in multiples of the notebook's, round by round."""
         return case.ratio(next((each for each in self.cases if each.name == NOTEBOOK), None))

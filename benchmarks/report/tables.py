@@ -30,7 +30,8 @@ def answer_table(report: BenchReport) -> Table:
     for answer in report.answers():
         case = answer.case
         use, times = case.use or case.title, _times(report.to_notebook(case))
-        lost = f"{answer.loss:+.3f}" if answer.loss is not None else ""
+        loss = answer.loss
+        lost = f"{round(loss, 3) or 0.0:+.3f}" if loss is not None else ""  # never -0.000
         rows.append(Row((answer.job, use, _middle(case.spread), times, lost), OURS))
     heading = ("your case", "use this", "characters/s", "× notebook", "bits/character")
     return table(heading, rows, words=(1,))

@@ -161,7 +161,14 @@ def test_two_sentences_say_what_was_measured_and_against_what(report: BenchRepor
         found = replace(report, threads=cores)
         for text in (page.render_markdown(found, {}), html.unescape(page.render_html(found, {}))):
             assert f"each on {said}" in text
+            assert "with the notebook" in text
             assert "with float32's limit" in text
+
+
+def test_without_the_notebook_nothing_is_said_to_be_compared_with_it(report: BenchReport) -> None:
+    found = replace(report, cases=report.cases[1:])
+    assert "Compared: with float32's limit" in page.render_markdown(found, {})
+    assert b"notebook" not in (plots.draw_speeds(found) or b"")
 
 
 def test_a_picture_of_a_sweep_names_every_line(report: BenchReport) -> None:
