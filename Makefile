@@ -6,7 +6,9 @@ PACKAGES := data train export infer benchmarks
 CPP := $(wildcard infer/native/*.cpp infer/native/*.h infer/native/cuda/* benchmarks/cases/*.cpp \
 	tests/infer/emulated_gpu/*)
 NATIVE := setup.py $(CPP)
-NODE_EXAMPLES := examples/node/node_modules examples/web/node_modules
+# The page of examples/ is tested where a browser can be driven.
+NODE_EXAMPLES := examples/node/node_modules \
+	$(if $(shell command -v chromedriver),examples/web/node_modules)
 # One Torch for everyone, so that every machine tests the same.
 TORCH := torch==2.13.0
 EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo cuda; else echo cpu; fi)
@@ -101,7 +103,7 @@ build/linked/charlm:
 	for package in $(PACKAGES); do ln -sfn "$(CURDIR)/$$package" $@/$$package; done
 
 clean:
-	rm -rf $(VENV) $(NODE_EXAMPLES) build dist *.egg-info
+	rm -rf $(VENV) examples/*/node_modules build dist *.egg-info
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(PACKAGES) tests -name __pycache__ -type d -exec rm -rf {} +
 
