@@ -167,7 +167,7 @@ def _measure(
             processors, said = contract_native.gpu()
             reason = None if processors else said
         if required and reason is not None:
-            raise ExportError(f"--{precision} can't be measured: {reason}")
+            raise ExportError(f"`{precision}` can't be measured: {reason}")
     text = None if wanted.text is None else read_sample(wanted.text, metadata)
     if missing is not None:
         note = f"int8 not measured, and no {NATIVE.name} sibling made: {missing}"

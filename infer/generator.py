@@ -1,6 +1,7 @@
 """Generating text: one stream as it goes, or many side by side."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -257,6 +258,27 @@ class Generator:
             found += [read.log_probability[0] for _, read in runs]
         whole: Array = np.concatenate(found)
         return whole
+
+    def predictions(
+        self, text: str, state: "State | None" = None, unknown: Unknown | None = None
+    ) -> "Iterator[Array]":
+        """Yield what is expected before each character of a text, in float32 at any precision.
+
+        Yields:
+            Natural logarithms of the probabilities, float32 [vocabulary], for each character.
+
+        Args, Raises: see `read`.
+        """
+        from charlm.infer.scoring.predictions import judge
+        from charlm.infer.scoring.score import TokenText
+        from charlm.infer.state import State
+
+        before = State.start(self.metadata) if state is None else state
+        before.check(self.metadata)
+        tokens, begun = TokenText([text], "the text", self.metadata, unknown), before.primed
+        judged = judge(self.model, tokens, (begun.h, begun.c))
+        first = [before.log_probabilities()] if len(self.encode(text, unknown)) else []
+        return itertools.chain(first, *(each.log_probability for each in judged))
 
     def score(self, text: str, unknown: Unknown | None = None) -> "Score":
         """How well the model predicts a text, read from a zero state (see `Scorer`).

@@ -158,7 +158,7 @@ def regularisation(model: ModelConfig, weight_decay: float | None) -> list[str]:
 def differences(
     old: TrainingConfig | ModelConfig, new: TrainingConfig | ModelConfig
 ) -> dict[str, str]:
-    """The settings in which two configurations differ, by field: `--name old, not new`."""
+    """The settings in which two configurations differ, by field: what was, and what is now."""
     return {
         field.name: f"`{field.name}` {getattr(old, field.name)}, not {getattr(new, field.name)}"
         for field in fields(old)

@@ -123,9 +123,9 @@ class Session:
         if value:
             try:
                 number = NUMBERS[name](value)
-            except ValueError:
+            except ValueError as problem:
                 kind = "a whole number" if NUMBERS[name] is int else "a number"
-                raise SettingsError(f"{command} takes {kind}, not {value!r}") from None
+                raise SettingsError(f"{command} takes {kind}, not {value!r}") from problem
             fresh = {"sample": 0} if name == "seed" else {}
             self._request = replace(self._request, **{name: number}, **fresh)  # type: ignore[arg-type]
         return Turn(f"{command} {getattr(self._request, name)}")

@@ -92,41 +92,6 @@ def judge(
         opening = 0
 
 
-def predictions(
-    model: Model,
-    text: str,
-    state: tuple[Array, Array] | None = None,
-    unknown: Unknown | None = None,
-) -> Iterator[Array]:
-    """Yield the log-probabilities before each character of a text but its first.
-
-    The first is read, not predicted, as scores have it. So there is one array less than the
-    normalised text has characters.
-
-    ```python
-    model = Generator.open().model
-    for character, expected in zip("he old house", predictions(model, "the old house")):
-        print(character, expected.argmax())
-    ```
-
-    Args:
-        model: an open model.
-        text: is normalised here as the corpus was.
-        state: (h, c) before the text's first character, each float32 [1, layers, hidden]; None:
-            zeros.
-        unknown: what becomes of characters that the model does not know (see `TokenText`).
-
-    Yields:
-        float32 [vocabulary], natural logarithms.
-
-    Raises:
-        VocabularyError: a character that the model does not know.
-        ModelFileError: the graph can't be run.
-    """
-    for judged in judge(model, TokenText([text], "the text", model.metadata, unknown), state):
-        yield from judged.log_probability
-
-
 class PredictionScorer(Scorer):
     """Scores a text from all its predictions, which others see, too.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from charlm.data.system import console
-from charlm.data.system.errors import CharlmError, SettingsError
+from charlm.data.system.errors import CharlmError, SettingsError, as_options
 from charlm.data.text.vocabulary import Unknown
 from charlm.infer.batch.results import in_order
 from charlm.infer.model.open import Model
@@ -131,7 +131,7 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
                         console.say(about)
                         about = ""
                     if isinstance(result, CharlmError):
-                        console.say(f"charlm-score: {result}")
+                        console.say(f"charlm-score: {as_options(str(result))}")
                     writer.take(texts[scored.index].name, result)
     except (Exception, KeyboardInterrupt):
         writer.end(whole=False)
@@ -153,7 +153,7 @@ class _Writer:
         """Take what became of a text."""
         if isinstance(result, CharlmError):
             self.failures += 1
-            self._listed.append({"file": name, "error": str(result)})
+            self._listed.append({"file": name, "error": as_options(str(result))})
             return
         self._scores.append(result)
         self._listed.append({"file": name, **result.fields()})

@@ -18,7 +18,7 @@ from charlm.infer import cli_score
 from charlm.infer.generator import Generator
 from charlm.infer.model.step import load_step
 from charlm.infer.scoring import page
-from charlm.infer.scoring.predictions import Judged, predictions
+from charlm.infer.scoring.predictions import Judged
 from charlm.infer.scoring.show import coloured
 from charlm.infer.scoring.views import codes_of
 
@@ -53,7 +53,8 @@ def run(
 
 
 def test_predictions_are_those_of_the_step_and_sum_to_the_score(lovecraft: Generator) -> None:
-    found = list(predictions(lovecraft.model, TEXT))
+    first, *found = lovecraft.predictions(TEXT)
+    np.testing.assert_allclose(np.exp(first), lovecraft.metadata.initial, atol=1e-6)
     step, ids = load_step("lovecraft"), lovecraft.encode(TEXT)
     state = step.zero_state()
     total = 0.0
@@ -67,14 +68,11 @@ def test_predictions_are_those_of_the_step_and_sum_to_the_score(lovecraft: Gener
 
 
 def test_predictions_go_on_from_a_state(lovecraft: Generator) -> None:
-    step = load_step("lovecraft")
-    state = step.zero_state()
-    for token in lovecraft.encode(TEXT[:50]):
-        _, state = step([token], state)
-    rest = list(predictions(lovecraft.model, TEXT[50:], state))
-    np.testing.assert_allclose(rest, list(predictions(lovecraft.model, TEXT))[50:], atol=1e-4)
+    rest = list(lovecraft.predictions(TEXT[50:], state=lovecraft.read(TEXT[:50])))
+    np.testing.assert_allclose(rest, list(lovecraft.predictions(TEXT))[50:], atol=1e-4)
+    assert [len(list(lovecraft.predictions(text))) for text in ("", "a")] == [0, 1]
     with pytest.raises(VocabularyError):
-        list(predictions(lovecraft.model, f"the{UNKNOWN}"))
+        list(lovecraft.predictions(f"the{UNKNOWN}"))
 
 
 def test_bits_ranks_and_levels() -> None:
@@ -116,7 +114,7 @@ def test_a_page_holds_the_text_and_what_was_expected(
     assert html.unescape("".join(spans)) == TEXT
     assert f"{lovecraft.score(TEXT).bits_per_character:.3f} bits per character" in made
     data = json.loads(re.search(r"id=data>(.*?)</script>", made)[1])  # type: ignore[index]
-    row = next(predictions(lovecraft.model, TEXT))
+    row = list(lovecraft.predictions(TEXT[:2]))[1]
     bits, rank, *likely = data["seen"][1]
     assert data["seen"][0] == []
     assert likely[0] == row.argmax()

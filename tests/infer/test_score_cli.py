@@ -152,11 +152,13 @@ def test_what_is_wrong_with_one_file_leaves_the_others_their_scores(
     assert code == 2
     assert len(err) == 3
     assert "b.txt: character '?' (U+003F) at position 3" in " ".join(err)
+    assert "; --unknown drop leaves it out" in " ".join(err), "as the command spells it"
     assert "charlm-score: can't read missing.txt: no such file or directory" in err
     if as_json:
         found = json.loads(out)
         assert [each["file"] for each in found["files"]] == names
         assert ["error" in each for each in found["files"]] == [False, True, True, False]
+        assert found["files"][1]["error"].endswith("--unknown drop leaves it out")
         assert found["total"]["characters"] == 299 + 98
     else:
         starts = [line.partition(":")[0] for line in out.splitlines()]

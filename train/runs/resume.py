@@ -180,7 +180,7 @@ def _changes_of_reading(setup: Setup, request: RunRequest) -> dict[str, str]:
 
 
 def _refuse_fixed(folder: Path, changed: dict[str, str]) -> None:
-    """Refuse what can't change, of what does: by setting, `--name old, not new`."""
+    """Refuse what can't change, of what does: by setting."""
     fixed = [f"{text} ({WHY_FIXED[name]})" for name, text in changed.items() if name in WHY_FIXED]
     if fixed:
         raise RunError(

@@ -263,7 +263,7 @@ def _check_notebook(said: dict[str, Any]) -> None:
         if name in said and said[name] != fixed:
             raise SettingsError(
                 "`recipe` notebook has Adam, and limits neither gradients nor weights: "
-                f"leave --{name.replace('_', '-')} out"
+                f"leave `{name}` out"
             )
 
 
