@@ -7,7 +7,13 @@ import typer
 
 from charlm.data import MAX_WINDOW
 from charlm.data.system import console
-from charlm.data.system.errors import CorpusError, SettingsError, VocabularyError, as_options
+from charlm.data.system.errors import (
+    CorpusError,
+    SettingsError,
+    StateError,
+    VocabularyError,
+    as_options,
+)
 from charlm.infer import cli_shared
 
 if TYPE_CHECKING:
@@ -135,6 +141,8 @@ def generate(
     single = prompts is None and samples == 1 and not (as_json or null)
     if (interactive or not single) and (load_state or save_state):
         raise SettingsError("`load_state` and `save_state` are for one text alone")
+    if save_state is not None and (save_state.is_dir() or not save_state.parent.is_dir()):
+        raise StateError(f"can't write {save_state}: a folder, or in a folder that is not there")
     if interactive:
         from charlm.infer.interactive import terminal
 

@@ -73,7 +73,7 @@ class Request:
         inverse_temperature(self.temperature)
         check_window(self.window)
         if self.window is not None and self.state is not None:
-            raise SettingsError("a `window` is read from a zero state: leave that out, or `state`")
+            raise SettingsError("`window` reads from a zero state: leave it out to go on from one")
         _ = self.filters
 
     @property

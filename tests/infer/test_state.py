@@ -155,6 +155,12 @@ def test_the_command_keeps_and_takes_states(
     code, _, lines = generate("--samples", "2", "--load-state", kept)
     assert code == 2
     assert "--load-state and --save-state are for one text alone" in lines[-1]
+    code, out, lines = generate("a", "--save-state", "no/state")
+    assert (code, out) == (2, ""), "found out before anything is drawn"
+    assert "can't write no/state" in lines[-1]
+    code, _, lines = generate("a", "--load-state", kept, "--window", "40")
+    assert code == 2
+    assert lines[-1].startswith("charlm-gen: --window reads from a zero state")
     code, _, lines = generate("a", "--load-state", "no/state")
     assert code == 2
     assert "can't read no/state" in lines[-1]
