@@ -15,7 +15,7 @@ LAYER_AXIS = 1  # of the contract's state [batch, layers, hidden]
 
 
 @dataclass(frozen=True)
-class State:
+class LayerState:
     """Names of h and c of a layer."""
 
     h: str
@@ -32,7 +32,9 @@ class Gates:
     g: str
 
 
-def combine(draft: Draft, gates: Gates, c: str, layer: int, after: State | None = None) -> State:
+def combine(
+    draft: Draft, gates: Gates, c: str, layer: int, after: LayerState | None = None
+) -> LayerState:
     """c' = f c + i g and h' = o tanh(c').
 
     Args:
@@ -42,7 +44,7 @@ def combine(draft: Draft, gates: Gates, c: str, layer: int, after: State | None 
         layer: counted from 0.
         after: how the results are named; None names them by the layer.
     """
-    after = after or State(f"h_next_{layer}", f"c_next_{layer}")
+    after = after or LayerState(f"h_next_{layer}", f"c_next_{layer}")
     kept = draft.add("Mul", [gates.f, c], f"kept_{layer}")
     written = draft.add("Mul", [gates.i, gates.g], f"written_{layer}")
     draft.add("Add", [kept, written], after.c)
@@ -51,7 +53,9 @@ def combine(draft: Draft, gates: Gates, c: str, layer: int, after: State | None 
     return after
 
 
-def advance(draft: Draft, weights: Weights, token: str, states: list[State]) -> list[State]:
+def advance(
+    draft: Draft, weights: Weights, token: str, states: list[LayerState]
+) -> list[LayerState]:
     """The states after reading `token`, int64 [batch]."""
     below, after = token, []
     for layer, state in enumerate(states):
@@ -89,9 +93,11 @@ def logits(draft: Draft, weights: Weights, top: str, output: str = "logits") -> 
     return draft.add("Gemm", [top, head, bias], output)
 
 
-def split_states(draft: Draft, layers: int) -> list[State]:
+def split_states(draft: Draft, layers: int) -> list[LayerState]:
     """The graph's inputs `h` and `c` as one flat state for each layer."""
-    return [State(h, c) for h, c in zip(*(_flat(draft, n, layers) for n in (H, C)), strict=True)]
+    return [
+        LayerState(h, c) for h, c in zip(*(_flat(draft, n, layers) for n in (H, C)), strict=True)
+    ]
 
 
 def _flat(draft: Draft, name: str, layers: int) -> list[str]:
@@ -106,7 +112,7 @@ def _flat(draft: Draft, name: str, layers: int) -> list[str]:
     ]
 
 
-def join_states(draft: Draft, states: list[State]) -> None:
+def join_states(draft: Draft, states: list[LayerState]) -> None:
     """The graph's outputs `h_next` and `c_next` from the layers' states."""
     axes = draft.axes(LAYER_AXIS)
     for name, parts in (

@@ -17,7 +17,7 @@ from charlm.export.contract import (
     UNIFORM,
     Metadata,
 )
-from charlm.export.graphs.cell import State, advance, join_states, logits, split_states
+from charlm.export.graphs.cell import LayerState, advance, join_states, logits, split_states
 from charlm.export.graphs.draft import BATCH, FLOAT, INT32, INT64, UINT8, Draft, value
 from charlm.export.weights import Weights
 
@@ -32,7 +32,7 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
     states = split_states(draft, layers)
     draft.add("Unsqueeze", [INVERSE_TEMPERATURE, draft.axes(1)], "rates")
     numbers = draft.add("Unsqueeze", [UNIFORM, draft.axes(2)], "uniform_columns")
-    last = [State(f"last_h_{layer}", f"last_c_{layer}") for layer in range(layers)]
+    last = [LayerState(f"last_h_{layer}", f"last_c_{layer}") for layer in range(layers)]
     step = helper.make_node(
         "Scan",
         [*_names(states), numbers],
@@ -53,11 +53,11 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
 def _body(weights: Weights, metadata: Metadata) -> onnx.GraphProto:
     """One step: h and c of each layer, and u [batch, 1] -> h and c of each layer, and the token."""
     draft = Draft()
-    states = [State(f"h_{layer}", f"c_{layer}") for layer in range(metadata.layers)]
+    states = [LayerState(f"h_{layer}", f"c_{layer}") for layer in range(metadata.layers)]
     token = _draw(draft, logits(draft, weights, states[-1].h), len(metadata.vocabulary))
     after = advance(draft, weights, token, states)
 
-    def declared(listed: list[State]) -> list[onnx.ValueInfoProto]:
+    def declared(listed: list[LayerState]) -> list[onnx.ValueInfoProto]:
         return [value(name, FLOAT, [BATCH, metadata.hidden]) for name in _names(listed)]
 
     return draft.to_graph(
@@ -82,5 +82,5 @@ def _draw(draft: Draft, logits: str, characters: int) -> str:
     return draft.add("ArgMin", [positive], "token", axis=1, keepdims=0)
 
 
-def _names(states: list[State]) -> list[str]:
+def _names(states: list[LayerState]) -> list[str]:
     return [name for state in states for name in (state.h, state.c)]

@@ -10,7 +10,7 @@ from charlm.export.contract import (
     TOKENS,
     Metadata,
 )
-from charlm.export.graphs.cell import State, join_states, logits, split_states
+from charlm.export.graphs.cell import LayerState, join_states, logits, split_states
 from charlm.export.graphs.draft import FLOAT, INT32, Draft
 from charlm.export.weights import Weights
 
@@ -33,7 +33,9 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
         draft.add_many("LSTM", [below, *arrays, "", *before], outputs, hidden_size=weights.hidden)
         below = draft.add("Squeeze", [outputs[0], draft.axes(1)], f"below_{layer}")
         last.append(
-            State(*(draft.add("Squeeze", [name, axes], f"{name}_flat") for name in outputs[1:]))
+            LayerState(
+                *(draft.add("Squeeze", [name, axes], f"{name}_flat") for name in outputs[1:])
+            )
         )
     join_states(draft, last)
     _score(draft, weights, below, last[-1].h)

@@ -21,7 +21,7 @@ from charlm.export.contract_native import (
     stacked_bias_name,
     stacked_name,
 )
-from charlm.export.graphs.cell import LAYER_AXIS, Gates, State, combine
+from charlm.export.graphs.cell import LAYER_AXIS, Gates, LayerState, combine
 from charlm.export.graphs.draft import Draft
 from charlm.export.weights import Weights
 
@@ -35,12 +35,12 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
         onnx.checker.ValidationError: the graph is malformed, which is a bug of this module.
     """
     draft, layers = Draft(), weights.layers
-    before, result = [State(H, C)], State(H_NEXT, C_NEXT)
+    before, result = [LayerState(H, C)], LayerState(H_NEXT, C_NEXT)
     if layers > 1:
-        before = [State(f"h_{layer}", f"c_{layer}") for layer in range(layers)]
+        before = [LayerState(f"h_{layer}", f"c_{layer}") for layer in range(layers)]
         draft.split(H, [1] * layers, [state.h for state in before], LAYER_AXIS)
         draft.split(C, [1] * layers, [state.c for state in before], LAYER_AXIS)
-    after: list[State] = []
+    after: list[LayerState] = []
     for layer, state in enumerate(before):
         if layer == 0:
             total = _first_gates(draft, weights, state.h)

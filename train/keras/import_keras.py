@@ -17,7 +17,7 @@ from charlm.train.keras import imported_run
 from charlm.train.keras.import_vocabulary import (
     EVERY,
     ModelCharacters,
-    Texts,
+    TextFiles,
     check_covers,
     of_corpus,
     of_list,
@@ -182,7 +182,7 @@ def _characters(
     request: ImportRequest, outputs: int
 ) -> tuple[ModelCharacters, Corpus | None, npt.NDArray[Any] | None]:
     """The characters, and the corpus with its ids by them, if there is one."""
-    texts = Texts(request.corpus, request.encoding)
+    texts = TextFiles(request.corpus, request.encoding)
     characters = None
     if request.vocabulary is not None:  # first: it is quickly read
         characters = of_list(request.vocabulary, outputs, request.normalisation)

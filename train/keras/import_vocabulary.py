@@ -22,7 +22,7 @@ MAX_TRIED_BYTES = 1 << 26  # of a corpus that is read again to find what was don
 
 
 @dataclass(frozen=True)
-class Texts:
+class TextFiles:
     """Files that are one text, and how they are read."""
 
     files: tuple[Path, ...]
@@ -42,7 +42,7 @@ class ModelCharacters:
     order: npt.NDArray[np.int64]
 
 
-def of_corpus(corpus: Corpus, outputs: int, texts: Texts) -> ModelCharacters:
+def of_corpus(corpus: Corpus, outputs: int, texts: TextFiles) -> ModelCharacters:
     """The sorted characters of a corpus, as the notebook numbers them.
 
     Args:
@@ -121,7 +121,7 @@ def _read_list(path: Path) -> list[str]:
 _WANTED = 'wanted is a JSON list such as [" ", "a", "b"], where a character\'s place is its id'
 
 
-def _mismatch(corpus: Corpus, outputs: int, texts: Texts) -> str:
+def _mismatch(corpus: Corpus, outputs: int, texts: TextFiles) -> str:
     tried = corpus.normalisation
     found = f"{texts.files[0]}: {len(corpus.vocabulary)} distinct characters"
     wanted = f"and the model predicts {outputs}"
@@ -134,7 +134,7 @@ def _mismatch(corpus: Corpus, outputs: int, texts: Texts) -> str:
     )
 
 
-def _others(tried: Normalisation, texts: Texts) -> list[Normalisation]:
+def _others(tried: Normalisation, texts: TextFiles) -> list[Normalisation]:
     if sum(path.stat().st_size for path in texts.files) > MAX_TRIED_BYTES:
         return []
     every = product((tried.nfc, not tried.nfc), CASES, NEWLINES)
@@ -142,7 +142,7 @@ def _others(tried: Normalisation, texts: Texts) -> list[Normalisation]:
     return [other for other in made if other != tried]
 
 
-def _size(normalisation: Normalisation, texts: Texts) -> int:
+def _size(normalisation: Normalisation, texts: TextFiles) -> int:
     try:
         return len(read_corpus(texts.files, normalisation, texts.encoding, EVERY).vocabulary)
     except CharlmError:
