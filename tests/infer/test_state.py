@@ -2,7 +2,9 @@
 
 import contextlib
 import itertools
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,28 @@ def test_a_batch_goes_on_from_states(generator: Generator) -> None:
     assert texts[3] == generator.text(length=50, seed=1)
 
 
+def test_a_batch_goes_on_where_a_stream_stopped(generator: Generator) -> None:
+    whole = generator.text("the ", **ASKED)
+    stream = generator.stream("the ", **ASKED)
+    beginning = "".join(itertools.islice(stream, 100))
+    (rest,) = generator.batch([Request(length=200, temperature=0.8, seed=7, state=stream.state)])
+    assert beginning + str(rest) == whole
+
+
+def test_a_stream_without_end_takes_no_more_memory() -> None:
+    stream = Generator.open("lovecraft", provider="cpu").stream("the ", length=0, seed=1)
+    held = []
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            assert len(list(itertools.islice(stream, 30_000))) == 30_000
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[1] - held[0] < 10_000
+    assert stream.state.characters == 60_004
+
+
 def test_probabilities_are_those_of_the_score(generator: Generator) -> None:
     text = "the old house stood upon the hill"
     found = generator.log_probabilities(text)
@@ -120,6 +144,14 @@ def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(StateError, match="state"):
             State.from_bytes(wrong)
+    start = State.start(Generator.open("lovecraft").metadata)
+    for name, value in (("position", -1), ("characters", 1.5), ("seed", 1 << 64), ("sample", True)):
+        wrong = replace(start, **{name: value}).to_bytes()  # type: ignore[arg-type]
+        with pytest.raises(StateError, match="damaged"):
+            State.from_bytes(wrong)
+    nan = replace(start, h=np.full_like(start.h, np.nan)).to_bytes()
+    with pytest.raises(StateError, match="damaged"):
+        State.from_bytes(nan)
     with pytest.raises(StateError, match="can't read"):
         State.load(tmp_path / "none")
     with pytest.raises(StateError, match="can't write"):
