@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := data train export infer benchmarks
-CPP := $(wildcard infer/native/*.cpp infer/native/*.h infer/native/cuda/* benchmarks/cases/*.cpp \
-	tests/infer/emulated_gpu/*)
+CPP := $(wildcard infer/native/*.cpp infer/native/*.h infer/native/cpu/* infer/native/cuda/* benchmarks/cases/*.cpp \
+	tests/infer/engines/emulated_gpu/*)
 NATIVE := setup.py $(CPP)
 # The page of examples/ is tested where a browser can be driven.
 NODE_EXAMPLES := examples/node/node_modules \
@@ -81,7 +81,7 @@ CUDA_ROWS := charlm_native_cuda charlm_native_cuda_fp16 charlm_batch_cuda charlm
 	charlm_score_many_cores sweep_cuda
 # The benchmarks run even where a test fails: a GPU is not always at hand.
 cuda-check:
-	$(CUDA_PYTHON) -m charlm.infer.cli_gen --model infer/models/lovecraft.onnx --provider cuda \
+	$(CUDA_PYTHON) -m charlm.infer.cli.gen --model infer/models/lovecraft.onnx --provider cuda \
 		--length 100 --seed 1 --explain
 	$(CUDA_PYTHON) -m pytest -m cuda -W default -p no:cacheprovider; tests=$$?; \
 	$(CUDA_PYTHON) -m charlm.benchmarks.cli --provider cuda --rounds 5 --out "$(CUDA_OUT)" \

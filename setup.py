@@ -20,6 +20,7 @@ CUDA = NATIVE / "cuda"
 COMMON = (  # the same for every instruction set
     "operator.cpp", "filters.cpp", "team.cpp", "cuda/driver.cpp", "cuda/gpu.cpp", "cuda/shapes.cpp",
 )  # fmt: skip
+KERNELS = "cpu/kernels.cpp"  # once for each
 LIBRARY = {"darwin": "libcharlm.dylib", "win32": "charlm.dll"}.get(sys.platform, "libcharlm.so")
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(
     platform.machine().lower(), platform.machine().lower()
@@ -42,7 +43,7 @@ INSTRUCTION_SETS = {
 
 
 class BuildNative(build_ext):
-    """Compiles `kernels.cpp` for each instruction set, and links one library of them."""
+    """Compiles the kernels for each instruction set, and links one library of them."""
 
     def get_ext_filename(self, fullname: str) -> str:
         """Where the library stands among the packages: no Python module, so no Python's suffix."""
@@ -62,7 +63,7 @@ class BuildNative(build_ext):
         for source in COMMON:
             objects += self._compiled(source, [f'-DCHARLM_CUDA="{CUDA.resolve()}"'], "common")
         for name, flags in sets.items():
-            objects += self._compiled("kernels.cpp", [*flags, f"-DCHARLM_ISA={name}"], name)
+            objects += self._compiled(KERNELS, [*flags, f"-DCHARLM_ISA={name}"], name)
         target = self.get_ext_fullpath(ext.name)
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         libraries = ["dl"] if sys.platform == "linux" else []
@@ -88,7 +89,7 @@ class Wheel(bdist_wheel):
 if __name__ == "__main__":
     if sys.platform == "darwin":  # not both of a universal Python's architectures at once
         os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
-    sources = [(NATIVE / name).as_posix() for name in (*COMMON, "kernels.cpp")]
+    sources = [(NATIVE / name).as_posix() for name in (*COMMON, KERNELS)]
     headers = sorted(path.as_posix() for path in (*NATIVE.rglob("*.h"), *NATIVE.rglob("*.cu")))
     library = Extension("charlm.infer.native.library", sources, depends=headers, optional=True)
     setup(ext_modules=[library], cmdclass={"build_ext": BuildNative, "bdist_wheel": Wheel})

@@ -16,8 +16,8 @@ COMMANDS = {
     "report": ("charlm.train.report.cli", "how good a run is, and what to try next"),
     "export": ("charlm.export.cli", "write a run as a proven ONNX graph"),
     "show": ("charlm.export.show_cli", "what a model or a run is"),
-    "gen": ("charlm.infer.cli_gen", "generate text"),
-    "score": ("charlm.infer.cli_score", "bits per character of texts"),
+    "gen": ("charlm.infer.cli.gen", "generate text"),
+    "score": ("charlm.infer.cli.score", "bits per character of texts"),
     "bench": ("charlm.benchmarks.cli", "measure this machine"),
     "completion": ("charlm.data.completion", "complete commands and options in your shell"),
 }

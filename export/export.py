@@ -6,7 +6,7 @@ from pathlib import Path
 
 from charlm.data.system.errors import ExportError
 from charlm.data.system.files import os_errors_as, write_set
-from charlm.export import contract_native, weights
+from charlm.export import weights
 from charlm.export.contract import (
     KINDS,
     NATIVE,
@@ -15,6 +15,7 @@ from charlm.export.contract import (
     read_model_bytes,
     sibling_path,
 )
+from charlm.export.contract import native as contract_native
 from charlm.export.graphs import build_siblings, step_graph
 from charlm.export.proof.errors import Proof
 from charlm.export.proof.prove import prove_siblings, prove_step

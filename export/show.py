@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from charlm.export import contract_native
 from charlm.export.contract import KEY_KIND, Metadata, read_model_bytes
+from charlm.export.contract import native as contract_native
 from charlm.export.siblings import present, stale
 from charlm.train.runs import CONFIG
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from charlm.data.system.errors import ModelFileError
-from charlm.export import contract_native
 from charlm.export.contract import KEY_WEIGHTS, KINDS, Kind, read_model_bytes, sibling_path
+from charlm.export.contract import native as contract_native
 
 
 def present(model: Path) -> dict[Kind, Path]:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 
 from charlm.data.system.errors import ModelFileError
-from charlm.export import contract_native as names
 from charlm.export.contract import Metadata
-from charlm.export.contract_ops import check_operators
+from charlm.export.contract import native as names
+from charlm.export.contract.ops import check_operators
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
 from charlm.train.runs.run_folder import Run

@@ -19,12 +19,12 @@ from charlm.data.system.package import lazily
 
 if TYPE_CHECKING:
     from charlm.infer.batch.results import Failure, Result
+    from charlm.infer.engines.stream import TextStream
     from charlm.infer.generator import Generator
+    from charlm.infer.model.state import State
     from charlm.infer.model.step import Step, load_step
     from charlm.infer.request import Request
     from charlm.infer.scoring.score import Score
-    from charlm.infer.state import State
-    from charlm.infer.stream import TextStream
 
 __all__ = [
     "Failure",
@@ -45,9 +45,9 @@ __getattr__, __dir__ = lazily(
         "Request": "request",
         "Result": "batch.results",
         "Score": "scoring.score",
-        "State": "state",
+        "State": "model.state",
         "Step": "model.step",
-        "TextStream": "stream",
+        "TextStream": "engines.stream",
         "load_step": "model.step",
     },
 )

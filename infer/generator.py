@@ -14,10 +14,7 @@ from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.data.text.vocabulary import Unknown, Vocabulary
 from charlm.export.contract import Metadata
 from charlm.infer.engines.base import check_finite, read_in_runs
-from charlm.infer.model import providers
-from charlm.infer.model.open import Model, open_model
-from charlm.infer.model.shipped import find_model
-from charlm.infer.planning import (
+from charlm.infer.engines.planning import (
     Plan,
     Work,
     choose,
@@ -27,16 +24,19 @@ from charlm.infer.planning import (
     reader_of,
     refusal,
 )
+from charlm.infer.engines.stream import TextStream
+from charlm.infer.model import providers
+from charlm.infer.model.open import Model, open_model
+from charlm.infer.model.shipped import find_model
 from charlm.infer.request import Request, Settings
-from charlm.infer.stream import TextStream
 
 if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
     from charlm.infer.batch.prompt_file import BadLine
     from charlm.infer.batch.results import Outcome
     from charlm.infer.batch.scheduler import Show
     from charlm.infer.engines.base import Array
+    from charlm.infer.model.state import State
     from charlm.infer.scoring.score import Score
-    from charlm.infer.state import State
 
 Tokens = npt.NDArray[Any]
 MANY = Work(streams=None)
@@ -223,7 +223,7 @@ class Generator:
             StateError: the state is of other weights.
             ModelFileError: the model's weights are damaged.
         """
-        from charlm.infer.state import State
+        from charlm.infer.model.state import State
 
         before = State.start(self.metadata) if state is None else state
         before.check(self.metadata)
@@ -244,7 +244,7 @@ class Generator:
 
         Args, Raises: see `read`.
         """
-        from charlm.infer.state import State
+        from charlm.infer.model.state import State
 
         before = State.start(self.metadata) if state is None else state
         before.check(self.metadata)
@@ -269,9 +269,9 @@ class Generator:
 
         Args, Raises: see `read`.
         """
+        from charlm.infer.model.state import State
         from charlm.infer.scoring.predictions import judge
         from charlm.infer.scoring.score import TokenText
-        from charlm.infer.state import State
 
         before = State.start(self.metadata) if state is None else state
         before.check(self.metadata)

@@ -12,7 +12,7 @@ from charlm.infer.sampling.draw import inverse_temperature
 from charlm.infer.sampling.filters import Filters
 
 if TYPE_CHECKING:
-    from charlm.infer.state import State
+    from charlm.infer.model.state import State
 
 MAX_LENGTH = 1 << 60  # a text is held whole: memory ends long before
 MAX_SEED = (1 << 64) - 1

@@ -65,7 +65,7 @@ def test_three_examples_that_the_command_takes(name: str) -> None:
         ("charlm.data.umbrella", "charlm s", {"show", "score"}),
         ("charlm.data.umbrella", "charlm gen --te", {"--temperature"}),
         ("charlm.data.umbrella", "charlm data f", {"fetch"}),
-        ("charlm.infer.cli_gen", "charlm-gen --te", {"--temperature"}),
+        ("charlm.infer.cli.gen", "charlm-gen --te", {"--temperature"}),
     ],
 )
 def test_a_shell_completes(module: str, words: str, wanted: set[str]) -> None:

@@ -76,7 +76,7 @@ def test_torch_and_onnx_are_not_imported(package: str) -> None:
 
 def test_charlm_gen_of_one_text_loads_nothing_that_it_does_not_use() -> None:
     modules = modules_after(
-        "from charlm.data.system import console; from charlm.infer.cli_gen import app; "
+        "from charlm.data.system import console; from charlm.infer.cli.gen import app; "
         "code = console.exit_code(app, 'charlm-gen', ['the', '--length', '100', '--seed', '1']); "
         "assert code == 0"
     )
@@ -111,7 +111,7 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
     text = tmp_path / "text.txt"
     text.write_text("the lamp in the cellar", encoding="utf-8")
     modules = modules_after(
-        "from charlm.data.system import console; from charlm.infer.cli_score import app; "
+        "from charlm.data.system import console; from charlm.infer.cli.score import app; "
         f"code = console.exit_code(app, 'charlm-score', [{str(text)!r}]); assert code == 0"
     )
     assert "charlm.infer.scoring.score" in modules
@@ -129,8 +129,8 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
         ("charlm.train.keras.import_cli", {"torch", "numpy", "keras", "h5py", "rich"}),
         ("charlm.train.report.cli", {"torch", "numpy", "matplotlib", "rich"}),
         ("charlm.export.cli", {"torch", "onnx", "onnxruntime"}),
-        ("charlm.infer.cli_gen", {"torch", "onnx", "onnxruntime", "numpy"}),
-        ("charlm.infer.cli_score", {"torch", "onnx", "onnxruntime", "numpy"}),
+        ("charlm.infer.cli.gen", {"torch", "onnx", "onnxruntime", "numpy"}),
+        ("charlm.infer.cli.score", {"torch", "onnx", "onnxruntime", "numpy"}),
         ("charlm.benchmarks.cli", {"torch", "onnx", "onnxruntime", "tensorflow"}),
     ],
 )

@@ -90,7 +90,7 @@ def test_closed_standard_input_is_one_line(module: str, arguments: list[str]) ->
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_messages_that_can_not_be_written_cost_nothing() -> None:
-    command = [sys.executable, "-m", "charlm.infer.cli_gen", "the ", "--length", "9", "--seed", "1"]
+    command = [sys.executable, "-m", "charlm.infer.cli.gen", "the ", "--length", "9", "--seed", "1"]
     whole = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     with open("/dev/full", "w") as full:  # noqa: PTH123
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
@@ -127,7 +127,7 @@ def test_the_test_vectors_of_the_document_hold() -> None:
 def test_generating_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
     """Builds of ONNX Runtime write an identity of the machine there."""
     done = subprocess.run(
-        [sys.executable, "-m", "charlm.infer.cli_gen", "the ", "--length", "9"],
+        [sys.executable, "-m", "charlm.infer.cli.gen", "the ", "--length", "9"],
         env={k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
         | {"HOME": str(tmp_path)},
         capture_output=True,
@@ -180,7 +180,7 @@ def test_one_command_has_the_others() -> None:
 def test_closed_standard_output_is_an_error() -> None:
     """What was asked for would be lost in silence."""
     done = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "charlm.infer.cli_gen", "the "],
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "charlm.infer.cli.gen", "the "],
         capture_output=True,
         text=True,
         check=False,

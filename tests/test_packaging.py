@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.export.contract_native import LIBRARY, problem
+from charlm.export.contract.native import LIBRARY, problem
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
@@ -120,7 +120,7 @@ def test_every_package_is_listed(wheel: Path) -> None:
 
 def test_installed_wheel_works_from_another_folder(installed: Path, tmp_path: Path) -> None:
     text = run_installed(
-        installed, tmp_path, "charlm.infer.cli_gen", "the nameless", "--length", "40", "--seed", "1"
+        installed, tmp_path, "charlm.infer.cli.gen", "the nameless", "--length", "40", "--seed", "1"
     )
     assert text.stdout.startswith("the nameless")
     assert len(text.stdout) == len("the nameless") + 40 + 1
@@ -131,7 +131,7 @@ def test_installed_wheel_generates_by_the_native_operator(installed: Path, tmp_p
     if problem():
         pytest.skip(f"{problem()}")
     given = ("the nameless", "--length", "40", "--seed", "1", "--explain")
-    text = run_installed(installed, tmp_path, "charlm.infer.cli_gen", *given)
+    text = run_installed(installed, tmp_path, "charlm.infer.cli.gen", *given)
     assert "path: native operator" in text.stderr
 
 
@@ -145,11 +145,11 @@ def test_without_a_compiler_it_installs_and_says_what_is_missing(
     assert not any(LIBRARY.name in name for name in zipfile.ZipFile(wheel).namelist())
     target = unpacked(wheel, tmp_path / "target")
     given = ("the nameless", "--length", "900", "--seed", "1", "--explain")
-    text = run_installed(target, tmp_path, "charlm.infer.cli_gen", *given)
+    text = run_installed(target, tmp_path, "charlm.infer.cli.gen", *given)
     assert "path: blocks, since the native operator was not built: install charlm again" in (
         text.stderr
     )
-    here = [sys.executable, "-m", "charlm.infer.cli_gen", *given]
+    here = [sys.executable, "-m", "charlm.infer.cli.gen", *given]
     done = subprocess.run(here, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert text.stdout == done.stdout
 

@@ -94,7 +94,7 @@ class CharLSTM(nn.Module):
 
         In training, `output_dropout` of the head's weights are zero, others at each call. To the
         streams of several processes it is the same; and as good as a mask of the hidden states
-        (`EXPERIMENTS.md`).
+        (`docs/EXPERIMENTS.md`).
 
         Args:
             hidden: float32 of shape [..., hidden].

@@ -17,9 +17,9 @@ from charlm.data.system.console import USER_ERROR
 from charlm.data.system.errors import CharlmError, SettingsError, TrainingError
 from charlm.data.text.corpus import Splits
 from charlm.train.config import Options, options_said
-from charlm.train.display import Display, Silent, Unfailing, introduce
-from charlm.train.distributed import Group, LostRankError, joined_group, losses_explained
-from charlm.train.loop import Trainer
+from charlm.train.loop.display import Display, Silent, Unfailing, introduce
+from charlm.train.loop.distributed import Group, LostRankError, joined_group, losses_explained
+from charlm.train.loop.training import Trainer
 from charlm.train.runs import run_folder
 from charlm.train.runs.lock import FolderLock
 from charlm.train.setup.start import RunRequest, Started, start

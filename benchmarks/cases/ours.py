@@ -18,10 +18,10 @@ from charlm.benchmarks.harness.settings import (
 from charlm.data.system.cores import usable_cores
 from charlm.infer.batch.results import Outcome
 from charlm.infer.engines.base import Primed
+from charlm.infer.engines.planning import Work, choose, engine_of
 from charlm.infer.engines.step import Stepper
 from charlm.infer.generator import Generator
 from charlm.infer.model.open import Model, open_model
-from charlm.infer.planning import Work, choose, engine_of
 from charlm.infer.request import Request
 from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.philox import UniformStream

@@ -55,7 +55,7 @@ def python(code: str) -> tuple[str, ...]:
 def charlm_gen(settings: CaseSettings, length: int) -> tuple[str, ...]:
     """`charlm-gen` as its installed script starts it."""
     return (
-        *python("from charlm.infer.cli_gen import main; main()"),
+        *python("from charlm.infer.cli.gen import main; main()"),
         PROMPT, "--no-echo", "--unknown", "drop", "--length", str(length),
         "--seed", str(settings.seed), "--model", settings.model, "--provider", settings.provider,
         "--threads", str(settings.threads),
@@ -67,7 +67,7 @@ def charlm_score(
 ) -> tuple[str, ...]:
     """`charlm-score` of a text, as JSON."""
     return (
-        *python("from charlm.infer.cli_score import main; main()"),
+        *python("from charlm.infer.cli.score import main; main()"),
         str(text), "--json", "--unknown", "drop", "--precision", precision,
         "--model", settings.model, "--provider", provider, "--threads", str(settings.threads),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from charlm.data.system.errors import CorpusError, SettingsError
 from charlm.data.system.files import os_errors_as
 from charlm.data.text.corpus import Corpus, split
 from charlm.train.config import WINDOW
-from charlm.train.evaluate import bits_per_character, windowed_bits
+from charlm.train.loop.evaluate import bits_per_character, windowed_bits
 from charlm.train.model import CharLSTM
 
 STATEFUL = "stateful"  # how the name of a side of ours begins

@@ -17,7 +17,7 @@ from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import Corpus, Splits, split
 from charlm.train.config import STRIDE, WINDOW, ModelConfig, TrainingConfig, options_said
 from charlm.train.keras.import_keras import to_torch
-from charlm.train.loop import Trainer
+from charlm.train.loop.training import Trainer
 from charlm.train.model import CharLSTM
 from charlm.train.run import keep_freed_memory
 from charlm.train.runs.checkpoint import Checkpoint, Progress, Setup

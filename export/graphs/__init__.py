@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from charlm.export.contract import GENERATE, KINDS, NATIVE, SEQUENCE, Kind, Metadata
-from charlm.export.contract_native import native_graph
+from charlm.export.contract.native import native_graph
 from charlm.export.graphs import generate_graph, sequence_graph, step_graph
 from charlm.export.weights import Weights
 

@@ -13,7 +13,7 @@ c_next = f * c + i * g        h_next = o * tanh(c_next)      logits = Gemm(h_nex
 """
 
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, STEP, TOKEN, C, H, Metadata
-from charlm.export.contract_native import (
+from charlm.export.contract.native import (
     HEAD,
     HEAD_BIAS,
     RECURRENT,

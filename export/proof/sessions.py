@@ -9,8 +9,8 @@ import numpy.typing as npt
 from charlm.data.system.errors import ModelFileError
 from charlm.data.system.extras import require_onnxruntime
 from charlm.export import contract as names
-from charlm.export import contract_native
 from charlm.export.contract import C_NEXT, GREEDY, GREEDY_UNIFORM, H_NEXT, LOGITS, C, H, Metadata
+from charlm.export.contract import native as contract_native
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]

@@ -21,9 +21,9 @@ from charlm.data.system.files import os_errors_as
 from charlm.infer.batch.intake import NO_END
 from charlm.infer.batch.prompt_file import BadLine, check_start, is_json_lines, read_requests
 from charlm.infer.batch.results import Failure, Outcome, Result
-from charlm.infer.cli_shared import say_lacking
+from charlm.infer.cli.shared import say_lacking
+from charlm.infer.engines.planning import Work
 from charlm.infer.generator import MANY, Generator
-from charlm.infer.planning import Work
 from charlm.infer.request import Request
 from charlm.infer.sampling import stops
 from charlm.infer.sampling.filters import NO_FILTERS

@@ -10,8 +10,9 @@ from typing import Any
 from charlm.data.system.cores import check_threads, usable_cores
 from charlm.data.system.errors import ModelFileError
 from charlm.data.system.extras import require_onnxruntime
-from charlm.export import contract, contract_native
+from charlm.export import contract
 from charlm.export.contract import Kind, Metadata, check_sibling, sibling_path
+from charlm.export.contract import native as contract_native
 from charlm.infer.model import providers
 from charlm.infer.model.providers import PRECISIONS
 
@@ -196,7 +197,7 @@ def open_model(
 
 def _start_graph(content: bytes, where: str, threads: int, check: Callable[[Any], None]) -> Any:
     """A session of a graph of ONNX's own operators, once `check` has looked at it."""
-    from charlm.export.contract_ops import check_operators
+    from charlm.export.contract.ops import check_operators
 
     check_operators(content, where)
     options = _options(threads)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from charlm.data.system.errors import ProviderError, SettingsError
-from charlm.export import contract_native
+from charlm.export.contract import native as contract_native
 
 PROVIDERS = ("auto", "cpu", "cuda")
 PRECISIONS = {"float32": ("cpu", "cuda"), "int8": ("cpu",), "fp16": ("cuda",)}  # and who has them

@@ -21,7 +21,7 @@ struct Weights {
 enum class Precision { float32, int8, fp16 };  // fp16 on a GPU only
 
 // One run for `streams` streams: each reads its prompt, and then draws `steps` characters.
-// The tensors are those of `export/contract.py`, kind `native`; all have been checked.
+// The tensors are those of `export/contract/__init__.py`, kind `native`; all have been checked.
 struct Call {
   std::int64_t streams, time, steps;
   bool scored;

@@ -1,7 +1,7 @@
 // The operator `charlm.CharLSTM` for ONNX Runtime: reads prompts and draws text, many characters a
 // run. `charlm.CharLSTMWide` is the same for vocabularies whose ids have no room in a byte.
 //
-// Its tensors are those of `export/contract_native.py`. A file from elsewhere is not trusted:
+// Its tensors are those of `export/contract/native.py`. A file from elsewhere is not trusted:
 // shapes, sizes, ids and settings are checked here, before anything is touched.
 #include <algorithm>
 #include <atomic>
@@ -15,8 +15,8 @@
 #include <string>
 #include <thread>
 
+#include "cpu/isa.h"
 #include "cuda/gpu.h"
-#include "isa.h"
 #include "model.h"
 #include "ort_api.h"
 
@@ -71,7 +71,7 @@ constexpr Tensor kInputTensors[kInputs] = {
 constexpr OrtTensorType kOutputTypes[kOutputs] = {ORT_UINT8, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT,
                                                   ORT_FLOAT};
 
-// What the weights' sizes may be: as `export/contract.py` has them.
+// What the weights' sizes may be: as `export/contract/__init__.py` has them.
 constexpr std::int64_t kMostHidden = 1 << 13, kMostLayers = 1 << 8, kMostVocabulary = 0x110000;
 constexpr std::int64_t kMostSteps = std::int64_t{1} << 31;
 

@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "isa.h"
+#include "cpu/isa.h"
 #include "model.h"
 
 namespace {

@@ -10,8 +10,8 @@ import numpy as np
 from charlm.data.system.errors import CharlmError, CorpusError, VocabularyError
 from charlm.data.text.vocabulary import Unknown
 from charlm.infer.engines.base import TextReader, run_length
+from charlm.infer.engines.planning import open_text_reader
 from charlm.infer.model.open import Model
-from charlm.infer.planning import open_text_reader
 from charlm.infer.scoring.score import Score, TokenText, bits, zero_states
 
 # Rows of a worker's batch. On one core, LSTM-192: 1 text 178,000 characters/s, 8 texts 399,000,

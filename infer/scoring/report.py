@@ -12,8 +12,8 @@ from charlm.data.system import console
 from charlm.data.system.errors import CharlmError, SettingsError, as_options
 from charlm.data.text.vocabulary import Unknown
 from charlm.infer.batch.results import in_order
+from charlm.infer.engines.planning import WORTH_CUDA_STREAMS, Work
 from charlm.infer.model.open import Model
-from charlm.infer.planning import WORTH_CUDA_STREAMS, Work
 from charlm.infer.request import check_window
 from charlm.infer.scoring.many import (
     TEXT_ERRORS,

@@ -17,8 +17,8 @@ from charlm.data.system.errors import CorpusError, ModelFileError, VocabularyErr
 from charlm.data.text.vocabulary import Unknown
 from charlm.export.contract import Metadata
 from charlm.infer.engines.base import Array, Tokens, run_length
+from charlm.infer.engines.planning import open_text_reader
 from charlm.infer.model.open import Model
-from charlm.infer.planning import open_text_reader
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from charlm.benchmarks.report import page
 from charlm.benchmarks.report import report as reports
 from charlm.benchmarks.report.report import BenchReport
 from charlm.data.system import console
-from charlm.export import contract_native
+from charlm.export.contract import native as contract_native
 
 
 def bench(*arguments: object) -> int:

@@ -79,7 +79,8 @@ def _train(
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 2)
         os.dup2(descriptor, 1)
-        from charlm.train import cli, loop
+        from charlm.train import cli
+        from charlm.train.loop import training as loop
 
         loop.SAVE_SECONDS, loop.CHECK_EVERY = 0.0, SAVE_EVERY
         if mapped:

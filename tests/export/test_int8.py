@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from charlm.data.system.errors import ModelFileError
-from charlm.export import contract_native, quality
+from charlm.export import quality
 from charlm.export.contract import Metadata
-from charlm.export.contract_native import properties_of
+from charlm.export.contract import native as contract_native
+from charlm.export.contract.native import properties_of
 from charlm.export.proof.sessions import NativeGraph
 from charlm.train.model import CharLSTM
 

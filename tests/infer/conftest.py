@@ -19,10 +19,11 @@ from charlm.data.system import console
 from charlm.data.system.errors import ProviderError
 from charlm.data.text.normalise import NOTEBOOK
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.export import contract_native, weights
+from charlm.export import weights
 from charlm.export.contract import GENERATE, SEQUENCE, Kind, Metadata, sibling_path
+from charlm.export.contract import native as contract_native
 from charlm.export.graphs import build_siblings, step_graph
-from charlm.infer import cli_gen
+from charlm.infer.cli import gen as cli_gen
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
 from charlm.infer.model.open import Model, open_model
@@ -311,7 +312,7 @@ def start(cli_model: Path, tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def run(*arguments: str, before: str = "", **options: Any) -> subprocess.Popen[bytes]:
-        code = f"{before}\nfrom charlm.infer.cli_gen import main; main()"
+        code = f"{before}\nfrom charlm.infer.cli.gen import main; main()"
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         pipes["env"] = {**os.environ, "PYTHONIOENCODING": "utf-8"}
         pipes["env"].pop("PYTHONUNBUFFERED", None)

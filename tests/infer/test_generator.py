@@ -14,11 +14,11 @@ from charlm.data.system.errors import ModelFileError, SettingsError, VocabularyE
 from charlm.data.text.normalise import Normalisation
 from charlm.infer import generator
 from charlm.infer.batch.results import Result
+from charlm.infer.engines.planning import Work, reader_of
 from charlm.infer.engines.step import Stepper
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
 from charlm.infer.model.open import Model
-from charlm.infer.planning import Work, reader_of
 from charlm.infer.request import Request
 from charlm.infer.sampling import draw
 from charlm.infer.sampling.philox import UniformStream

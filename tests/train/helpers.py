@@ -11,7 +11,7 @@ import pytest
 
 from charlm.data.text.normalise import Normalisation
 from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.display import Display
+from charlm.train.loop.display import Display
 from charlm.train.runs.checkpoint import Checkpoint, Progress, Setup
 
 Train = Callable[..., tuple[int, list[str]]]

@@ -12,7 +12,7 @@ import torch
 from charlm.data.system import console
 from charlm.data.text.corpus import split
 from charlm.train import cli
-from charlm.train.evaluate import bits_per_character
+from charlm.train.loop.evaluate import bits_per_character
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint
 from tests.train.helpers import EPOCH, FAST, Train, refused

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from charlm.train import report as files
-from charlm.train.display import Display
+from charlm.train.loop.display import Display
 from charlm.train.report import measure, output, pictures
 from charlm.train.runs.checkpoint import Checkpoint
 from charlm.train.runs.run_folder import METRICS, WEIGHTS

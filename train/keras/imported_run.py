@@ -20,9 +20,9 @@ from charlm.data.text.normalise import Normalisation
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train import report as report_files
 from charlm.train.config import as_dict
-from charlm.train.evaluate import bits_per_character, windowed_bits
 from charlm.train.keras.imported_card import render
 from charlm.train.keras.keras_file import KerasModel
+from charlm.train.loop.evaluate import bits_per_character, windowed_bits
 from charlm.train.model import CharLSTM
 from charlm.train.runs import checkpoint, run_folder
 

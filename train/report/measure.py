@@ -17,7 +17,7 @@ from charlm.data.system.package import version
 from charlm.data.system.processor import processor
 from charlm.data.text.ids import count
 from charlm.train.config import ModelConfig
-from charlm.train.evaluate import STRETCHES, judged, sample_tokens
+from charlm.train.loop.evaluate import STRETCHES, judged, sample_tokens
 from charlm.train.report.baselines import Baseline, Compressed, NgramModels, compress
 from charlm.train.report.likeness import Copies, Distances, distances, find_copies
 from charlm.train.report.reading import (

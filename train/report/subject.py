@@ -11,8 +11,8 @@ import numpy.typing as npt
 from charlm.data.system.errors import CorpusError, RunError
 from charlm.data.text.corpus import Splits, digest_files, read_corpus
 from charlm.data.text.limit import Alphabet
-from charlm.train.batches.batches import split_text
 from charlm.train.config import STRIDE, WINDOW, ModelConfig, regularisation
+from charlm.train.loop.batches import split_text
 from charlm.train.runs import checkpoint, run_folder
 from charlm.train.runs.checkpoint import Checkpoint, Record
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from charlm.data.text.rare import Rare
 from charlm.train.config import ModelConfig, regularisation
-from charlm.train.evaluate import JUDGED
+from charlm.train.loop.evaluate import JUDGED
 
 
 def render(name: str, config: dict[str, Any]) -> str:

@@ -14,8 +14,8 @@ from charlm.data.text.corpus import digest_files, read_corpus
 from charlm.data.text.ids import count
 from charlm.data.text.limit import Alphabet
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.train.batches.batches import check_length, check_shares, make_batches, split_text
 from charlm.train.config import TrainingConfig, differences
+from charlm.train.loop.batches import check_length, check_shares, make_batches, split_text
 from charlm.train.optim.optimisers import with_settings
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import (

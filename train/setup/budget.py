@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 
 from charlm.data.text.corpus import Splits
-from charlm.train.batches.batches import make_batches, sent
 from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.evaluate import JUDGED, bits_per_character
+from charlm.train.loop.batches import make_batches, sent
+from charlm.train.loop.evaluate import JUDGED, bits_per_character
 from charlm.train.model import CharLSTM
 from charlm.train.optim.optimisers import make_optimiser
 from charlm.train.optim.step import Objective, allow_tf32, make_step

@@ -6,7 +6,7 @@ characters knows the text after ten passes and little else, unless dropout and w
 from that. Which weights are many decides what they meet: those between hidden units are dropped as
 they are many for the text, and those of single characters, of which a large vocabulary has
 millions, decay and are dropped as they are. A model that drops weights takes longer to learn: in a
-minute, or in a few passes over a short text, it drops fewer. `EXPERIMENTS.md` has the trials.
+minute, or in a few passes over a short text, it drops fewer. `docs/EXPERIMENTS.md` has the trials.
 """
 
 from collections.abc import Collection

@@ -13,13 +13,6 @@ from charlm.data.text.corpus import SAMPLE, Corpus, Splits, read_corpus
 from charlm.data.text.ids import count
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_SAID, RareSettings
-from charlm.train.batches.batches import (
-    check_length,
-    check_shares,
-    learnt_percent,
-    make_batches,
-    split_text,
-)
 from charlm.train.config import (
     ADAM_LR,
     DEVICES,
@@ -29,6 +22,13 @@ from charlm.train.config import (
     ModelConfig,
     Options,
     TrainingConfig,
+)
+from charlm.train.loop.batches import (
+    check_length,
+    check_shares,
+    learnt_percent,
+    make_batches,
+    split_text,
 )
 from charlm.train.runs import checkpoint, run_folder
 from charlm.train.runs.checkpoint import Progress, Setup, Tensors, current_versions

@@ -11,7 +11,7 @@ from charlm.data.system import console
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import MAX_VOCABULARY, MIN_COUNT, REPLACEMENT, Rare
 from charlm.export import cli as export_cli
-from charlm.infer import cli_gen
+from charlm.infer.cli import gen as cli_gen
 from charlm.train import cli as train_cli
 from charlm.train.config import TrainingConfig
 from charlm.train.report.advice import advise

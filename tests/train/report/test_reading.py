@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from charlm.train.config import ModelConfig
-from charlm.train.evaluate import bits_per_character
+from charlm.train.loop.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
 from charlm.train.report import reading
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from charlm.train import report as files
-from charlm.train.evaluate import bits_per_character
+from charlm.train.loop.evaluate import bits_per_character
 from charlm.train.report import page, pictures
 from charlm.train.report.measure import DrawnText, Evidence, measure
 from charlm.train.report.output import ReportRequest, make_report

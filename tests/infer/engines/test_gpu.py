@@ -1,0 +1,577 @@
+"""charlm on a GPU: one that this machine's CPU emulates, and where there is one a real one.
+
+Most tests run on both. What NVIDIA's compiler makes of the kernel is said without a GPU.
+"""
+
+import contextlib
+import itertools
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from charlm.data.system.errors import ProviderError, SettingsError
+from charlm.data.text.corpus import SAMPLE
+from charlm.data.text.normalise import NOTEBOOK
+from charlm.data.text.vocabulary import Vocabulary
+from charlm.export import contract as names
+from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
+from charlm.export.contract import native as contract_native
+from charlm.infer.batch.results import Result
+from charlm.infer.engines.planning import Work
+from charlm.infer.generator import Generator
+from charlm.infer.model.open import open_model
+from charlm.infer.model.shipped import shipped_model
+from charlm.infer.request import Request
+from charlm.infer.sampling.draw import Sampling
+from charlm.infer.sampling.filters import NO_FILTERS, Filters
+from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.scoring.score import Scorer
+
+Feed = dict[str, npt.NDArray[Any]]
+Variables = dict[str, str]
+SOURCES = Path(__file__).parent / "emulated_gpu"
+
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="CUDA is used on Linux only"),
+    pytest.mark.skipif(
+        contract_native.problem() is not None, reason=str(contract_native.problem())
+    ),
+]
+
+
+# ---- What is done here on the CPU, and on a GPU in a process of its own
+
+
+def device_and_note(path: Path, provider: str) -> tuple[str, str | None]:
+    model = open_model(path, provider)
+    return model.device, model.note
+
+
+def run(path: Path, provider: str, precision: str, *feeds: Feed) -> Any:
+    """The outputs of runs of one session, or why there are none."""
+    session = open_model(path, provider, precision=precision).native(precision, 1)
+    outputs = [each.name for each in session.get_outputs()]
+    found: list[Any] = []
+    for feed in feeds:
+        try:
+            found.append(dict(zip(outputs, session.run(outputs, feed), strict=True)))
+        except Exception as problem:
+            found.append(str(problem))
+    return found
+
+
+def texts(path: Path, provider: str, requests: list[Request], width: int) -> list[str]:
+    """Of the requests in a batch, then of the first by itself."""
+    generator = Generator.open(path, provider)
+    outcomes = generator.batch(requests, width=width, work=Work(len(requests)))
+    found = [outcome.text if isinstance(outcome, Result) else str(outcome) for outcome in outcomes]
+    first = requests[0]
+    return [*found, generator.text(first.prompt, length=first.length, seed=first.seed)]
+
+
+def bits(path: Path, provider: str, precision: str, text: str) -> float:
+    scorer = Scorer(open_model(path, provider, precision=precision), precision=precision)
+    return scorer.score([text]).bits_per_character
+
+
+class Gpu:
+    """A process that calls functions of this file: a process looks for a driver once."""
+
+    def __init__(self, real: bool, variables: Variables) -> None:
+        self.real, self.variables = real, variables
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], env=os.environ | variables, **pipes
+        )
+
+    def __call__(
+        self, function: Callable[..., Any], *arguments: Any, variables: Variables | None = None
+    ) -> Any:
+        """What the function gives or raises there, with these variables for this call."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump((function.__name__, arguments, variables or {}), self._process.stdin)
+        self._process.stdin.flush()
+        found = pickle.load(self._process.stdout)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def serve() -> None:
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with contextlib.suppress(EOFError):
+        while True:
+            name, arguments, variables = pickle.load(sys.stdin.buffer)
+            before = dict(os.environ)
+            os.environ.update(variables)
+            try:
+                found = globals()[name](*arguments)
+            except Exception as problem:
+                found = problem
+            for variable in variables:
+                os.environ.pop(variable)
+            os.environ.update(before)
+            pickle.dump(found, answers)
+            answers.flush()
+
+
+# ---- The two GPUs
+
+
+@pytest.fixture(scope="module")
+def emulation(tmp_path_factory: pytest.TempPathFactory) -> Variables:
+    """The environment in which charlm finds the emulated GPU."""
+    if shutil.which("g++") is None:
+        pytest.skip("g++ compiles the emulated GPU, and is not here")
+    folder = tmp_path_factory.mktemp("emulation")
+    library = str(folder / "emulated.so")
+    options = ["-std=c++17", "-O2", "-shared", "-fPIC"]
+    subprocess.run(
+        ["g++", *options, str(SOURCES / "driver.cpp"), "-o", library, "-ldl"], check=True
+    )
+    return {
+        "CHARLM_LIBCUDA": library,
+        "CHARLM_LIBNVRTC": library,
+        "CHARLM_CACHE": str(folder / "cache"),
+        "EMULATED_SOURCES": str(SOURCES),
+    }
+
+
+@pytest.fixture(scope="module")
+def emulated(emulation: Variables) -> Iterator[Gpu]:
+    gpu = Gpu(False, emulation)
+    yield gpu
+    gpu.close()
+
+
+@pytest.fixture(scope="module", params=["emulated", pytest.param("real", marks=pytest.mark.cuda)])
+def gpu(request: pytest.FixtureRequest) -> Iterator[Gpu]:
+    if request.param == "emulated":
+        yield request.getfixturevalue("emulated")
+        return
+    processors, reason = contract_native.gpu()
+    if not processors:
+        pytest.skip(reason)
+    real = Gpu(True, {})
+    yield real
+    real.close()
+
+
+# ---- Models, and what they are asked for
+
+Made = Callable[[int, int, int], Path]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Writes a random model of so many characters, each as likely as a neighbour, units, layers."""
+    step_graph = pytest.importorskip("charlm.export.graphs.step_graph", exc_type=ImportError)
+    from charlm.export import weights
+
+    folder = tmp_path_factory.mktemp("models")
+
+    def write(size: int, hidden: int, layers: int) -> Path:
+        path = folder / f"{size}-{hidden}-{layers}.onnx"
+        if path.exists():
+            return path
+        random = np.random.RandomState(0)
+
+        def some(*shape: int) -> npt.NDArray[np.float32]:
+            values = random.standard_normal(shape) * 2 / np.sqrt(hidden)
+            return np.asarray(values, dtype=np.float32)
+
+        upper, gates, twin = range(layers - 1), 4 * hidden, np.arange(size) // 2 * 2
+        arrays = weights.Weights(
+            table=3 * some(size, 1, gates),
+            recurrent=some(hidden, gates),
+            stacked=tuple(some(2 * hidden, gates) for _ in upper),
+            stacked_bias=tuple(some(gates) for _ in upper),
+            head=2 * some(hidden, size)[:, twin],
+            head_bias=some(size)[twin],
+        )
+        metadata = Metadata(
+            hidden=hidden,
+            layers=layers,
+            vocabulary=Vocabulary("".join(map(chr, range(0x20, 0x20 + size)))),
+            normalisation=NOTEBOOK,
+            initial=(1 / size,) * size,
+            weights_sha256=weights.sha256(arrays),
+        )
+        path.write_bytes(step_graph.build(arrays, metadata))
+        return path
+
+    return write
+
+
+FILTERS = (NO_FILTERS, Filters(3), Filters(top_p=0.7), Filters(min_p=1.0), Filters(4, 0.9, 0.1))
+
+
+def settings_of(row: int, filtered: bool) -> tuple[float, Filters]:
+    """The temperature and the filters of a stream: not all are greedy, and not all have filters."""
+    filters = FILTERS[row % len(FILTERS)] if filtered else NO_FILTERS
+    return (1.0, 0.5, 0.0, 1.5)[row % 4], filters
+
+
+def feed_of(path: Path, batch: int, time: int, steps: int, filtered: bool = False) -> Feed:
+    """Streams with states, prompts of any length up to `time` and settings of their own."""
+    metadata = open_model(path, "cpu").metadata
+    size, random = len(metadata.vocabulary), np.random.RandomState(batch)
+    h, c = random.standard_normal((2, batch, metadata.layers, metadata.hidden)).astype(np.float32)
+    ids = np.uint8 if size <= names.BYTE_VOCABULARY else np.int32
+    temperatures, filters = zip(*(settings_of(row, filtered) for row in range(batch)), strict=True)
+    sampling = Sampling.of(list(zip(temperatures, filters, strict=True)), size)
+    return {
+        H: np.tanh(h),
+        C: 3 * c,
+        names.PROMPT: random.randint(0, size, (batch, time)).astype(ids),
+        names.LENGTHS: random.randint(0, time + 1, batch),
+        names.SCORED: np.array(True),
+        names.STEPS: np.array(steps),
+        names.SEED: np.full(batch, 3, dtype=np.uint64),
+        names.STREAM: np.arange(batch, dtype=np.uint64),
+        names.POSITION: np.arange(batch, dtype=np.uint64) % np.uint64(9),
+        **sampling.inputs(),
+    }
+
+
+OUTPUTS = (names.LOG_PROBABILITY, LOGITS, H_NEXT, C_NEXT)  # beside the characters
+
+
+def assert_close(found: Feed, wanted: Feed, share: float) -> None:
+    """Each row's largest error is at most a share of max(1, the largest magnitude there)."""
+    for name in OUTPUTS:
+        size = np.abs(wanted[name]).reshape(len(wanted[name]), -1).max(axis=1).clip(1)
+        error = np.abs(found[name] - wanted[name]).reshape(len(size), -1).max(axis=1)
+        assert (error <= share * size).all(), f"{name}: {(error / size).max()}"
+
+
+def parted(
+    path: Path, feed: Feed, found: Feed, wanted: Feed, filtered: bool, count_flips: Any
+) -> npt.NDArray[np.bool_]:
+    """Which rows have other characters than the CPU's from somewhere on, each from a near-tie."""
+    differs = found[names.TOKENS] != wanted[names.TOKENS]
+    for row in np.flatnonzero(differs.any(axis=1)).tolist():
+        at = int(differs[row].argmax())
+        alone = {name: each[row : row + 1] if each.ndim else each for name, each in feed.items()}
+        before = run(path, "cpu", "float32", alone | {names.STEPS: np.array(at)})[0]
+        place = int(feed[names.POSITION][row]) + at
+        uniform = next(itertools.islice(UniformStream(3, row), place, None))
+        drawn = [int(found[names.TOKENS][row, at])]
+        temperature, filters = settings_of(row, filtered)
+        assert count_flips(before[LOGITS], drawn, np.array([uniform]), temperature, filters) == 1
+    return np.asarray(differs.any(axis=1))
+
+
+# ---- The same as the CPU's
+
+CASES = [
+    pytest.param((28, 17, 1), 1, False, {}, id="alone"),
+    pytest.param((28, 17, 1), 20, False, {"EMULATED_PROCESSORS": "2"}, id="blocks"),
+    pytest.param((70, 40, 3), 35, True, {}, id="layers"),
+    pytest.param((70, 40, 3), 9, True, {"EMULATED_SHARED": str(48 << 10)}, id="state-off-chip"),
+    pytest.param((300, 25, 3), 17, True, {}, id="wide"),
+    pytest.param((257, 16, 1), 65, True, {}, id="many"),
+]
+
+
+@pytest.mark.parametrize(("model", "batch", "filtered", "variables"), CASES)
+def test_a_run_is_that_of_the_cpu(
+    gpu: Gpu,
+    made: Made,
+    count_flips: Any,
+    model: tuple[int, int, int],
+    batch: int,
+    filtered: bool,
+    variables: Variables,
+) -> None:
+    """Characters but for near-ties, what follows on them, and the probabilities of what is read."""
+    path = made(*model)
+    feed = feed_of(path, batch, time=5, steps=7, filtered=filtered)
+    (wanted,) = run(path, "cpu", "float32", feed)
+    (found,) = gpu(run, path, "cuda", "float32", feed, variables=variables)
+    same = ~parted(path, feed, found, wanted, filtered, count_flips)
+    assert same.sum() >= batch - 1
+    found, wanted = ({name: each[name][same] for name in OUTPUTS} for each in (found, wanted))
+    assert_close(found, wanted, 1e-4 if gpu.real else 1e-5)
+
+
+def test_texts_that_end_and_begin_side_by_side_are_those_of_the_cpu(gpu: Gpu, made: Made) -> None:
+    path = made(70, 40, 3)
+    requests = [
+        Request(
+            "12+34=46, 56"[: row % 12], length=5 + 3 * (row % 4), seed=2, sample=row, **vars(each)
+        )
+        for row, each in zip(range(11), itertools.cycle(FILTERS), strict=False)
+    ]
+    wanted = texts(path, "cpu", requests, 4)
+    assert gpu(texts, path, "cuda", requests, 4) == wanted
+    assert [len(text) for text in wanted[:-1]] == [each.length for each in requests]
+
+
+def test_half_precision_is_close(gpu: Gpu, made: Made) -> None:
+    """Of so many streams that a warp of the emulated GPU has two tiles."""
+    path = made(300, 25, 3)
+    feed = feed_of(path, 50, time=4, steps=3)
+    read = feed | {names.STEPS: np.array(0)}
+    wanted, wanted_read = run(path, "cpu", "float32", feed, read)
+    found, found_read = gpu(run, path, "cuda", "fp16", feed, read)
+    assert_close(found_read, wanted_read, 0.005)
+    assert (found[names.TOKENS] == wanted[names.TOKENS]).mean() > 0.95
+
+
+# ---- The model that ships; the emulated GPU does a little of what a real one does
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Path:
+    return shipped_model()
+
+
+def test_texts_of_the_shipped_model_are_those_of_the_cpu(
+    gpu: Gpu, shipped: Path, count_flips: Any
+) -> None:
+    batch, steps = (300, 200) if gpu.real else (3, 5)
+    feed = feed_of(shipped, batch, 40 if gpu.real else 4, steps)
+    feed |= {H: np.zeros_like(feed[H]), C: np.zeros_like(feed[C])}
+    (wanted,) = run(shipped, "cpu", "float32", feed)
+    (found,) = gpu(run, shipped, "cuda", "float32", feed)
+    assert parted(shipped, feed, found, wanted, False, count_flips).sum() <= batch * steps / 10_000
+
+
+def test_states_after_a_long_text_are_those_of_the_cpu(gpu: Gpu, shipped: Path) -> None:
+    batch, time = (64, 1000) if gpu.real else (2, 20)
+    feed = feed_of(shipped, batch, time, 0) | {names.LENGTHS: np.full(batch, time)}
+    (wanted,) = run(shipped, "cpu", "float32", feed)
+    (found,) = gpu(run, shipped, "cuda", "float32", feed)
+    assert_close(found, wanted, 1e-3)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 5e-5), ("fp16", 0.01)])
+def test_a_text_takes_as_many_bits_as_on_the_cpu(
+    gpu: Gpu, shipped: Path, precision: str, tolerance: float
+) -> None:
+    text = SAMPLE.read_text(encoding="utf-8")[: 20_000 if gpu.real else 40]
+    wanted = bits(shipped, "cpu", "float32", text)
+    assert gpu(bits, shipped, "cuda", precision, text) == pytest.approx(wanted, abs=tolerance)
+
+
+def command(gpu: Gpu, *arguments: object) -> tuple[str, list[str]]:
+    """What `charlm-gen` writes with this GPU, and its lines on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "charlm.infer.cli.gen", *map(str, arguments)],
+        env=os.environ | gpu.variables,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr.splitlines()
+
+
+def test_the_command_runs_on_the_gpu(gpu: Gpu, made: Made, generate: Any) -> None:
+    path = made(28, 17, 1)
+    asked = ["+,-", "--samples", 20, "--length", 12, "--seed", 1]
+    text, said = command(gpu, *asked, "--model", path, "--provider", "cuda", "--explain")
+    assert (0, text) == generate(*asked, "--provider", "cpu", model=path)[:2]
+    assert said[:2] == [
+        "charlm-gen: provider: cuda",
+        "charlm-gen: path: native operator, on the GPU",
+    ]
+    assert any(f"{path}, cuda, seed 1" in line for line in said)
+
+
+def test_auto_leaves_one_text_to_the_cpu(gpu: Gpu, made: Made) -> None:
+    text, said = command(gpu, "+", "--model", made(28, 17, 1), "--length", 9, "--seed", 1)
+    assert len(text) == len("+") + 9 + len("\n")
+    assert any(", cpu, seed 1" in line for line in said)
+
+
+# ---- What is missing is said in a line
+
+UNUSABLE = {
+    "NVRTC": (
+        {"EMULATED_VERSION": "10020"},
+        "NVRTC, NVIDIA's compiler, is not there for this driver, of CUDA 10: "
+        "pip install nvidia-cuda-nvrtc-cu10",
+    ),
+    "memory": ({"EMULATED_MEMORY": "1000"}, "no memory on an emulated GPU for the model"),
+    "source": ({"EMULATED_SOURCES": "/none"}, "NVRTC can't compile the kernel for sm_90: error 6"),
+}
+
+
+@pytest.mark.parametrize("lacks", UNUSABLE)
+def test_a_gpu_that_can_not_be_used_is_an_error_and_auto_says_why(
+    emulated: Gpu, made: Made, tmp_path: Path, lacks: str
+) -> None:
+    path, (variables, reason) = made(28, 17, 1), UNUSABLE[lacks]
+    variables = variables | {"CHARLM_CACHE": str(tmp_path)}
+    with pytest.raises(ProviderError) as raised:
+        emulated(device_and_note, path, "cuda", variables=variables)
+    assert str(raised.value).startswith(f"`provider` cuda can't run here: {reason}")
+    assert "\n" not in str(raised.value)
+    device, note = emulated(device_and_note, path, "auto", variables=variables)
+    assert device == "cpu"
+    assert note.startswith(f"an NVIDIA GPU is here but is not used: {reason}")
+
+
+NO_GPU = {
+    "driver": ({"CHARLM_LIBCUDA": "/none"}, "no NVIDIA driver: libcuda.so.1 can't be opened"),
+    "functions": ({"CHARLM_LIBCUDA": "libc.so.6"}, "the NVIDIA driver is too old"),
+    "device": ({"EMULATED_DEVICES": "0"}, "the NVIDIA driver finds no device"),
+    "capability": (
+        {"EMULATED_ARCHITECTURE": "70"},
+        "an emulated GPU is too old: compute capability 7.5 or later is needed",
+    ),
+}
+
+
+@pytest.mark.parametrize("lacks", NO_GPU)
+def test_without_a_gpu_cuda_is_an_error_and_auto_is_silent(
+    emulation: Variables, made: Made, lacks: str
+) -> None:
+    path, (variables, reason) = made(28, 17, 1), NO_GPU[lacks]
+    other = Gpu(False, emulation | variables)
+    try:
+        with pytest.raises(ProviderError) as raised:
+            other(device_and_note, path, "cuda")
+        line = f"`provider` cuda can't run here: {reason}; or use `provider` cpu"
+        assert str(raised.value) == line
+        assert other(device_and_note, path, "auto") == ("cpu", None)
+    finally:
+        other.close()
+
+
+def test_int8_is_the_cpus(emulated: Gpu, made: Made) -> None:
+    with pytest.raises(SettingsError, match="`precision` int8 runs with `provider` cpu only"):
+        emulated(bits, made(28, 17, 1), "cuda", "int8", "+,-")
+
+
+def test_streams_without_memory_are_refused_and_fewer_run_then(emulated: Gpu, made: Made) -> None:
+    path = made(28, 17, 1)
+    few, many = (feed_of(path, batch, 6, 3) for batch in (2, 8000))
+    refusal, found = emulated(
+        run, path, "cuda", "float32", many, few, variables={"EMULATED_MEMORY": str(1 << 18)}
+    )
+    assert "CharLSTM: no memory on an emulated GPU for 3 MiB: give a smaller --width" in refusal
+    (wanted,) = run(path, "cpu", "float32", few)
+    np.testing.assert_array_equal(found[names.TOKENS], wanted[names.TOKENS])
+
+
+# ---- What was compiled is kept
+
+
+def test_a_kept_program_is_not_compiled_again(emulated: Gpu, made: Made, tmp_path: Path) -> None:
+    path, no_compiler = made(28, 17, 1), {"EMULATED_SOURCES": "/none"}
+    kept = {"CHARLM_CACHE": "", "XDG_CACHE_HOME": str(tmp_path / "new" / "cache")}
+    assert emulated(device_and_note, path, "cuda", variables=kept) == ("cuda", None)
+    assert emulated(device_and_note, path, "cuda", variables=kept | no_compiler) == ("cuda", None)
+    (program,) = (tmp_path / "new" / "cache" / "charlm").iterdir()
+    program.write_bytes(b"damaged" * 100)
+    assert emulated(device_and_note, path, "cuda", variables=kept) == ("cuda", None)
+    assert emulated(device_and_note, path, "cuda", variables=kept | no_compiler) == ("cuda", None)
+
+
+def test_a_folder_that_can_not_be_written_is_no_error(
+    emulated: Gpu, made: Made, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    kept = {"CHARLM_CACHE": str(tmp_path / "file" / "cache")}
+    assert emulated(device_and_note, made(28, 17, 1), "cuda", variables=kept) == ("cuda", None)
+
+
+# ---- NVIDIA's compiler
+
+REGISTERS, FRAME, THREADS = 0x2F, 0x11, 0x05  # EIATTR_REGCOUNT, _FRAME_SIZE and _MAX_THREADS
+RESERVED = 1 << 10  # bytes of a block's shared memory that are the system's, from sm_80 on
+
+
+def sections(program: bytes) -> dict[str, tuple[int, bytes]]:
+    """The size and the content of each section of an ELF file of 64 bits."""
+    (begin,) = struct.unpack_from("<Q", program, 0x28)
+    size, count, named = struct.unpack_from("<HHH", program, 0x3A)
+    rows = [struct.unpack_from("<IIQQQQ", program, begin + size * place) for place in range(count)]
+    strings = rows[named][4]
+    found = {}
+    for name, *_, place, length in rows:
+        end = program.index(0, strings + name)
+        found[program[strings + name : end].decode()] = length, program[place : place + length]
+    return found
+
+
+def attributes(info: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """What stands in a section .nv.info: kinds, and numbers of each."""
+    while info:
+        form, kind, value = struct.unpack_from("<BBH", info)
+        size = value if form == 4 else 0  # else the number stands in the place of the size
+        yield kind, struct.unpack_from(f"<{size // 4}I", info, 4) if form == 4 else (value,)
+        info = info[4 + size :]
+
+
+@pytest.fixture(scope="module")
+def compiler(emulation: Variables) -> Iterator[Gpu]:
+    """A process with the emulated driver, and NVIDIA's own compiler."""
+    if not list(contract_native._compilers()):
+        pytest.skip("NVRTC is not here: pip install nvidia-cuda-nvrtc")
+    gpu = Gpu(False, emulation | {"CHARLM_LIBNVRTC": "", "EMULATED_VERSION": "99000"})
+    yield gpu
+    gpu.close()
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "architecture", "kilobytes", "spilled"),
+    [
+        ("lovecraft", "float32", 75, 64, 0),
+        ("lovecraft", "float32", 90, 227, 0),
+        ("lovecraft", "float32", 100, 227, 16),
+        ("lovecraft", "fp16", 90, 227, 0),
+        ("lovecraft-large", "float32", 90, 227, 0),
+    ],
+)
+def test_nvidias_compiler_keeps_what_a_thread_has_in_registers(
+    compiler: Gpu,
+    tmp_path: Path,
+    model: str,
+    precision: str,
+    architecture: int,
+    kilobytes: int,
+    spilled: int,
+) -> None:
+    """But for so many bytes. The driver refuses what takes more shared memory than there is."""
+    path = shipped_model(model)
+    variables = {
+        "CHARLM_CACHE": str(tmp_path),
+        "EMULATED_ARCHITECTURE": str(architecture),
+        "EMULATED_SHARED": str(kilobytes << 10),
+    }
+    feeds = [feed_of(path, batch, 1, 0) for batch in (1, 128)]
+    outcomes = compiler(run, path, "cuda", precision, *feeds, variables=variables)
+    assert not [each for each in outcomes if isinstance(each, str)]
+    programs = list(tmp_path.glob(f"*-sm_{architecture}.program"))
+    assert programs
+    for program in programs:
+        found = sections(program.read_bytes())
+        info = [*attributes(found[".nv.info"][1]), *attributes(found[".nv.info.charlm_run"][1])]
+        frames = [numbers[1] for kind, numbers in info if kind == FRAME]
+        ((_, registers),) = (numbers for kind, numbers in info if kind == REGISTERS)
+        ((threads, *_),) = (numbers for kind, numbers in info if kind == THREADS)
+        assert max(frames) <= spilled
+        assert registers * threads <= 1 << 16
+        assert found.get(".nv.shared.charlm_run", (0,))[0] <= RESERVED
+
+
+if __name__ == "__main__":
+    serve()
