@@ -136,13 +136,8 @@ def measure(
     """Time `ways` on `short`, then `sizes` in the fastest of those that learn as well.
 
     Args:
-        text: what is learnt from; normalised as the notebook does.
-        device: cpu or cuda.
-        target: bits per character, to say who reaches it.
         ways: the ways to run a step; of one alone nothing is timed.
-        sizes: the runs.
         keep: given the report after every trial, so that nothing is lost where time runs out.
-        short: the run that ways are timed on.
 
     Raises:
         SettingsError: no way works here.

@@ -102,11 +102,7 @@ def measure(
     """What a precision costs a model, by the native operator, which rounds as it packs the weights.
 
     Args:
-        content: the native graph.
         precision: `int8`, or `fp16` where there is a GPU.
-        sample: the text to measure on.
-        metadata: of the model.
-        where: its name, for messages.
     """
     before, after = (
         bits_per_character(NativeGraph(content, where, each), sample.ids, metadata)
@@ -116,13 +112,7 @@ def measure(
 
 
 def draw_sample(weights: Weights, metadata: Metadata, length: int = DRAWN_LENGTH) -> Sample:
-    """Texts that the model draws itself at temperature 1, the same each time.
-
-    Args:
-        weights: of the model.
-        metadata: of the model.
-        length: of each.
-    """
+    """Texts that the model draws itself at temperature 1, the same each time."""
     graph = GenerateGraph(generate_graph.build(weights, metadata), GENERATE.name)
     ones = np.ones(DRAWN_STREAMS, dtype=np.float32)
     _, tokens, _ = graph.draw(zero_state(DRAWN_STREAMS, metadata), ones, length)
@@ -135,8 +125,6 @@ def read_sample(
     """A text file, normalised as the corpus was.
 
     Args:
-        path: of the file.
-        metadata: of the model.
         piece: characters that are read one after another.
         most_pieces: of the text's beginning.
 
@@ -179,9 +167,7 @@ def bits_per_character(
     """The mean over all characters but the first of each piece, the state carried through each.
 
     Args:
-        graph: which reads.
         ids: int64 [pieces, characters].
-        metadata: of the model.
         segment: characters in one run.
     """
     state, total, last = zero_state(len(ids), metadata), 0.0, ids.shape[1] - 1

@@ -97,10 +97,6 @@ def from_torch(model: CharLSTM) -> Weights:
 def from_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
     """The weights and metadata of a step graph that `charlm-export` wrote.
 
-    Args:
-        content: the file's bytes.
-        where: its name, for messages.
-
     Raises:
         ModelFileError: not an ONNX file, not of charlm, or with other weights than it says.
     """
@@ -129,12 +125,7 @@ def from_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
 
 
 def described(run: Run, weights: Weights) -> Metadata:
-    """What the model file of a run says of itself.
-
-    Args:
-        run: the trained model.
-        weights: its, laid out.
-    """
+    """What the model file of a run says of itself."""
     return Metadata(
         hidden=run.model.config.hidden,
         layers=run.model.config.layers,

@@ -94,9 +94,6 @@ class Request:
 def check_window(window: int | None) -> None:
     """A window: each character follows from the last N alone, read from a zero state.
 
-    Args:
-        window: characters; None carries the state from the text's beginning.
-
     Raises:
         SettingsError: out of range.
     """

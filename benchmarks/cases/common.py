@@ -55,8 +55,6 @@ def draw_by_window(
         window: int64 [40], moved on by a character in place.
         logits: float32 [1, vocabulary].
         fill: writes into `logits` what the model makes of `window`.
-        characters: of the vocabulary.
-        settings: how to sample.
     """
     draw = _drawer(logits, settings)
     while True:

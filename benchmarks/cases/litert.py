@@ -73,9 +73,6 @@ def _views(interpreter: Any, details: list[dict[str, Any]]) -> dict[str, Any]:
 def graph(arrays: Arrays) -> bytes:
     """A .tflite `token` int32 [batch], `h0`, `c0`, ... [batch, hidden] -> `logits`, `h0`, `c0`, ...
 
-    Args:
-        arrays: the state of a `CharLSTM`, by Torch's names.
-
     Raises:
         MissingExtraError: TensorFlow is not installed.
     """

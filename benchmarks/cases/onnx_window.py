@@ -47,11 +47,7 @@ def open_window(settings: CaseSettings) -> Any:
 
 
 def graph(arrays: Arrays) -> bytes:
-    """A graph `tokens` int64 [time, batch] -> `logits` float32 [batch, vocabulary].
-
-    Args:
-        arrays: the state of a `CharLSTM`, by Torch's names.
-    """
+    """A graph `tokens` int64 [time, batch] -> `logits` float32 [batch, vocabulary]."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

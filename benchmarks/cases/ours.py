@@ -101,7 +101,6 @@ def score(settings: CaseSettings, length: int = 10_000) -> Run:
     """`Scorer.score` on what the model itself might have written.
 
     Args:
-        settings: of the case.
         length: characters that are drawn for it; a longer text repeats them.
     """
     generator = _generator(settings)

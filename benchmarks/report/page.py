@@ -65,12 +65,7 @@ class PagePart:
 
 
 def render_html(report: BenchReport, pictures: Mapping[str, bytes]) -> str:
-    """The page; the same report gives the same bytes.
-
-    Args:
-        report: the report.
-        pictures: see `plots.draw`.
-    """
+    """The page; the same report gives the same bytes."""
     title = f"charlm benchmark, {report.date}"
     machine, model = report.machine, report.model
     where = ", ".join(filter(None, (machine.cpu, f"{machine.cores} cores", machine.gpu)))
@@ -119,7 +114,6 @@ def figures(report: BenchReport, every: bool = True) -> str:
     """The tables of what was measured, in Markdown, for a terminal.
 
     Args:
-        report: the report.
         every: also those beside the table of procedures, where there is that.
     """
     some = {each.title: each.table for each in _sections(report) if each.table.rows}

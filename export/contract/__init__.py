@@ -206,10 +206,6 @@ class Metadata:
     def from_properties(cls, properties: Mapping[str, str], where: str) -> "Metadata":
         """Read and check metadata; keys that this version does not know are ignored.
 
-        Args:
-            properties: an ONNX file's `metadata_props`.
-            where: the file's name, for messages.
-
         Raises:
             ModelFileError: a key is missing or malformed, or the file is of a later format.
         """
@@ -346,12 +342,6 @@ def properties(metadata: Metadata, kind: Kind) -> dict[str, str]:
 def check_tensors(session: Any, kind: Kind, metadata: Metadata, where: str) -> None:
     """Names, types and shapes of a graph must be those of its kind.
 
-    Args:
-        session: `onnxruntime.InferenceSession` of the graph.
-        kind: what it should be.
-        metadata: of the model.
-        where: the file's name, for messages.
-
     Raises:
         ModelFileError: the graph has other inputs or outputs.
     """
@@ -376,12 +366,6 @@ def check_tensors(session: Any, kind: Kind, metadata: Metadata, where: str) -> N
 
 def check_sibling(session: Any, kind: Kind, metadata: Metadata, where: str) -> None:
     """A file must be the sibling that it is taken for: kind, weights and tensors.
-
-    Args:
-        session: `onnxruntime.InferenceSession` of the graph.
-        kind: what it should be.
-        metadata: of the model that it should be a sibling of.
-        where: the file's name, for messages.
 
     Raises:
         ModelFileError: it is of another kind, of other weights, or has other inputs or outputs.

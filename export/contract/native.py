@@ -131,10 +131,7 @@ def add_entries(options: Any, precision: str, threads: int, device: str = "cpu")
     """Make the operator known to a session, and say how it computes there.
 
     Args:
-        options: `onnxruntime.SessionOptions`.
         precision: `float32`; `int8` on the CPU, `fp16` on a GPU.
-        threads: the session's.
-        device: `cpu` or `cuda`.
 
     Raises:
         Exception: of ONNX Runtime: the library is damaged, or for another machine.
@@ -221,11 +218,6 @@ def weight_sizes(metadata: Metadata) -> dict[str, tuple[int, ...]]:
 
 def read_weights(content: bytes, metadata: Metadata, where: str) -> dict[str, bytes | memoryview]:
     """The little-endian bytes of a step graph's weights, by name, of the sizes of `weight_sizes`.
-
-    Args:
-        content: of a step graph that `charlm-export` wrote.
-        metadata: of it.
-        where: its name, for messages.
 
     Raises:
         ModelFileError: its weights are missing, of other sizes, or in another file.

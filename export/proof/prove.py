@@ -67,9 +67,6 @@ def prove_step(
     Args:
         content: the serialised graph, its weights within; run by ONNX Runtime on the CPU.
         model: the model that it must equal, on the CPU.
-        metadata: of the model.
-        where: the file's name, for messages.
-        steps: how many.
 
     Returns:
         What was found, and the texts on which it was, to prove siblings by.
@@ -112,13 +109,6 @@ def prove_siblings(
     names: Mapping[Kind, str],
 ) -> dict[Kind, Proof]:
     """Run each graph beside the Torch model, whose step graph has been proven.
-
-    Args:
-        contents: the serialised graphs.
-        model: the model that they must equal, on the CPU.
-        metadata: of the model.
-        texts: of the model, from `prove_step`.
-        names: the files' names, for messages.
 
     Raises:
         ModelFileError: ONNX Runtime can't load a graph, or it is none of its kind and weights.

@@ -31,10 +31,7 @@ def open_session(content: bytes, where: str, native: str | None = None, device: 
     It is quiet, and reads no weights from other files.
 
     Args:
-        content: the serialised graph.
-        where: the file's name, for messages.
         native: the precision in which charlm's operator computes; None: the graph has none.
-        device: of the operator.
 
     Raises:
         ModelFileError: ONNX Runtime or the operator can't load it.
@@ -56,12 +53,7 @@ def run(session: Any, outputs: Sequence[str], feed: dict[str, Any]) -> dict[str,
 
 
 class SequenceGraph:
-    """A graph of kind `sequence`.
-
-    Args:
-        content: the serialised graph.
-        where: the file's name, for messages.
-    """
+    """A graph of kind `sequence`."""
 
     def __init__(self, content: bytes, where: str) -> None:
         self.session = open_session(content, where)
@@ -77,12 +69,7 @@ class SequenceGraph:
 
 
 class GenerateGraph:
-    """A graph of kind `generate`, with numbers from a fixed seed.
-
-    Args:
-        content: the serialised graph.
-        where: the file's name, for messages.
-    """
+    """A graph of kind `generate`, with numbers from a fixed seed."""
 
     def __init__(self, content: bytes, where: str) -> None:
         self.session, self._random = open_session(content, where), np.random.RandomState(SEED)
@@ -101,8 +88,6 @@ class NativeGraph:
     """The native graph, which reads and draws; its random numbers go by their positions.
 
     Args:
-        content: the serialised graph.
-        where: the file's name, for messages.
         precision: `float32`, `int8` or, on a GPU, `fp16`.
 
     Raises:

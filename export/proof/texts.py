@@ -69,7 +69,6 @@ def draw_texts(
 
     Args:
         model: on the CPU.
-        steps: characters to draw after the first of each text.
         compare: is called at each step with the token that is read, int64 [streams], with `h` and
             `c` before it, and with `logits`, `h_next` and `c_next` after it.
 

@@ -60,10 +60,6 @@ class Session:
     Each turn draws with the seed's next sample, so that the same lines give the same text again,
     and `/undo` and `/more` another.
 
-    Args:
-        generator: of the model.
-        request: how text is drawn; its prompt is left out.
-
     Attributes:
         text: all so far, as the model reads it.
     """

@@ -34,12 +34,7 @@ LONGEST_READ = 4096  # characters of each prompt in one run
 
 
 class NativeEngine(HostEngine):
-    """An `Engine` that draws a block of characters for all its streams in one run.
-
-    Args:
-        session: of the native graph.
-        metadata: of the model.
-    """
+    """An `Engine` that draws a block of characters for all its streams in one run."""
 
     def __init__(self, session: Any, metadata: Metadata) -> None:
         self._session, self._ids = session, id_type(metadata)
@@ -60,8 +55,6 @@ class NativeReader:
     """A `Reader` of prompts, and a `TextReader`.
 
     Args:
-        session: of the native graph.
-        metadata: of the model.
         longest: characters of each prompt in one run: of a long one only a part stands in memory.
     """
 

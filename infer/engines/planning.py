@@ -73,11 +73,6 @@ def provider_for(work: Work, wanted: str, precision: str = "float32") -> tuple[s
     """The provider to open a model with, and why, where that is not what was asked for.
 
     `auto` leaves the GPU alone where a job is too small for it, or the precision is the CPU's.
-
-    Args:
-        work: what is asked for.
-        wanted: `auto`, `cpu` or `cuda`.
-        precision: of the products.
     """
     if wanted != "auto":
         return wanted, None
@@ -129,9 +124,6 @@ def choose(
     """The plan for some work on an open model.
 
     Args:
-        work: what is asked for.
-        model: an open model.
-        precision: one of `PRECISIONS`.
         threads: as asked for; None: what is best.
         via: `auto`, or one of `WAYS` to compare them.
         width: how many texts run side by side, as asked for; None: what is best.
@@ -240,8 +232,6 @@ def checked_width(
     """The number of streams to run side by side; None chooses what fits.
 
     Args:
-        width: as asked for.
-        model: an open model.
         threads: that draw at once, each with its share of the streams.
         window: as of `WindowStepper`: so many states for each stream.
 
@@ -315,9 +305,7 @@ def open_text_reader(model: Model, precision: str = "float32", threads: int = 1)
     """What reads texts, the fastest that the model and this machine allow.
 
     Args:
-        model: an open model.
         precision: `float32`; `int8` where the native operator is, `fp16` on CUDA.
-        threads: CPU threads of its session.
 
     Raises:
         SettingsError: the precision is unknown, or can't be had here.

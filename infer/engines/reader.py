@@ -23,11 +23,7 @@ from charlm.infer.model.open import Model
 
 
 class GraphTextReader:
-    """A `TextReader` that runs a sequence graph; several threads may share it.
-
-    Args:
-        session: of the graph.
-    """
+    """A `TextReader` that runs a sequence graph; several threads may share it."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -48,11 +44,7 @@ class GraphTextReader:
 
 
 class StepTextReader:
-    """A `TextReader` for a model without other graphs: the step graph, character by character.
-
-    Args:
-        model: an open step graph.
-    """
+    """A `TextReader` for a model without other graphs: the step graph, character by character."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -96,12 +88,7 @@ def _log_probability(logits: Array, targets: Tokens) -> Array:
 
 
 class PromptReader:
-    """A `Reader` in whole runs, by what reads texts.
-
-    Args:
-        model: an open model.
-        texts: of that model.
-    """
+    """A `Reader` in whole runs, by what reads texts."""
 
     def __init__(self, model: Model, texts: TextReader) -> None:
         self._model, self._texts = model, texts
@@ -122,12 +109,7 @@ class PromptReader:
 
 
 class WindowReader:
-    """A `Reader` for windows: of a prompt only the last `window` characters are read.
-
-    Args:
-        model: an open model.
-        window: as of `WindowStepper`.
-    """
+    """A `Reader` for windows: of a prompt only the last `window` characters are read."""
 
     def __init__(self, model: Model, window: int) -> None:
         self._model, self._window = model, window

@@ -30,8 +30,6 @@ class ScanEngine(HostEngine):
     """An `Engine` that draws a block of characters for all its streams in one run, without filters.
 
     Args:
-        session: of the generate graph.
-        vocabulary: how many characters there are.
         threads: that run at once, each with its share of the streams.
     """
 

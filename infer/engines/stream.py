@@ -52,9 +52,6 @@ class TextStream(Iterator[str]):
     ```
 
     Args:
-        model: an open model.
-        plan: for one text.
-        prompt: its token ids.
         request: what is wanted. The prompt has been read when this returns: what can't be opened is
             found before a character is shown.
 

@@ -33,10 +33,6 @@ class Model:
     sibling beside its file. They are started when they are first wanted.
 
     Args:
-        path: of the model's file.
-        content: of that file.
-        metadata: what the file says of itself.
-        device: `"cpu"` or `"cuda"`.
         threads: CPU threads of a session that steps.
         note: what a user should know of how it was opened, or None.
     """
@@ -81,10 +77,6 @@ class Model:
 
     def native(self, precision: str, threads: int) -> Any:
         """The session of the native operator; the same one again the next time.
-
-        Args:
-            precision: one that its device has.
-            threads: CPU threads.
 
         Raises:
             ModelFileError: its weights are damaged.
@@ -155,7 +147,6 @@ def open_model(
 
     Args:
         path: the `.onnx` file.
-        provider: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None chooses by the size of the weights.
         precision: in which it will be used: what a GPU lacks for it is found out now.
 

@@ -227,7 +227,6 @@ def draw_first(initial: Array, numbers: UniformStream, temperature: float) -> in
     Args:
         initial: float32 [vocabulary], not negative.
         numbers: of the stream, at position 0; they move on.
-        temperature: T.
     """
     uniform, numbers.position = first_uniform(numbers.seed, numbers.stream), 1
     if temperature == 0:

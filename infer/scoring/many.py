@@ -68,11 +68,7 @@ def score_many(
     otherwise than a text alone does, in the seventh digit.
 
     Args:
-        model: an open model.
         texts: any number; they are taken as there is room for them.
-        unknown: what becomes of characters that the model does not know (see `TokenText`).
-        precision: of the graph.
-        workers: how many threads, at least 1.
         width: how many texts each has side by side, at least 1.
 
     Raises:

@@ -73,8 +73,6 @@ def judge(
     """Yield a text in stretches of bounded size, with all probabilities.
 
     Args:
-        model: an open model.
-        text: is read as this goes on.
         state: (h, c) before the text's first character, each float32 [1, layers, hidden]; None:
             zeros.
 
@@ -96,7 +94,6 @@ class PredictionScorer(Scorer):
     """Scores a text from all its predictions, which others see, too.
 
     Args:
-        model, unknown: see `Scorer`.
         looks: opened with a text's name, gives those that are handed its stretches in order.
     """
 

@@ -108,9 +108,6 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
     found before an error of the model or Ctrl-C is written, too.
 
     Args:
-        out: where scores go.
-        model: an open model.
-        job: what is asked for.
         about: a line for standard error, once there is something to be said of it.
 
     Raises:

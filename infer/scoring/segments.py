@@ -127,10 +127,8 @@ class SegmentScorer(Scorer):
     """Scores texts in segments side by side, on several cores, in constant memory.
 
     Args:
-        model, unknown, precision, workers: see `Scorer`; each worker has its share of the segments.
         segments: side by side; None: `SEGMENTS` of the device for each worker.
         warm_up: characters that a segment reads before its own.
-        shortest, longest: a segment's characters.
         measured: borders of a piece at most where the difference is measured.
 
     Raises:

@@ -34,8 +34,6 @@ def coloured(out: IO[str], metadata: Metadata, kind: str) -> Iterator[Look]:
 
     Args:
         out: a terminal, or what keeps it for one; control characters are spelt for it.
-        metadata: of the model that judges the text.
-        kind: which of `CODES` it understands.
     """
     codes, decode = CODES[kind], metadata.vocabulary.decode
 

@@ -18,11 +18,6 @@ def table(file: IO[bytes], suffix: str, metadata: Metadata) -> Iterator[Look]:
     """Takes a text's stretches and writes a line for each character, as they come.
 
     The first character, which is read and not predicted, has neither bits nor rank.
-
-    Args:
-        file: takes UTF-8.
-        suffix: `.jsonl` or `.csv`.
-        metadata: of the model that judges it.
     """
     lines = io.TextIOWrapper(file, encoding="utf-8", newline="")
     rows, as_csv = csv.writer(lines, lineterminator="\n"), suffix.lower() == ".csv"

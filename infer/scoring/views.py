@@ -46,11 +46,6 @@ class Views:
     def opened(self, out: IO[str], model: Model, name: str) -> Iterator[list[Look]]:
         """What takes a text's stretches; files have their names once the block ends well.
 
-        Args:
-            out: where the colours go.
-            model: that judges the text.
-            name: of the text.
-
         Raises:
             SettingsError: a file can't be written.
         """
@@ -83,13 +78,7 @@ class Views:
 
 
 def codes_of(color: str, environment: Mapping[str, str], *, terminal: bool) -> str:
-    """How colours are written: `plain`, `256`, or `wide` where a terminal says that it has all.
-
-    Args:
-        color: as of `Views`.
-        environment: of the process.
-        terminal: whether they go to one.
-    """
+    """How colours are written: `plain`, `256`, or `wide` where a terminal says that it has all."""
     if color == "auto":
         refused = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
         color = "always" if terminal and not refused else "never"

@@ -61,8 +61,6 @@ class WindowScorer(Scorer):
     first) follow from all before them, as with the state carried.
 
     Args:
-        model, unknown, precision, workers: see `Scorer`; each worker has its share of the windows.
-        window: characters.
         piece: characters whose windows are shared out at a time.
 
     Raises:
