@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 from charlm.data import MAX_WINDOW
 from charlm.data.system.errors import SettingsError
 from charlm.data.text.vocabulary import Unknown
-from charlm.infer.sampling.draw import inverse_temperature
-from charlm.infer.sampling.filters import Filters
+from charlm.infer.sampling.filters import Filters, inverse_temperature
 
 if TYPE_CHECKING:
     from charlm.infer.model.state import State

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charlm.data.system.cores import usable_cores
 from charlm.data.system.errors import CharlmError, ModelFileError, SettingsError
-from charlm.data.system.memory import memory_bytes
 from charlm.export.contract import GENERATE, SEQUENCE, sibling_path
 from charlm.export.contract import native as contract_native
 from charlm.infer.model.open import Model
@@ -174,21 +172,17 @@ def _path(work: Work, model: Model, precision: str, via: str) -> tuple[str, str]
     if via != "blocks" and missing is None:
         return NATIVE, f"which computes with {contract_native.instruction_set()}"
     if via == "blocks":
-        return _asked_blocks(work, model, precision)
+        if precision != "float32":
+            raise SettingsError(f"the graph of many steps has no {precision}: give it float32")
+        if work.filters:
+            raise SettingsError("the graph of many steps has no top-k, top-p or min-p")
+        if not model.has(GENERATE):
+            raise ModelFileError("the model has no graph of many steps: charlm-export writes it")
+        return BLOCKS, "as asked for"
     if via == "native" or precision == "int8":
         asked = "`precision` int8" if precision == "int8" else "via native"
         raise SettingsError(f"{asked} can't be had: {missing}")
     return _portable_path(work, model, f"since {missing}")
-
-
-def _asked_blocks(work: Work, model: Model, precision: str) -> tuple[str, str]:
-    if precision != "float32":
-        raise SettingsError(f"the graph of many steps has no {precision}: give it float32")
-    if work.filters:
-        raise SettingsError("the graph of many steps has no top-k, top-p or min-p")
-    if not model.has(GENERATE):
-        raise ModelFileError("the model has no graph of many steps: charlm-export writes it")
-    return BLOCKS, "as asked for"
 
 
 def _portable_path(work: Work, model: Model, why: str) -> tuple[str, str]:
@@ -198,10 +192,9 @@ def _portable_path(work: Work, model: Model, why: str) -> tuple[str, str]:
     # The graph of many steps has no filters, and the requests of a file may ask for some.
     if work.filters or work.streams is None:
         return STEP, f"{why}, and the graph of many steps has no filters"
+    size = sibling_path(model.path, GENERATE).stat().st_size
     worth = WORTH_BLOCKS_ALONE if work.streams == 1 else WORTH_BLOCKS_TOGETHER
-    worth = round(
-        worth * max(1.0, sibling_path(model.path, GENERATE).stat().st_size / MEASURED_SIZE)
-    )
+    worth = round(worth * max(1.0, size / MEASURED_SIZE))
     if work.characters < worth:
         return STEP, f"{why}, and another graph pays from {worth:,} characters on"
     return BLOCKS, why
@@ -222,6 +215,8 @@ def _threads(work: Work, device: str, wanted: int | None, shared: bool) -> tuple
         return 1, "since one text is one step after another"
     if wanted is not None:
         return wanted, "as asked for"
+    from charlm.data.system.cores import usable_cores
+
     each = "which share the weights of a step" if work.streams == 1 else "one a core"
     return usable_cores(), each
 
@@ -229,7 +224,7 @@ def _threads(work: Work, device: str, wanted: int | None, shared: bool) -> tuple
 def checked_width(
     width: int | None, model: Model, threads: int = 1, window: int | None = None
 ) -> int:
-    """The number of streams to run side by side; None chooses what fits.
+    """The number of streams to run side by side; None: what fills the device and fits into memory.
 
     Args:
         threads: that draw at once, each with its share of the streams.
@@ -238,30 +233,25 @@ def checked_width(
     Raises:
         SettingsError: given, and out of range or more than this machine's memory holds.
     """
+    from charlm.data.system.memory import memory_bytes
+
+    each, there = stream_bytes(model, window), memory_bytes()
     if width is None:
-        return default_width(model, threads, window)
+        wanted = DEFAULT_WIDTH * threads  # each thread has its share
+        if model.device == "cuda":
+            wanted = WIDTH_OF_PROCESSOR * contract_native.gpu()[0]
+        held = MAX_WIDTH if there is None else there // each
+        return max(1, min(wanted // (window or 1), held, MAX_WIDTH))
     most, beside = MAX_WIDTH // (window or 1), f" with `window` {window}" if window else ""
     if not 1 <= width <= most:
         raise SettingsError(f"`width` is from 1 to {most}{beside}, not {width}")
-    each = stream_bytes(model, window)
-    needed, there = width * each, memory_bytes()
+    needed = width * each
     if there is not None and needed > there:
         raise SettingsError(
             f"`width` {width} needs about {needed / 1e9:.1f} GB of memory of {there / 1e9:.1f} GB: "
             f"this machine holds {there // each} streams of this model{beside} at most"
         )
     return width
-
-
-def default_width(model: Model, threads: int = 1, window: int | None = None) -> int:
-    """As many streams as fill the device, or as memory holds, if that is fewer."""
-    if model.device == "cuda":
-        wanted = WIDTH_OF_PROCESSOR * contract_native.gpu()[0]
-    else:
-        wanted = DEFAULT_WIDTH * threads  # each thread has its share
-    there = memory_bytes()
-    held = MAX_WIDTH if there is None else there // stream_bytes(model, window)
-    return max(1, min(wanted // (window or 1), held, MAX_WIDTH))
 
 
 def stream_bytes(model: Model, window: int | None = None) -> int:
@@ -336,8 +326,6 @@ def refusal(plan: Plan, request: Request) -> CharlmError | None:
             f"window {request.window} in a batch whose window is {plan.window}: "
             f"batch() is told by its work, Work(None, window={request.window})"
         )
-    if request.filters == NO_FILTERS:
-        return None
-    if plan.path == BLOCKS:
+    if plan.path == BLOCKS and request.filters != NO_FILTERS:
         return SettingsError("top-k, top-p and min-p in a batch that was said to have none")
     return None

@@ -10,7 +10,8 @@ from charlm.data.system.extras import require_onnxruntime
 from charlm.export import contract
 from charlm.infer.engines.base import Array, HostEngine, Primed, Tokens
 from charlm.infer.model.open import Model
-from charlm.infer.sampling.draw import Sampler, Sampling
+from charlm.infer.sampling.draw import Sampler
+from charlm.infer.sampling.filters import Sampling
 from charlm.infer.sampling.philox import UniformStream, take_block
 
 

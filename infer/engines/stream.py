@@ -12,7 +12,7 @@ from charlm.infer.engines.base import Primed, check_finite
 from charlm.infer.engines.planning import Plan, engine_of, reader_of
 from charlm.infer.model.open import Model
 from charlm.infer.request import Request
-from charlm.infer.sampling.draw import Sampling, draw_first
+from charlm.infer.sampling.filters import Sampling
 from charlm.infer.sampling.philox import UniformStream
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class TextStream(Iterator[str]):
         position = 0 if before is None else before.position
         self._numbers = UniformStream(request.seed, request.sample, position)
         if not len(prompt) and (before is None or not before.characters):
+            from charlm.infer.sampling.draw import draw_first
+
             initial = np.asarray(model.metadata.initial, dtype=np.float32)
             prompt = np.array([draw_first(initial, self._numbers, request.temperature)])
             self._first = self._vocabulary.characters[prompt[0]]

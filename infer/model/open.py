@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from charlm.data.system.cores import check_threads, usable_cores
 from charlm.data.system.errors import ModelFileError
 from charlm.data.system.extras import require_onnxruntime
 from charlm.export import contract
@@ -157,12 +156,19 @@ def open_model(
         SettingsError: an unknown provider or precision, one that the other lacks, or threads out of
             range.
     """
-    check_threads(threads)
+    if threads is not None:
+        from charlm.data.system.cores import check_threads
+
+        check_threads(threads)
     providers.check_precision(precision, provider)
     content, where = contract.read_model_bytes(path), str(path)
     require_onnxruntime()
     if threads is None:
-        threads = 1 if len(content) <= SINGLE_THREAD_BYTES else usable_cores()
+        threads = 1
+        if len(content) > SINGLE_THREAD_BYTES:
+            from charlm.data.system.cores import usable_cores
+
+            threads = usable_cores()
     only_there = "cpu" not in PRECISIONS[precision]
     instead = f"leave out `precision` {precision}" if only_there else providers.CPU_INSTEAD
     choice = providers.choose(provider, instead)

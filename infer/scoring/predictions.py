@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.text.vocabulary import Unknown
-from charlm.infer.engines.base import Array, Tokens, run_length
+from charlm.infer.engines.base import Array, Tokens, log_softmax, run_length
 from charlm.infer.engines.reader import StepTextReader
 from charlm.infer.model.open import Model
 from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, zero_states
@@ -86,7 +86,7 @@ def judge(
     while (count := text.have(longest)) > 0:
         ids = text.take(count)
         logits, h, c = reader.logits(ids[None, :-1], h, c)
-        yield Judged(ids[1:], _log_softmax(logits[:, 0]), ids[:opening])
+        yield Judged(ids[1:], log_softmax(logits[:, 0]), ids[:opening])
         opening = 0
 
 
@@ -117,10 +117,3 @@ class PredictionScorer(Scorer):
                 for look in looks:
                     look(judged)
             return found.finished(text)
-
-
-def _log_softmax(logits: Array) -> Array:
-    """Of each row."""
-    wide = logits - logits.max(axis=-1, keepdims=True)
-    found: Array = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
-    return found
