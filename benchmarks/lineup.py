@@ -18,7 +18,6 @@ from charlm.benchmarks.harness.settings import (
     TOP_K,
     TOP_P,
     WEIGHTS,
-    WINDOW,
     CaseSettings,
 )
 from charlm.benchmarks.report.results import (
@@ -126,11 +125,6 @@ CASES = (
     Case(
         "keras_all_cores", "notebook on every core", "keras:window", every_core=True, slow=True,
         **FROM_WEIGHTS,
-    ),
-    Case("torch_window", f"Torch, {LENGTH}-character window", "pytorch:window", **FROM_WEIGHTS),
-    Case(
-        "onnx_window", f"ONNX Runtime, {LENGTH}-character window", "onnx_window:window",
-        needs=(WEIGHTS, WINDOW),
     ),
     Case("torch_step", "Torch, step loop", "pytorch:step", **FROM_WEIGHTS),
     Case(

@@ -21,7 +21,6 @@ from charlm.benchmarks.harness.settings import (
     PROMPT,
     SIZED,
     WEIGHTS,
-    WINDOW,
     CaseFailedError,
     reason_file,
     reason_of,
@@ -125,10 +124,6 @@ def _make(path: Path, model: Path, metadata: "Metadata") -> None:
     """Write the derived file that `path` names."""
     if path.name == WEIGHTS:
         _write_weights(path, model, metadata)
-    elif path.name == WINDOW:
-        from charlm.benchmarks.cases import onnx_window
-
-        path.write_bytes(onnx_window.graph(_arrays(model)))
     elif path.name == LITERT_STEP:
         from charlm.benchmarks.cases import litert
 

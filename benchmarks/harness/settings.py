@@ -19,7 +19,6 @@ OPERATIONS = 1 << 20  # products and sums that a unit of the multiply-add limit 
 TOP_K, TOP_P = 20, 0.9  # of the rows with filters
 
 WEIGHTS = "weights.npz"
-WINDOW = "window.onnx"  # the notebook's window as a graph
 LITERT_STEP = "step.tflite"
 PROBE = "probe.so"
 SIZED = "hidden-"  # how the folder of a random model of another size begins

@@ -16,7 +16,7 @@ from charlm.data.text.vocabulary import Unknown
 from charlm.infer.engines.base import Array, Tokens, log_softmax, run_length
 from charlm.infer.engines.reader import StepTextReader
 from charlm.infer.model.open import Model
-from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, zero_states
+from charlm.infer.scoring.score import Score, TokenText, bits, zero_states
 
 LEVELS = (1, 2, 3, 4, 6, 8)  # bits where a character gets the next colour
 LEVEL_NAMES = ("under 1", "1 to 2", "2 to 3", "3 to 4", "4 to 6", "6 to 8", "8 and more")
@@ -90,30 +90,24 @@ def judge(
         opening = 0
 
 
-class PredictionScorer(Scorer):
-    """Scores a text from all its predictions, which others see, too.
+def score_with_looks(
+    model: Model,
+    unknown: Unknown | None,
+    looks: Callable[[str], AbstractContextManager[Sequence[Look]]],
+    chunks: Iterable[str],
+    where: str = "the text",
+) -> Score:
+    """Score a text from all its predictions, which others see, too; see `Scorer.score`.
 
     Args:
         looks: opened with a text's name, gives those that are handed its stretches in order.
     """
-
-    def __init__(
-        self,
-        model: Model,
-        unknown: Unknown | None,
-        looks: Callable[[str], AbstractContextManager[Sequence[Look]]],
-    ) -> None:
-        super().__init__(model, unknown, workers=0)
-        self._looks = looks
-
-    def score(self, chunks: Iterable[str], where: str = "the text") -> Score:
-        """See `Scorer.score`."""
-        text = TokenText(chunks, where, self.model.metadata, self.unknown)
-        found = Score(0, 0.0)
-        with self._looks(where) as looks:
-            for judged in judge(self.model, text):
-                found += Score(len(judged.ids), float(judged.bits.sum()))
-                found.check_finite()
-                for look in looks:
-                    look(judged)
-            return found.finished(text)
+    text = TokenText(chunks, where, model.metadata, unknown)
+    found = Score(0, 0.0)
+    with looks(where) as shown:
+        for judged in judge(model, text):
+            found += Score(len(judged.ids), float(judged.bits.sum()))
+            found.check_finite()
+            for look in shown:
+                look(judged)
+        return found.finished(text)

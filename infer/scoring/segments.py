@@ -238,38 +238,27 @@ class SegmentScorer(Scorer):
 def _ahead(text: TokenText, longest: int) -> Iterator[Tokens]:
     """Pieces of a text, each with the character after it; the next is read while one is scored.
 
-    Nobody waits for the thread that reads them: it may wait for a pipe that is never written.
+    Nobody waits for the thread that reads it: it may wait for a pipe that is never written.
     """
-    found: queue.Queue[Tokens | BaseException] = queue.Queue(1)
-    wanted = threading.Semaphore(1)
-    stopped = threading.Event()
+    found: queue.SimpleQueue[Tokens | BaseException] = queue.SimpleQueue()
 
     def read() -> None:
         try:
-            more = True
-            while more:
-                wanted.acquire()
-                if stopped.is_set():
-                    return
-                ids = text.take(text.have(longest))
-                more = len(ids) > 1
-                found.put(ids)
+            found.put(text.take(text.have(longest)))
         except BaseException as problem:
             found.put(problem)
 
-    threading.Thread(target=read, daemon=True).start()
-    try:
-        while True:
-            got = found.get()
-            if isinstance(got, BaseException):
-                raise got
-            if len(got) < 2:
-                return
-            wanted.release()
-            yield got
-    finally:
-        stopped.set()
-        wanted.release()
+    def begin() -> None:
+        threading.Thread(target=read, daemon=True).start()
+
+    begin()
+    while True:
+        if isinstance(piece := found.get(), BaseException):
+            raise piece
+        if len(piece) < 2:
+            return
+        begin()
+        yield piece
 
 
 def _joined(parts: list[_Rows]) -> _Rows:

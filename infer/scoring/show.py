@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import IO
@@ -26,6 +26,16 @@ CODES = {
     "wide": ("", *(f"\x1b[48;2;{r};{g};{b};{ink}m" for r, g, b, ink in WIDE)),
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line end
+
+
+def codes_of(color: str, environment: Mapping[str, str], *, terminal: bool) -> str:
+    """Which of `CODES`: `wide` where a terminal says that it has all colours."""
+    if color == "auto":
+        refused = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
+        color = "always" if terminal and not refused else "never"
+    if color == "never":
+        return "plain"
+    return "wide" if environment.get("COLORTERM") in ("truecolor", "24bit") else "256"
 
 
 @contextlib.contextmanager
