@@ -39,34 +39,26 @@ class Case:
     """A procedure, or a way to a limit of the machine.
 
     Attributes:
-        function: `module:function` in `cases`.
-        job: what a reader would use it for.
-        use: how charlm is asked for it; empty for what is not charlm.
         limit: which of the machine's limits it runs against, or is; None on a GPU.
         path, precision, batch, steps, filtered: see `CaseSettings`.
-        every_core: it may use the whole machine; otherwise, the run's threads.
-        cuda: it runs on CUDA; otherwise, on the CPU.
-        slow: it takes many seconds to start, so a quick run leaves it out.
-        least: units of a trial, where a shorter one would be about something else.
-        needs: files of `artifacts`.
     """
 
     name: str
     title: str
-    function: str
-    job: str = ONE
-    use: str = ""
+    function: str  # `module:function` in `cases`
+    job: str = ONE  # what a reader would use it for
+    use: str = ""  # how charlm is asked for it; empty for what is not charlm
     limit: str | None = VECTOR_LIMIT
     path: str = "auto"
     precision: str = EXACT
     batch: int = 1
     steps: int = 1
     filtered: bool = False
-    every_core: bool = False
-    cuda: bool = False
-    slow: bool = False
-    least: int = 1
-    needs: tuple[str, ...] = ()
+    every_core: bool = False  # it may use the whole machine; otherwise, the run's threads
+    cuda: bool = False  # it runs on CUDA; otherwise, on the CPU
+    slow: bool = False  # it takes many seconds to start, so a quick run leaves it out
+    least: int = 1  # units of a trial, where a shorter one would be about something else
+    needs: tuple[str, ...] = ()  # files of `artifacts`
 
     @property
     def target(self) -> str:
@@ -231,26 +223,17 @@ HIDDEN = "hidden"
 
 @dataclass(frozen=True)
 class Sweep:
-    """Speed along one logarithmic axis.
-
-    Attributes:
-        axis: the field of `CaseSettings` that changes.
-        label: of the axis.
-        titles: of its lines, by the names of their procedures.
-        quick: the values of a quick run.
-        limits: of the machine, drawn as lines.
-        cuda: needs a GPU, and so is measured where one takes part.
-    """
+    """Speed along one logarithmic axis."""
 
     name: str
     title: str
-    axis: str
-    label: str
+    axis: str  # the field of `CaseSettings` that changes
+    label: str  # of the axis
     values: tuple[int, ...]
-    titles: Mapping[str, str]
-    quick: tuple[int, ...]
-    limits: tuple[str, ...] = (VECTOR_LIMIT, PRODUCT_LIMIT)
-    cuda: bool = False
+    titles: Mapping[str, str]  # of its lines, by the names of their procedures
+    quick: tuple[int, ...]  # the values of a quick run
+    limits: tuple[str, ...] = (VECTOR_LIMIT, PRODUCT_LIMIT)  # of the machine, drawn as lines
+    cuda: bool = False  # needs a GPU, and so is measured where one takes part
 
     def cases(self, slow: bool = True) -> list[Case]:
         """The procedures of its lines; without the slow ones where those are left out."""

@@ -96,20 +96,16 @@ class Trial:
     """One run, and what came of it.
 
     Attributes:
-        wall_seconds: from the start of the process to its end.
-        training_seconds: of those, what the run counts as its own.
-        characters_per_second: in its last epoch.
         bits: per character of the last 5 % of the text, the state carried throughout.
-        failed: why there is none of these.
     """
 
     way: Way
     size: Size
-    wall_seconds: float | None = None
-    training_seconds: float | None = None
-    characters_per_second: float | None = None
+    wall_seconds: float | None = None  # from the start of the process to its end
+    training_seconds: float | None = None  # of those, what the run counts as its own
+    characters_per_second: float | None = None  # in its last epoch
     bits: float | None = None
-    failed: str | None = None
+    failed: str | None = None  # why there is none of these
 
 
 @dataclass(frozen=True)

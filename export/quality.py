@@ -36,17 +36,11 @@ SEGMENT = 1024  # characters in one run
 
 @dataclass(frozen=True)
 class Quality:
-    """Bits per character of one text in float32 and in a smaller precision.
+    """Bits per character of one text in float32 and in a smaller precision."""
 
-    Attributes:
-        before: in float32.
-        after: in the smaller precision.
-        measured_on: the text, in words.
-    """
-
-    before: float
-    after: float
-    measured_on: str
+    before: float  # in float32
+    after: float  # in the smaller precision
+    measured_on: str  # the text, in words
 
     @property
     def loss(self) -> float:
@@ -85,15 +79,10 @@ class Quality:
 
 @dataclass(frozen=True)
 class Sample:
-    """A text in pieces that are read side by side.
+    """A text in pieces that are read side by side."""
 
-    Attributes:
-        ids: int64 [pieces, characters].
-        origin: what it is, in words.
-    """
-
-    ids: Ids
-    origin: str
+    ids: Ids  # int64 [pieces, characters]
+    origin: str  # what it is, in words
 
 
 def measure(

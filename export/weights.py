@@ -31,19 +31,15 @@ class Weights:
     Attributes:
         table: [vocabulary, 1, 4 * hidden], input weights and both biases of the first layer: a
             one-hot character times the input weights is a row of them.
-        recurrent: [hidden, 4 * hidden], of the first layer.
         stacked: for each further layer [2 * hidden, 4 * hidden]: input over recurrent weights.
-        stacked_bias: for each further layer [4 * hidden].
-        head: [hidden, vocabulary].
-        head_bias: [vocabulary].
     """
 
     table: Array
-    recurrent: Array
+    recurrent: Array  # [hidden, 4 * hidden], of the first layer
     stacked: tuple[Array, ...]
-    stacked_bias: tuple[Array, ...]
-    head: Array
-    head_bias: Array
+    stacked_bias: tuple[Array, ...]  # for each further layer [4 * hidden]
+    head: Array  # [hidden, vocabulary]
+    head_bias: Array  # [vocabulary]
 
     @property
     def hidden(self) -> int:

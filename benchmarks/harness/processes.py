@@ -21,20 +21,14 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Process:
-    """A command to measure.
-
-    Attributes:
-        case: the procedure whose first character it writes, if it is one of those.
-        rounds: at most so many, for what takes long to start; None: all.
-        cores: how many it is pinned to; 0: all.
-    """
+    """A command to measure."""
 
     name: str
     title: str
     command: tuple[str, ...]
-    case: str | None = None
-    rounds: int | None = None
-    cores: int = 1
+    case: str | None = None  # the procedure whose first character it writes, if it is one of those
+    rounds: int | None = None  # at most so many, for what takes long to start; None: all
+    cores: int = 1  # how many it is pinned to; 0: all
 
 
 @dataclass(frozen=True)

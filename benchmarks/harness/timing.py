@@ -21,15 +21,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """A case's trials, or why there are none.
+    """A case's trials, or why there are none."""
 
-    Attributes:
-        units: units of work in each trial.
-        rates: units a second, one for each round.
-    """
-
-    units: int = 0
-    rates: tuple[float, ...] = ()
+    units: int = 0  # units of work in each trial
+    rates: tuple[float, ...] = ()  # units a second, one for each round
     peak_bytes: int | None = None
     skipped: str | None = None
 

@@ -49,19 +49,13 @@ CSS = (
 
 @dataclass(frozen=True)
 class PagePart:
-    """A part of the report; what it has not is empty.
-
-    Attributes:
-        picture: the name of its picture, where one was drawn.
-        text: a paragraph after the table.
-        lines: of a list.
-    """
+    """A part of the report; what it has not is empty."""
 
     title: str
-    picture: str = ""
+    picture: str = ""  # the name of its picture, where one was drawn
     table: Table = NO_TABLE
-    text: str = ""
-    lines: tuple[str, ...] = ()
+    text: str = ""  # a paragraph after the table
+    lines: tuple[str, ...] = ()  # of a list
 
 
 def render_html(report: BenchReport, pictures: Mapping[str, bytes]) -> str:

@@ -37,13 +37,12 @@ class Answer:
     """What a reader wants first: the fastest of charlm's procedures for a job.
 
     Attributes:
-        job: in words.
         loss: bits per character that its precision loses against float32; None of float32, or
             not measured.
         rival: the fastest procedure of the same job that is not charlm, if it is faster.
     """
 
-    job: str
+    job: str  # in words
     case: CaseResult
     loss: float | None = None
     rival: CaseResult | None = None
@@ -51,18 +50,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """One run of the benchmark.
-
-    Attributes:
-        threads: of every process, each pinned to so many cores where the system can (`pinned`).
-        left_out: what a quick run did not measure.
-    """
+    """One run of the benchmark."""
 
     date: str
     machine: Machine
     model: ModelInfo
     provider: str
-    threads: int
+    threads: int  # of every process, each pinned to so many cores where the system can (`pinned`)
     pinned: bool
     rounds: int
     trial_seconds: float
@@ -71,7 +65,7 @@ class BenchReport:
     processes: tuple[ProcessResult, ...] = ()
     sweeps: tuple[SweepResult, ...] = ()
     quality: tuple[QualityResult, ...] = ()
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # what a quick run did not measure
     format: int = FORMAT
 
     def first_character_of(self, case: str) -> Spread | None:

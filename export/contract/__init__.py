@@ -91,13 +91,9 @@ TOP_P_OFF = 2.0  # not 1, where a rounded sum could remove a rare character
 
 @dataclass(frozen=True)
 class Kind:
-    """One form of a model's graph.
+    """One form of a model's graph."""
 
-    Attributes:
-        name: of a sibling, part of the file's name, and `charlm.kind` in its metadata.
-    """
-
-    name: str
+    name: str  # of a sibling, part of the file's name, and `charlm.kind` in its metadata
 
 
 STEP = Kind("step")
@@ -115,12 +111,7 @@ class Metadata:
     """What a model file says of itself: all that generating and scoring need beside the graph.
 
     Attributes:
-        hidden: units a layer.
-        layers: LSTM layers.
-        vocabulary: a character's index is its token id.
-        normalisation: applied to every prompt, as it was to the corpus.
         initial: relative frequency of each character, for the first one after an empty prompt.
-        weights_sha256: identity of the weights; siblings of one model share it.
         summary: JSON object on training and quality, for people.
         rare: what became of the corpus's rare characters, and becomes of any that the model lacks.
             Readers that don't know of it refuse such characters.
@@ -128,12 +119,12 @@ class Metadata:
             whose `loss` is in bits per character.
     """
 
-    hidden: int
-    layers: int
-    vocabulary: Vocabulary
-    normalisation: Normalisation
+    hidden: int  # units a layer
+    layers: int  # LSTM layers
+    vocabulary: Vocabulary  # a character's index is its token id
+    normalisation: Normalisation  # applied to every prompt, as it was to the corpus
     initial: tuple[float, ...]
-    weights_sha256: str
+    weights_sha256: str  # identity of the weights; siblings of one model share it
     summary: dict[str, Any] = field(default_factory=dict)
     rare: Rare = NOTHING_RARE
     quality: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -44,13 +44,11 @@ class Turn:
     """What a line led to.
 
     Attributes:
-        said: for the user, a line or more; empty: nothing.
-        shown: text that comes before what is drawn.
         drawn: text as it is drawn, to be shown as it comes; None: nothing is drawn.
     """
 
-    said: str = ""
-    shown: str = ""
+    said: str = ""  # for the user, a line or more; empty: nothing
+    shown: str = ""  # text that comes before what is drawn
     drawn: Iterator[str] | None = None
 
 

@@ -33,12 +33,11 @@ class Primed:
     Attributes:
         h, c: float32 [streams, layers, hidden], the state after the last character read; where a
             window is read, [streams, window, layers, hidden], see `WindowStepper`.
-        logits: float32 [streams, vocabulary], of the character to come.
     """
 
     h: Array
     c: Array
-    logits: Array
+    logits: Array  # float32 [streams, vocabulary], of the character to come
 
     def take(self, rows: Sequence[int] | slice | Rows) -> "Primed":
         """Some of the streams, in the order that is asked for."""

@@ -43,15 +43,12 @@ class Work:
     """What is asked for, as far as it is known.
 
     Attributes:
-        streams: texts in all; None: any number, as from a file of prompts.
-        length: characters of each; 0: without end.
-        filters: top-k, top-p or min-p is set for all of them.
         window: characters that each is drawn from, of all texts; None: all before it.
     """
 
-    streams: int | None = 1
-    length: int = 200
-    filters: bool = False
+    streams: int | None = 1  # texts in all; None: any number, as from a file of prompts
+    length: int = 200  # characters of each; 0: without end
+    filters: bool = False  # top-k, top-p or min-p is set for all of them
     window: int | None = None
 
     @property
@@ -89,25 +86,15 @@ def provider_for(work: Work, wanted: str, precision: str = "float32") -> tuple[s
 
 @dataclass(frozen=True)
 class Plan:
-    """How it is done.
+    """How it is done."""
 
-    Attributes:
-        path: `NATIVE`, `BLOCKS` or `STEP`.
-        precision: one of `PRECISIONS`.
-        threads: that draw at once, each with its share of the streams.
-        longest_block: steps in one run at most.
-        reasons: why, a line each.
-        width: texts side by side at most.
-        window: characters that each is drawn from; None: all before it.
-    """
-
-    path: str
-    precision: str
-    threads: int
-    longest_block: int
-    reasons: tuple[str, ...]
-    width: int
-    window: int | None
+    path: str  # `NATIVE`, `BLOCKS` or `STEP`
+    precision: str  # one of `PRECISIONS`
+    threads: int  # that draw at once, each with its share of the streams
+    longest_block: int  # steps in one run at most
+    reasons: tuple[str, ...]  # why, a line each
+    width: int  # texts side by side at most
+    window: int | None  # characters that each is drawn from; None: all before it
 
 
 def choose(

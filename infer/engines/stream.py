@@ -24,17 +24,11 @@ FIRST_BLOCK = 16  # a reader waits for no more than this before the first charac
 
 @dataclass(frozen=True)
 class Block:
-    """Characters that were drawn together.
+    """Characters that were drawn together."""
 
-    Attributes:
-        start: how many had been drawn before.
-        primed: the state then; its logits are not used.
-        text: the characters.
-    """
-
-    start: int
-    primed: Primed
-    text: str
+    start: int  # how many had been drawn before
+    primed: Primed  # the state then; its logits are not used
+    text: str  # the characters
 
     @property
     def end(self) -> int:

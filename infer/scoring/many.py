@@ -27,28 +27,18 @@ TEXT_ERRORS = (CorpusError, VocabularyError)  # of one text; the others can be s
 
 @dataclass(frozen=True)
 class Text:
-    """A text that wants a score.
+    """A text that wants a score."""
 
-    Attributes:
-        name: for messages.
-        chunks: its characters; they are asked for once there is room for the text.
-    """
-
-    name: str
-    chunks: Iterable[str]
+    name: str  # for messages
+    chunks: Iterable[str]  # its characters; they are asked for once there is room for the text
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of a text.
+    """What became of a text."""
 
-    Attributes:
-        index: its place among the texts, from 0.
-        result: its score, or why it has none.
-    """
-
-    index: int
-    result: Score | CharlmError
+    index: int  # its place among the texts, from 0
+    result: Score | CharlmError  # its score, or why it has none
 
 
 def score_many(

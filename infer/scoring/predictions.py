@@ -27,13 +27,11 @@ class Judged:
     """A stretch of a text, and what the model expected before each character of it.
 
     Attributes:
-        ids: integers [characters].
-        log_probability: float32 [characters, vocabulary], natural logarithm.
         opening: the text's first character, which is read, not predicted; else nothing, [0 or 1].
     """
 
-    ids: Tokens
-    log_probability: Array
+    ids: Tokens  # integers [characters]
+    log_probability: Array  # float32 [characters, vocabulary], natural logarithm
     opening: Tokens
 
     @cached_property

@@ -29,28 +29,21 @@ class ScoringJob:
     """What to score, and how.
 
     Attributes:
-        files: at least one; `-` is standard input.
-        encoding: of the files.
         unknown: what becomes of characters that the model does not know; None: as with its corpus.
-        precision: of the graph that reads them.
-        threads: how many may run side by side.
-        parallel: cut each text into segments.
-        segments: how many side by side; None: as many as are fast.
         warm_up: characters that each segment reads before its own; None: as measured.
-        as_json: write one JSON object instead of lines.
         window: judge each character after exactly so many; None: after all before it.
         views: ways of looking at the text, if it is one; None: its figures are enough.
     """
 
-    files: Sequence[Path]
-    encoding: str = "utf-8"
+    files: Sequence[Path]  # at least one; `-` is standard input
+    encoding: str = "utf-8"  # of the files
     unknown: Unknown | None = None
-    precision: str = "float32"
-    threads: int = 1
-    parallel: bool = False
-    segments: int | None = None
+    precision: str = "float32"  # of the graph that reads them
+    threads: int = 1  # how many may run side by side
+    parallel: bool = False  # cut each text into segments
+    segments: int | None = None  # how many side by side; None: as many as are fast
     warm_up: int | None = None
-    as_json: bool = False
+    as_json: bool = False  # write one JSON object instead of lines
     window: int | None = None
     views: "Views | None" = None
 

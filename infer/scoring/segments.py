@@ -48,18 +48,15 @@ class SegmentedScore(Score):
     """The score of a text that was cut into segments.
 
     Attributes:
-        segments: into how many it was cut; 1: the score is exact.
-        warm_up: characters that each but the first read beforehand, at least.
-        borders: between how many segments the second one had to warm up.
         excess: bits that the second one cost more than in the exact figure, at the borders where
             that was measured.
     """
 
     ADDED: ClassVar[tuple[str, ...]] = (*Score.ADDED, "segments", "borders", "excess")
 
-    segments: int = 0
-    warm_up: int = 0
-    borders: int = 0
+    segments: int = 0  # into how many it was cut; 1: the score is exact
+    warm_up: int = 0  # characters that each but the first read beforehand, at least
+    borders: int = 0  # between how many segments the second one had to warm up
     excess: tuple[float, ...] = ()
 
     @property
@@ -110,15 +107,12 @@ class _Rows:
     """What rows of text gave, in bits.
 
     Attributes:
-        warming: float64 [rows], cost of the characters that are there to warm up.
-        own: float64 [rows], cost of the others.
-        first: float64 [rows, CHECKED], of each of the first others; 0 where there are fewer.
         h, c: float32 [rows, layers, hidden], after the last character.
     """
 
-    warming: Costs
-    own: Costs
-    first: Costs
+    warming: Costs  # float64 [rows], cost of the characters that are there to warm up
+    own: Costs  # float64 [rows], cost of the others
+    first: Costs  # float64 [rows, CHECKED], of each of the first others; 0 where there are fewer
     h: Array
     c: Array
 

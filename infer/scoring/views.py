@@ -26,15 +26,13 @@ class Views:
     """Ways of looking at one text.
 
     Attributes:
-        show: write it in colours on standard output.
         color: `always`, `never`, or `auto`: on a terminal, unless the environment has `NO_COLOR`.
-        html: where a page of it goes.
         tokens: where each character goes with its bits and rank, as JSON Lines or CSV.
     """
 
-    show: bool = False
+    show: bool = False  # write it in colours on standard output
     color: str = "auto"
-    html: Path | None = None
+    html: Path | None = None  # where a page of it goes
     tokens: Path | None = None
 
     def __post_init__(self) -> None:

@@ -32,13 +32,12 @@ class WindowScore(Score):
     Each character is judged after its last `window`, or all before it where it has fewer.
 
     Attributes:
-        window: characters.
         carried: the score of the same text with the state carried from its first character.
     """
 
     ADDED: ClassVar[tuple[str, ...]] = (*Score.ADDED, "carried")
 
-    window: int = 0
+    window: int = 0  # characters
     carried: Score = NOTHING
 
     def fields(self) -> dict[str, Any]:
