@@ -6,15 +6,8 @@ from pathlib import Path
 
 from charlm.data.system.errors import ExportError
 from charlm.data.system.files import os_errors_as, write_set
-from charlm.export import weights
-from charlm.export.contract import (
-    KINDS,
-    NATIVE,
-    Kind,
-    Metadata,
-    read_model_bytes,
-    sibling_path,
-)
+from charlm.export import contract, weights
+from charlm.export.contract import Kind, Metadata
 from charlm.export.contract import native as contract_native
 from charlm.export.graphs import build_siblings, step_graph
 from charlm.export.proof.errors import Proof
@@ -52,7 +45,7 @@ class Wanted:
             model draws itself.
     """
 
-    kinds: Sequence[Kind] = tuple(KINDS.values())
+    kinds: Sequence[Kind] = tuple(contract.KINDS.values())
     int8: bool = False
     fp16: bool = False
     text: Path | None = None
@@ -116,7 +109,7 @@ def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
         ExportError: a proof failed, a smaller precision loses too much, or a file can't be written.
         CorpusError, VocabularyError: the text to measure on can't be used.
     """
-    content = read_model_bytes(model)
+    content = contract.read_model_bytes(model)
     laid_out, metadata = weights.from_graph(content, str(model))
     torch_model = weights.to_torch(laid_out)
     proof, texts = prove_step(content, torch_model, metadata, str(model), STEPS)
@@ -138,7 +131,7 @@ def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
         ExportError: it is of other weights than the run, or a proof failed.
     """
     model = Path(model)
-    content = read_model_bytes(model)
+    content = contract.read_model_bytes(model)
     own_weights, metadata = weights.from_graph(content, str(model))
     if run is None:
         torch_model = weights.to_torch(own_weights)
@@ -147,11 +140,11 @@ def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
         if weights.sha256(weights.from_torch(torch_model)) != metadata.weights_sha256:
             raise ExportError(f"{model} was exported from other weights than those of {run}")
     proof, texts = prove_step(content, torch_model, metadata, str(model), STEPS)
-    found = {kind: read_model_bytes(path) for kind, path in present(model).items()}
+    found = {kind: contract.read_model_bytes(path) for kind, path in present(model).items()}
     notes: tuple[str, ...] = ()
-    if NATIVE in found and (missing := contract_native.problem()) is not None:
-        del found[NATIVE]
-        notes = (f"{sibling_path(model, NATIVE)} not proven: {missing}",)
+    if contract.NATIVE in found and (missing := contract_native.problem()) is not None:
+        del found[contract.NATIVE]
+        notes = (f"{contract.sibling_path(model, contract.NATIVE)} not proven: {missing}",)
     siblings = _prove(found, torch_model, metadata, texts, model)
     return Exported(model, metadata, proof, len(content), siblings, notes=notes)
 
@@ -171,10 +164,10 @@ def _measure(
             raise ExportError(f"`{precision}` can't be measured: {reason}")
     text = None if wanted.text is None else read_sample(wanted.text, metadata)
     if missing is not None:
-        note = f"int8 not measured, and no {NATIVE.name} sibling made: {missing}"
+        note = f"int8 not measured, and no {contract.NATIVE.name} sibling made: {missing}"
         return metadata, {}, (note,)
     text = text or draw_sample(laid_out, metadata)
-    native = build_siblings(laid_out, metadata, (NATIVE,))[NATIVE]
+    native = build_siblings(laid_out, metadata, (contract.NATIVE,))[contract.NATIVE]
     qualities = {}
     for precision, required in asked.items():
         if precision == "int8" or required:
@@ -199,10 +192,10 @@ def _write(
     Stale siblings go; the native one is left out where it can't be proven.
     """
     proven = contract_native.problem() is None
-    kinds = [kind for kind in wanted.kinds if proven or kind != NATIVE]
+    kinds = [kind for kind in wanted.kinds if proven or kind != contract.NATIVE]
     built = build_siblings(laid_out, metadata, kinds)
     siblings = _prove(built, torch_model, metadata, texts, model)
-    contents = own | {sibling_path(model, kind): graph for kind, graph in built.items()}
+    contents = own | {contract.sibling_path(model, kind): graph for kind, graph in built.items()}
     with os_errors_as(ExportError, f"can't write {next(iter(contents))}"):
         write_set(contents, stale(model, metadata.weights_sha256))
     return siblings
@@ -215,7 +208,7 @@ def _prove(
     texts: Texts,
     model: Path,
 ) -> tuple[Sibling, ...]:
-    paths = {kind: sibling_path(model, kind) for kind in contents}
+    paths = {kind: contract.sibling_path(model, kind) for kind in contents}
     names = {kind: str(path) for kind, path in paths.items()}
     proofs = prove_siblings(contents, torch_model, metadata, texts, names)
     return tuple(

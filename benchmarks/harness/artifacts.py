@@ -13,18 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charlm.benchmarks.harness.settings import (
-    LENGTH,
-    LITERT_STEP,
-    MODEL,
-    PROBE,
-    PROMPT,
-    SIZED,
-    WEIGHTS,
-    CaseFailedError,
-    reason_file,
-    reason_of,
-)
+from charlm.benchmarks.harness import settings
+from charlm.benchmarks.harness.settings import CaseFailedError
 
 if TYPE_CHECKING:
     from charlm.export.contract import Metadata
@@ -101,7 +91,7 @@ def write(model: Path, folder: Path, names: Sequence[str]) -> None:
         try:
             _make(path, model, metadata)
         except Exception as problem:
-            reason_file(path).write_text(reason_of(problem), encoding="utf-8")
+            settings.reason_file(path).write_text(settings.reason_of(problem), encoding="utf-8")
 
 
 def _arrays(model: Path) -> dict[str, Any]:
@@ -122,13 +112,13 @@ def _arrays(model: Path) -> dict[str, Any]:
 
 def _make(path: Path, model: Path, metadata: "Metadata") -> None:
     """Write the derived file that `path` names."""
-    if path.name == WEIGHTS:
+    if path.name == settings.WEIGHTS:
         _write_weights(path, model, metadata)
-    elif path.name == LITERT_STEP:
+    elif path.name == settings.LITERT_STEP:
         from charlm.benchmarks.cases import litert
 
         path.write_bytes(litert.graph(_arrays(model)))
-    elif path.name == PROBE:
+    elif path.name == settings.PROBE:
         from charlm.benchmarks.cases import probe
 
         probe.build(read_info(path.parent), path)
@@ -141,8 +131,8 @@ def _write_weights(path: Path, model: Path, metadata: "Metadata") -> None:
     import numpy as np
 
     vocabulary = metadata.vocabulary
-    known = vocabulary.encode(metadata.normalisation(PROMPT), "drop").tolist() or [0]
-    window = np.array((known * LENGTH)[-LENGTH:])
+    known = vocabulary.encode(metadata.normalisation(settings.PROMPT), "drop").tolist() or [0]
+    window = np.array((known * settings.LENGTH)[-settings.LENGTH :])
     characters = np.array(vocabulary.characters)
     np.savez(path, window=window, characters=characters, **_arrays(model))
 
@@ -165,7 +155,7 @@ def _write_sized(path: Path, like: "Metadata") -> None:
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 
-    hidden = int(path.name.removeprefix(SIZED))
+    hidden = int(path.name.removeprefix(settings.SIZED))
     model = CharLSTM(ModelConfig(len(like.vocabulary), hidden))
     model.initialise(torch.Generator().manual_seed(hidden))
     laid_out = weights.from_torch(model)
@@ -178,8 +168,8 @@ def _write_sized(path: Path, like: "Metadata") -> None:
         weights_sha256=weights.sha256(laid_out),
     )
     path.mkdir()
-    (path / MODEL).write_bytes(step_graph.build(laid_out, metadata))
-    write(path / MODEL, path, (WEIGHTS, LITERT_STEP, PROBE))
+    (path / settings.MODEL).write_bytes(step_graph.build(laid_out, metadata))
+    write(path / settings.MODEL, path, (settings.WEIGHTS, settings.LITERT_STEP, settings.PROBE))
 
 
 if __name__ == "__main__":
