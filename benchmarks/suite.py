@@ -4,7 +4,7 @@ import datetime
 import json
 import tempfile
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from charlm.benchmarks.harness import artifacts, machine, processes, start, timing
@@ -117,20 +117,15 @@ def _speeds(
 
 
 def _case_result(case: Case, measured: Measured) -> results.CaseResult:
+    """What was measured of a procedure, with what a report says of the procedure itself."""
+    told = {
+        field.name: getattr(case, field.name)
+        for field in fields(results.CaseResult)
+        if hasattr(case, field.name)
+    }
+    rates, units = results.rounded(measured.rates, case.batch), measured.units * case.batch
     return results.CaseResult(
-        name=case.name,
-        title=case.title,
-        limit=case.limit,
-        rates=results.rounded(measured.rates, case.batch),
-        units=measured.units * case.batch,
-        peak_bytes=measured.peak_bytes,
-        skipped=measured.skipped,
-        job=case.job,
-        use=case.use,
-        precision=case.precision,
-        batch=case.batch,
-        every_core=case.every_core,
-        cuda=case.cuda,
+        **told, rates=rates, units=units, peak_bytes=measured.peak_bytes, skipped=measured.skipped
     )
 
 

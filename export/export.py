@@ -67,6 +67,25 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """A model whose step graph has been proven, and what its siblings are made and proven by."""
+
+    path: Path
+    laid_out: Weights
+    model: CharLSTM
+    metadata: Metadata
+    proof: Proof
+    texts: Texts
+
+    @classmethod
+    def proven(
+        cls, path: Path, content: bytes, laid_out: Weights, model: CharLSTM, metadata: Metadata
+    ) -> "_Subject":
+        proof, texts = prove_step(content, model, metadata, str(path), STEPS)
+        return cls(path, laid_out, model, metadata, proof, texts)
+
+
 def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) -> Exported:
     """Write the step graph of a run to `model`, its metadata and its siblings beside it.
 
@@ -91,12 +110,12 @@ def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) ->
     laid_out = weights.from_torch(trained.model)
     metadata = weights.described(trained, laid_out)
     content = step_graph.build(laid_out, metadata)
-    proof, texts = prove_step(content, trained.model, metadata, str(model), STEPS)
-    metadata, qualities, notes = _measure(laid_out, metadata, wanted, model)
+    proven = _Subject.proven(model, content, laid_out, trained.model, metadata)
+    metadata, qualities, notes = _measure(proven, wanted)
     content = step_graph.build(laid_out, metadata)  # the same graph, with what int8 costs
     own = {model: content, model.with_suffix(".json"): metadata.to_json().encode()}
-    siblings = _write(own, laid_out, trained.model, metadata, texts, wanted, model)
-    return Exported(model, metadata, proof, len(content), siblings, qualities, notes)
+    siblings = _write(own, replace(proven, metadata=metadata), wanted)
+    return Exported(model, metadata, proven.proof, len(content), siblings, qualities, notes)
 
 
 def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
@@ -111,11 +130,10 @@ def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
     """
     content = contract.read_model_bytes(model)
     laid_out, metadata = weights.from_graph(content, str(model))
-    torch_model = weights.to_torch(laid_out)
-    proof, texts = prove_step(content, torch_model, metadata, str(model), STEPS)
-    with_costs, qualities, notes = _measure(laid_out, metadata, wanted, model)
-    siblings = _write({}, laid_out, torch_model, with_costs, texts, wanted, model)
-    return Exported(model, metadata, proof, len(content), siblings, qualities, notes)
+    proven = _Subject.proven(model, content, laid_out, weights.to_torch(laid_out), metadata)
+    with_costs, qualities, notes = _measure(proven, wanted)
+    siblings = _write({}, replace(proven, metadata=with_costs), wanted)
+    return Exported(model, metadata, proven.proof, len(content), siblings, qualities, notes)
 
 
 def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
@@ -139,21 +157,21 @@ def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
         torch_model = run_folder.load_run(run).model
         if weights.sha256(weights.from_torch(torch_model)) != metadata.weights_sha256:
             raise ExportError(f"{model} was exported from other weights than those of {run}")
-    proof, texts = prove_step(content, torch_model, metadata, str(model), STEPS)
+    proven = _Subject.proven(model, content, own_weights, torch_model, metadata)
     found = {kind: contract.read_model_bytes(path) for kind, path in present(model).items()}
     notes: tuple[str, ...] = ()
     if contract.NATIVE in found and (missing := contract_native.problem()) is not None:
         del found[contract.NATIVE]
         notes = (f"{contract.sibling_path(model, contract.NATIVE)} not proven: {missing}",)
-    siblings = _prove(found, torch_model, metadata, texts, model)
-    return Exported(model, metadata, proof, len(content), siblings, notes=notes)
+    siblings = _prove(found, proven)
+    return Exported(model, metadata, proven.proof, len(content), siblings, notes=notes)
 
 
 def _measure(
-    laid_out: Weights, metadata: Metadata, wanted: Wanted, model: Path
+    proven: _Subject, wanted: Wanted
 ) -> tuple[Metadata, dict[str, Quality], tuple[str, ...]]:
     """What smaller precisions cost, in the metadata too, and a note where it can't be measured."""
-    missing = contract_native.problem()
+    missing, metadata, where = contract_native.problem(), proven.metadata, str(proven.path)
     asked = {"int8": wanted.int8, "fp16": wanted.fp16}
     for precision, required in asked.items():
         reason = missing
@@ -166,51 +184,38 @@ def _measure(
     if missing is not None:
         note = f"int8 not measured, and no {contract.NATIVE.name} sibling made: {missing}"
         return metadata, {}, (note,)
-    text = text or draw_sample(laid_out, metadata)
-    native = build_siblings(laid_out, metadata, (contract.NATIVE,))[contract.NATIVE]
+    text = text or draw_sample(proven.laid_out, metadata)
+    native = build_siblings(proven.laid_out, metadata, (contract.NATIVE,))[contract.NATIVE]
     qualities = {}
     for precision, required in asked.items():
         if precision == "int8" or required:
-            found = qualities[precision] = measure(native, precision, text, metadata, str(model))
+            found = qualities[precision] = measure(native, precision, text, metadata, where)
             if required:
-                found.check(precision, str(model))
+                found.check(precision, where)
     costs = {precision: found.as_dict() for precision, found in qualities.items()}
     return replace(metadata, quality=metadata.quality | costs), qualities, ()
 
 
-def _write(
-    own: dict[Path, bytes],
-    laid_out: Weights,
-    torch_model: CharLSTM,
-    metadata: Metadata,
-    texts: Texts,
-    wanted: Wanted,
-    model: Path,
-) -> tuple[Sibling, ...]:
+def _write(own: dict[Path, bytes], proven: _Subject, wanted: Wanted) -> tuple[Sibling, ...]:
     """Build and prove the siblings; then write them and the model's own files, all or none.
 
     Stale siblings go; the native one is left out where it can't be proven.
     """
-    proven = contract_native.problem() is None
-    kinds = [kind for kind in wanted.kinds if proven or kind != contract.NATIVE]
-    built = build_siblings(laid_out, metadata, kinds)
-    siblings = _prove(built, torch_model, metadata, texts, model)
-    contents = own | {contract.sibling_path(model, kind): graph for kind, graph in built.items()}
+    kinds, path = wanted.kinds, proven.path
+    if contract_native.problem() is not None:
+        kinds = [kind for kind in kinds if kind != contract.NATIVE]
+    built = build_siblings(proven.laid_out, proven.metadata, kinds)
+    siblings = _prove(built, proven)
+    contents = own | {contract.sibling_path(path, kind): graph for kind, graph in built.items()}
     with os_errors_as(ExportError, f"can't write {next(iter(contents))}"):
-        write_set(contents, stale(model, metadata.weights_sha256))
+        write_set(contents, stale(path, proven.metadata.weights_sha256))
     return siblings
 
 
-def _prove(
-    contents: dict[Kind, bytes],
-    torch_model: CharLSTM,
-    metadata: Metadata,
-    texts: Texts,
-    model: Path,
-) -> tuple[Sibling, ...]:
-    paths = {kind: contract.sibling_path(model, kind) for kind in contents}
+def _prove(contents: dict[Kind, bytes], proven: _Subject) -> tuple[Sibling, ...]:
+    paths = {kind: contract.sibling_path(proven.path, kind) for kind in contents}
     names = {kind: str(path) for kind, path in paths.items()}
-    proofs = prove_siblings(contents, torch_model, metadata, texts, names)
+    proofs = prove_siblings(contents, proven.model, proven.metadata, proven.texts, names)
     return tuple(
         Sibling(kind, paths[kind], len(content), proofs[kind]) for kind, content in contents.items()
     )
