@@ -68,15 +68,10 @@ class Case:
     def settings(self, given: CaseSettings) -> CaseSettings:
         """What its worker is told: the run's settings with the row's own."""
         return replace(
-            given,
-            provider="cuda" if self.cuda else "cpu",
-            threads=0 if self.every_core else given.threads,
-            path=self.path,
-            precision=self.precision,
-            batch=self.batch,
-            steps=self.steps,
-            filtered=self.filtered,
-        )
+            given, provider="cuda" if self.cuda else "cpu",
+            threads=0 if self.every_core else given.threads, path=self.path,
+            precision=self.precision, batch=self.batch, steps=self.steps, filtered=self.filtered,
+        )  # fmt: skip
 
 
 def _many(name: str, title: str, function: str, **fields: Any) -> Case:

@@ -83,20 +83,12 @@ def run(plan: BenchPlan, say: Say) -> BenchReport:
         commands = whole_processes(plan, settings) if plan.wants(PROCESSES) else []
         return BenchReport(
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-            machine=machine.describe(plan.provider),
-            model=model,
-            provider=plan.provider,
-            threads=plan.threads,
-            pinned=start.can_pin(),
-            rounds=plan.rounds,
-            trial_seconds=plan.trial_seconds,
-            cases=cases,
-            limits=limits,
-            quality=quality,
-            sweeps=sweeps,
+            machine=machine.describe(plan.provider), model=model, provider=plan.provider,
+            threads=plan.threads, pinned=start.can_pin(), rounds=plan.rounds,
+            trial_seconds=plan.trial_seconds, cases=cases, limits=limits, quality=quality,
             processes=processes.measure(commands, ROUNDS * plan.rounds, say) if commands else (),
-            left_out=plan.left_out(),
-        )
+            sweeps=sweeps, left_out=plan.left_out(),
+        )  # fmt: skip
 
 
 def _speeds(

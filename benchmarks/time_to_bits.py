@@ -201,14 +201,8 @@ def _trial(text: Path, device: str, way: Way, size: Size) -> Trial:
 def _read(way: Way, size: Size, seconds: float, run: Path) -> Trial:
     results: dict[str, Any] = json.loads((run / "config.json").read_text("utf-8"))["results"]
     last = json.loads((run / "metrics.jsonl").read_text("utf-8").splitlines()[-1])
-    return Trial(
-        way,
-        size,
-        wall_seconds=round(seconds, 2),
-        training_seconds=results["seconds"],
-        characters_per_second=last["characters_per_second"],
-        bits=results["test_bits_per_character"],
-    )
+    speed, bits = last["characters_per_second"], results["test_bits_per_character"]
+    return Trial(way, size, round(seconds, 2), results["seconds"], speed, bits)
 
 
 def _table(trials: Iterable[Trial]) -> Table:

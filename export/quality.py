@@ -16,14 +16,8 @@ from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import read_files
 from charlm.export.contract import GENERATE, LARGEST_LOSS, LOG_PROBABILITY, Metadata
 from charlm.export.graphs import generate_graph
-from charlm.export.proof.sessions import (
-    GenerateGraph,
-    Ids,
-    NativeGraph,
-    Reader,
-    carried,
-    zero_state,
-)
+from charlm.export.proof import sessions
+from charlm.export.proof.sessions import Ids, NativeGraph
 from charlm.export.weights import Weights
 
 DRAWN_STREAMS, DRAWN_LENGTH = 64, 1024
@@ -102,9 +96,9 @@ def measure(
 
 def draw_sample(weights: Weights, metadata: Metadata, length: int = DRAWN_LENGTH) -> Sample:
     """Texts that the model draws itself at temperature 1, the same each time."""
-    graph = GenerateGraph(generate_graph.build(weights, metadata), GENERATE.name)
+    graph = sessions.GenerateGraph(generate_graph.build(weights, metadata), GENERATE.name)
     ones = np.ones(DRAWN_STREAMS, dtype=np.float32)
-    _, tokens, _ = graph.draw(zero_state(DRAWN_STREAMS, metadata), ones, length)
+    _, tokens, _ = graph.draw(sessions.zero_state(DRAWN_STREAMS, metadata), ones, length)
     return Sample(tokens, f"{tokens.size:,} characters that it draws itself")
 
 
@@ -151,7 +145,7 @@ def _encoded(text: str, metadata: Metadata, path: Path, before: int) -> Ids:
 
 
 def bits_per_character(
-    graph: Reader, ids: Ids, metadata: Metadata, segment: int = SEGMENT
+    graph: sessions.Reader, ids: Ids, metadata: Metadata, segment: int = SEGMENT
 ) -> float:
     """The mean over all characters but the first of each piece, the state carried through each.
 
@@ -159,9 +153,9 @@ def bits_per_character(
         ids: int64 [pieces, characters].
         segment: characters in one run.
     """
-    state, total, last = zero_state(len(ids), metadata), 0.0, ids.shape[1] - 1
+    state, total, last = sessions.zero_state(len(ids), metadata), 0.0, ids.shape[1] - 1
     for start in range(0, last, segment):
         found = graph.read(ids[:, start : min(start + segment, last) + 1], state)
         total -= float(found[LOG_PROBABILITY].sum(dtype=np.float64))
-        state = carried(found)
+        state = sessions.carried(found)
     return float(in_bits(total / (len(ids) * last)))

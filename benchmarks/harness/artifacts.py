@@ -79,13 +79,9 @@ def write(model: Path, folder: Path, names: Sequence[str]) -> None:
 
     metadata = open_model(model, "cpu", 1).metadata
     info = ModelInfo(
-        file=model.name,
-        bytes=model.stat().st_size,
-        weights_sha256=metadata.weights_sha256,
-        hidden=metadata.hidden,
-        layers=metadata.layers,
-        vocabulary=len(metadata.vocabulary),
-    )
+        model.name, model.stat().st_size, metadata.weights_sha256,
+        metadata.hidden, metadata.layers, len(metadata.vocabulary),
+    )  # fmt: skip
     (folder / INFO).write_text(json.dumps(asdict(info)), encoding="utf-8")
     for path in (folder / name for name in names):
         try:
@@ -160,12 +156,7 @@ def _write_sized(path: Path, like: "Metadata") -> None:
     model.initialise(torch.Generator().manual_seed(hidden))
     laid_out = weights.from_torch(model)
     metadata = Metadata(
-        hidden=hidden,
-        layers=1,
-        vocabulary=like.vocabulary,
-        normalisation=like.normalisation,
-        initial=like.initial,
-        weights_sha256=weights.sha256(laid_out),
+        hidden, 1, like.vocabulary, like.normalisation, like.initial, weights.sha256(laid_out)
     )
     path.mkdir()
     (path / settings.MODEL).write_bytes(step_graph.build(laid_out, metadata))

@@ -122,14 +122,10 @@ def measure(processes: Sequence[Process], rounds: int, say: Say) -> tuple[Proces
 def _result(process: Process, runs: Sequence[Once], skipped: str | None) -> ProcessResult:
     if skipped is not None:
         return ProcessResult(process.name, process.title, process.case, skipped=skipped)
-    return ProcessResult(
-        process.name,
-        process.title,
-        process.case,
-        rounded([once.first_byte for once in runs if once.first_byte is not None]),
-        rounded([once.seconds for once in runs]),
-        max((once.peak_bytes for once in runs if once.peak_bytes is not None), default=None),
-    )
+    first = rounded([once.first_byte for once in runs if once.first_byte is not None])
+    peak = max((once.peak_bytes for once in runs if once.peak_bytes is not None), default=None)
+    seconds = rounded([once.seconds for once in runs])
+    return ProcessResult(process.name, process.title, process.case, first, seconds, peak)
 
 
 def _wait(child: Any) -> int | None:
