@@ -48,6 +48,7 @@ from typing import Any
 
 from charlm.data import MAX_HIDDEN, MAX_LAYERS
 from charlm.data.system.errors import CharlmError, ModelFileError
+from charlm.data.system.extras import require_onnxruntime
 from charlm.data.system.files import os_errors_as
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_RARE, Rare
@@ -58,9 +59,6 @@ SAMPLING = 1
 OPSET = 17
 IR_VERSION = 8
 MAX_MODEL_BYTES = 1 << 30  # a model file from elsewhere is untrusted: no more is ever read
-# ONNX Runtime's option: the folder of the other files that a model given as bytes may name for its
-# weights. Given a file, which holds none, such a model can't be loaded.
-EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 H, C = "h", "c"
 H_NEXT, C_NEXT = "h_next", "c_next"
@@ -374,6 +372,22 @@ def check_sibling(session: Any, kind: Kind, metadata: Metadata, where: str) -> N
                 "export the model again"
             )
         check_tensors(session, kind, metadata, where)
+
+
+def session_options(threads: int) -> Any:
+    """Options of every session: so many CPU threads, no chatter, no weights from elsewhere."""
+    options = require_onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # "fatal": errors come as exceptions, in our words
+    # Waiting threads sleep: a core that spins between steps is a core taken from the user.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The folder of the other files that a model given as bytes may name for its weights: a file,
+    # which holds none, so that such a model can't be loaded.
+    folder = "session.model_external_initializers_file_folder_path"
+    options.add_session_config_entry(folder, __file__)
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # as it was looked at
+    return options
 
 
 @contextlib.contextmanager

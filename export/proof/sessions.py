@@ -28,19 +28,13 @@ WORD_BITS = 41  # of a random word that a uniform number leaves out
 def open_session(content: bytes, where: str, native: str | None = None, device: str = "cpu") -> Any:
     """`onnxruntime.InferenceSession` of a graph on one thread of the CPU.
 
-    It is quiet, and reads no weights from other files.
-
     Args:
         native: the precision in which charlm's operator computes; None: the graph has none.
 
     Raises:
         ModelFileError: ONNX Runtime or the operator can't load it.
     """
-    runtime = require_onnxruntime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4  # errors come as exceptions
-    options.add_session_config_entry(names.EXTERNAL_FOLDER, __file__)
+    runtime, options = require_onnxruntime(), names.session_options(1)
     with names.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
         if native is not None:
             contract_native.add_entries(options, native, threads=1, device=device)

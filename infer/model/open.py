@@ -22,7 +22,6 @@ SINGLE_THREAD_BYTES = 4 << 20
 # steps, from here on: with 384 units two cores drew 117,000 characters/s and one 57,000. As the
 # operator has it (`kWorthSharing`).
 WORTH_SHARING = 3 << 19
-QUIET = 4  # ONNX Runtime's log severity "fatal": errors come as exceptions, in our words
 
 
 class Model:
@@ -82,7 +81,7 @@ class Model:
         """
 
         def start() -> Any:
-            options = _options(threads)
+            options = contract.session_options(threads)
             with native_errors(str(self.path)):
                 contract_native.add_entries(options, precision, threads, self.device)
                 return start_session(self._native_graph, options)
@@ -197,24 +196,11 @@ def _start_graph(content: bytes, where: str, threads: int, check: Callable[[Any]
     from charlm.export.contract.ops import check_operators
 
     check_operators(content, where)
-    options = _options(threads)
+    options = contract.session_options(threads)
     with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
         session = start_session(content, options)
         check(session)
     return session
-
-
-def _options(threads: int) -> Any:
-    """Options of every session: so many CPU threads, no chatter, no weights from elsewhere."""
-    options = require_onnxruntime().SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = QUIET
-    # Waiting threads sleep: a core that spins between steps is a core taken from the user.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry(contract.EXTERNAL_FOLDER, __file__)
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # as it was looked at
-    return options
 
 
 def start_session(content: bytes, options: Any) -> Any:
