@@ -18,7 +18,6 @@ from charlm.benchmarks.harness.settings import (
     TOP_K,
     TOP_P,
     WEIGHTS,
-    WINDOW,
     CaseSettings,
 )
 from charlm.benchmarks.report.results import (
@@ -40,34 +39,26 @@ class Case:
     """A procedure, or a way to a limit of the machine.
 
     Attributes:
-        function: `module:function` in `cases`.
-        job: what a reader would use it for.
-        use: how charlm is asked for it; empty for what is not charlm.
         limit: which of the machine's limits it runs against, or is; None on a GPU.
         path, precision, batch, steps, filtered: see `CaseSettings`.
-        every_core: it may use the whole machine; otherwise, the run's threads.
-        cuda: it runs on CUDA; otherwise, on the CPU.
-        slow: it takes many seconds to start, so a quick run leaves it out.
-        least: units of a trial, where a shorter one would be about something else.
-        needs: files of `artifacts`.
     """
 
     name: str
     title: str
-    function: str
-    job: str = ONE
-    use: str = ""
+    function: str  # `module:function` in `cases`
+    job: str = ONE  # what a reader would use it for
+    use: str = ""  # how charlm is asked for it; empty for what is not charlm
     limit: str | None = VECTOR_LIMIT
     path: str = "auto"
     precision: str = EXACT
     batch: int = 1
     steps: int = 1
     filtered: bool = False
-    every_core: bool = False
-    cuda: bool = False
-    slow: bool = False
-    least: int = 1
-    needs: tuple[str, ...] = ()
+    every_core: bool = False  # it may use the whole machine; otherwise, the run's threads
+    cuda: bool = False  # it runs on CUDA; otherwise, on the CPU
+    slow: bool = False  # it takes many seconds to start, so a quick run leaves it out
+    least: int = 1  # units of a trial, where a shorter one would be about something else
+    needs: tuple[str, ...] = ()  # files of `artifacts`
 
     @property
     def target(self) -> str:
@@ -77,15 +68,10 @@ class Case:
     def settings(self, given: CaseSettings) -> CaseSettings:
         """What its worker is told: the run's settings with the row's own."""
         return replace(
-            given,
-            provider="cuda" if self.cuda else "cpu",
-            threads=0 if self.every_core else given.threads,
-            path=self.path,
-            precision=self.precision,
-            batch=self.batch,
-            steps=self.steps,
-            filtered=self.filtered,
-        )
+            given, provider="cuda" if self.cuda else "cpu",
+            threads=0 if self.every_core else given.threads, path=self.path,
+            precision=self.precision, batch=self.batch, steps=self.steps, filtered=self.filtered,
+        )  # fmt: skip
 
 
 def _many(name: str, title: str, function: str, **fields: Any) -> Case:
@@ -126,11 +112,6 @@ CASES = (
     Case(
         "keras_all_cores", "notebook on every core", "keras:window", every_core=True, slow=True,
         **FROM_WEIGHTS,
-    ),
-    Case("torch_window", f"Torch, {LENGTH}-character window", "pytorch:window", **FROM_WEIGHTS),
-    Case(
-        "onnx_window", f"ONNX Runtime, {LENGTH}-character window", "onnx_window:window",
-        needs=(WEIGHTS, WINDOW),
     ),
     Case("torch_step", "Torch, step loop", "pytorch:step", **FROM_WEIGHTS),
     Case(
@@ -237,26 +218,17 @@ HIDDEN = "hidden"
 
 @dataclass(frozen=True)
 class Sweep:
-    """Speed along one logarithmic axis.
-
-    Attributes:
-        axis: the field of `CaseSettings` that changes.
-        label: of the axis.
-        titles: of its lines, by the names of their procedures.
-        quick: the values of a quick run.
-        limits: of the machine, drawn as lines.
-        cuda: needs a GPU, and so is measured where one takes part.
-    """
+    """Speed along one logarithmic axis."""
 
     name: str
     title: str
-    axis: str
-    label: str
+    axis: str  # the field of `CaseSettings` that changes
+    label: str  # of the axis
     values: tuple[int, ...]
-    titles: Mapping[str, str]
-    quick: tuple[int, ...]
-    limits: tuple[str, ...] = (VECTOR_LIMIT, PRODUCT_LIMIT)
-    cuda: bool = False
+    titles: Mapping[str, str]  # of its lines, by the names of their procedures
+    quick: tuple[int, ...]  # the values of a quick run
+    limits: tuple[str, ...] = (VECTOR_LIMIT, PRODUCT_LIMIT)  # of the machine, drawn as lines
+    cuda: bool = False  # needs a GPU, and so is measured where one takes part
 
     def cases(self, slow: bool = True) -> list[Case]:
         """The procedures of its lines; without the slow ones where those are left out."""

@@ -4,7 +4,7 @@ import datetime
 import json
 import tempfile
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from charlm.benchmarks.harness import artifacts, machine, processes, start, timing
@@ -14,24 +14,8 @@ from charlm.benchmarks.harness.settings import OPERATIONS, CaseFailedError, Case
 from charlm.benchmarks.harness.timing import Measured, Say
 from charlm.benchmarks.lineup import CASES, HIDDEN, LIMITS, Case, Sweep, case_named
 from charlm.benchmarks.plan import PROCESSES, BenchPlan
-from charlm.benchmarks.report import page, plots
+from charlm.benchmarks.report import page, plots, results
 from charlm.benchmarks.report.report import BenchReport
-from charlm.benchmarks.report.results import (
-    EXACT,
-    NOTEBOOK,
-    OURS,
-    PRODUCT_LIMIT,
-    VECTOR_LIMIT,
-    CaseResult,
-    LimitResult,
-    QualityResult,
-    SweepPoint,
-    SweepResult,
-    SweepSeries,
-    fastest,
-    rounded,
-    significant,
-)
 from charlm.data.system.errors import SettingsError
 from charlm.data.system.files import os_errors_as, write_bytes
 from charlm.infer.model.providers import ONLY_ON
@@ -40,7 +24,7 @@ ROOT = Path("benchmark-results")
 SWEEP_SHARE = 0.5  # of a trial's seconds, and of the rounds: a sweep has many points
 ROUNDS = 2  # rounds of whole processes for each round of trials: they are short and noisy
 SLOW_ROUNDS = 5  # of whole processes that take seconds to start
-LIMIT_TITLES = {VECTOR_LIMIT: "limit, one text", PRODUCT_LIMIT: "limit, many texts"}
+LIMIT_TITLES = {results.VECTOR_LIMIT: "limit, one text", results.PRODUCT_LIMIT: "limit, many texts"}
 
 
 def measure_and_write(plan: BenchPlan, folder: Path | None, say: Say) -> BenchReport:
@@ -99,25 +83,17 @@ def run(plan: BenchPlan, say: Say) -> BenchReport:
         commands = whole_processes(plan, settings) if plan.wants(PROCESSES) else []
         return BenchReport(
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-            machine=machine.describe(plan.provider),
-            model=model,
-            provider=plan.provider,
-            threads=plan.threads,
-            pinned=start.can_pin(),
-            rounds=plan.rounds,
-            trial_seconds=plan.trial_seconds,
-            cases=cases,
-            limits=limits,
-            quality=quality,
-            sweeps=sweeps,
+            machine=machine.describe(plan.provider), model=model, provider=plan.provider,
+            threads=plan.threads, pinned=start.can_pin(), rounds=plan.rounds,
+            trial_seconds=plan.trial_seconds, cases=cases, limits=limits, quality=quality,
             processes=processes.measure(commands, ROUNDS * plan.rounds, say) if commands else (),
-            left_out=plan.left_out(),
-        )
+            sweeps=sweeps, left_out=plan.left_out(),
+        )  # fmt: skip
 
 
 def _speeds(
     plan: BenchPlan, settings: CaseSettings, model: ModelInfo, say: Say
-) -> tuple[tuple[CaseResult, ...], tuple[LimitResult, ...]]:
+) -> tuple[tuple[results.CaseResult, ...], tuple[results.LimitResult, ...]]:
     """Procedures and limits, all in the same rounds."""
     cases, limits = plan.cases(), plan.bounds()
     workers = [
@@ -132,41 +108,40 @@ def _speeds(
     )
 
 
-def _case_result(case: Case, measured: Measured) -> CaseResult:
-    return CaseResult(
-        name=case.name,
-        title=case.title,
-        limit=case.limit,
-        rates=rounded(measured.rates, case.batch),
-        units=measured.units * case.batch,
-        peak_bytes=measured.peak_bytes,
-        skipped=measured.skipped,
-        job=case.job,
-        use=case.use,
-        precision=case.precision,
-        batch=case.batch,
-        every_core=case.every_core,
-        cuda=case.cuda,
+def _case_result(case: Case, measured: Measured) -> results.CaseResult:
+    """What was measured of a procedure, with what a report says of the procedure itself."""
+    told = {
+        field.name: getattr(case, field.name)
+        for field in fields(results.CaseResult)
+        if hasattr(case, field.name)
+    }
+    rates, units = results.rounded(measured.rates, case.batch), measured.units * case.batch
+    return results.CaseResult(
+        **told, rates=rates, units=units, peak_bytes=measured.peak_bytes, skipped=measured.skipped
     )
 
 
-def _limit_result(bound: Case, measured: Measured, model: ModelInfo) -> LimitResult:
-    rates = rounded(measured.rates, _characters(bound, model))
-    found = LimitResult(bound.name, bound.title, bound.limit or "", rates, skipped=measured.skipped)
+def _limit_result(bound: Case, measured: Measured, model: ModelInfo) -> results.LimitResult:
+    rates = results.rounded(measured.rates, _characters(bound, model))
+    found = results.LimitResult(
+        bound.name, bound.title, bound.limit or "", rates, skipped=measured.skipped
+    )
     if found.spread is None:
         return found
-    return replace(found, gflops=significant(found.spread.median * model.flops / 1e9))
+    return replace(found, gflops=results.significant(found.spread.median * model.flops / 1e9))
 
 
 def _characters(bound: Case, model: ModelInfo) -> float:
     """How many characters' products a unit of a limit's work is."""
-    return OPERATIONS / model.flops if bound.limit == PRODUCT_LIMIT else 1
+    return OPERATIONS / model.flops if bound.limit == results.PRODUCT_LIMIT else 1
 
 
-def _quality(plan: BenchPlan, settings: CaseSettings, say: Say) -> tuple[QualityResult, ...]:
+def _quality(
+    plan: BenchPlan, settings: CaseSettings, say: Say
+) -> tuple[results.QualityResult, ...]:
     """Bits per character of charlm's precisions, where one loses some."""
-    wanted = [case.precision for case in plan.cases() if case.name.startswith(OURS)]
-    if set(wanted) <= {EXACT}:
+    wanted = [case.precision for case in plan.cases() if case.name.startswith(results.OURS)]
+    if set(wanted) <= {results.EXACT}:
         return ()
     say("bits per character")
     return score(dict.fromkeys(wanted), settings, plan.text, plan.text_characters)
@@ -174,7 +149,7 @@ def _quality(plan: BenchPlan, settings: CaseSettings, say: Say) -> tuple[Quality
 
 def score(
     precisions: Iterable[str], settings: CaseSettings, text: Path, characters: int
-) -> tuple[QualityResult, ...]:
+) -> tuple[results.QualityResult, ...]:
     """Score the start of a text at each precision, by `charlm-score`, where that precision runs.
 
     Characters that the model does not know are left out.
@@ -190,14 +165,14 @@ def score(
             total = json.loads(processes.run_once(command, settings.threads).output)["total"]
         except CaseFailedError as problem:
             reason = machine.without_paths(str(problem))
-            found.append(QualityResult(precision, text=text.name, skipped=reason))
+            found.append(results.QualityResult(precision, text=text.name, skipped=reason))
             continue
-        bits = significant(total["bits_per_character"], 6)
-        found.append(QualityResult(precision, bits, total["characters"], text.name))
+        bits = results.significant(total["bits_per_character"], 6)
+        found.append(results.QualityResult(precision, bits, total["characters"], text.name))
     return tuple(found)
 
 
-def _sweep(sweep: Sweep, plan: BenchPlan, settings: CaseSettings, say: Say) -> SweepResult:
+def _sweep(sweep: Sweep, plan: BenchPlan, settings: CaseSettings, say: Say) -> results.SweepResult:
     """Measure a sweep, procedures and limits in the same rounds.
 
     A limit is that of the model measured there: it is measured once, or at each size of the model.
@@ -216,11 +191,11 @@ def _sweep(sweep: Sweep, plan: BenchPlan, settings: CaseSettings, say: Say) -> S
     measured = timing.measure(workers, rounds, SWEEP_SHARE * plan.trial_seconds, say)
     found = dict(zip(points, measured, strict=True))
 
-    def case_point(case: Case, value: int) -> SweepPoint:
+    def case_point(case: Case, value: int) -> results.SweepPoint:
         streams = sweep.settings(case, value, settings).batch
         return _point(value, found[case, value], streams)
 
-    def limit_point(limit: str, value: int) -> SweepPoint:
+    def limit_point(limit: str, value: int) -> results.SweepPoint:
         folder = sweep.settings(LIMITS[0], value, settings).artifacts
         model = artifacts.read_info(Path(folder))
         ways = [
@@ -228,20 +203,24 @@ def _sweep(sweep: Sweep, plan: BenchPlan, settings: CaseSettings, say: Say) -> S
             for bound in sweep.bounds()
             if bound.limit == limit
         ]
-        return fastest(ways) or ways[0]
+        return results.fastest(ways) or ways[0]
 
     series = [
-        SweepSeries(each.name, sweep.titles[each.name], tuple(case_point(each, v) for v in values))
+        results.SweepSeries(
+            each.name, sweep.titles[each.name], tuple(case_point(each, v) for v in values)
+        )
         for each in cases
     ] + [
-        SweepSeries(each, LIMIT_TITLES[each], tuple(limit_point(each, v) for v in values))
+        results.SweepSeries(each, LIMIT_TITLES[each], tuple(limit_point(each, v) for v in values))
         for each in sweep.limits
     ]
-    return SweepResult(sweep.name, sweep.title, sweep.label, tuple(series))
+    return results.SweepResult(sweep.name, sweep.title, sweep.label, tuple(series))
 
 
-def _point(value: int, found: Measured, factor: float) -> SweepPoint:
-    return SweepPoint(str(value), float(value), rounded(found.rates, factor), found.skipped)
+def _point(value: int, found: Measured, factor: float) -> results.SweepPoint:
+    return results.SweepPoint(
+        str(value), float(value), results.rounded(found.rates, factor), found.skipped
+    )
 
 
 def whole_processes(plan: BenchPlan, settings: CaseSettings) -> list[Process]:
@@ -266,7 +245,7 @@ def whole_processes(plan: BenchPlan, settings: CaseSettings) -> list[Process]:
         first("first_torch_step", "Torch step loop", "torch_step"),
         first("first_openvino", "OpenVINO step loop", "openvino_step"),
         first("first_litert", "LiteRT step loop", "litert_step"),
-        first("first_keras", "notebook", NOTEBOOK),
+        first("first_keras", "notebook", results.NOTEBOOK),
     ]
     if plan.provider == "cuda":
         command = processes.charlm_gen(replace(settings, provider="cuda"), 1)

@@ -96,20 +96,16 @@ class Trial:
     """One run, and what came of it.
 
     Attributes:
-        wall_seconds: from the start of the process to its end.
-        training_seconds: of those, what the run counts as its own.
-        characters_per_second: in its last epoch.
         bits: per character of the last 5 % of the text, the state carried throughout.
-        failed: why there is none of these.
     """
 
     way: Way
     size: Size
-    wall_seconds: float | None = None
-    training_seconds: float | None = None
-    characters_per_second: float | None = None
+    wall_seconds: float | None = None  # from the start of the process to its end
+    training_seconds: float | None = None  # of those, what the run counts as its own
+    characters_per_second: float | None = None  # in its last epoch
     bits: float | None = None
-    failed: str | None = None
+    failed: str | None = None  # why there is none of these
 
 
 @dataclass(frozen=True)
@@ -136,13 +132,8 @@ def measure(
     """Time `ways` on `short`, then `sizes` in the fastest of those that learn as well.
 
     Args:
-        text: what is learnt from; normalised as the notebook does.
-        device: cpu or cuda.
-        target: bits per character, to say who reaches it.
         ways: the ways to run a step; of one alone nothing is timed.
-        sizes: the runs.
         keep: given the report after every trial, so that nothing is lost where time runs out.
-        short: the run that ways are timed on.
 
     Raises:
         SettingsError: no way works here.
@@ -210,14 +201,8 @@ def _trial(text: Path, device: str, way: Way, size: Size) -> Trial:
 def _read(way: Way, size: Size, seconds: float, run: Path) -> Trial:
     results: dict[str, Any] = json.loads((run / "config.json").read_text("utf-8"))["results"]
     last = json.loads((run / "metrics.jsonl").read_text("utf-8").splitlines()[-1])
-    return Trial(
-        way,
-        size,
-        wall_seconds=round(seconds, 2),
-        training_seconds=results["seconds"],
-        characters_per_second=last["characters_per_second"],
-        bits=results["test_bits_per_character"],
-    )
+    speed, bits = last["characters_per_second"], results["test_bits_per_character"]
+    return Trial(way, size, round(seconds, 2), results["seconds"], speed, bits)
 
 
 def _table(trials: Iterable[Trial]) -> Table:

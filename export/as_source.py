@@ -19,13 +19,9 @@ def read_onnx(path: Path) -> Source:
     """
     weights, metadata = from_graph(read_model_bytes(path), str(path))
     return Source(
-        name=path.name,
-        sha256=metadata.weights_sha256,
-        model=_unfolded(weights),
-        vocabulary=metadata.vocabulary,
-        normalisation=metadata.normalisation,
-        rare=metadata.rare,
-    )
+        name=path.name, sha256=metadata.weights_sha256, model=_unfolded(weights),
+        vocabulary=metadata.vocabulary, normalisation=metadata.normalisation, rare=metadata.rare,
+    )  # fmt: skip
 
 
 def _unfolded(weights: Weights) -> CharLSTM:

@@ -6,15 +6,8 @@ from pathlib import Path
 
 from charlm.data.system.errors import ExportError
 from charlm.data.system.files import os_errors_as, write_set
-from charlm.export import weights
-from charlm.export.contract import (
-    KINDS,
-    NATIVE,
-    Kind,
-    Metadata,
-    read_model_bytes,
-    sibling_path,
-)
+from charlm.export import contract, weights
+from charlm.export.contract import Kind, Metadata
 from charlm.export.contract import native as contract_native
 from charlm.export.graphs import build_siblings, step_graph
 from charlm.export.proof.errors import Proof
@@ -52,7 +45,7 @@ class Wanted:
             model draws itself.
     """
 
-    kinds: Sequence[Kind] = tuple(KINDS.values())
+    kinds: Sequence[Kind] = tuple(contract.KINDS.values())
     int8: bool = False
     fp16: bool = False
     text: Path | None = None
@@ -72,6 +65,25 @@ class Exported:
     siblings: tuple[Sibling, ...] = ()
     qualities: dict[str, Quality] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A model whose step graph has been proven, and what its siblings are made and proven by."""
+
+    path: Path
+    laid_out: Weights
+    model: CharLSTM
+    metadata: Metadata
+    proof: Proof
+    texts: Texts
+
+    @classmethod
+    def proven(
+        cls, path: Path, content: bytes, laid_out: Weights, model: CharLSTM, metadata: Metadata
+    ) -> "_Subject":
+        proof, texts = prove_step(content, model, metadata, str(path), STEPS)
+        return cls(path, laid_out, model, metadata, proof, texts)
 
 
 def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) -> Exported:
@@ -98,12 +110,12 @@ def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) ->
     laid_out = weights.from_torch(trained.model)
     metadata = weights.described(trained, laid_out)
     content = step_graph.build(laid_out, metadata)
-    proof, texts = prove_step(content, trained.model, metadata, str(model), STEPS)
-    metadata, qualities, notes = _measure(laid_out, metadata, wanted, model)
+    proven = _Subject.proven(model, content, laid_out, trained.model, metadata)
+    metadata, qualities, notes = _measure(proven, wanted)
     content = step_graph.build(laid_out, metadata)  # the same graph, with what int8 costs
     own = {model: content, model.with_suffix(".json"): metadata.to_json().encode()}
-    siblings = _write(own, laid_out, trained.model, metadata, texts, wanted, model)
-    return Exported(model, metadata, proof, len(content), siblings, qualities, notes)
+    siblings = _write(own, replace(proven, metadata=metadata), wanted)
+    return Exported(model, metadata, proven.proof, len(content), siblings, qualities, notes)
 
 
 def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
@@ -116,13 +128,12 @@ def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
         ExportError: a proof failed, a smaller precision loses too much, or a file can't be written.
         CorpusError, VocabularyError: the text to measure on can't be used.
     """
-    content = read_model_bytes(model)
+    content = contract.read_model_bytes(model)
     laid_out, metadata = weights.from_graph(content, str(model))
-    torch_model = weights.to_torch(laid_out)
-    proof, texts = prove_step(content, torch_model, metadata, str(model), STEPS)
-    with_costs, qualities, notes = _measure(laid_out, metadata, wanted, model)
-    siblings = _write({}, laid_out, torch_model, with_costs, texts, wanted, model)
-    return Exported(model, metadata, proof, len(content), siblings, qualities, notes)
+    proven = _Subject.proven(model, content, laid_out, weights.to_torch(laid_out), metadata)
+    with_costs, qualities, notes = _measure(proven, wanted)
+    siblings = _write({}, replace(proven, metadata=with_costs), wanted)
+    return Exported(model, metadata, proven.proof, len(content), siblings, qualities, notes)
 
 
 def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
@@ -138,7 +149,7 @@ def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
         ExportError: it is of other weights than the run, or a proof failed.
     """
     model = Path(model)
-    content = read_model_bytes(model)
+    content = contract.read_model_bytes(model)
     own_weights, metadata = weights.from_graph(content, str(model))
     if run is None:
         torch_model = weights.to_torch(own_weights)
@@ -146,21 +157,21 @@ def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
         torch_model = run_folder.load_run(run).model
         if weights.sha256(weights.from_torch(torch_model)) != metadata.weights_sha256:
             raise ExportError(f"{model} was exported from other weights than those of {run}")
-    proof, texts = prove_step(content, torch_model, metadata, str(model), STEPS)
-    found = {kind: read_model_bytes(path) for kind, path in present(model).items()}
+    proven = _Subject.proven(model, content, own_weights, torch_model, metadata)
+    found = {kind: contract.read_model_bytes(path) for kind, path in present(model).items()}
     notes: tuple[str, ...] = ()
-    if NATIVE in found and (missing := contract_native.problem()) is not None:
-        del found[NATIVE]
-        notes = (f"{sibling_path(model, NATIVE)} not proven: {missing}",)
-    siblings = _prove(found, torch_model, metadata, texts, model)
-    return Exported(model, metadata, proof, len(content), siblings, notes=notes)
+    if contract.NATIVE in found and (missing := contract_native.problem()) is not None:
+        del found[contract.NATIVE]
+        notes = (f"{contract.sibling_path(model, contract.NATIVE)} not proven: {missing}",)
+    siblings = _prove(found, proven)
+    return Exported(model, metadata, proven.proof, len(content), siblings, notes=notes)
 
 
 def _measure(
-    laid_out: Weights, metadata: Metadata, wanted: Wanted, model: Path
+    proven: _Subject, wanted: Wanted
 ) -> tuple[Metadata, dict[str, Quality], tuple[str, ...]]:
     """What smaller precisions cost, in the metadata too, and a note where it can't be measured."""
-    missing = contract_native.problem()
+    missing, metadata, where = contract_native.problem(), proven.metadata, str(proven.path)
     asked = {"int8": wanted.int8, "fp16": wanted.fp16}
     for precision, required in asked.items():
         reason = missing
@@ -171,53 +182,40 @@ def _measure(
             raise ExportError(f"`{precision}` can't be measured: {reason}")
     text = None if wanted.text is None else read_sample(wanted.text, metadata)
     if missing is not None:
-        note = f"int8 not measured, and no {NATIVE.name} sibling made: {missing}"
+        note = f"int8 not measured, and no {contract.NATIVE.name} sibling made: {missing}"
         return metadata, {}, (note,)
-    text = text or draw_sample(laid_out, metadata)
-    native = build_siblings(laid_out, metadata, (NATIVE,))[NATIVE]
+    text = text or draw_sample(proven.laid_out, metadata)
+    native = build_siblings(proven.laid_out, metadata, (contract.NATIVE,))[contract.NATIVE]
     qualities = {}
     for precision, required in asked.items():
         if precision == "int8" or required:
-            found = qualities[precision] = measure(native, precision, text, metadata, str(model))
+            found = qualities[precision] = measure(native, precision, text, metadata, where)
             if required:
-                found.check(precision, str(model))
+                found.check(precision, where)
     costs = {precision: found.as_dict() for precision, found in qualities.items()}
     return replace(metadata, quality=metadata.quality | costs), qualities, ()
 
 
-def _write(
-    own: dict[Path, bytes],
-    laid_out: Weights,
-    torch_model: CharLSTM,
-    metadata: Metadata,
-    texts: Texts,
-    wanted: Wanted,
-    model: Path,
-) -> tuple[Sibling, ...]:
+def _write(own: dict[Path, bytes], proven: _Subject, wanted: Wanted) -> tuple[Sibling, ...]:
     """Build and prove the siblings; then write them and the model's own files, all or none.
 
     Stale siblings go; the native one is left out where it can't be proven.
     """
-    proven = contract_native.problem() is None
-    kinds = [kind for kind in wanted.kinds if proven or kind != NATIVE]
-    built = build_siblings(laid_out, metadata, kinds)
-    siblings = _prove(built, torch_model, metadata, texts, model)
-    contents = own | {sibling_path(model, kind): graph for kind, graph in built.items()}
+    kinds, path = wanted.kinds, proven.path
+    if contract_native.problem() is not None:
+        kinds = [kind for kind in kinds if kind != contract.NATIVE]
+    built = build_siblings(proven.laid_out, proven.metadata, kinds)
+    siblings = _prove(built, proven)
+    contents = own | {contract.sibling_path(path, kind): graph for kind, graph in built.items()}
     with os_errors_as(ExportError, f"can't write {next(iter(contents))}"):
-        write_set(contents, stale(model, metadata.weights_sha256))
+        write_set(contents, stale(path, proven.metadata.weights_sha256))
     return siblings
 
 
-def _prove(
-    contents: dict[Kind, bytes],
-    torch_model: CharLSTM,
-    metadata: Metadata,
-    texts: Texts,
-    model: Path,
-) -> tuple[Sibling, ...]:
-    paths = {kind: sibling_path(model, kind) for kind in contents}
+def _prove(contents: dict[Kind, bytes], proven: _Subject) -> tuple[Sibling, ...]:
+    paths = {kind: contract.sibling_path(proven.path, kind) for kind in contents}
     names = {kind: str(path) for kind, path in paths.items()}
-    proofs = prove_siblings(contents, torch_model, metadata, texts, names)
+    proofs = prove_siblings(contents, proven.model, proven.metadata, proven.texts, names)
     return tuple(
         Sibling(kind, paths[kind], len(content), proofs[kind]) for kind, content in contents.items()
     )

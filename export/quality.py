@@ -16,14 +16,8 @@ from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import read_files
 from charlm.export.contract import GENERATE, LARGEST_LOSS, LOG_PROBABILITY, Metadata
 from charlm.export.graphs import generate_graph
-from charlm.export.proof.sessions import (
-    GenerateGraph,
-    Ids,
-    NativeGraph,
-    Reader,
-    carried,
-    zero_state,
-)
+from charlm.export.proof import sessions
+from charlm.export.proof.sessions import Ids, NativeGraph
 from charlm.export.weights import Weights
 
 DRAWN_STREAMS, DRAWN_LENGTH = 64, 1024
@@ -36,17 +30,11 @@ SEGMENT = 1024  # characters in one run
 
 @dataclass(frozen=True)
 class Quality:
-    """Bits per character of one text in float32 and in a smaller precision.
+    """Bits per character of one text in float32 and in a smaller precision."""
 
-    Attributes:
-        before: in float32.
-        after: in the smaller precision.
-        measured_on: the text, in words.
-    """
-
-    before: float
-    after: float
-    measured_on: str
+    before: float  # in float32
+    after: float  # in the smaller precision
+    measured_on: str  # the text, in words
 
     @property
     def loss(self) -> float:
@@ -85,15 +73,10 @@ class Quality:
 
 @dataclass(frozen=True)
 class Sample:
-    """A text in pieces that are read side by side.
+    """A text in pieces that are read side by side."""
 
-    Attributes:
-        ids: int64 [pieces, characters].
-        origin: what it is, in words.
-    """
-
-    ids: Ids
-    origin: str
+    ids: Ids  # int64 [pieces, characters]
+    origin: str  # what it is, in words
 
 
 def measure(
@@ -102,11 +85,7 @@ def measure(
     """What a precision costs a model, by the native operator, which rounds as it packs the weights.
 
     Args:
-        content: the native graph.
         precision: `int8`, or `fp16` where there is a GPU.
-        sample: the text to measure on.
-        metadata: of the model.
-        where: its name, for messages.
     """
     before, after = (
         bits_per_character(NativeGraph(content, where, each), sample.ids, metadata)
@@ -116,16 +95,10 @@ def measure(
 
 
 def draw_sample(weights: Weights, metadata: Metadata, length: int = DRAWN_LENGTH) -> Sample:
-    """Texts that the model draws itself at temperature 1, the same each time.
-
-    Args:
-        weights: of the model.
-        metadata: of the model.
-        length: of each.
-    """
-    graph = GenerateGraph(generate_graph.build(weights, metadata), GENERATE.name)
+    """Texts that the model draws itself at temperature 1, the same each time."""
+    graph = sessions.GenerateGraph(generate_graph.build(weights, metadata), GENERATE.name)
     ones = np.ones(DRAWN_STREAMS, dtype=np.float32)
-    _, tokens, _ = graph.draw(zero_state(DRAWN_STREAMS, metadata), ones, length)
+    _, tokens, _ = graph.draw(sessions.zero_state(DRAWN_STREAMS, metadata), ones, length)
     return Sample(tokens, f"{tokens.size:,} characters that it draws itself")
 
 
@@ -135,8 +108,6 @@ def read_sample(
     """A text file, normalised as the corpus was.
 
     Args:
-        path: of the file.
-        metadata: of the model.
         piece: characters that are read one after another.
         most_pieces: of the text's beginning.
 
@@ -174,19 +145,17 @@ def _encoded(text: str, metadata: Metadata, path: Path, before: int) -> Ids:
 
 
 def bits_per_character(
-    graph: Reader, ids: Ids, metadata: Metadata, segment: int = SEGMENT
+    graph: sessions.Reader, ids: Ids, metadata: Metadata, segment: int = SEGMENT
 ) -> float:
     """The mean over all characters but the first of each piece, the state carried through each.
 
     Args:
-        graph: which reads.
         ids: int64 [pieces, characters].
-        metadata: of the model.
         segment: characters in one run.
     """
-    state, total, last = zero_state(len(ids), metadata), 0.0, ids.shape[1] - 1
+    state, total, last = sessions.zero_state(len(ids), metadata), 0.0, ids.shape[1] - 1
     for start in range(0, last, segment):
         found = graph.read(ids[:, start : min(start + segment, last) + 1], state)
         total -= float(found[LOG_PROBABILITY].sum(dtype=np.float64))
-        state = carried(found)
+        state = sessions.carried(found)
     return float(in_bits(total / (len(ids) * last)))

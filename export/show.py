@@ -8,8 +8,6 @@ from charlm.export.contract import native as contract_native
 from charlm.export.siblings import present, stale
 from charlm.train.runs import CONFIG
 
-# infer knows the models that ship: `_find` goes against the flow of imports, as it is called.
-
 
 def describe(named: Path) -> dict[str, Any]:
     """All there is to know of a model or a run, as JSON.
@@ -22,8 +20,11 @@ def describe(named: Path) -> dict[str, Any]:
         MissingExtraError: a run, where Torch is not installed.
     """
     if (named / CONFIG).is_file():
-        return _described(named, _metadata_of_run(named)) | {"model_file": _exported(named)}
-    path = _find(named)
+        exported = str(named / "model.onnx") if (named / "model.onnx").is_file() else None
+        return _described(named, _metadata_of_run(named)) | {"model_file": exported}
+    from charlm.infer.model.shipped import find_model  # infer alone knows the models that ship
+
+    path = find_model(named)
     content = read_model_bytes(path)
     properties = contract_native.properties_of(content, str(path))
     found = _described(path, Metadata.from_properties(properties, str(path)))
@@ -65,14 +66,3 @@ def _metadata_of_run(folder: Path) -> Metadata:
 
     run = load_run(folder)
     return weights.described(run, weights.from_torch(run.model))
-
-
-def _exported(folder: Path) -> str | None:
-    path = folder / "model.onnx"
-    return str(path) if path.is_file() else None
-
-
-def _find(named: Path) -> Path:
-    from charlm.infer.model.shipped import find_model
-
-    return find_model(named)

@@ -14,12 +14,7 @@ def present(model: Path) -> dict[Kind, Path]:
 
 
 def stale(model: Path, weights_sha256: str) -> list[Path]:
-    """The files beside a model that bear a sibling's name and are of other weights, or damaged.
-
-    Args:
-        model: the model file, which need not exist.
-        weights_sha256: of its weights.
-    """
+    """The files beside a model that bear a sibling's name and are of other weights, or damaged."""
     return [path for path in present(model).values() if weights_of(path) != weights_sha256]
 
 

@@ -31,19 +31,15 @@ class Weights:
     Attributes:
         table: [vocabulary, 1, 4 * hidden], input weights and both biases of the first layer: a
             one-hot character times the input weights is a row of them.
-        recurrent: [hidden, 4 * hidden], of the first layer.
         stacked: for each further layer [2 * hidden, 4 * hidden]: input over recurrent weights.
-        stacked_bias: for each further layer [4 * hidden].
-        head: [hidden, vocabulary].
-        head_bias: [vocabulary].
     """
 
     table: Array
-    recurrent: Array
+    recurrent: Array  # [hidden, 4 * hidden], of the first layer
     stacked: tuple[Array, ...]
-    stacked_bias: tuple[Array, ...]
-    head: Array
-    head_bias: Array
+    stacked_bias: tuple[Array, ...]  # for each further layer [4 * hidden]
+    head: Array  # [hidden, vocabulary]
+    head_bias: Array  # [vocabulary]
 
     @property
     def hidden(self) -> int:
@@ -72,34 +68,22 @@ def from_torch(model: CharLSTM) -> Weights:
 
     def bias(layer: int) -> npt.NDArray[np.float64]:
         # In float64, so that folding two biases into one rounds once.
-        both = (
-            transposed[f"lstm.bias_{part}_l{layer}"].astype(np.float64) for part in ("ih", "hh")
-        )
-        return np.asarray(sum(both), dtype=np.float64)
+        given, own = (transposed[f"lstm.bias_{part}_l{layer}"] for part in ("ih", "hh"))
+        return given.astype(np.float64) + own
 
     table = transposed["lstm.weight_ih_l0"].astype(np.float64) + bias(0)
     upper = range(1, model.config.layers)
+    matrices = ([transposed[f"lstm.weight_{part}_l{n}"] for part in ("ih", "hh")] for n in upper)
     return Weights(
-        table=table.astype(np.float32)[:, None],
-        recurrent=transposed["lstm.weight_hh_l0"],
-        stacked=tuple(
-            np.concatenate(
-                (transposed[f"lstm.weight_ih_l{layer}"], transposed[f"lstm.weight_hh_l{layer}"])
-            )
-            for layer in upper
-        ),
+        table.astype(np.float32)[:, None], transposed["lstm.weight_hh_l0"],
+        stacked=tuple(map(np.concatenate, matrices)),
         stacked_bias=tuple(bias(layer).astype(np.float32) for layer in upper),
-        head=transposed["head.weight"],
-        head_bias=transposed["head.bias"],
-    )
+        head=transposed["head.weight"], head_bias=transposed["head.bias"],
+    )  # fmt: skip
 
 
 def from_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
     """The weights and metadata of a step graph that `charlm-export` wrote.
-
-    Args:
-        content: the file's bytes.
-        where: its name, for messages.
 
     Raises:
         ModelFileError: not an ONNX file, not of charlm, or with other weights than it says.
@@ -113,13 +97,11 @@ def from_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
     }
     upper = range(1, metadata.layers)
     weights = Weights(
-        table=arrays[names.TABLE],
-        recurrent=arrays[names.RECURRENT],
+        arrays[names.TABLE], arrays[names.RECURRENT],
         stacked=tuple(arrays[names.stacked_name(layer)] for layer in upper),
         stacked_bias=tuple(arrays[names.stacked_bias_name(layer)] for layer in upper),
-        head=arrays[names.HEAD],
-        head_bias=arrays[names.HEAD_BIAS],
-    )
+        head=arrays[names.HEAD], head_bias=arrays[names.HEAD_BIAS],
+    )  # fmt: skip
     if sha256(weights) != metadata.weights_sha256:
         raise ModelFileError(
             f"{where}: its weights are not those that it was written with (their sha256 differs "
@@ -129,22 +111,11 @@ def from_graph(content: bytes, where: str) -> tuple[Weights, Metadata]:
 
 
 def described(run: Run, weights: Weights) -> Metadata:
-    """What the model file of a run says of itself.
-
-    Args:
-        run: the trained model.
-        weights: its, laid out.
-    """
+    """What the model file of a run says of itself."""
     return Metadata(
-        hidden=run.model.config.hidden,
-        layers=run.model.config.layers,
-        vocabulary=run.vocabulary,
-        normalisation=run.normalisation,
-        initial=run.initial,
-        weights_sha256=sha256(weights),
-        summary=run.summary,
-        rare=run.rare,
-    )
+        weights.hidden, weights.layers, run.vocabulary, run.normalisation, run.initial,
+        sha256(weights), summary=run.summary, rare=run.rare,
+    )  # fmt: skip
 
 
 def to_torch(weights: Weights) -> CharLSTM:

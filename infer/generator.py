@@ -223,16 +223,20 @@ class Generator:
             StateError: the state is of other weights.
             ModelFileError: the model's weights are damaged.
         """
-        from charlm.infer.model.state import State
-
-        before = State.start(self.metadata) if state is None else state
-        before.check(self.metadata)
-        tokens = self.encode(text, unknown)
+        before, tokens = self._before(state), self.encode(text, unknown)
         if not len(tokens):
             return before.copy()
         primed = reader_of(self.model, self.plan(Work())).read([tokens], before.primed)
         check_finite(primed.logits)
         return before.after(primed, len(tokens))
+
+    def _before(self, state: "State | None") -> "State":
+        """A state that this model can go on from; the beginning of a text, where none is given."""
+        from charlm.infer.model.state import State
+
+        before = State.start(self.metadata) if state is None else state
+        before.check(self.metadata)
+        return before
 
     def log_probabilities(
         self, text: str, state: "State | None" = None, unknown: Unknown | None = None
@@ -244,11 +248,8 @@ class Generator:
 
         Args, Raises: see `read`.
         """
-        from charlm.infer.model.state import State
-
-        before = State.start(self.metadata) if state is None else state
-        before.check(self.metadata)
-        tokens, found = self.encode(text, unknown), [before.log_probabilities()]
+        before, tokens = self._before(state), self.encode(text, unknown)
+        found = [before.log_probabilities()]
         if not len(tokens):
             return found[0][:0]
         found[0] = found[0][tokens[:1]]
@@ -269,12 +270,10 @@ class Generator:
 
         Args, Raises: see `read`.
         """
-        from charlm.infer.model.state import State
         from charlm.infer.scoring.predictions import judge
         from charlm.infer.scoring.score import TokenText
 
-        before = State.start(self.metadata) if state is None else state
-        before.check(self.metadata)
+        before = self._before(state)
         tokens, begun = TokenText([text], "the text", self.metadata, unknown), before.primed
         judged = judge(self.model, tokens, (begun.h, begun.c))
         first = [before.log_probabilities()] if len(self.encode(text, unknown)) else []

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 from charlm.data import MAX_WINDOW
 from charlm.data.system.errors import SettingsError
 from charlm.data.text.vocabulary import Unknown
-from charlm.infer.sampling.draw import inverse_temperature
-from charlm.infer.sampling.filters import Filters
+from charlm.infer.sampling.filters import Filters, inverse_temperature
 
 if TYPE_CHECKING:
     from charlm.infer.model.state import State
@@ -93,9 +92,6 @@ class Request:
 
 def check_window(window: int | None) -> None:
     """A window: each character follows from the last N alone, read from a zero state.
-
-    Args:
-        window: characters; None carries the state from the text's beginning.
 
     Raises:
         SettingsError: out of range.

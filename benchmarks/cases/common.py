@@ -32,39 +32,22 @@ def load_weights(settings: CaseSettings) -> tuple[Arrays, npt.NDArray[Any], list
     return arrays, window, characters
 
 
-def layers_of(arrays: Arrays) -> int:
-    """How many LSTM layers have these weights."""
-    return sum(name.startswith("lstm.weight_hh") for name in arrays)
+def lstm_layers(arrays: Arrays) -> list[tuple[npt.NDArray[Any], ...]]:
+    """Of each layer: weights of its input [4h, inputs] and state [4h, h], and its whole bias."""
+    count = sum(name.startswith("lstm.weight_hh") for name in arrays)
+    return [
+        (
+            arrays[f"lstm.weight_ih_l{n}"],
+            arrays[f"lstm.weight_hh_l{n}"],
+            arrays[f"lstm.bias_ih_l{n}"] + arrays[f"lstm.bias_hh_l{n}"],
+        )
+        for n in range(count)
+    ]
 
 
 def run_of(stream: Iterator[str]) -> Run:
     """A `Run` that takes its characters from a stream without end."""
     return lambda count: "".join(islice(stream, count))
-
-
-def draw_by_window(
-    window: npt.NDArray[Any],
-    logits: npt.NDArray[np.float32],
-    fill: Callable[[], None],
-    characters: list[str],
-    settings: CaseSettings,
-) -> Iterator[str]:
-    """Characters without end, each after a look at the whole window.
-
-    Args:
-        window: int64 [40], moved on by a character in place.
-        logits: float32 [1, vocabulary].
-        fill: writes into `logits` what the model makes of `window`.
-        characters: of the vocabulary.
-        settings: how to sample.
-    """
-    draw = _drawer(logits, settings)
-    while True:
-        fill()
-        drawn = draw()
-        yield characters[drawn]
-        window[:-1] = window[1:]
-        window[-1] = drawn
 
 
 class Steps(Protocol):
@@ -100,9 +83,13 @@ def run_of_steps(
 
 
 def _draw_one(steps: Steps, characters: list[str], settings: CaseSettings) -> Iterator[str]:
-    draw, token, step = _drawer(steps.logits, settings), steps.token, steps.step
-    while True:
-        drawn = draw()
+    draw, token, step = (
+        Sampler(steps.logits, settings.temperature).draw_one,
+        steps.token,
+        steps.step,
+    )
+    for uniform in UniformStream(settings.seed, 0):
+        drawn = draw(uniform)
         yield characters[drawn]
         token[0] = drawn
         step()
@@ -117,10 +104,3 @@ def _draw_many(steps: Steps, settings: CaseSettings) -> Iterator[npt.NDArray[np.
             yield drawn
             steps.token[:] = drawn
             steps.step()
-
-
-def _drawer(logits: npt.NDArray[np.float32], settings: CaseSettings) -> Callable[[], int]:
-    """Draws a token from `logits`, float32 [1, vocabulary], as they are at each call."""
-    draw = Sampler(logits, settings.temperature).draw_one
-    uniforms = iter(UniformStream(settings.seed, 0))
-    return lambda: draw(next(uniforms))

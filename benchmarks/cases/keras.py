@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.benchmarks.cases.common import Arrays, layers_of, load_weights, run_of
+from charlm.benchmarks.cases.common import Arrays, load_weights, lstm_layers, run_of
 from charlm.benchmarks.harness.settings import CaseSettings, Run
 from charlm.data.system.extras import require
 
@@ -31,14 +31,12 @@ def window(settings: CaseSettings) -> Run:
 def build(keras: Any, arrays: Arrays, length: int) -> Any:
     """LSTM layers and a softmax over a (length, vocabulary) one-hot window."""
     vocabulary, hidden = arrays["head.weight"].shape
-    count = layers_of(arrays)
-    layers = [keras.layers.LSTM(hidden, return_sequences=n < count - 1) for n in range(count)]
+    given = lstm_layers(arrays)
+    layers = [keras.layers.LSTM(hidden, return_sequences=each is not given[-1]) for each in given]
     head = keras.layers.Dense(vocabulary, activation="softmax")
     model = keras.Sequential([keras.Input((length, vocabulary)), *layers, head])
-    for number, layer in enumerate(layers):  # the gates' order is Torch's: i, f, c, o
-        names = [f"lstm.{kind}_l{number}" for kind in ("weight_ih", "weight_hh")]
-        bias = arrays[f"lstm.bias_ih_l{number}"] + arrays[f"lstm.bias_hh_l{number}"]
-        layer.set_weights([*(arrays[name].T for name in names), bias])
+    for layer, (into, own, bias) in zip(layers, given, strict=True):
+        layer.set_weights([into.T, own.T, bias])  # the gates' order is Torch's: i, f, c, o
     head.set_weights([arrays["head.weight"].T, arrays["head.bias"]])
     return model
 

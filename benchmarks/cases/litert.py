@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.benchmarks.cases.common import Arrays, layers_of, load_weights, run_of_steps
+from charlm.benchmarks.cases.common import Arrays, load_weights, lstm_layers, run_of_steps
 from charlm.benchmarks.harness.settings import LITERT_STEP, CaseSettings, Run
 from charlm.data.system.cores import usable_cores
 from charlm.data.system.extras import require
@@ -73,9 +73,6 @@ def _views(interpreter: Any, details: list[dict[str, Any]]) -> dict[str, Any]:
 def graph(arrays: Arrays) -> bytes:
     """A .tflite `token` int32 [batch], `h0`, `c0`, ... [batch, hidden] -> `logits`, `h0`, `c0`, ...
 
-    Args:
-        arrays: the state of a `CharLSTM`, by Torch's names.
-
     Raises:
         MissingExtraError: TensorFlow is not installed.
     """
@@ -84,7 +81,7 @@ def graph(arrays: Arrays) -> bytes:
     tf = require("tensorflow", "bench")
     tf.get_logger().setLevel("ERROR")
     hidden = arrays["head.weight"].shape[1]
-    states = [f"{kind}{layer}" for layer in range(layers_of(arrays)) for kind in "hc"]
+    states = [f"{kind}{layer}" for layer in range(len(lstm_layers(arrays))) for kind in "hc"]
     specs = {name: tf.TensorSpec([1, hidden], tf.float32, name=name) for name in states}
     module = tf.Module()
     module.run = tf.function(_step_function(tf, arrays))  # its arguments' names are the signature's
@@ -102,19 +99,16 @@ def _step_function(tf: Any, arrays: Arrays) -> Any:
         blocks = np.split(array, 4)
         return np.ascontiguousarray(np.concatenate([blocks[gate] for gate in ORDER]).T * halves)
 
-    layers = range(layers_of(arrays))
-    given = [laid(arrays[f"lstm.weight_ih_l{n}"]) for n in layers]
-    recurrent = [laid(arrays[f"lstm.weight_hh_l{n}"]) for n in layers]
-    bias = [laid(arrays[f"lstm.bias_ih_l{n}"] + arrays[f"lstm.bias_hh_l{n}"]) for n in layers]
-    table = given[0] + bias[0]
+    layers = [tuple(map(laid, layer)) for layer in lstm_layers(arrays)]
+    table = layers[0][0] + layers[0][2]
     head, head_bias = np.ascontiguousarray(arrays["head.weight"].T), arrays["head.bias"]
 
     def step(token: Any, **state: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         below: Any = None
-        for n in layers:
-            sums = tf.matmul(below, given[n]) + bias[n] if n else tf.gather(table, token)
-            gates = tf.tanh(sums + tf.matmul(state[f"h{n}"], recurrent[n]))
+        for n, (given, recurrent, bias) in enumerate(layers):
+            sums = tf.matmul(below, given) + bias if n else tf.gather(table, token)
+            gates = tf.tanh(sums + tf.matmul(state[f"h{n}"], recurrent))
             i, f, o, g = tf.split(gates, 4, axis=1)
             c = (0.5 * f + 0.5) * state[f"c{n}"] + (0.5 * i + 0.5) * g
             below = (0.5 * o + 0.5) * tf.tanh(c)

@@ -23,7 +23,7 @@ from charlm.infer.engines.step import Stepper
 from charlm.infer.generator import Generator
 from charlm.infer.model.open import Model, open_model
 from charlm.infer.request import Request
-from charlm.infer.sampling.draw import Sampling
+from charlm.infer.sampling.filters import Sampling
 from charlm.infer.sampling.philox import UniformStream
 from charlm.infer.scoring.many import WORKERS_OF_GPU
 from charlm.infer.scoring.score import Scorer
@@ -101,7 +101,6 @@ def score(settings: CaseSettings, length: int = 10_000) -> Run:
     """`Scorer.score` on what the model itself might have written.
 
     Args:
-        settings: of the case.
         length: characters that are drawn for it; a longer text repeats them.
     """
     generator = _generator(settings)

@@ -1,4 +1,4 @@
-"""Torch: the notebook's window, and a step loop with the state carried, eager or compiled.
+"""Torch: a step loop with the state carried, eager or compiled.
 
 The step is as lean as Torch allows: the input product and its biases are a row of a table, the
 rest one `addmm` a layer. It took 25 µs at batch 1, where `CharLSTM.step` took 41. Of the
@@ -12,65 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charlm.benchmarks.cases.common import (
-    Arrays,
-    draw_by_window,
-    layers_of,
-    load_weights,
-    run_of,
-    run_of_steps,
-)
+from charlm.benchmarks.cases.common import Arrays, load_weights, lstm_layers, run_of_steps
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings, Run
 from charlm.data.system.cores import usable_cores
 from charlm.data.system.extras import require
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from charlm.train.model import CharLSTM
-
-
-def window(settings: CaseSettings) -> Run:
-    """40 characters read again from a zero state for each one drawn, by one fused call.
-
-    Raises:
-        MissingExtraError: Torch is not installed.
-    """
-    torch = require("torch", "train")
-    arrays, tokens, characters = load_weights(settings)
-    model = torch_model(arrays, settings)
-    logits = np.zeros((1, len(characters)), dtype=np.float32)
-    seen = torch.from_numpy(tokens)[:, None]  # a view: sliding the window is seen
-
-    def fill() -> None:
-        with torch.inference_mode():
-            logits[:] = window_logits(model, seen).numpy()
-
-    return run_of(draw_by_window(tokens, logits, fill, characters, settings))
-
-
-def torch_model(arrays: Arrays, settings: CaseSettings) -> "CharLSTM":
-    """A `CharLSTM` of these weights, on the CPU, for inference."""
-    import torch
-
-    from charlm.train.config import ModelConfig
-    from charlm.train.model import CharLSTM
-
-    torch.set_num_threads(settings.threads)
-    vocabulary, hidden = arrays["head.weight"].shape
-    model = CharLSTM(ModelConfig(vocabulary, hidden, layers_of(arrays)))
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return model.eval()
-
-
-def window_logits(model: "CharLSTM", tokens: "Tensor") -> "Tensor":
-    """Logits after the last of `tokens`, int64 [time, batch], from a zero state.
-
-    The head is asked about the last step only.
-    """
-    hidden, _ = model(tokens, model.zero_state(tokens.shape[1]))
-    logits: Tensor = model.head(hidden[-1])
-    return logits
 
 
 def step(settings: CaseSettings) -> Run:
@@ -129,12 +77,10 @@ def _lean_step(arrays: Arrays) -> Any:
     def tensor(values: Any) -> "Tensor":
         return torch.from_numpy(np.ascontiguousarray(values))
 
-    count = layers_of(arrays)
-    bias = [arrays[f"lstm.bias_ih_l{n}"] + arrays[f"lstm.bias_hh_l{n}"] for n in range(count)]
-    table = tensor(arrays["lstm.weight_ih_l0"].T + bias[0])
-    recurrent = [tensor(arrays[f"lstm.weight_hh_l{n}"].T) for n in range(count)]
-    below = [tensor(arrays[f"lstm.weight_ih_l{n}"].T) for n in range(1, count)]
-    biases = [tensor(values) for values in bias[1:]]
+    layers = lstm_layers(arrays)
+    table = tensor(layers[0][0].T + layers[0][2])
+    recurrent = [tensor(own.T) for _, own, _ in layers]
+    upper = [(tensor(bias), tensor(given.T)) for given, _, bias in layers[1:]]
     head, head_bias = tensor(arrays["head.weight"].T), tensor(arrays["head.bias"])
 
     def step(token: "Tensor", state: list[tuple["Tensor", "Tensor"]]) -> Any:
@@ -142,7 +88,8 @@ def _lean_step(arrays: Arrays) -> Any:
         after: list[tuple[Tensor, Tensor]] = []
         for layer, (h, c) in enumerate(state):
             if layer:
-                given = torch.addmm(biases[layer - 1], after[-1][0], below[layer - 1])
+                bias, weights = upper[layer - 1]
+                given = torch.addmm(bias, after[-1][0], weights)
             i, f, g, o = torch.addmm(given, h, recurrent[layer]).chunk(4, 1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
             after.append((o.sigmoid() * c.tanh(), c))
@@ -157,7 +104,7 @@ def _zero_state(arrays: Arrays, batch: int) -> list[tuple["Tensor", "Tensor"]]:
 
     size = batch, arrays["head.weight"].shape[1]
     with torch.inference_mode():
-        return [(torch.zeros(size), torch.zeros(size)) for _ in range(layers_of(arrays))]
+        return [(torch.zeros(size), torch.zeros(size)) for _ in lstm_layers(arrays)]
 
 
 def _compiled(step: Any, arrays: Arrays, settings: CaseSettings) -> Any:

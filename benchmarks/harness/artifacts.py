@@ -13,19 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charlm.benchmarks.harness.settings import (
-    LENGTH,
-    LITERT_STEP,
-    MODEL,
-    PROBE,
-    PROMPT,
-    SIZED,
-    WEIGHTS,
-    WINDOW,
-    CaseFailedError,
-    reason_file,
-    reason_of,
-)
+from charlm.benchmarks.harness import settings
+from charlm.benchmarks.harness.settings import CaseFailedError
 
 if TYPE_CHECKING:
     from charlm.export.contract import Metadata
@@ -90,19 +79,15 @@ def write(model: Path, folder: Path, names: Sequence[str]) -> None:
 
     metadata = open_model(model, "cpu", 1).metadata
     info = ModelInfo(
-        file=model.name,
-        bytes=model.stat().st_size,
-        weights_sha256=metadata.weights_sha256,
-        hidden=metadata.hidden,
-        layers=metadata.layers,
-        vocabulary=len(metadata.vocabulary),
-    )
+        model.name, model.stat().st_size, metadata.weights_sha256,
+        metadata.hidden, metadata.layers, len(metadata.vocabulary),
+    )  # fmt: skip
     (folder / INFO).write_text(json.dumps(asdict(info)), encoding="utf-8")
     for path in (folder / name for name in names):
         try:
             _make(path, model, metadata)
         except Exception as problem:
-            reason_file(path).write_text(reason_of(problem), encoding="utf-8")
+            settings.reason_file(path).write_text(settings.reason_of(problem), encoding="utf-8")
 
 
 def _arrays(model: Path) -> dict[str, Any]:
@@ -123,17 +108,13 @@ def _arrays(model: Path) -> dict[str, Any]:
 
 def _make(path: Path, model: Path, metadata: "Metadata") -> None:
     """Write the derived file that `path` names."""
-    if path.name == WEIGHTS:
+    if path.name == settings.WEIGHTS:
         _write_weights(path, model, metadata)
-    elif path.name == WINDOW:
-        from charlm.benchmarks.cases import onnx_window
-
-        path.write_bytes(onnx_window.graph(_arrays(model)))
-    elif path.name == LITERT_STEP:
+    elif path.name == settings.LITERT_STEP:
         from charlm.benchmarks.cases import litert
 
         path.write_bytes(litert.graph(_arrays(model)))
-    elif path.name == PROBE:
+    elif path.name == settings.PROBE:
         from charlm.benchmarks.cases import probe
 
         probe.build(read_info(path.parent), path)
@@ -146,8 +127,8 @@ def _write_weights(path: Path, model: Path, metadata: "Metadata") -> None:
     import numpy as np
 
     vocabulary = metadata.vocabulary
-    known = vocabulary.encode(metadata.normalisation(PROMPT), "drop").tolist() or [0]
-    window = np.array((known * LENGTH)[-LENGTH:])
+    known = vocabulary.encode(metadata.normalisation(settings.PROMPT), "drop").tolist() or [0]
+    window = np.array((known * settings.LENGTH)[-settings.LENGTH :])
     characters = np.array(vocabulary.characters)
     np.savez(path, window=window, characters=characters, **_arrays(model))
 
@@ -170,21 +151,16 @@ def _write_sized(path: Path, like: "Metadata") -> None:
     from charlm.train.config import ModelConfig
     from charlm.train.model import CharLSTM
 
-    hidden = int(path.name.removeprefix(SIZED))
+    hidden = int(path.name.removeprefix(settings.SIZED))
     model = CharLSTM(ModelConfig(len(like.vocabulary), hidden))
     model.initialise(torch.Generator().manual_seed(hidden))
     laid_out = weights.from_torch(model)
     metadata = Metadata(
-        hidden=hidden,
-        layers=1,
-        vocabulary=like.vocabulary,
-        normalisation=like.normalisation,
-        initial=like.initial,
-        weights_sha256=weights.sha256(laid_out),
+        hidden, 1, like.vocabulary, like.normalisation, like.initial, weights.sha256(laid_out)
     )
     path.mkdir()
-    (path / MODEL).write_bytes(step_graph.build(laid_out, metadata))
-    write(path / MODEL, path, (WEIGHTS, LITERT_STEP, PROBE))
+    (path / settings.MODEL).write_bytes(step_graph.build(laid_out, metadata))
+    write(path / settings.MODEL, path, (settings.WEIGHTS, settings.LITERT_STEP, settings.PROBE))
 
 
 if __name__ == "__main__":

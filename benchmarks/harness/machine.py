@@ -35,14 +35,8 @@ def describe(provider: str) -> Machine:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return Machine(
-        cpu=processor(),
-        cores=usable_cores(),
-        memory_bytes=memory_bytes(),
-        system=_system(),
-        gpu=_gpu() if provider == "cuda" else None,
-        versions=versions,
-    )
+    gpu = _gpu() if provider == "cuda" else None
+    return Machine(processor(), usable_cores(), memory_bytes(), _system(), gpu, versions)
 
 
 def slug(text: str) -> str:

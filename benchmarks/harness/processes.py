@@ -21,20 +21,14 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Process:
-    """A command to measure.
-
-    Attributes:
-        case: the procedure whose first character it writes, if it is one of those.
-        rounds: at most so many, for what takes long to start; None: all.
-        cores: how many it is pinned to; 0: all.
-    """
+    """A command to measure."""
 
     name: str
     title: str
     command: tuple[str, ...]
-    case: str | None = None
-    rounds: int | None = None
-    cores: int = 1
+    case: str | None = None  # the procedure whose first character it writes, if it is one of those
+    rounds: int | None = None  # at most so many, for what takes long to start; None: all
+    cores: int = 1  # how many it is pinned to; 0: all
 
 
 @dataclass(frozen=True)
@@ -128,14 +122,10 @@ def measure(processes: Sequence[Process], rounds: int, say: Say) -> tuple[Proces
 def _result(process: Process, runs: Sequence[Once], skipped: str | None) -> ProcessResult:
     if skipped is not None:
         return ProcessResult(process.name, process.title, process.case, skipped=skipped)
-    return ProcessResult(
-        process.name,
-        process.title,
-        process.case,
-        rounded([once.first_byte for once in runs if once.first_byte is not None]),
-        rounded([once.seconds for once in runs]),
-        max((once.peak_bytes for once in runs if once.peak_bytes is not None), default=None),
-    )
+    first = rounded([once.first_byte for once in runs if once.first_byte is not None])
+    peak = max((once.peak_bytes for once in runs if once.peak_bytes is not None), default=None)
+    seconds = rounded([once.seconds for once in runs])
+    return ProcessResult(process.name, process.title, process.case, first, seconds, peak)
 
 
 def _wait(child: Any) -> int | None:

@@ -19,7 +19,6 @@ OPERATIONS = 1 << 20  # products and sums that a unit of the multiply-add limit 
 TOP_K, TOP_P = 20, 0.9  # of the rows with filters
 
 WEIGHTS = "weights.npz"
-WINDOW = "window.onnx"  # the notebook's window as a graph
 LITERT_STEP = "step.tflite"
 PROBE = "probe.so"
 SIZED = "hidden-"  # how the folder of a random model of another size begins
@@ -32,30 +31,20 @@ class CaseFailedError(CharlmError):
 
 @dataclass(frozen=True)
 class CaseSettings:
-    """What every case needs, as JSON on the worker's command line.
+    """What every case needs, as JSON on the worker's command line."""
 
-    Attributes:
-        model: the model file.
-        artifacts: folder of what was derived from it (see `artifacts`).
-        path: which of charlm's ways to the next character, where a case is told.
-        batch: texts side by side.
-        steps: characters of each text in one call of the library.
-        filtered: draw through top-k and top-p.
-        hidden: units a layer, where the model is a random one; 0: the model under test.
-    """
-
-    model: str
-    artifacts: str
+    model: str  # the model file
+    artifacts: str  # folder of what was derived from it (see `artifacts`)
     provider: str = "cpu"
     threads: int = 1  # 0: as many as the library likes
     temperature: float = 1.0  # the model's own distribution
     seed: int = 1
-    path: str = "auto"
+    path: str = "auto"  # which of charlm's ways to the next character, where a case is told
     precision: str = "float32"
-    batch: int = 1
-    steps: int = 1
-    filtered: bool = False
-    hidden: int = 0
+    batch: int = 1  # texts side by side
+    steps: int = 1  # characters of each text in one call of the library
+    filtered: bool = False  # draw through top-k and top-p
+    hidden: int = 0  # units a layer, where the model is a random one; 0: the model under test
 
     def to_json(self) -> str:
         """One line of JSON."""

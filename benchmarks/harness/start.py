@@ -29,11 +29,6 @@ def start(command: Sequence[str], cores: int, **streams: Any) -> Any:
     """Start a process that is pinned to so many cores, with as many threads; 0: left alone.
 
     The last cores are taken: the first one serves more of the system's interrupts.
-
-    Args:
-        command: with its arguments.
-        cores: how many.
-        streams: see `subprocess.Popen`.
     """
     environment = _environment(cores)
     if not cores or not hasattr(os, "sched_setaffinity"):

@@ -21,15 +21,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """A case's trials, or why there are none.
+    """A case's trials, or why there are none."""
 
-    Attributes:
-        units: units of work in each trial.
-        rates: units a second, one for each round.
-    """
-
-    units: int = 0
-    rates: tuple[float, ...] = ()
+    units: int = 0  # units of work in each trial
+    rates: tuple[float, ...] = ()  # units a second, one for each round
     peak_bytes: int | None = None
     skipped: str | None = None
 
@@ -38,8 +33,6 @@ class Worker:
     """A case in a process of its own (see `worker` for what the two say to one another).
 
     Args:
-        name: of the case.
-        target: the function that prepares it, see `worker`.
         settings: what it is told; it is pinned to as many cores as it has threads.
         least: units of a trial, however long they take.
     """
@@ -134,12 +127,6 @@ def measure(cases: Sequence[Worker], rounds: int, seconds: float, say: Say) -> l
 
     Only one works at a time. A case that fails is left out from then on, and its result holds
     the reason in place of numbers.
-
-    Args:
-        cases: what to time, not yet started.
-        rounds: trials of each.
-        seconds: how long one trial should last.
-        say: where progress is told.
     """
     units: dict[Worker, int] = {}
     rates: dict[Worker, list[float]] = {case: [] for case in cases}

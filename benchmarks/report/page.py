@@ -49,28 +49,17 @@ CSS = (
 
 @dataclass(frozen=True)
 class PagePart:
-    """A part of the report; what it has not is empty.
-
-    Attributes:
-        picture: the name of its picture, where one was drawn.
-        text: a paragraph after the table.
-        lines: of a list.
-    """
+    """A part of the report; what it has not is empty."""
 
     title: str
-    picture: str = ""
+    picture: str = ""  # the name of its picture, where one was drawn
     table: Table = NO_TABLE
-    text: str = ""
-    lines: tuple[str, ...] = ()
+    text: str = ""  # a paragraph after the table
+    lines: tuple[str, ...] = ()  # of a list
 
 
 def render_html(report: BenchReport, pictures: Mapping[str, bytes]) -> str:
-    """The page; the same report gives the same bytes.
-
-    Args:
-        report: the report.
-        pictures: see `plots.draw`.
-    """
+    """The page; the same report gives the same bytes."""
     title = f"charlm benchmark, {report.date}"
     machine, model = report.machine, report.model
     where = ", ".join(filter(None, (machine.cpu, f"{machine.cores} cores", machine.gpu)))
@@ -119,7 +108,6 @@ def figures(report: BenchReport, every: bool = True) -> str:
     """The tables of what was measured, in Markdown, for a terminal.
 
     Args:
-        report: the report.
         every: also those beside the table of procedures, where there is that.
     """
     some = {each.title: each.table for each in _sections(report) if each.table.rows}

@@ -10,26 +10,13 @@ from typing import Any
 
 from charlm.benchmarks.harness.artifacts import ModelInfo
 from charlm.benchmarks.harness.machine import Machine
-from charlm.benchmarks.report.results import (
-    EXACT,
-    MANY,
-    NOTEBOOK,
-    ONE,
-    SCORE,
-    SCORE_MANY,
-    CaseResult,
-    LimitResult,
-    ProcessResult,
-    QualityResult,
-    Spread,
-    SweepResult,
-    fastest,
-)
+from charlm.benchmarks.report import results
+from charlm.benchmarks.report.results import CaseResult, Spread
 from charlm.data.system.errors import SettingsError
 
 FORMAT = 2
 DROPPED = ("pair", "memory", "flips")  # which earlier reports have, and no page shows any more
-JOBS = (ONE, MANY, SCORE, SCORE_MANY)
+JOBS = (results.ONE, results.MANY, results.SCORE, results.SCORE_MANY)
 
 
 @dataclass(frozen=True)
@@ -37,13 +24,12 @@ class Answer:
     """What a reader wants first: the fastest of charlm's procedures for a job.
 
     Attributes:
-        job: in words.
         loss: bits per character that its precision loses against float32; None of float32, or
             not measured.
         rival: the fastest procedure of the same job that is not charlm, if it is faster.
     """
 
-    job: str
+    job: str  # in words
     case: CaseResult
     loss: float | None = None
     rival: CaseResult | None = None
@@ -51,27 +37,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """One run of the benchmark.
-
-    Attributes:
-        threads: of every process, each pinned to so many cores where the system can (`pinned`).
-        left_out: what a quick run did not measure.
-    """
+    """One run of the benchmark."""
 
     date: str
     machine: Machine
     model: ModelInfo
     provider: str
-    threads: int
+    threads: int  # of every process, each pinned to so many cores where the system can (`pinned`)
     pinned: bool
     rounds: int
     trial_seconds: float
     cases: tuple[CaseResult, ...] = ()
-    limits: tuple[LimitResult, ...] = ()
-    processes: tuple[ProcessResult, ...] = ()
-    sweeps: tuple[SweepResult, ...] = ()
-    quality: tuple[QualityResult, ...] = ()
-    left_out: tuple[str, ...] = ()
+    limits: tuple[results.LimitResult, ...] = ()
+    processes: tuple[results.ProcessResult, ...] = ()
+    sweeps: tuple[results.SweepResult, ...] = ()
+    quality: tuple[results.QualityResult, ...] = ()
+    left_out: tuple[str, ...] = ()  # what a quick run did not measure
     format: int = FORMAT
 
     def first_character_of(self, case: str) -> Spread | None:
@@ -79,24 +60,26 @@ class BenchReport:
         found = (Spread.of(each.first_byte) for each in self.processes if each.case == case)
         return next(found, None)
 
-    def best_limit(self, limit: str) -> LimitResult | None:
+    def best_limit(self, limit: str) -> results.LimitResult | None:
         """The way that came closest to the machine's limit, which therefore counts as it."""
-        return fastest(each for each in self.limits if each.limit == limit)
+        return results.fastest(each for each in self.limits if each.limit == limit)
 
-    def limit_of(self, case: CaseResult) -> LimitResult | None:
+    def limit_of(self, case: CaseResult) -> results.LimitResult | None:
         """What holds a procedure back: the limits are of float32 and of the run's threads."""
-        if case.limit is None or case.precision != EXACT or case.every_core:
+        if case.limit is None or case.precision != results.EXACT or case.every_core:
             return None
         return self.best_limit(case.limit)
 
     @property
     def has_notebook(self) -> bool:
         """Whether there is a notebook's speed to compare with."""
-        return any(each.name == NOTEBOOK and each.rates for each in self.cases)
+        return any(each.name == results.NOTEBOOK and each.rates for each in self.cases)
 
     def to_notebook(self, case: CaseResult) -> Spread | None:
         """A procedure's speed in multiples of the notebook's, round by round."""
-        return case.ratio(next((each for each in self.cases if each.name == NOTEBOOK), None))
+        return case.ratio(
+            next((each for each in self.cases if each.name == results.NOTEBOOK), None)
+        )
 
     def to_limit(self, case: CaseResult) -> Spread | None:
         """A procedure's speed as a share of the machine's limit, round by round."""
@@ -116,9 +99,9 @@ class BenchReport:
         there = [case for case in self.cases if case.job == job and case.cuda == cuda]
         ours = [case for case in there if case.ours]
         ours = [case for case in ours if case.use and case.rates] or ours
-        exact = fastest(case for case in ours if case.precision == EXACT)
-        lossy = fastest(case for case in ours if case.precision != EXACT)
-        other = fastest(case for case in there if not case.ours)
+        exact = results.fastest(case for case in ours if case.precision == results.EXACT)
+        lossy = results.fastest(case for case in ours if case.precision != results.EXACT)
+        other = results.fastest(case for case in there if not case.ours)
         named = f"{job}, {'GPU' if cuda else 'CPU'}"
         if exact is not None:
             yield Answer(named, exact, None, _if_faster(other, exact))
@@ -128,7 +111,7 @@ class BenchReport:
 
     def _loss(self, precision: str) -> float | None:
         bits = {each.precision: each.bits for each in self.quality}
-        exact, lossy = bits.get(EXACT), bits.get(precision)
+        exact, lossy = bits.get(results.EXACT), bits.get(precision)
         return lossy - exact if exact is not None and lossy is not None else None
 
     def unstable(self) -> tuple[int, int]:
@@ -144,7 +127,7 @@ class BenchReport:
 
 
 def _if_faster(one: CaseResult | None, than: CaseResult) -> CaseResult | None:
-    return one if one is not None and fastest((than, one)) is one else None
+    return one if one is not None and results.fastest((than, one)) is one else None
 
 
 def load(path: Path) -> BenchReport:

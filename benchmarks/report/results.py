@@ -101,17 +101,15 @@ class CaseResult(Rated):
     """A procedure's trials, or why there are none.
 
     Attributes:
-        limit: which of the machine's limits it runs against; None on a GPU.
-        peak_bytes: of the process that it ran in.
         job, use, precision, batch, every_core, cuda: see `lineup.Case`.
     """
 
     name: str
     title: str
-    limit: str | None = None
+    limit: str | None = None  # which of the machine's limits it runs against; None on a GPU
     rates: tuple[float, ...] = ()
     units: int = 0  # characters in each trial
-    peak_bytes: int | None = None
+    peak_bytes: int | None = None  # of the process that it ran in
     skipped: str | None = None
     job: str = ONE
     use: str = ""
@@ -128,32 +126,23 @@ class CaseResult(Rated):
 
 @dataclass(frozen=True)
 class LimitResult(Rated):
-    """A limit of float32 on the machine, in characters a second if only its products cost time.
-
-    Attributes:
-        limit: `vector` (one stream) or `product` (many).
-        gflops: the median rate of its products, in 10⁹ operations a second.
-    """
+    """A limit of float32 on the machine, in characters a second if only its products cost time."""
 
     name: str
     title: str
-    limit: str
+    limit: str  # `vector` (one stream) or `product` (many)
     rates: tuple[float, ...] = ()
-    gflops: float | None = None
+    gflops: float | None = None  # the median rate of its products, in 10⁹ operations a second
     skipped: str | None = None
 
 
 @dataclass(frozen=True)
 class ProcessResult:
-    """A whole process: seconds to its first byte and to its end in each round.
-
-    Attributes:
-        case: the procedure whose first character it writes, if it is one of those.
-    """
+    """A whole process: seconds to its first byte and to its end in each round."""
 
     name: str
     title: str
-    case: str | None = None
+    case: str | None = None  # the procedure whose first character it writes, if it is one of those
     first_byte: tuple[float, ...] = ()
     seconds: tuple[float, ...] = ()
     peak_bytes: int | None = None
@@ -166,14 +155,12 @@ class QualityResult:
 
     Attributes:
         bits: per character of `text`, by charlm's own scorer with the state carried.
-        characters: how many were scored.
-        text: the file's name, without folders.
     """
 
     precision: str
     bits: float | None = None
-    characters: int = 0
-    text: str = ""
+    characters: int = 0  # how many were scored
+    text: str = ""  # the file's name, without folders
     skipped: str | None = None
 
 
@@ -189,13 +176,9 @@ class SweepPoint(Rated):
 
 @dataclass(frozen=True)
 class SweepSeries:
-    """One line of a sweep.
+    """One line of a sweep."""
 
-    Attributes:
-        name: of the procedure, or of the limit that the line is.
-    """
-
-    name: str
+    name: str  # of the procedure, or of the limit that the line is
     title: str
     points: tuple[SweepPoint, ...]
 

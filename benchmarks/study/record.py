@@ -19,25 +19,15 @@ STATEFUL = "stateful"  # how the name of a side of ours begins
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One side after one epoch.
+    """One side after one epoch."""
 
-    Attributes:
-        side: which training.
-        epoch: epochs behind it.
-        cpu_seconds: of training alone, all threads, evaluation left out.
-        training_bits: mean over the epoch's targets, bits per character.
-        window_bits: on the test text, each character from the last 40 and a zero state.
-        carried_bits: on the same characters, the state carried from the first to the last.
-        machine: the processor's name.
-    """
-
-    side: str
-    epoch: int
-    cpu_seconds: float
-    training_bits: float
-    window_bits: float
-    carried_bits: float
-    machine: str
+    side: str  # which training
+    epoch: int  # epochs behind it
+    cpu_seconds: float  # of training alone, all threads, evaluation left out
+    training_bits: float  # mean over the epoch's targets, bits per character
+    window_bits: float  # on the test text, each character from the last 40 and a zero state
+    carried_bits: float  # on the same characters, the state carried from the first to the last
+    machine: str  # the processor's name
 
 
 def check_judged(corpus: Corpus, text: Path) -> None:

@@ -82,15 +82,10 @@ def train_torch(corpus: Corpus, recipe: str, options: SideOptions) -> None:
     config = training_config(options_said(told), TrainingConfig())
     model, config = defaults.fill_in(ModelConfig(size, options.hidden), config, len(splits.train))
     setup = Setup(
-        model=model,
-        training=config,
-        normalisation=corpus.normalisation,
-        encoding="utf-8",
-        files=(),
-        sha256=corpus.sha256,
-        vocabulary=corpus.vocabulary.characters,
+        model=model, training=config, normalisation=corpus.normalisation, encoding="utf-8",
+        files=(), sha256=corpus.sha256, vocabulary=corpus.vocabulary.characters,
         initial=(1,) * size,
-    )
+    )  # fmt: skip
     ours = f"{STATEFUL}, epochs: {config.epochs}"
     side = "notebook, Torch" if recipe == "notebook" else ours
     Trainer(setup, splits, None).run(_Judge(side, splits.test, options.records))

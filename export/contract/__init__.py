@@ -48,6 +48,7 @@ from typing import Any
 
 from charlm.data import MAX_HIDDEN, MAX_LAYERS
 from charlm.data.system.errors import CharlmError, ModelFileError
+from charlm.data.system.extras import require_onnxruntime
 from charlm.data.system.files import os_errors_as
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_RARE, Rare
@@ -58,9 +59,6 @@ SAMPLING = 1
 OPSET = 17
 IR_VERSION = 8
 MAX_MODEL_BYTES = 1 << 30  # a model file from elsewhere is untrusted: no more is ever read
-# ONNX Runtime's option: the folder of the other files that a model given as bytes may name for its
-# weights. Given a file, which holds none, such a model can't be loaded.
-EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 H, C = "h", "c"
 H_NEXT, C_NEXT = "h_next", "c_next"
@@ -91,13 +89,9 @@ TOP_P_OFF = 2.0  # not 1, where a rounded sum could remove a rare character
 
 @dataclass(frozen=True)
 class Kind:
-    """One form of a model's graph.
+    """One form of a model's graph."""
 
-    Attributes:
-        name: of a sibling, part of the file's name, and `charlm.kind` in its metadata.
-    """
-
-    name: str
+    name: str  # of a sibling, part of the file's name, and `charlm.kind` in its metadata
 
 
 STEP = Kind("step")
@@ -115,12 +109,7 @@ class Metadata:
     """What a model file says of itself: all that generating and scoring need beside the graph.
 
     Attributes:
-        hidden: units a layer.
-        layers: LSTM layers.
-        vocabulary: a character's index is its token id.
-        normalisation: applied to every prompt, as it was to the corpus.
         initial: relative frequency of each character, for the first one after an empty prompt.
-        weights_sha256: identity of the weights; siblings of one model share it.
         summary: JSON object on training and quality, for people.
         rare: what became of the corpus's rare characters, and becomes of any that the model lacks.
             Readers that don't know of it refuse such characters.
@@ -128,12 +117,12 @@ class Metadata:
             whose `loss` is in bits per character.
     """
 
-    hidden: int
-    layers: int
-    vocabulary: Vocabulary
-    normalisation: Normalisation
+    hidden: int  # units a layer
+    layers: int  # LSTM layers
+    vocabulary: Vocabulary  # a character's index is its token id
+    normalisation: Normalisation  # applied to every prompt, as it was to the corpus
     initial: tuple[float, ...]
-    weights_sha256: str
+    weights_sha256: str  # identity of the weights; siblings of one model share it
     summary: dict[str, Any] = field(default_factory=dict)
     rare: Rare = NOTHING_RARE
     quality: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -205,10 +194,6 @@ class Metadata:
     @classmethod
     def from_properties(cls, properties: Mapping[str, str], where: str) -> "Metadata":
         """Read and check metadata; keys that this version does not know are ignored.
-
-        Args:
-            properties: an ONNX file's `metadata_props`.
-            where: the file's name, for messages.
 
         Raises:
             ModelFileError: a key is missing or malformed, or the file is of a later format.
@@ -346,12 +331,6 @@ def properties(metadata: Metadata, kind: Kind) -> dict[str, str]:
 def check_tensors(session: Any, kind: Kind, metadata: Metadata, where: str) -> None:
     """Names, types and shapes of a graph must be those of its kind.
 
-    Args:
-        session: `onnxruntime.InferenceSession` of the graph.
-        kind: what it should be.
-        metadata: of the model.
-        where: the file's name, for messages.
-
     Raises:
         ModelFileError: the graph has other inputs or outputs.
     """
@@ -377,12 +356,6 @@ def check_tensors(session: Any, kind: Kind, metadata: Metadata, where: str) -> N
 def check_sibling(session: Any, kind: Kind, metadata: Metadata, where: str) -> None:
     """A file must be the sibling that it is taken for: kind, weights and tensors.
 
-    Args:
-        session: `onnxruntime.InferenceSession` of the graph.
-        kind: what it should be.
-        metadata: of the model that it should be a sibling of.
-        where: the file's name, for messages.
-
     Raises:
         ModelFileError: it is of another kind, of other weights, or has other inputs or outputs.
     """
@@ -399,6 +372,22 @@ def check_sibling(session: Any, kind: Kind, metadata: Metadata, where: str) -> N
                 "export the model again"
             )
         check_tensors(session, kind, metadata, where)
+
+
+def session_options(threads: int) -> Any:
+    """Options of every session: so many CPU threads, no chatter, no weights from elsewhere."""
+    options = require_onnxruntime().SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # "fatal": errors come as exceptions, in our words
+    # Waiting threads sleep: a core that spins between steps is a core taken from the user.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The folder of the other files that a model given as bytes may name for its weights: a file,
+    # which holds none, so that such a model can't be loaded.
+    folder = "session.model_external_initializers_file_folder_path"
+    options.add_session_config_entry(folder, __file__)
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # as it was looked at
+    return options
 
 
 @contextlib.contextmanager

@@ -49,31 +49,7 @@ from charlm.data.system.errors import ModelFileError
 from charlm.data.system.extras import require_onnxruntime
 from charlm.data.system.wire import Pieces, fields, packed, part, whole
 from charlm.export import contract
-from charlm.export.contract import (
-    BYTE_VOCABULARY,
-    C_NEXT,
-    H_NEXT,
-    INVERSE_TEMPERATURE,
-    LENGTHS,
-    LOG_PROBABILITY,
-    LOGITS,
-    MIN_P,
-    NATIVE,
-    POSITION,
-    PROMPT,
-    SCORED,
-    SEED,
-    STEPS,
-    STREAM,
-    TOKENS,
-    TOP_K,
-    TOP_P,
-    C,
-    H,
-    Metadata,
-    properties,
-    tensors,
-)
+from charlm.export.contract import Metadata
 
 _FILES = {"darwin": "libcharlm.dylib", "win32": "charlm.dll"}
 LIBRARY = Path(__file__).parents[2] / "infer/native" / _FILES.get(sys.platform, "libcharlm.so")
@@ -90,10 +66,13 @@ UPPER, UPPER_BIAS = "upper", "upper_bias"
 
 # As the operator takes and gives them, after the weights.
 INPUTS = (
-    H, C, PROMPT, LENGTHS, SCORED, STEPS, SEED, STREAM, POSITION,
-    INVERSE_TEMPERATURE, TOP_K, TOP_P, MIN_P,
+    contract.H, contract.C, contract.PROMPT, contract.LENGTHS, contract.SCORED, contract.STEPS,
+    contract.SEED, contract.STREAM, contract.POSITION,
+    contract.INVERSE_TEMPERATURE, contract.TOP_K, contract.TOP_P, contract.MIN_P,
 )  # fmt: skip
-OUTPUTS = (TOKENS, LOG_PROBABILITY, LOGITS, H_NEXT, C_NEXT)
+OUTPUTS = (
+    contract.TOKENS, contract.LOG_PROBABILITY, contract.LOGITS, contract.H_NEXT, contract.C_NEXT,
+)  # fmt: skip
 
 
 def stacked_name(layer: int) -> str:
@@ -116,7 +95,11 @@ _ELEMENTS = {
     "tensor(float)": _FLOAT, "tensor(uint8)": 2, "tensor(int32)": 6, "tensor(int64)": 7,
     "tensor(bool)": 9, "tensor(uint64)": 13,
 }  # fmt: skip
-_SECOND = {PROMPT: "time", TOKENS: "steps", LOG_PROBABILITY: "scored_time"}  # names of free sizes
+_SECOND = {
+    contract.PROMPT: "time",
+    contract.TOKENS: "steps",
+    contract.LOG_PROBABILITY: "scored_time",
+}  # names of free sizes
 Array = tuple[tuple[int, ...], bytes | memoryview]  # its sizes, and its content
 
 
@@ -131,10 +114,7 @@ def add_entries(options: Any, precision: str, threads: int, device: str = "cpu")
     """Make the operator known to a session, and say how it computes there.
 
     Args:
-        options: `onnxruntime.SessionOptions`.
         precision: `float32`; `int8` on the CPU, `fp16` on a GPU.
-        threads: the session's.
-        device: `cpu` or `cuda`.
 
     Raises:
         Exception: of ONNX Runtime: the library is damaged, or for another machine.
@@ -222,11 +202,6 @@ def weight_sizes(metadata: Metadata) -> dict[str, tuple[int, ...]]:
 def read_weights(content: bytes, metadata: Metadata, where: str) -> dict[str, bytes | memoryview]:
     """The little-endian bytes of a step graph's weights, by name, of the sizes of `weight_sizes`.
 
-    Args:
-        content: of a step graph that `charlm-export` wrote.
-        metadata: of it.
-        where: its name, for messages.
-
     Raises:
         ModelFileError: its weights are missing, of other sizes, or in another file.
     """
@@ -258,13 +233,13 @@ def native_graph(content: bytes, metadata: Metadata, where: str) -> bytes:
         HEAD: ((hidden, size), [found[HEAD]]),
         HEAD_BIAS: ((size,), [found[HEAD_BIAS]]),
     }
-    inputs, outputs = tensors(NATIVE, metadata)
+    inputs, outputs = contract.tensors(contract.NATIVE, metadata)
     node = part(
         _GRAPH_NODE,
         *(part(_NODE_INPUT, name) for name in (*weights, *INPUTS)),
         *(part(_NODE_OUTPUT, name) for name in OUTPUTS),
         part(_NODE_NAME, OPERATOR),
-        part(_NODE_OPERATOR, OPERATOR if size <= BYTE_VOCABULARY else WIDE),
+        part(_NODE_OPERATOR, OPERATOR if size <= contract.BYTE_VOCABULARY else WIDE),
         part(_NODE_DOMAIN, DOMAIN),
     )
     graph = part(
@@ -278,7 +253,7 @@ def native_graph(content: bytes, metadata: Metadata, where: str) -> bytes:
     head = whole(_MODEL_IR, contract.IR_VERSION) + part(_MODEL_PRODUCER, "charlm")
     for domain, version in (("", contract.OPSET), (DOMAIN, 1)):
         head += part(_MODEL_OPSET, part(1, domain), whole(2, version))
-    for key, value in properties(metadata, NATIVE).items():
+    for key, value in contract.properties(metadata, contract.NATIVE).items():
         head += part(_MODEL_PROPERTY, part(1, key), part(2, value))
     return b"".join(head + graph)
 

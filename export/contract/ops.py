@@ -25,10 +25,6 @@ DEEPEST = 2  # a Scan's body holds no graph
 def check_operators(content: bytes, where: str) -> None:
     """A graph must hold nothing that `charlm-export` does not write.
 
-    Args:
-        content: of the file.
-        where: its name, for messages.
-
     Raises:
         ModelFileError: it does, or it is no ONNX file.
     """

@@ -38,10 +38,6 @@ def combine(
     """c' = f c + i g and h' = o tanh(c').
 
     Args:
-        draft: where the nodes go.
-        gates: of the layer.
-        c: the layer's own.
-        layer: counted from 0.
         after: how the results are named; None names them by the layer.
     """
     after = after or LayerState(f"h_next_{layer}", f"c_next_{layer}")

@@ -9,14 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from charlm.export.contract import (
-    BYTE_VOCABULARY,
-    GENERATE,
-    INVERSE_TEMPERATURE,
-    TOKENS,
-    UNIFORM,
-    Metadata,
-)
+from charlm.export import contract
+from charlm.export.contract import Metadata
 from charlm.export.graphs.cell import LayerState, advance, join_states, logits, split_states
 from charlm.export.graphs.draft import BATCH, FLOAT, INT32, INT64, UINT8, Draft, value
 from charlm.export.weights import Weights
@@ -30,8 +24,8 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
     """The serialised graph, checked."""
     draft, layers = Draft(), metadata.layers
     states = split_states(draft, layers)
-    draft.add("Unsqueeze", [INVERSE_TEMPERATURE, draft.axes(1)], "rates")
-    numbers = draft.add("Unsqueeze", [UNIFORM, draft.axes(2)], "uniform_columns")
+    draft.add("Unsqueeze", [contract.INVERSE_TEMPERATURE, draft.axes(1)], "rates")
+    numbers = draft.add("Unsqueeze", [contract.UNIFORM, draft.axes(2)], "uniform_columns")
     last = [LayerState(f"last_h_{layer}", f"last_c_{layer}") for layer in range(layers)]
     step = helper.make_node(
         "Scan",
@@ -44,10 +38,10 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
         scan_output_axes=[1],
     )
     draft.nodes.append(step)
-    small = len(metadata.vocabulary) <= BYTE_VOCABULARY
-    draft.add("Cast", ["drawn"], TOKENS, to=UINT8 if small else INT32)
+    small = len(metadata.vocabulary) <= contract.BYTE_VOCABULARY
+    draft.add("Cast", ["drawn"], contract.TOKENS, to=UINT8 if small else INT32)
     join_states(draft, last)
-    return draft.to_model(GENERATE, metadata)
+    return draft.to_model(contract.GENERATE, metadata)
 
 
 def _body(weights: Weights, metadata: Metadata) -> onnx.GraphProto:

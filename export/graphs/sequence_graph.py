@@ -2,14 +2,8 @@
 
 import numpy as np
 
-from charlm.export.contract import (
-    LOG_PROBABILITY,
-    LOGITS,
-    SEQUENCE,
-    TARGETS,
-    TOKENS,
-    Metadata,
-)
+from charlm.export import contract
+from charlm.export.contract import Metadata
 from charlm.export.graphs.cell import LayerState, join_states, logits, split_states
 from charlm.export.graphs.draft import FLOAT, INT32, Draft
 from charlm.export.weights import Weights
@@ -39,12 +33,12 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
         )
     join_states(draft, last)
     _score(draft, weights, below, last[-1].h)
-    return draft.to_model(SEQUENCE, metadata)
+    return draft.to_model(contract.SEQUENCE, metadata)
 
 
 def _characters(draft: Draft, vocabulary: int) -> str:
     """The texts one-hot, float32 [time, batch, vocabulary]."""
-    turned = draft.add("Transpose", [TOKENS], "tokens_by_time", perm=[1, 0])
+    turned = draft.add("Transpose", [contract.TOKENS], "tokens_by_time", perm=[1, 0])
     if vocabulary <= ONE_HOT_ROWS:
         rows = draft.array("one_hot", np.eye(vocabulary, dtype=np.float32))
         return draft.add("Gather", [rows, turned], "characters", axis=0)
@@ -77,10 +71,10 @@ def _score(draft: Draft, weights: Weights, tops: str, last: str) -> None:
     rows = draft.add("Flatten", [tops], "rows", axis=2)
     every = logits(draft, weights, rows, "logits_all")
     shares = draft.add("LogSoftmax", [every], "log_shares", axis=-1)
-    draft.add("Identity", [logits(draft, weights, last, "logits_last")], LOGITS)
-    targets = draft.add("Transpose", [TARGETS], "targets_by_time", perm=[1, 0])
+    draft.add("Identity", [logits(draft, weights, last, "logits_last")], contract.LOGITS)
+    targets = draft.add("Transpose", [contract.TARGETS], "targets_by_time", perm=[1, 0])
     flat = draft.add("Reshape", [targets, draft.array("column", np.array([-1, 1]))], "target_rows")
     found = draft.add("GatherElements", [shares, flat], "found", axis=1)
     shape = draft.add("Shape", [targets], "by_time")
     by_time = draft.add("Reshape", [found, shape], "found_by_time")
-    draft.add("Transpose", [by_time], LOG_PROBABILITY, perm=[1, 0])
+    draft.add("Transpose", [by_time], contract.LOG_PROBABILITY, perm=[1, 0])

@@ -50,21 +50,13 @@ class Errors:
 
 @dataclass(frozen=True)
 class Proof:
-    """What was found of one graph.
+    """What was found of one graph."""
 
-    Attributes:
-        step: errors of single steps from Torch's own state.
-        carried: errors over all steps from the graph's own state.
-        steps: how many those were.
-        drawn: how many characters it drew.
-        flips: how many of them only a near-tie excuses.
-    """
-
-    step: Relative
-    carried: Relative
-    steps: int
-    drawn: int = 0
-    flips: int = 0
+    step: Relative  # errors of single steps from Torch's own state
+    carried: Relative  # errors over all steps from the graph's own state
+    steps: int  # how many those were
+    drawn: int = 0  # how many characters it drew
+    flips: int = 0  # how many of them only a near-tie excuses
 
     def check(self, where: str) -> None:
         """Refuse a graph with an error above its tolerance.

@@ -11,20 +11,8 @@ import torch
 
 from charlm.data.system.errors import ExportError, ModelFileError
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.export.contract import (
-    GENERATE,
-    GREEDY,
-    LOG_PROBABILITY,
-    NATIVE,
-    SEQUENCE,
-    STEP,
-    TOKEN,
-    Kind,
-    Metadata,
-    check_sibling,
-    check_tensors,
-    runtime_errors_as,
-)
+from charlm.export import contract
+from charlm.export.contract import Kind, Metadata
 from charlm.export.proof.errors import Errors, Proof
 from charlm.export.proof.sessions import (
     Drawer,
@@ -54,9 +42,13 @@ from charlm.train.model import CharLSTM
 
 NEAR = 2e-5  # times max(1, 1/T): so near its share u excuses another choice than the one due
 # 1/T of the streams of a graph that draws, in turn.
-INVERSE_TEMPERATURES = (1.0, GREEDY, 1 / 0.7, 1 / 0.3, 1 / 1.5)
+INVERSE_TEMPERATURES = (1.0, contract.GREEDY, 1 / 0.7, 1 / 0.3, 1 / 1.5)
 
-GRAPHS = {NATIVE: NativeGraph, GENERATE: GenerateGraph, SEQUENCE: SequenceGraph}
+GRAPHS = {
+    contract.NATIVE: NativeGraph,
+    contract.GENERATE: GenerateGraph,
+    contract.SEQUENCE: SequenceGraph,
+}
 
 
 def prove_step(
@@ -67,9 +59,6 @@ def prove_step(
     Args:
         content: the serialised graph, its weights within; run by ONNX Runtime on the CPU.
         model: the model that it must equal, on the CPU.
-        metadata: of the model.
-        where: the file's name, for messages.
-        steps: how many.
 
     Returns:
         What was found, and the texts on which it was, to prove siblings by.
@@ -82,16 +71,18 @@ def prove_step(
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise ExportError(f"{where}: the model's weights hold numbers that are not finite")
     session = open_session(content, where)
-    with runtime_errors_as(ModelFileError, f"{where}: its names can't be read"):
-        check_tensors(session, STEP, metadata, where)
+    with contract.runtime_errors_as(ModelFileError, f"{where}: its names can't be read"):
+        contract.check_tensors(session, contract.STEP, metadata, where)
     single, many = Errors(), Errors()
     own: dict[int, Arrays] = {}
 
     def compare(token: Ids, before: Arrays, after: Arrays) -> None:
         for batch in BATCHES:
             wanted, start = _first(batch, after), _first(batch, before)
-            feed = {TOKEN: token[:batch]}
-            with runtime_errors_as(ExportError, f"{where}: a step of {batch} streams failed"):
+            feed = {contract.TOKEN: token[:batch]}
+            with contract.runtime_errors_as(
+                ExportError, f"{where}: a step of {batch} streams failed"
+            ):
                 single.add(run(session, tuple(after), feed | start), wanted)
                 found = run(session, tuple(after), feed | own.get(batch, start))
             many.add(found, wanted)
@@ -113,13 +104,6 @@ def prove_siblings(
 ) -> dict[Kind, Proof]:
     """Run each graph beside the Torch model, whose step graph has been proven.
 
-    Args:
-        contents: the serialised graphs.
-        model: the model that they must equal, on the CPU.
-        metadata: of the model.
-        texts: of the model, from `prove_step`.
-        names: the files' names, for messages.
-
     Raises:
         ModelFileError: ONNX Runtime can't load a graph, or it is none of its kind and weights.
         ExportError: it does not equal the Torch model; the message says where and how far.
@@ -134,16 +118,16 @@ def _prove_sibling(
     kind: Kind, content: bytes, model: CharLSTM, metadata: Metadata, texts: Texts, where: str
 ) -> Proof:
     graph: Any = GRAPHS[kind](content, where)
-    check_sibling(graph.session, kind, metadata, where)
+    contract.check_sibling(graph.session, kind, metadata, where)
     single, many, flips = Errors(), Errors(), 0
-    with runtime_errors_as(ExportError, f"{where}: a run of it failed"), one_thread():
+    with contract.runtime_errors_as(ExportError, f"{where}: a run of it failed"), one_thread():
         for batch in BATCHES:
-            if kind != GENERATE:
+            if kind != contract.GENERATE:
                 _read(graph, texts, metadata, batch, single, many)
-            if kind != SEQUENCE:
+            if kind != contract.SEQUENCE:
                 flips += _draw(graph, model, metadata, texts.steps, batch, many, where)
                 _draw_singly(graph, model, batch, single)
-    drawn = 0 if kind == SEQUENCE else sum(BATCHES) * texts.steps
+    drawn = 0 if kind == contract.SEQUENCE else sum(BATCHES) * texts.steps
     proof = Proof(single.relative(), many.relative(), texts.steps, drawn, flips)
     proof.check(where)
     return proof
@@ -156,7 +140,7 @@ def _read(
 
     def compare(errors: Errors, piece: slice, state: Arrays) -> Arrays:
         ids = texts.tokens[:batch, piece.start : piece.stop + 1]
-        wanted = {LOG_PROBABILITY: texts.log_probability[:batch, piece]}
+        wanted = {contract.LOG_PROBABILITY: texts.log_probability[:batch, piece]}
         found = graph.read(ids, state)
         errors.add(found, wanted | _first(batch, texts.after[piece.stop]))
         return carried(found)
@@ -227,7 +211,7 @@ def due_tokens(logits: Floats, inverse: Floats, uniform: Floats, tokens: Ids) ->
     slack = NEAR * np.maximum(1, inverse)[:, None]
     upper, share = drawn(sums), drawn(shares)
     excused = (share > 0) & (upper - share - slack <= uniform) & (uniform <= upper + slack)
-    greedy = (inverse == GREEDY)[:, None]
+    greedy = (inverse == contract.GREEDY)[:, None]
     return due, (due == tokens) | np.where(greedy, drawn(below) >= -NEAR, excused)
 
 

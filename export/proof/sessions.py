@@ -28,22 +28,13 @@ WORD_BITS = 41  # of a random word that a uniform number leaves out
 def open_session(content: bytes, where: str, native: str | None = None, device: str = "cpu") -> Any:
     """`onnxruntime.InferenceSession` of a graph on one thread of the CPU.
 
-    It is quiet, and reads no weights from other files.
-
     Args:
-        content: the serialised graph.
-        where: the file's name, for messages.
         native: the precision in which charlm's operator computes; None: the graph has none.
-        device: of the operator.
 
     Raises:
         ModelFileError: ONNX Runtime or the operator can't load it.
     """
-    runtime = require_onnxruntime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4  # errors come as exceptions
-    options.add_session_config_entry(names.EXTERNAL_FOLDER, __file__)
+    runtime, options = require_onnxruntime(), names.session_options(1)
     with names.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
         if native is not None:
             contract_native.add_entries(options, native, threads=1, device=device)
@@ -56,12 +47,7 @@ def run(session: Any, outputs: Sequence[str], feed: dict[str, Any]) -> dict[str,
 
 
 class SequenceGraph:
-    """A graph of kind `sequence`.
-
-    Args:
-        content: the serialised graph.
-        where: the file's name, for messages.
-    """
+    """A graph of kind `sequence`."""
 
     def __init__(self, content: bytes, where: str) -> None:
         self.session = open_session(content, where)
@@ -77,12 +63,7 @@ class SequenceGraph:
 
 
 class GenerateGraph:
-    """A graph of kind `generate`, with numbers from a fixed seed.
-
-    Args:
-        content: the serialised graph.
-        where: the file's name, for messages.
-    """
+    """A graph of kind `generate`, with numbers from a fixed seed."""
 
     def __init__(self, content: bytes, where: str) -> None:
         self.session, self._random = open_session(content, where), np.random.RandomState(SEED)
@@ -101,8 +82,6 @@ class NativeGraph:
     """The native graph, which reads and draws; its random numbers go by their positions.
 
     Args:
-        content: the serialised graph.
-        where: the file's name, for messages.
         precision: `float32`, `int8` or, on a GPU, `fp16`.
 
     Raises:

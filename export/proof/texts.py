@@ -33,14 +33,12 @@ class Texts:
     """Texts of the largest batch, a row each, and what Torch makes of them.
 
     Attributes:
-        tokens: int64 [streams, steps + 1].
-        log_probability: float32 [streams, steps], of each token but the first.
         after: by the number of tokens read, `logits`, `h_next` and `c_next`, batch first; that
             before and after each run and each single step, from 1.
     """
 
-    tokens: Ids
-    log_probability: Floats
+    tokens: Ids  # int64 [streams, steps + 1]
+    log_probability: Floats  # float32 [streams, steps], of each token but the first
     after: dict[int, Arrays]
 
     @property
@@ -69,7 +67,6 @@ def draw_texts(
 
     Args:
         model: on the CPU.
-        steps: characters to draw after the first of each text.
         compare: is called at each step with the token that is read, int64 [streams], with `h` and
             `c` before it, and with `logits`, `h_next` and `c_next` after it.
 

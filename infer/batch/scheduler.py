@@ -15,7 +15,7 @@ from charlm.infer.batch.prompt_file import BadLine
 from charlm.infer.batch.results import Order, Outcome
 from charlm.infer.engines.base import Engine, Reader, Tokens
 from charlm.infer.request import Request
-from charlm.infer.sampling.draw import Sampling
+from charlm.infer.sampling.filters import Sampling
 
 WINDOW = 4  # batches of requests under way or waiting, where results come in order
 LONGEST_BLOCK = 64

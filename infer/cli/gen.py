@@ -6,20 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.data import MAX_WINDOW
-from charlm.data.system import console
-from charlm.data.system.errors import (
-    CorpusError,
-    SettingsError,
-    StateError,
-    VocabularyError,
-    as_options,
-)
+from charlm.data.system import console, errors
+from charlm.data.system.errors import CorpusError, SettingsError
 from charlm.infer.cli import shared as cli_shared
 
 if TYPE_CHECKING:
     from charlm.export.contract import Metadata
-    from charlm.infer.engines.planning import Work
-    from charlm.infer.generator import Generator
 
 GROUPS = {
     "Text": "model length seed stop escapes unknown echo interactive load_state save_state",
@@ -142,7 +134,9 @@ def generate(
     if (interactive or not single) and (load_state or save_state):
         raise SettingsError("`load_state` and `save_state` are for one text alone")
     if save_state is not None and (save_state.is_dir() or not save_state.parent.is_dir()):
-        raise StateError(f"can't write {save_state}: a folder, or in a folder that is not there")
+        raise errors.StateError(
+            f"can't write {save_state}: a folder, or in a folder that is not there"
+        )
     if interactive:
         from charlm.infer.cli import terminal
 
@@ -178,10 +172,12 @@ def generate(
         if not escapes and any("\\" in each for each in typed):
             _check_backslash(generator.metadata, typed, unknown)
         if explain:
-            _explain(generator, work, width, why_device)
+            device = why_device or generator.model.device
+            for reason in (f"provider: {device}", *generator.plan(work, width).reasons):
+                console.say(f"charlm-gen: {reason}")
         for note in (generator.model.note, None if window else _hint(generator.metadata)):
             if note:
-                console.say(f"charlm-gen: {as_options(note)}")
+                console.say(f"charlm-gen: {errors.as_options(note)}")
         about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}"
         about = f"{about}, seed {request.seed}"
         if interactive:
@@ -211,14 +207,6 @@ def generate(
         raise typer.Exit(console.USER_ERROR)
 
 
-def _explain(
-    generator: "Generator", work: "Work", width: int | None, why_device: str | None
-) -> None:
-    device = why_device or generator.model.device
-    for reason in (f"provider: {device}", *generator.plan(work, width).reasons):
-        console.say(f"charlm-gen: {reason}")
-
-
 def _check_backslash(metadata: "Metadata", typed: tuple[str, ...], unknown: str | None) -> None:
     """Where a model has no backslash, one was typed for the sake of the character that it means.
 
@@ -232,7 +220,7 @@ def _check_backslash(metadata: "Metadata", typed: tuple[str, ...], unknown: str 
         return
     hint = f"the model has no backslash: for the character that {found} means, add --escapes"
     if metadata.unknown(unknown) == "error" or any(map(escape_in, typed[1:])):
-        raise VocabularyError(hint)
+        raise errors.VocabularyError(hint)
     console.say(f"charlm-gen: {hint}")
 
 

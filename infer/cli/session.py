@@ -44,13 +44,11 @@ class Turn:
     """What a line led to.
 
     Attributes:
-        said: for the user, a line or more; empty: nothing.
-        shown: text that comes before what is drawn.
         drawn: text as it is drawn, to be shown as it comes; None: nothing is drawn.
     """
 
-    said: str = ""
-    shown: str = ""
+    said: str = ""  # for the user, a line or more; empty: nothing
+    shown: str = ""  # text that comes before what is drawn
     drawn: Iterator[str] | None = None
 
 
@@ -59,10 +57,6 @@ class Session:
 
     Each turn draws with the seed's next sample, so that the same lines give the same text again,
     and `/undo` and `/more` another.
-
-    Args:
-        generator: of the model.
-        request: how text is drawn; its prompt is left out.
 
     Attributes:
         text: all so far, as the model reads it.

@@ -97,8 +97,6 @@ def say_lacking(
     """Tell the user of so many characters that a model lacks, where those are no error.
 
     Args:
-        count: how many; of none nothing is said.
-        metadata: of the model.
         asked: what the user wanted to become of them.
         whose: they are, as "the prompt's".
     """

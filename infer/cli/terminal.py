@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 def check(*, others: bool) -> None:
     """What a prompt line needs.
 
-    Args:
-        others: whether options are given that ask for texts in another way.
-
     Raises:
         MissingExtraError: prompt_toolkit is not installed.
         SettingsError: nobody sits at a terminal, or such options.
@@ -45,9 +42,7 @@ def run(
 
     Args:
         out: where the text goes; all else goes to stderr.
-        generator: of the model.
         request: how text is drawn; a prompt is the first turn.
-        lines: what asks for lines; None makes one, with history and completion of commands.
     """
     session = Session(generator, request)
     console.say("charlm-gen: type the beginning of a text; /help lists commands, Ctrl-D ends")

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import ModelFileError
+from charlm.export.contract import Metadata
 from charlm.infer.model.open import Model
-from charlm.infer.sampling.draw import Sampling
-from charlm.infer.sampling.philox import UniformStream
+
+if TYPE_CHECKING:
+    from charlm.infer.sampling.filters import Sampling
+    from charlm.infer.sampling.philox import UniformStream
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
@@ -30,18 +33,11 @@ class Primed:
     Attributes:
         h, c: float32 [streams, layers, hidden], the state after the last character read; where a
             window is read, [streams, window, layers, hidden], see `WindowStepper`.
-        logits: float32 [streams, vocabulary], of the character to come.
     """
 
     h: Array
     c: Array
-    logits: Array
-
-    @staticmethod
-    def blank(shape: tuple[int, ...], vocabulary: int) -> "Primed":
-        """Streams that have read nothing, with states of that shape."""
-        h, c = np.zeros((2, *shape), dtype=np.float32)
-        return Primed(h, c, np.zeros((shape[0], vocabulary), dtype=np.float32))
+    logits: Array  # float32 [streams, vocabulary], of the character to come
 
     def take(self, rows: Sequence[int] | slice | Rows) -> "Primed":
         """Some of the streams, in the order that is asked for."""
@@ -79,10 +75,10 @@ class Read(Primed):
 class Engine(Protocol):
     """Draws blocks of characters for a batch of streams whose state it holds."""
 
-    def start(self, primed: Primed, sampling: Sampling) -> None:
+    def start(self, primed: Primed, sampling: "Sampling") -> None:
         """Hold these streams, at least one, and no others."""
 
-    def replace(self, rows: Rows, primed: Primed, sampling: Sampling) -> None:
+    def replace(self, rows: Rows, primed: Primed, sampling: "Sampling") -> None:
         """Put other streams into some rows of the batch, which are distinct."""
 
     def keep(self, rows: Rows) -> None:
@@ -91,7 +87,7 @@ class Engine(Protocol):
     def held(self) -> Primed:
         """The streams as they are now, but for their logits, which may be older."""
 
-    def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
+    def draw(self, numbers: "Sequence[UniformStream]", steps: int) -> Tokens:
         """The next characters of each stream, [batch, steps]; state and numbers move on.
 
         Args:
@@ -130,13 +126,13 @@ class TextReader(Protocol):
 class HostEngine:
     """What all engines share: their streams' state can be had as arrays, and others put there."""
 
-    def start(self, primed: Primed, sampling: Sampling) -> None:
+    def start(self, primed: Primed, sampling: "Sampling") -> None:
         """See `Engine`."""
         self._h = np.ascontiguousarray(primed.h, dtype=np.float32)
         self._c = np.ascontiguousarray(primed.c, dtype=np.float32)
         self._logits, self._sampling = primed.logits, sampling
 
-    def replace(self, rows: Rows, primed: Primed, sampling: Sampling) -> None:
+    def replace(self, rows: Rows, primed: Primed, sampling: "Sampling") -> None:
         """See `Engine`."""
         self.start(self.held().replaced(rows, primed), self._sampling.replaced(rows, sampling))
 
@@ -149,23 +145,35 @@ class HostEngine:
         return Primed(self._h, self._c, self._logits)
 
 
+Advance = Callable[[Tokens, npt.NDArray[np.int64], Primed], Primed]
+
+
 def read_prompts(
     prompts: Sequence[Tokens],
-    state: Primed,
-    borders: Iterable[int],
-    advance: Callable[[Tokens, npt.NDArray[np.int64], Primed], Primed],
+    before: Primed | None,
+    metadata: Metadata,
+    advance: Advance,
+    borders: Iterable[int] = (),
+    window: tuple[int, ...] = (),
 ) -> Primed:
     """The states after prompts of any lengths, which are read side by side, section by section.
 
     Args:
         prompts: token ids, at least one of each.
-        state: of all of them, before.
-        borders: where a section of the prompts ends, rising; the last is no less than the longest.
+        before: the states before them; None: zero states.
         advance: reads a section, ids [rows, time] of which each row has so many, from a state.
+        borders: where a section ends, rising; the last is no less than the longest prompt. None:
+            where prompts end: up to each, those that are longer are read by as much.
+        window: states of each stream, where it has several.
     """
     lengths, done = np.array([len(prompt) for prompt in prompts]), 0
-    state = state.take(np.arange(len(prompts)))
-    for end in borders:
+    if before is None:
+        shape = (len(prompts), *window, metadata.layers, metadata.hidden)
+        h, c = np.zeros((2, *shape), dtype=np.float32)
+        state = Primed(h, c, np.zeros((len(prompts), len(metadata.vocabulary)), dtype=np.float32))
+    else:
+        state = before.take(np.arange(len(prompts)))
+    for end in borders or sorted(set(lengths.tolist())):
         rows = np.flatnonzero(lengths > done)
         parts = [prompts[row][done:end] for row in rows.tolist()]
         counts = np.array([len(part) for part in parts], dtype=np.int64)
@@ -195,6 +203,13 @@ def read_in_runs(
         read = texts.run(ids[:, start : start + longest + 1], h, c)
         h, c = read.h, read.c
         yield start, read
+
+
+def log_softmax(logits: Array) -> Array:
+    """Natural logarithms of the probabilities that logits [..., vocabulary] give, alike."""
+    wide = logits - logits.max(axis=-1, keepdims=True)
+    found: Array = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return found
 
 
 def check_finite(logits: Array) -> None:

@@ -6,40 +6,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charlm.export.contract import (
-    BYTE_VOCABULARY,
-    C_NEXT,
-    H_NEXT,
-    LENGTHS,
-    LOG_PROBABILITY,
-    LOGITS,
-    POSITION,
-    PROMPT,
-    SCORED,
-    SEED,
-    STEPS,
-    STREAM,
-    TOKENS,
-    C,
-    H,
-    Metadata,
-)
+from charlm.export import contract
+from charlm.export.contract import Metadata
 from charlm.infer.engines.base import Array, HostEngine, Primed, Read, Tokens, read_prompts
 from charlm.infer.model.open import native_errors
-from charlm.infer.sampling.draw import Sampling
+from charlm.infer.sampling.filters import Sampling
 from charlm.infer.sampling.philox import UniformStream
 
+AFTER = [contract.H_NEXT, contract.C_NEXT, contract.LOGITS]
 NOTHING = UniformStream(0, 0)
 LONGEST_READ = 4096  # characters of each prompt in one run
 
 
 class NativeEngine(HostEngine):
-    """An `Engine` that draws a block of characters for all its streams in one run.
-
-    Args:
-        session: of the native graph.
-        metadata: of the model.
-    """
+    """An `Engine` that draws a block of characters for all its streams in one run."""
 
     def __init__(self, session: Any, metadata: Metadata) -> None:
         self._session, self._ids = session, id_type(metadata)
@@ -48,9 +28,11 @@ class NativeEngine(HostEngine):
         """See `Engine`."""
         blank = np.zeros((len(numbers), 0), dtype=self._ids)
         feed = _feed(self._h, self._c, blank, self._sampling, numbers)
-        feed[STEPS] = np.array(steps)
+        feed[contract.STEPS] = np.array(steps)
         tokens: Tokens
-        tokens, self._h, self._c = _run(self._session, [TOKENS, H_NEXT, C_NEXT], feed)
+        tokens, self._h, self._c = _run(
+            self._session, [contract.TOKENS, contract.H_NEXT, contract.C_NEXT], feed
+        )
         for each in numbers:
             each.position += steps
         return tokens
@@ -60,8 +42,6 @@ class NativeReader:
     """A `Reader` of prompts, and a `TextReader`.
 
     Args:
-        session: of the native graph.
-        metadata: of the model.
         longest: characters of each prompt in one run: of a long one only a part stands in memory.
     """
 
@@ -70,21 +50,19 @@ class NativeReader:
 
     def read(self, prompts: Sequence[Tokens], before: Primed | None = None) -> Primed:
         """See `Reader`."""
-        metadata, most = self._metadata, max(len(prompt) for prompt in prompts)
-        shape = (len(prompts), metadata.layers, metadata.hidden)
+        most = max(len(prompt) for prompt in prompts)
         borders = range(self._longest, most + self._longest, self._longest)
-        state = before or Primed.blank(shape, len(metadata.vocabulary))
-        return read_prompts(prompts, state, borders, self._advance)
+        return read_prompts(prompts, before, self._metadata, self._advance, borders)
 
     def _advance(self, ids: Tokens, counts: npt.NDArray[np.int64], state: Primed) -> Primed:
         feed = self._reading(ids, counts, state.h, state.c)
-        return Primed(*_run(self._session, [H_NEXT, C_NEXT, LOGITS], feed))
+        return Primed(*_run(self._session, AFTER, feed))
 
     def run(self, ids: Tokens, h: Array, c: Array) -> Read:
         """See `TextReader`."""
         counts = np.full(len(ids), ids.shape[1] - 1)
-        feed = self._reading(ids, counts, h, c) | {SCORED: np.array(True)}
-        h, c, logits, found = _run(self._session, [H_NEXT, C_NEXT, LOGITS, LOG_PROBABILITY], feed)
+        feed = self._reading(ids, counts, h, c) | {contract.SCORED: np.array(True)}
+        h, c, logits, found = _run(self._session, [*AFTER, contract.LOG_PROBABILITY], feed)
         return Read(h, c, logits, found[:, 1:])
 
     def _reading(
@@ -92,12 +70,12 @@ class NativeReader:
     ) -> dict[str, npt.NDArray[Any]]:
         prompt = np.ascontiguousarray(ids, dtype=id_type(self._metadata))
         sampling = Sampling.same(len(ids), len(self._metadata.vocabulary))
-        return _feed(h, c, prompt, sampling, [NOTHING] * len(ids)) | {LENGTHS: counts}
+        return _feed(h, c, prompt, sampling, [NOTHING] * len(ids)) | {contract.LENGTHS: counts}
 
 
 def id_type(metadata: Metadata) -> type[np.integer[Any]]:
     """The type of the ids that the operator takes and gives."""
-    return np.uint8 if len(metadata.vocabulary) <= BYTE_VOCABULARY else np.int32
+    return np.uint8 if len(metadata.vocabulary) <= contract.BYTE_VOCABULARY else np.int32
 
 
 def _feed(
@@ -105,15 +83,15 @@ def _feed(
 ) -> dict[str, npt.NDArray[Any]]:
     """All inputs, of a run that reads no more than its prompts' first 0 ids and draws nothing."""
     return {
-        H: h,
-        C: c,
-        PROMPT: prompt,
-        LENGTHS: np.zeros(len(h), dtype=np.int64),
-        SCORED: np.array(False),
-        STEPS: np.array(0),
-        SEED: np.array([each.seed for each in numbers], dtype=np.uint64),
-        STREAM: np.array([each.stream for each in numbers], dtype=np.uint64),
-        POSITION: np.array([each.position for each in numbers], dtype=np.uint64),
+        contract.H: h,
+        contract.C: c,
+        contract.PROMPT: prompt,
+        contract.LENGTHS: np.zeros(len(h), dtype=np.int64),
+        contract.SCORED: np.array(False),
+        contract.STEPS: np.array(0),
+        contract.SEED: np.array([each.seed for each in numbers], dtype=np.uint64),
+        contract.STREAM: np.array([each.stream for each in numbers], dtype=np.uint64),
+        contract.POSITION: np.array([each.position for each in numbers], dtype=np.uint64),
         **sampling.inputs(),
     }
 

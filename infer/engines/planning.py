@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charlm.data.system.cores import usable_cores
 from charlm.data.system.errors import CharlmError, ModelFileError, SettingsError
-from charlm.data.system.memory import memory_bytes
 from charlm.export.contract import GENERATE, SEQUENCE, sibling_path
 from charlm.export.contract import native as contract_native
 from charlm.infer.model.open import Model
@@ -45,15 +43,12 @@ class Work:
     """What is asked for, as far as it is known.
 
     Attributes:
-        streams: texts in all; None: any number, as from a file of prompts.
-        length: characters of each; 0: without end.
-        filters: top-k, top-p or min-p is set for all of them.
         window: characters that each is drawn from, of all texts; None: all before it.
     """
 
-    streams: int | None = 1
-    length: int = 200
-    filters: bool = False
+    streams: int | None = 1  # texts in all; None: any number, as from a file of prompts
+    length: int = 200  # characters of each; 0: without end
+    filters: bool = False  # top-k, top-p or min-p is set for all of them
     window: int | None = None
 
     @property
@@ -73,11 +68,6 @@ def provider_for(work: Work, wanted: str, precision: str = "float32") -> tuple[s
     """The provider to open a model with, and why, where that is not what was asked for.
 
     `auto` leaves the GPU alone where a job is too small for it, or the precision is the CPU's.
-
-    Args:
-        work: what is asked for.
-        wanted: `auto`, `cpu` or `cuda`.
-        precision: of the products.
     """
     if wanted != "auto":
         return wanted, None
@@ -96,25 +86,15 @@ def provider_for(work: Work, wanted: str, precision: str = "float32") -> tuple[s
 
 @dataclass(frozen=True)
 class Plan:
-    """How it is done.
+    """How it is done."""
 
-    Attributes:
-        path: `NATIVE`, `BLOCKS` or `STEP`.
-        precision: one of `PRECISIONS`.
-        threads: that draw at once, each with its share of the streams.
-        longest_block: steps in one run at most.
-        reasons: why, a line each.
-        width: texts side by side at most.
-        window: characters that each is drawn from; None: all before it.
-    """
-
-    path: str
-    precision: str
-    threads: int
-    longest_block: int
-    reasons: tuple[str, ...]
-    width: int
-    window: int | None
+    path: str  # `NATIVE`, `BLOCKS` or `STEP`
+    precision: str  # one of `PRECISIONS`
+    threads: int  # that draw at once, each with its share of the streams
+    longest_block: int  # steps in one run at most
+    reasons: tuple[str, ...]  # why, a line each
+    width: int  # texts side by side at most
+    window: int | None  # characters that each is drawn from; None: all before it
 
 
 def choose(
@@ -129,9 +109,6 @@ def choose(
     """The plan for some work on an open model.
 
     Args:
-        work: what is asked for.
-        model: an open model.
-        precision: one of `PRECISIONS`.
         threads: as asked for; None: what is best.
         via: `auto`, or one of `WAYS` to compare them.
         width: how many texts run side by side, as asked for; None: what is best.
@@ -182,21 +159,17 @@ def _path(work: Work, model: Model, precision: str, via: str) -> tuple[str, str]
     if via != "blocks" and missing is None:
         return NATIVE, f"which computes with {contract_native.instruction_set()}"
     if via == "blocks":
-        return _asked_blocks(work, model, precision)
+        if precision != "float32":
+            raise SettingsError(f"the graph of many steps has no {precision}: give it float32")
+        if work.filters:
+            raise SettingsError("the graph of many steps has no top-k, top-p or min-p")
+        if not model.has(GENERATE):
+            raise ModelFileError("the model has no graph of many steps: charlm-export writes it")
+        return BLOCKS, "as asked for"
     if via == "native" or precision == "int8":
         asked = "`precision` int8" if precision == "int8" else "via native"
         raise SettingsError(f"{asked} can't be had: {missing}")
     return _portable_path(work, model, f"since {missing}")
-
-
-def _asked_blocks(work: Work, model: Model, precision: str) -> tuple[str, str]:
-    if precision != "float32":
-        raise SettingsError(f"the graph of many steps has no {precision}: give it float32")
-    if work.filters:
-        raise SettingsError("the graph of many steps has no top-k, top-p or min-p")
-    if not model.has(GENERATE):
-        raise ModelFileError("the model has no graph of many steps: charlm-export writes it")
-    return BLOCKS, "as asked for"
 
 
 def _portable_path(work: Work, model: Model, why: str) -> tuple[str, str]:
@@ -206,10 +179,9 @@ def _portable_path(work: Work, model: Model, why: str) -> tuple[str, str]:
     # The graph of many steps has no filters, and the requests of a file may ask for some.
     if work.filters or work.streams is None:
         return STEP, f"{why}, and the graph of many steps has no filters"
+    size = sibling_path(model.path, GENERATE).stat().st_size
     worth = WORTH_BLOCKS_ALONE if work.streams == 1 else WORTH_BLOCKS_TOGETHER
-    worth = round(
-        worth * max(1.0, sibling_path(model.path, GENERATE).stat().st_size / MEASURED_SIZE)
-    )
+    worth = round(worth * max(1.0, size / MEASURED_SIZE))
     if work.characters < worth:
         return STEP, f"{why}, and another graph pays from {worth:,} characters on"
     return BLOCKS, why
@@ -230,6 +202,8 @@ def _threads(work: Work, device: str, wanted: int | None, shared: bool) -> tuple
         return 1, "since one text is one step after another"
     if wanted is not None:
         return wanted, "as asked for"
+    from charlm.data.system.cores import usable_cores
+
     each = "which share the weights of a step" if work.streams == 1 else "one a core"
     return usable_cores(), each
 
@@ -237,41 +211,34 @@ def _threads(work: Work, device: str, wanted: int | None, shared: bool) -> tuple
 def checked_width(
     width: int | None, model: Model, threads: int = 1, window: int | None = None
 ) -> int:
-    """The number of streams to run side by side; None chooses what fits.
+    """The number of streams to run side by side; None: what fills the device and fits into memory.
 
     Args:
-        width: as asked for.
-        model: an open model.
         threads: that draw at once, each with its share of the streams.
         window: as of `WindowStepper`: so many states for each stream.
 
     Raises:
         SettingsError: given, and out of range or more than this machine's memory holds.
     """
+    from charlm.data.system.memory import memory_bytes
+
+    each, there = stream_bytes(model, window), memory_bytes()
     if width is None:
-        return default_width(model, threads, window)
+        wanted = DEFAULT_WIDTH * threads  # each thread has its share
+        if model.device == "cuda":
+            wanted = WIDTH_OF_PROCESSOR * contract_native.gpu()[0]
+        held = MAX_WIDTH if there is None else there // each
+        return max(1, min(wanted // (window or 1), held, MAX_WIDTH))
     most, beside = MAX_WIDTH // (window or 1), f" with `window` {window}" if window else ""
     if not 1 <= width <= most:
         raise SettingsError(f"`width` is from 1 to {most}{beside}, not {width}")
-    each = stream_bytes(model, window)
-    needed, there = width * each, memory_bytes()
+    needed = width * each
     if there is not None and needed > there:
         raise SettingsError(
             f"`width` {width} needs about {needed / 1e9:.1f} GB of memory of {there / 1e9:.1f} GB: "
             f"this machine holds {there // each} streams of this model{beside} at most"
         )
     return width
-
-
-def default_width(model: Model, threads: int = 1, window: int | None = None) -> int:
-    """As many streams as fill the device, or as memory holds, if that is fewer."""
-    if model.device == "cuda":
-        wanted = WIDTH_OF_PROCESSOR * contract_native.gpu()[0]
-    else:
-        wanted = DEFAULT_WIDTH * threads  # each thread has its share
-    there = memory_bytes()
-    held = MAX_WIDTH if there is None else there // stream_bytes(model, window)
-    return max(1, min(wanted // (window or 1), held, MAX_WIDTH))
 
 
 def stream_bytes(model: Model, window: int | None = None) -> int:
@@ -315,9 +282,7 @@ def open_text_reader(model: Model, precision: str = "float32", threads: int = 1)
     """What reads texts, the fastest that the model and this machine allow.
 
     Args:
-        model: an open model.
         precision: `float32`; `int8` where the native operator is, `fp16` on CUDA.
-        threads: CPU threads of its session.
 
     Raises:
         SettingsError: the precision is unknown, or can't be had here.
@@ -348,8 +313,6 @@ def refusal(plan: Plan, request: Request) -> CharlmError | None:
             f"window {request.window} in a batch whose window is {plan.window}: "
             f"batch() is told by its work, Work(None, window={request.window})"
         )
-    if request.filters == NO_FILTERS:
-        return None
-    if plan.path == BLOCKS:
+    if plan.path == BLOCKS and request.filters != NO_FILTERS:
         return SettingsError("top-k, top-p and min-p in a batch that was said to have none")
     return None

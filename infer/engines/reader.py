@@ -15,6 +15,7 @@ from charlm.infer.engines.base import (
     Read,
     TextReader,
     Tokens,
+    log_softmax,
     read_in_runs,
     read_prompts,
 )
@@ -23,11 +24,7 @@ from charlm.infer.model.open import Model
 
 
 class GraphTextReader:
-    """A `TextReader` that runs a sequence graph; several threads may share it.
-
-    Args:
-        session: of the graph.
-    """
+    """A `TextReader` that runs a sequence graph; several threads may share it."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -48,11 +45,7 @@ class GraphTextReader:
 
 
 class StepTextReader:
-    """A `TextReader` for a model without other graphs: the step graph, character by character.
-
-    Args:
-        model: an open step graph.
-    """
+    """A `TextReader` for a model without other graphs: the step graph, character by character."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -61,7 +54,8 @@ class StepTextReader:
     def run(self, ids: Tokens, h: Array, c: Array) -> Read:
         """See `TextReader`."""
         logits, h, c = self.logits(ids[:, :-1], h, c)
-        found = _log_probability(logits, np.ascontiguousarray(ids[:, 1:].T, dtype=np.int64))
+        targets = np.ascontiguousarray(ids[:, 1:].T, dtype=np.int64)
+        found = np.take_along_axis(log_softmax(logits), targets[..., None], axis=-1)[..., 0]
         return Read(h, c, logits[-1], found.T)
 
     def logits(self, ids: Tokens, h: Array, c: Array) -> tuple[Array, Array, Array]:
@@ -87,31 +81,15 @@ class StepTextReader:
         return logits, *stepper.state()
 
 
-def _log_probability(logits: Array, targets: Tokens) -> Array:
-    """Of each target, [time, batch]."""
-    wide = logits - logits.max(axis=-1, keepdims=True)
-    chosen = np.take_along_axis(wide, targets[..., None], axis=-1)[..., 0]
-    found: Array = chosen - np.log(np.exp(wide).sum(axis=-1))
-    return found
-
-
 class PromptReader:
-    """A `Reader` in whole runs, by what reads texts.
-
-    Args:
-        model: an open model.
-        texts: of that model.
-    """
+    """A `Reader` in whole runs, by what reads texts."""
 
     def __init__(self, model: Model, texts: TextReader) -> None:
         self._model, self._texts = model, texts
 
     def read(self, prompts: Sequence[Tokens], before: Primed | None = None) -> Primed:
         """See `Reader`."""
-        metadata = self._model.metadata
-        shape = (len(prompts), metadata.layers, metadata.hidden)
-        state = before or Primed.blank(shape, len(metadata.vocabulary))
-        return read_prompts(prompts, state, _ends(prompts), self._advance)
+        return read_prompts(prompts, before, self._model.metadata, self._advance)
 
     def _advance(self, ids: Tokens, counts: npt.NDArray[np.int64], state: Primed) -> Primed:
         del counts  # all alike
@@ -122,23 +100,15 @@ class PromptReader:
 
 
 class WindowReader:
-    """A `Reader` for windows: of a prompt only the last `window` characters are read.
-
-    Args:
-        model: an open model.
-        window: as of `WindowStepper`.
-    """
+    """A `Reader` for windows: of a prompt only the last `window` characters are read."""
 
     def __init__(self, model: Model, window: int) -> None:
         self._model, self._window = model, window
 
     def read(self, prompts: Sequence[Tokens], before: Primed | None = None) -> Primed:
         """See `Reader`."""
-        metadata = self._model.metadata
-        shape = (len(prompts), self._window, metadata.layers, metadata.hidden)
-        cut = [prompt[-self._window :] for prompt in prompts]
-        state = before or Primed.blank(shape, len(metadata.vocabulary))
-        return read_prompts(cut, state, _ends(cut), self._advance)
+        cut, metadata = [prompt[-self._window :] for prompt in prompts], self._model.metadata
+        return read_prompts(cut, before, metadata, self._advance, window=(self._window,))
 
     def _advance(self, ids: Tokens, counts: npt.NDArray[np.int64], state: Primed) -> Primed:
         del counts  # all alike
@@ -148,8 +118,3 @@ class WindowReader:
             stepper.token[:] = column
             stepper.step()
         return Primed(*stepper.state(), stepper.logits.copy())
-
-
-def _ends(prompts: Sequence[Tokens]) -> list[int]:
-    """Where prompts end: up to each, those that are longer are read by as much."""
-    return sorted({len(prompt) for prompt in prompts})

@@ -7,16 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import ModelFileError
-from charlm.export.contract import (
-    C_NEXT,
-    H_NEXT,
-    INVERSE_TEMPERATURE,
-    TOKENS,
-    UNIFORM,
-    C,
-    H,
-    runtime_errors_as,
-)
+from charlm.export import contract
+from charlm.export.contract import C_NEXT, H_NEXT, TOKENS, UNIFORM, C, H, runtime_errors_as
 from charlm.infer.engines.base import Array, HostEngine, Rows, Tokens
 from charlm.infer.sampling.draw import with_greedy
 from charlm.infer.sampling.philox import UniformStream, take_block
@@ -30,8 +22,6 @@ class ScanEngine(HostEngine):
     """An `Engine` that draws a block of characters for all its streams in one run, without filters.
 
     Args:
-        session: of the generate graph.
-        vocabulary: how many characters there are.
         threads: that run at once, each with its share of the streams.
     """
 
@@ -60,7 +50,7 @@ class ScanEngine(HostEngine):
             H: self._h[rows],
             C: self._c[rows],
             UNIFORM: np.ascontiguousarray(uniform[rows], dtype=np.float32),
-            INVERSE_TEMPERATURE: self._sampling.inverse_temperature[rows],
+            contract.INVERSE_TEMPERATURE: self._sampling.inverse_temperature[rows],
         }
         with runtime_errors_as(ModelFileError, "ONNX Runtime can't run the model"):
             tokens, h, c = self._session.run(OUTPUTS, feed)

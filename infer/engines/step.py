@@ -10,7 +10,8 @@ from charlm.data.system.extras import require_onnxruntime
 from charlm.export import contract
 from charlm.infer.engines.base import Array, HostEngine, Primed, Tokens
 from charlm.infer.model.open import Model
-from charlm.infer.sampling.draw import Sampler, Sampling
+from charlm.infer.sampling.draw import Sampler
+from charlm.infer.sampling.filters import Sampling
 from charlm.infer.sampling.philox import UniformStream, take_block
 
 
@@ -27,8 +28,6 @@ class Stepper:
     rows are always zero, streams that begin, and the last ones fall out. Nothing is copied for it.
 
     Args:
-        model: an open step graph.
-        batch: number of streams.
         fresh: how many of them begin with each step; 0: all go on.
 
     Attributes:
@@ -120,11 +119,6 @@ class WindowStepper:
 
     While a text is shorter than the window, its older states have all read it from its beginning.
 
-    Args:
-        model: an open model.
-        batch: number of streams.
-        window: characters, at least 1.
-
     Attributes:
         token: int64 [batch], to be filled by the caller before each step.
         logits: float32 [batch, vocabulary], written by each step in place.
@@ -168,7 +162,6 @@ class StepEngine(HostEngine):
     """An `Engine` that runs the step graph and samples in NumPy.
 
     Args:
-        model: an open step graph.
         window: characters that each is drawn from, see `WindowStepper`; None: all before it.
     """
 

@@ -12,7 +12,7 @@ from charlm.infer.engines.base import Primed, check_finite
 from charlm.infer.engines.planning import Plan, engine_of, reader_of
 from charlm.infer.model.open import Model
 from charlm.infer.request import Request
-from charlm.infer.sampling.draw import Sampling, draw_first
+from charlm.infer.sampling.filters import Sampling
 from charlm.infer.sampling.philox import UniformStream
 
 if TYPE_CHECKING:
@@ -24,17 +24,11 @@ FIRST_BLOCK = 16  # a reader waits for no more than this before the first charac
 
 @dataclass(frozen=True)
 class Block:
-    """Characters that were drawn together.
+    """Characters that were drawn together."""
 
-    Attributes:
-        start: how many had been drawn before.
-        primed: the state then; its logits are not used.
-        text: the characters.
-    """
-
-    start: int
-    primed: Primed
-    text: str
+    start: int  # how many had been drawn before
+    primed: Primed  # the state then; its logits are not used
+    text: str  # the characters
 
     @property
     def end(self) -> int:
@@ -52,9 +46,6 @@ class TextStream(Iterator[str]):
     ```
 
     Args:
-        model: an open model.
-        plan: for one text.
-        prompt: its token ids.
         request: what is wanted. The prompt has been read when this returns: what can't be opened is
             found before a character is shown.
 
@@ -73,6 +64,8 @@ class TextStream(Iterator[str]):
         position = 0 if before is None else before.position
         self._numbers = UniformStream(request.seed, request.sample, position)
         if not len(prompt) and (before is None or not before.characters):
+            from charlm.infer.sampling.draw import draw_first
+
             initial = np.asarray(model.metadata.initial, dtype=np.float32)
             prompt = np.array([draw_first(initial, self._numbers, request.temperature)])
             self._first = self._vocabulary.characters[prompt[0]]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from charlm.data.system.cores import check_threads, usable_cores
 from charlm.data.system.errors import ModelFileError
 from charlm.data.system.extras import require_onnxruntime
 from charlm.export import contract
@@ -23,7 +22,6 @@ SINGLE_THREAD_BYTES = 4 << 20
 # steps, from here on: with 384 units two cores drew 117,000 characters/s and one 57,000. As the
 # operator has it (`kWorthSharing`).
 WORTH_SHARING = 3 << 19
-QUIET = 4  # ONNX Runtime's log severity "fatal": errors come as exceptions, in our words
 
 
 class Model:
@@ -33,10 +31,6 @@ class Model:
     sibling beside its file. They are started when they are first wanted.
 
     Args:
-        path: of the model's file.
-        content: of that file.
-        metadata: what the file says of itself.
-        device: `"cpu"` or `"cuda"`.
         threads: CPU threads of a session that steps.
         note: what a user should know of how it was opened, or None.
     """
@@ -82,16 +76,12 @@ class Model:
     def native(self, precision: str, threads: int) -> Any:
         """The session of the native operator; the same one again the next time.
 
-        Args:
-            precision: one that its device has.
-            threads: CPU threads.
-
         Raises:
             ModelFileError: its weights are damaged.
         """
 
         def start() -> Any:
-            options = _options(threads)
+            options = contract.session_options(threads)
             with native_errors(str(self.path)):
                 contract_native.add_entries(options, precision, threads, self.device)
                 return start_session(self._native_graph, options)
@@ -155,7 +145,6 @@ def open_model(
 
     Args:
         path: the `.onnx` file.
-        provider: `auto`, `cpu` or `cuda`.
         threads: CPU threads; None chooses by the size of the weights.
         precision: in which it will be used: what a GPU lacks for it is found out now.
 
@@ -166,12 +155,19 @@ def open_model(
         SettingsError: an unknown provider or precision, one that the other lacks, or threads out of
             range.
     """
-    check_threads(threads)
+    if threads is not None:
+        from charlm.data.system.cores import check_threads
+
+        check_threads(threads)
     providers.check_precision(precision, provider)
     content, where = contract.read_model_bytes(path), str(path)
     require_onnxruntime()
     if threads is None:
-        threads = 1 if len(content) <= SINGLE_THREAD_BYTES else usable_cores()
+        threads = 1
+        if len(content) > SINGLE_THREAD_BYTES:
+            from charlm.data.system.cores import usable_cores
+
+            threads = usable_cores()
     only_there = "cpu" not in PRECISIONS[precision]
     instead = f"leave out `precision` {precision}" if only_there else providers.CPU_INSTEAD
     choice = providers.choose(provider, instead)
@@ -200,24 +196,11 @@ def _start_graph(content: bytes, where: str, threads: int, check: Callable[[Any]
     from charlm.export.contract.ops import check_operators
 
     check_operators(content, where)
-    options = _options(threads)
+    options = contract.session_options(threads)
     with contract.runtime_errors_as(ModelFileError, f"{where}: ONNX Runtime can't load it"):
         session = start_session(content, options)
         check(session)
     return session
-
-
-def _options(threads: int) -> Any:
-    """Options of every session: so many CPU threads, no chatter, no weights from elsewhere."""
-    options = require_onnxruntime().SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = QUIET
-    # Waiting threads sleep: a core that spins between steps is a core taken from the user.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry(contract.EXTERNAL_FOLDER, __file__)
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # as it was looked at
-    return options
 
 
 def start_session(content: bytes, options: Any) -> Any:

@@ -29,11 +29,10 @@ class Choice:
     """The device to use.
 
     Attributes:
-        device: `"cpu"` or `"cuda"`.
         note: why `auto` passed over a GPU that is there; None where nothing is to be said.
     """
 
-    device: str
+    device: str  # `"cpu"` or `"cuda"`
     note: str | None = None
 
 

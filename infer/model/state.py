@@ -10,7 +10,7 @@ import numpy.typing as npt
 from charlm.data.system.errors import StateError
 from charlm.data.system.files import os_errors_as, write_bytes
 from charlm.export.contract import Metadata
-from charlm.infer.engines.base import Array, Primed
+from charlm.infer.engines.base import Array, Primed, log_softmax
 
 FORMAT = "1"
 KEY = "charlm.state"
@@ -68,9 +68,7 @@ class State:
 
     def log_probabilities(self) -> Array:
         """Natural logarithms of the next character's probabilities, float32 [vocabulary]."""
-        shifted = self.logits - self.logits.max()
-        found: Array = shifted - np.log(np.exp(shifted).sum())
-        return found
+        return log_softmax(self.logits)
 
     def check(self, metadata: Metadata) -> None:
         """See that a model can go on from here.

@@ -19,9 +19,6 @@ OUTPUTS = [contract.LOGITS, contract.H_NEXT, contract.C_NEXT]
 class Step:
     """A model as a function: `logits, state = step(token, state)`.
 
-    Args:
-        model: an open model.
-
     Attributes:
         metadata: vocabulary, sizes and all else that the file says of itself.
     """

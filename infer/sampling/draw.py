@@ -2,139 +2,25 @@
 
 A character is drawn by inverting the cumulative distribution at a number that depends only on
 the seed, the stream and the position, so that a text can be had again however it is computed.
-The numbers are `philox`'s, the filters `filters`'.
+The numbers are `philox`'s, temperatures and filters those of `filters`.
 """
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from charlm.data.system.errors import SettingsError
-from charlm.export.contract import (
-    GREEDY,
-    GREEDY_UNIFORM,
-    INVERSE_TEMPERATURE,
-    MIN_P,
-    TOP_K,
-    TOP_P,
-)
+from charlm.export.contract import GREEDY_UNIFORM
 from charlm.infer.sampling.filters import (
+    FILTERS,
     NO_FILTERS,
-    TOP_P_OFF,
     Array,
     Filters,
+    Sampling,
     remove_from_each,
     remove_from_one,
 )
 from charlm.infer.sampling.philox import UniformStream, first_uniform
 
 Tokens = npt.NDArray[np.int64]
-FILTERS = (TOP_K, TOP_P, MIN_P)
-OPERATOR_INPUTS = (INVERSE_TEMPERATURE, *FILTERS)
-SETTINGS = np.dtype(
-    [(INVERSE_TEMPERATURE, "f4"), (TOP_K, "i8"), (TOP_P, "f4"), (MIN_P, "f4"), ("greedy", "?")]
-)
-
-
-def inverse_temperature(temperature: float) -> np.float32:
-    """float32(1 / T); 0 stands for greedy choice.
-
-    Raises:
-        SettingsError: a temperature that is negative, or so close to zero or so large that its
-            inverse is not a float32.
-    """
-    if temperature == 0:
-        return np.float32(0)
-    if not 1e-30 < temperature < 1e30:
-        raise SettingsError(
-            f"`temperature` is 0 (greedy) or between 1e-30 and 1e30, not {temperature}"
-        )
-    return np.float32(1 / temperature)
-
-
-@dataclass(frozen=True, eq=False)
-class Sampling:
-    """How each stream of a batch draws.
-
-    Attributes:
-        settings: `SETTINGS` [batch], the temperature and filters of each stream as the arithmetic
-            takes them: what is off removes nothing, and greedy choice, the likeliest whatever the
-            filters and the number are, is a temperature that leaves the others no weight.
-        vocabulary: how many characters there are.
-    """
-
-    settings: npt.NDArray[np.void]
-    vocabulary: int
-
-    @classmethod
-    def of(cls, each: Sequence[tuple[float, Filters]], vocabulary: int) -> "Sampling":
-        """Settings of streams, from the temperature and the filters of each.
-
-        Raises:
-            SettingsError: an impossible temperature.
-        """
-        made = {distinct: _row(*distinct, vocabulary) for distinct in set(each)}
-        return cls(np.array([made[one] for one in each], SETTINGS), vocabulary)
-
-    @classmethod
-    def same(
-        cls,
-        batch: int,
-        vocabulary: int,
-        temperature: float = 1.0,
-        filters: Filters = NO_FILTERS,
-    ) -> "Sampling":
-        """The same settings for all streams of a batch.
-
-        Raises:
-            SettingsError: an impossible temperature.
-        """
-        row = np.array(_row(temperature, filters, vocabulary), SETTINGS)
-        return cls(np.full(batch, row), vocabulary)
-
-    def take(self, rows: Sequence[int] | slice | npt.NDArray[np.intp]) -> "Sampling":
-        """The settings of some streams, in the order chosen."""
-        return Sampling(self.settings[rows], self.vocabulary)
-
-    def replaced(self, rows: npt.NDArray[np.intp], others: "Sampling") -> "Sampling":
-        """The settings of a batch in which other streams have taken some rows."""
-        changed = self.settings.copy()
-        changed[rows] = others.settings
-        return Sampling(changed, self.vocabulary)
-
-    def inputs(self) -> dict[str, npt.NDArray[np.generic]]:
-        """The settings as charlm's operator takes them, by the names of its inputs."""
-        return {name: np.ascontiguousarray(self.settings[name]) for name in OPERATOR_INPUTS}
-
-    @property
-    def inverse_temperature(self) -> Array:
-        """1 / T of each stream, float32 [batch]."""
-        found: Array = self.settings[INVERSE_TEMPERATURE]
-        return found
-
-    @property
-    def greedy(self) -> npt.NDArray[np.bool_]:
-        """Which streams take the likeliest, bool [batch]."""
-        found: npt.NDArray[np.bool_] = self.settings["greedy"]
-        return found
-
-    @property
-    def filtered(self) -> npt.NDArray[np.bool_]:
-        """Which streams' filters may remove a character, bool [batch]."""
-        top_k, top_p, min_p = (self.settings[name] for name in FILTERS)
-        some: npt.NDArray[np.bool_] = (top_k < self.vocabulary) | (top_p < TOP_P_OFF) | (min_p > 0)
-        return some
-
-
-def _row(
-    temperature: float, filters: Filters, vocabulary: int
-) -> tuple[np.float32, int, np.float32, np.float32, bool]:
-    inverse = inverse_temperature(temperature)
-    if not inverse:
-        return (np.float32(GREEDY), *NO_FILTERS.limits(vocabulary), True)
-    return (inverse, *filters.limits(vocabulary), False)
 
 
 class Sampler:
@@ -227,7 +113,6 @@ def draw_first(initial: Array, numbers: UniformStream, temperature: float) -> in
     Args:
         initial: float32 [vocabulary], not negative.
         numbers: of the stream, at position 0; they move on.
-        temperature: T.
     """
     uniform, numbers.position = first_uniform(numbers.seed, numbers.stream), 1
     if temperature == 0:

@@ -35,9 +35,6 @@ class StopFinder:
     The one that is complete first ends the text; of several that end at the same character, the
     longest.
 
-    Args:
-        stops: the stop strings, as the model writes them.
-
     Attributes:
         found: which of them has ended the text, by its index, or None.
         held: the end of the text so far that may be the beginning of a stop string.

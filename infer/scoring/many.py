@@ -27,28 +27,18 @@ TEXT_ERRORS = (CorpusError, VocabularyError)  # of one text; the others can be s
 
 @dataclass(frozen=True)
 class Text:
-    """A text that wants a score.
+    """A text that wants a score."""
 
-    Attributes:
-        name: for messages.
-        chunks: its characters; they are asked for once there is room for the text.
-    """
-
-    name: str
-    chunks: Iterable[str]
+    name: str  # for messages
+    chunks: Iterable[str]  # its characters; they are asked for once there is room for the text
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of a text.
+    """What became of a text."""
 
-    Attributes:
-        index: its place among the texts, from 0.
-        result: its score, or why it has none.
-    """
-
-    index: int
-    result: Score | CharlmError
+    index: int  # its place among the texts, from 0
+    result: Score | CharlmError  # its score, or why it has none
 
 
 def score_many(
@@ -68,11 +58,7 @@ def score_many(
     otherwise than a text alone does, in the seventh digit.
 
     Args:
-        model: an open model.
         texts: any number; they are taken as there is room for them.
-        unknown: what becomes of characters that the model does not know (see `TokenText`).
-        precision: of the graph.
-        workers: how many threads, at least 1.
         width: how many texts each has side by side, at least 1.
 
     Raises:

@@ -29,15 +29,7 @@ HINT = (
 
 @contextlib.contextmanager
 def page(file: IO[bytes], path: Path, metadata: Metadata, name: str, about: str) -> Iterator[Look]:
-    """Takes a text's stretches and writes a page of them at the end.
-
-    Args:
-        file: takes UTF-8.
-        path: its name, for messages.
-        metadata: of the model that judges the text.
-        name: of the text.
-        about: the model's name.
-    """
+    """Takes a text's stretches and writes a page of them at the end."""
     made = _Page(metadata)
     yield made.take
     if made.left_out:

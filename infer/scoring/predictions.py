@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.text.vocabulary import Unknown
-from charlm.infer.engines.base import Array, Tokens, run_length
+from charlm.infer.engines.base import Array, Tokens, log_softmax, run_length
 from charlm.infer.engines.reader import StepTextReader
 from charlm.infer.model.open import Model
-from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, zero_states
+from charlm.infer.scoring.score import Score, TokenText, bits, zero_states
 
 LEVELS = (1, 2, 3, 4, 6, 8)  # bits where a character gets the next colour
 LEVEL_NAMES = ("under 1", "1 to 2", "2 to 3", "3 to 4", "4 to 6", "6 to 8", "8 and more")
@@ -27,13 +27,11 @@ class Judged:
     """A stretch of a text, and what the model expected before each character of it.
 
     Attributes:
-        ids: integers [characters].
-        log_probability: float32 [characters, vocabulary], natural logarithm.
         opening: the text's first character, which is read, not predicted; else nothing, [0 or 1].
     """
 
-    ids: Tokens
-    log_probability: Array
+    ids: Tokens  # integers [characters]
+    log_probability: Array  # float32 [characters, vocabulary], natural logarithm
     opening: Tokens
 
     @cached_property
@@ -73,8 +71,6 @@ def judge(
     """Yield a text in stretches of bounded size, with all probabilities.
 
     Args:
-        model: an open model.
-        text: is read as this goes on.
         state: (h, c) before the text's first character, each float32 [1, layers, hidden]; None:
             zeros.
 
@@ -88,42 +84,28 @@ def judge(
     while (count := text.have(longest)) > 0:
         ids = text.take(count)
         logits, h, c = reader.logits(ids[None, :-1], h, c)
-        yield Judged(ids[1:], _log_softmax(logits[:, 0]), ids[:opening])
+        yield Judged(ids[1:], log_softmax(logits[:, 0]), ids[:opening])
         opening = 0
 
 
-class PredictionScorer(Scorer):
-    """Scores a text from all its predictions, which others see, too.
+def score_with_looks(
+    model: Model,
+    unknown: Unknown | None,
+    looks: Callable[[str], AbstractContextManager[Sequence[Look]]],
+    chunks: Iterable[str],
+    where: str = "the text",
+) -> Score:
+    """Score a text from all its predictions, which others see, too; see `Scorer.score`.
 
     Args:
-        model, unknown: see `Scorer`.
         looks: opened with a text's name, gives those that are handed its stretches in order.
     """
-
-    def __init__(
-        self,
-        model: Model,
-        unknown: Unknown | None,
-        looks: Callable[[str], AbstractContextManager[Sequence[Look]]],
-    ) -> None:
-        super().__init__(model, unknown, workers=0)
-        self._looks = looks
-
-    def score(self, chunks: Iterable[str], where: str = "the text") -> Score:
-        """See `Scorer.score`."""
-        text = TokenText(chunks, where, self.model.metadata, self.unknown)
-        found = Score(0, 0.0)
-        with self._looks(where) as looks:
-            for judged in judge(self.model, text):
-                found += Score(len(judged.ids), float(judged.bits.sum()))
-                found.check_finite()
-                for look in looks:
-                    look(judged)
-            return found.finished(text)
-
-
-def _log_softmax(logits: Array) -> Array:
-    """Of each row."""
-    wide = logits - logits.max(axis=-1, keepdims=True)
-    found: Array = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
-    return found
+    text = TokenText(chunks, where, model.metadata, unknown)
+    found = Score(0, 0.0)
+    with looks(where) as shown:
+        for judged in judge(model, text):
+            found += Score(len(judged.ids), float(judged.bits.sum()))
+            found.check_finite()
+            for look in shown:
+                look(judged)
+        return found.finished(text)

@@ -25,8 +25,6 @@ def read_file(path: Path, encoding: str, advance: Advance) -> Iterator[str]:
     """The chunks of a text file, which is opened now; `-` is standard input.
 
     Args:
-        path: of the file.
-        encoding: any that Python knows.
         advance: is told how many bytes the text that was asked for last had.
 
     Raises:
@@ -47,11 +45,7 @@ def read_file(path: Path, encoding: str, advance: Advance) -> Iterator[str]:
 
 
 class Bar:
-    """Shows how many bytes are done, or nothing.
-
-    Args:
-        bar: one that is drawn, with one task; None: nothing is.
-    """
+    """Shows how many bytes are done, or nothing."""
 
     def __init__(self, bar: "Progress | None" = None) -> None:
         self._bar = bar

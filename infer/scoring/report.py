@@ -1,7 +1,7 @@
 """Scoring files and writing what was found, as lines or as JSON."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
@@ -15,14 +15,8 @@ from charlm.infer.batch.results import in_order
 from charlm.infer.engines.planning import WORTH_CUDA_STREAMS, Work
 from charlm.infer.model.open import Model
 from charlm.infer.request import check_window
-from charlm.infer.scoring.many import (
-    TEXT_ERRORS,
-    WIDTHS,
-    WORKERS_OF_GPU,
-    Scored,
-    Text,
-    score_many,
-)
+from charlm.infer.scoring import many
+from charlm.infer.scoring.many import Scored, Text
 from charlm.infer.scoring.reading import progress_of, read_file
 from charlm.infer.scoring.score import Score, Scorer
 
@@ -35,28 +29,21 @@ class ScoringJob:
     """What to score, and how.
 
     Attributes:
-        files: at least one; `-` is standard input.
-        encoding: of the files.
         unknown: what becomes of characters that the model does not know; None: as with its corpus.
-        precision: of the graph that reads them.
-        threads: how many may run side by side.
-        parallel: cut each text into segments.
-        segments: how many side by side; None: as many as are fast.
         warm_up: characters that each segment reads before its own; None: as measured.
-        as_json: write one JSON object instead of lines.
         window: judge each character after exactly so many; None: after all before it.
         views: ways of looking at the text, if it is one; None: its figures are enough.
     """
 
-    files: Sequence[Path]
-    encoding: str = "utf-8"
+    files: Sequence[Path]  # at least one; `-` is standard input
+    encoding: str = "utf-8"  # of the files
     unknown: Unknown | None = None
-    precision: str = "float32"
-    threads: int = 1
-    parallel: bool = False
-    segments: int | None = None
+    precision: str = "float32"  # of the graph that reads them
+    threads: int = 1  # how many may run side by side
+    parallel: bool = False  # cut each text into segments
+    segments: int | None = None  # how many side by side; None: as many as are fast
     warm_up: int | None = None
-    as_json: bool = False
+    as_json: bool = False  # write one JSON object instead of lines
     window: int | None = None
     views: "Views | None" = None
 
@@ -108,9 +95,6 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
     found before an error of the model or Ctrl-C is written, too.
 
     Args:
-        out: where scores go.
-        model: an open model.
-        job: what is asked for.
         about: a line for standard error, once there is something to be said of it.
 
     Raises:
@@ -182,40 +166,44 @@ class _Writer:
 
 def _scored(model: Model, texts: Sequence[Text], job: ScoringJob, out: IO[str]) -> Iterator[Scored]:
     """What became of each text, as they are finished."""
-    workers = job.threads if model.device == "cpu" else WORKERS_OF_GPU
+    workers = job.threads if model.device == "cpu" else many.WORKERS_OF_GPU
     if not (job.parallel or job.window is not None or job.alone):
         workers = min(workers, len(texts))
-        width = min(WIDTHS[model.device], -(-len(texts) // workers))
-        return score_many(
+        width = min(many.WIDTHS[model.device], -(-len(texts) // workers))
+        return many.score_many(
             model, texts, unknown=job.unknown, precision=job.precision, workers=workers, width=width
         )
     return _one_by_one(_scorer(model, job, workers, out), texts)
 
 
-def _scorer(model: Model, job: ScoringJob, workers: int, out: IO[str]) -> Scorer:
+ScoreOne = Callable[[Iterable[str], str], Score]
+
+
+def _scorer(model: Model, job: ScoringJob, workers: int, out: IO[str]) -> ScoreOne:
     """What scores the texts of a job one after another."""
     if job.views:
-        from charlm.infer.scoring.predictions import PredictionScorer
+        from charlm.infer.scoring.predictions import score_with_looks
 
-        return PredictionScorer(model, job.unknown, partial(job.views.opened, out, model))
+        looks = partial(job.views.opened, out, model)
+        return partial(score_with_looks, model, job.unknown, looks)
     if job.parallel:
         from charlm.infer.scoring.segments import SegmentScorer
 
         return SegmentScorer(
             model, job.unknown, job.precision,
             workers=workers, segments=job.segments, warm_up=job.warm_up,
-        )  # fmt: skip
+        ).score  # fmt: skip
     if job.window is not None:
         from charlm.infer.scoring.windows import WindowScorer
 
-        return WindowScorer(model, job.window, job.unknown, job.precision, workers=workers)
+        return WindowScorer(model, job.window, job.unknown, job.precision, workers=workers).score
     shared = model.uses_native(job.precision) and model.shares_steps(job.precision)
-    return Scorer(model, job.unknown, job.precision, job.threads if shared else model.threads)
+    return Scorer(model, job.unknown, job.precision, job.threads if shared else model.threads).score
 
 
-def _one_by_one(scorer: Scorer, texts: Iterable[Text]) -> Iterator[Scored]:
+def _one_by_one(score: ScoreOne, texts: Iterable[Text]) -> Iterator[Scored]:
     for index, text in enumerate(texts):
         try:
-            yield Scored(index, scorer.score(text.chunks, text.name))
-        except TEXT_ERRORS as problem:
+            yield Scored(index, score(text.chunks, text.name))
+        except many.TEXT_ERRORS as problem:
             yield Scored(index, problem)

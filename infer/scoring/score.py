@@ -124,9 +124,6 @@ class TokenText:
     holds a chunk.
 
     Args:
-        chunks: the text, as `data.corpus.read_text` yields it.
-        where: its name, for messages.
-        metadata: of the model.
         unknown: what becomes of characters that the model does not know (see `Vocabulary`); None:
             what became of rare ones of its corpus.
     """
@@ -206,9 +203,6 @@ class Scorer:
     The characters of a run are the same however the text arrives, so the result is, bit by bit.
 
     Args:
-        model: an open model.
-        unknown: what becomes of characters that the model does not know (see `TokenText`).
-        precision: of the graph that reads the text.
         threads: CPU threads of one text; more than one helps models far beyond a core's cache.
         workers: Python's threads that run one session side by side, where a text is cut up.
 
@@ -232,10 +226,6 @@ class Scorer:
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> Score:
         """Score a text that arrives in chunks, normalised here as the corpus was.
-
-        Args:
-            chunks: the text, as `data.corpus.read_files` yields it.
-            where: its name, for messages.
 
         Raises:
             VocabularyError: a character that the model does not know.

@@ -48,18 +48,15 @@ class SegmentedScore(Score):
     """The score of a text that was cut into segments.
 
     Attributes:
-        segments: into how many it was cut; 1: the score is exact.
-        warm_up: characters that each but the first read beforehand, at least.
-        borders: between how many segments the second one had to warm up.
         excess: bits that the second one cost more than in the exact figure, at the borders where
             that was measured.
     """
 
     ADDED: ClassVar[tuple[str, ...]] = (*Score.ADDED, "segments", "borders", "excess")
 
-    segments: int = 0
-    warm_up: int = 0
-    borders: int = 0
+    segments: int = 0  # into how many it was cut; 1: the score is exact
+    warm_up: int = 0  # characters that each but the first read beforehand, at least
+    borders: int = 0  # between how many segments the second one had to warm up
     excess: tuple[float, ...] = ()
 
     @property
@@ -110,15 +107,12 @@ class _Rows:
     """What rows of text gave, in bits.
 
     Attributes:
-        warming: float64 [rows], cost of the characters that are there to warm up.
-        own: float64 [rows], cost of the others.
-        first: float64 [rows, CHECKED], of each of the first others; 0 where there are fewer.
         h, c: float32 [rows, layers, hidden], after the last character.
     """
 
-    warming: Costs
-    own: Costs
-    first: Costs
+    warming: Costs  # float64 [rows], cost of the characters that are there to warm up
+    own: Costs  # float64 [rows], cost of the others
+    first: Costs  # float64 [rows, CHECKED], of each of the first others; 0 where there are fewer
     h: Array
     c: Array
 
@@ -127,10 +121,8 @@ class SegmentScorer(Scorer):
     """Scores texts in segments side by side, on several cores, in constant memory.
 
     Args:
-        model, unknown, precision, workers: see `Scorer`; each worker has its share of the segments.
         segments: side by side; None: `SEGMENTS` of the device for each worker.
         warm_up: characters that a segment reads before its own.
-        shortest, longest: a segment's characters.
         measured: borders of a piece at most where the difference is measured.
 
     Raises:
@@ -240,38 +232,27 @@ class SegmentScorer(Scorer):
 def _ahead(text: TokenText, longest: int) -> Iterator[Tokens]:
     """Pieces of a text, each with the character after it; the next is read while one is scored.
 
-    Nobody waits for the thread that reads them: it may wait for a pipe that is never written.
+    Nobody waits for the thread that reads it: it may wait for a pipe that is never written.
     """
-    found: queue.Queue[Tokens | BaseException] = queue.Queue(1)
-    wanted = threading.Semaphore(1)
-    stopped = threading.Event()
+    found: queue.SimpleQueue[Tokens | BaseException] = queue.SimpleQueue()
 
     def read() -> None:
         try:
-            more = True
-            while more:
-                wanted.acquire()
-                if stopped.is_set():
-                    return
-                ids = text.take(text.have(longest))
-                more = len(ids) > 1
-                found.put(ids)
+            found.put(text.take(text.have(longest)))
         except BaseException as problem:
             found.put(problem)
 
-    threading.Thread(target=read, daemon=True).start()
-    try:
-        while True:
-            got = found.get()
-            if isinstance(got, BaseException):
-                raise got
-            if len(got) < 2:
-                return
-            wanted.release()
-            yield got
-    finally:
-        stopped.set()
-        wanted.release()
+    def begin() -> None:
+        threading.Thread(target=read, daemon=True).start()
+
+    begin()
+    while True:
+        if isinstance(piece := found.get(), BaseException):
+            raise piece
+        if len(piece) < 2:
+            return
+        begin()
+        yield piece
 
 
 def _joined(parts: list[_Rows]) -> _Rows:

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import IO
@@ -28,14 +28,22 @@ CODES = {
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line end
 
 
+def codes_of(color: str, environment: Mapping[str, str], *, terminal: bool) -> str:
+    """Which of `CODES`: `wide` where a terminal says that it has all colours."""
+    if color == "auto":
+        refused = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
+        color = "always" if terminal and not refused else "never"
+    if color == "never":
+        return "plain"
+    return "wide" if environment.get("COLORTERM") in ("truecolor", "24bit") else "256"
+
+
 @contextlib.contextmanager
 def coloured(out: IO[str], metadata: Metadata, kind: str) -> Iterator[Look]:
     """Takes a text's stretches and writes them, and at the end what the colours mean.
 
     Args:
         out: a terminal, or what keeps it for one; control characters are spelt for it.
-        metadata: of the model that judges the text.
-        kind: which of `CODES` it understands.
     """
     codes, decode = CODES[kind], metadata.vocabulary.decode
 

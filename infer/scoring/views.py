@@ -1,18 +1,23 @@
 """Which ways of looking at a text's bits are asked for: colours, a page, a table."""
 
 import contextlib
+import csv
+import io
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from charlm.data.system.errors import SettingsError
 from charlm.data.system.files import atomic_writer, os_errors_as
+from charlm.export.contract import Metadata
 from charlm.infer.model import shipped
 from charlm.infer.model.open import Model
-from charlm.infer.scoring.predictions import Look
+from charlm.infer.scoring.predictions import Judged, Look
 
+FIELDS = ("character", "bits", "rank")  # of each line of the table
 SUFFIXES = {"html": (".html", ".htm"), "tokens": (".jsonl", ".csv")}
 
 
@@ -21,15 +26,13 @@ class Views:
     """Ways of looking at one text.
 
     Attributes:
-        show: write it in colours on standard output.
         color: `always`, `never`, or `auto`: on a terminal, unless the environment has `NO_COLOR`.
-        html: where a page of it goes.
         tokens: where each character goes with its bits and rank, as JSON Lines or CSV.
     """
 
-    show: bool = False
+    show: bool = False  # write it in colours on standard output
     color: str = "auto"
-    html: Path | None = None
+    html: Path | None = None  # where a page of it goes
     tokens: Path | None = None
 
     def __post_init__(self) -> None:
@@ -46,11 +49,6 @@ class Views:
     def opened(self, out: IO[str], model: Model, name: str) -> Iterator[list[Look]]:
         """What takes a text's stretches; files have their names once the block ends well.
 
-        Args:
-            out: where the colours go.
-            model: that judges the text.
-            name: of the text.
-
         Raises:
             SettingsError: a file can't be written.
         """
@@ -64,9 +62,7 @@ class Views:
 
             looks: list[Look] = []
             if self.tokens:
-                from charlm.infer.scoring import tokens
-
-                table = tokens.table(file(self.tokens), self.tokens.suffix, model.metadata)
+                table = _table(file(self.tokens), self.tokens.suffix, model.metadata)
                 looks.append(stack.enter_context(table))
             if self.html:
                 from charlm.infer.scoring import page
@@ -77,22 +73,32 @@ class Views:
             if self.show:
                 from charlm.infer.scoring import show
 
-                code = codes_of(self.color, os.environ, terminal=out.isatty())
+                code = show.codes_of(self.color, os.environ, terminal=out.isatty())
                 looks.append(stack.enter_context(show.coloured(out, model.metadata, code)))
             yield looks
 
 
-def codes_of(color: str, environment: Mapping[str, str], *, terminal: bool) -> str:
-    """How colours are written: `plain`, `256`, or `wide` where a terminal says that it has all.
+@contextlib.contextmanager
+def _table(file: IO[bytes], suffix: str, metadata: Metadata) -> Iterator[Look]:
+    """Takes a text's stretches and writes a line for each character, as they come.
 
-    Args:
-        color: as of `Views`.
-        environment: of the process.
-        terminal: whether they go to one.
+    The first character, which is read and not predicted, has neither bits nor rank.
     """
-    if color == "auto":
-        refused = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
-        color = "always" if terminal and not refused else "never"
-    if color == "never":
-        return "plain"
-    return "wide" if environment.get("COLORTERM") in ("truecolor", "24bit") else "256"
+    lines = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    rows, as_csv = csv.writer(lines, lineterminator="\n"), suffix.lower() == ".csv"
+    if as_csv:
+        rows.writerow(FIELDS)
+
+    def take(judged: Judged) -> None:
+        opening, characters = map(metadata.vocabulary.decode, (judged.opening, judged.ids))
+        found = zip(characters, judged.bits.round(6).tolist(), judged.ranks.tolist(), strict=True)
+        for row in (*((each, None, None) for each in opening), *found):
+            if as_csv:
+                rows.writerow(row)
+            else:
+                lines.write(json.dumps(dict(zip(FIELDS, row, strict=True))) + "\n")
+
+    try:
+        yield take
+    finally:
+        lines.detach()  # the file is the caller's to close

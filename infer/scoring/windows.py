@@ -32,13 +32,12 @@ class WindowScore(Score):
     Each character is judged after its last `window`, or all before it where it has fewer.
 
     Attributes:
-        window: characters.
         carried: the score of the same text with the state carried from its first character.
     """
 
     ADDED: ClassVar[tuple[str, ...]] = (*Score.ADDED, "carried")
 
-    window: int = 0
+    window: int = 0  # characters
     carried: Score = NOTHING
 
     def fields(self) -> dict[str, Any]:
@@ -61,8 +60,6 @@ class WindowScorer(Scorer):
     first) follow from all before them, as with the state carried.
 
     Args:
-        model, unknown, precision, workers: see `Scorer`; each worker has its share of the windows.
-        window: characters.
         piece: characters whose windows are shared out at a time.
 
     Raises:

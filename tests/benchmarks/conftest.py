@@ -14,7 +14,6 @@ from charlm.benchmarks.harness.settings import (
     PROBE,
     PROMPT,
     WEIGHTS,
-    WINDOW,
     CaseSettings,
 )
 from charlm.benchmarks.report.report import BenchReport
@@ -68,7 +67,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def case_settings(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> CaseSettings:
     folder = tmp_path_factory.mktemp("artifacts")
-    names = (WEIGHTS, WINDOW, PROBE)
+    names = (WEIGHTS, PROBE)
     litert = importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")
     if litert:
         names += (LITERT_STEP,)

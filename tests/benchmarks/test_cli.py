@@ -113,7 +113,7 @@ def test_a_small_run_writes_its_report_and_prints_the_table(
 ) -> None:
     pytest.importorskip("matplotlib")
     out = tmp_path / "report"
-    names = ("charlm_step", "charlm_stream_cuda_fp16", "onnx_window", "processes")
+    names = ("charlm_step", "charlm_stream_cuda_fp16", "torch_step", "processes")
     chosen = [word for name in names for word in ("--only", name)]
     assert bench("--quick", "--model", model_file, "--out", out, *chosen) == 0
     shown = capsys.readouterr()
@@ -123,7 +123,7 @@ def test_a_small_run_writes_its_report_and_prints_the_table(
         assert title in shown.out, "what was asked for is shown"
     assert "round 1 of 2" in shown.err
     assert [case.name for case in found.cases] == [
-        "onnx_window",
+        "torch_step",
         "charlm_step",
         "charlm_stream_cuda_fp16",
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from charlm.benchmarks import plan
-from charlm.benchmarks.harness.settings import LITERT_STEP, PROBE, WEIGHTS, WINDOW
+from charlm.benchmarks.harness.settings import LITERT_STEP, PROBE, WEIGHTS
 from charlm.benchmarks.lineup import CASES, LIMITS, SWEEPS, Sweep
 from charlm.benchmarks.plan import LIMITS_PART, NAMES, PROCESSES, BenchPlan
 from charlm.data.system.errors import SettingsError
@@ -65,7 +65,7 @@ def test_what_is_named_is_measured_quickly_too() -> None:
     ("only", "needed"),
     [
         (("charlm_step",), []),
-        (("onnx_window",), [WEIGHTS, WINDOW]),
+        (("torch_step",), [WEIGHTS]),
         (("litert_step", "litert_batch"), [WEIGHTS, LITERT_STEP]),
         ((LIMITS_PART, "plain_loop"), [PROBE]),
         (("sweep_steps",), [PROBE]),

@@ -206,7 +206,7 @@ def test_what_is_finished_is_written_before_an_error_or_ctrl_c(
         yield Scored(2, Score(10, 30.0))
         raise error
 
-    monkeypatch.setattr(report, "score_many", interrupted)
+    monkeypatch.setattr(report.many, "score_many", interrupted)
     code, out, _ = run("a.txt", "b.txt", "c.txt", *(["--json"] if as_json else []))
     assert code == exit_code
     if as_json:
@@ -225,7 +225,7 @@ def test_where_nothing_is_finished_an_error_leaves_nothing_on_stdout(
         raise ModelFileError("damaged")
         yield
 
-    monkeypatch.setattr(report, "score_many", broken)
+    monkeypatch.setattr(report.many, "score_many", broken)
     code, out, err = run("a.txt", "b.txt", *(["--json"] if as_json else []))
     assert (code, out) == (2, "")
     assert err[-1] == "charlm-score: damaged"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from charlm.data.system import memory
 from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.export import weights
 from charlm.export.contract import GENERATE, Kind, Metadata, sibling_path
@@ -284,16 +285,16 @@ def test_a_width_out_of_range_is_refused_at_once(exact: Generator, asked_for: in
 def test_a_width_that_memory_can_not_hold_is_refused_at_once(
     exact: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "memory_bytes", lambda: 100 * planning.stream_bytes(exact.model))
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 100 * planning.stream_bytes(exact.model))
     assert planning.checked_width(100, exact.model) == 100
     with pytest.raises(SettingsError, match=r"`width` 101 needs .* holds 100 streams"):
         exact.batch([], width=101)
-    monkeypatch.setattr(planning, "memory_bytes", lambda: None)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: None)
     assert planning.checked_width(101, exact.model) == 101
 
 
 def test_memory_is_known_here_or_not_at_all() -> None:
-    found = planning.memory_bytes()
+    found = memory.memory_bytes()
     assert found is None or found > 1 << 28
 
 
@@ -316,7 +317,7 @@ def test_the_default_fills_the_device(
     wanted: int,
 ) -> None:
     """On the CPU each thread has its share; on a GPU each of its multiprocessors, here 132."""
-    monkeypatch.setattr(planning, "memory_bytes", lambda: None)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: None)
     monkeypatch.setattr(contract_native, "gpu", lambda: (132, "a GPU"))
     model = as_if_on_cuda(exact.model) if device == "cuda" else exact.model
     assert planning.checked_width(None, model, threads) == wanted
@@ -325,7 +326,7 @@ def test_the_default_fills_the_device(
 def test_the_default_is_never_out_of_range(
     exact: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "memory_bytes", lambda: None)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: None)
     assert planning.checked_width(None, exact.model, 100_000) == planning.MAX_WIDTH
 
 
@@ -334,7 +335,7 @@ def test_the_default_is_what_memory_holds_where_that_is_less(
     exact: Generator, monkeypatch: pytest.MonkeyPatch, streams: float, wanted: int
 ) -> None:
     held = int(streams * planning.stream_bytes(exact.model))
-    monkeypatch.setattr(planning, "memory_bytes", lambda: held)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: held)
     assert planning.checked_width(None, exact.model, threads=2) == wanted
 
 

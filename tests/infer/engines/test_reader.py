@@ -185,7 +185,7 @@ def test_of_a_window_only_the_last_characters_are_read(
         check_same(together.take([row]), alone, atol=0)
 
 
-def test_short_prompts_do_not_wait_for_a_long_one() -> None:
+def test_short_prompts_do_not_wait_for_a_long_one(exact: Generator) -> None:
     cells = 0
 
     def advance(ids: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64], state: Primed) -> Primed:
@@ -196,6 +196,8 @@ def test_short_prompts_do_not_wait_for_a_long_one() -> None:
         return Primed(read, state.c, state.logits)
 
     prompts = prompts_of([100, *[5] * 63])
-    found = read_prompts(prompts, Primed.blank((64, 1), 1), [5, 100], advance)
+    zeros = np.zeros((64, 1), dtype=np.float32)
+    states = Primed(zeros, zeros, zeros)
+    found = read_prompts(prompts, states, exact.metadata, advance, [5, 100])
     assert cells == 5 * 64 + 95
     assert found.h[:, 0].tolist() == [prompt.sum() for prompt in prompts]

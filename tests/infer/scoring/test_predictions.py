@@ -19,8 +19,7 @@ from charlm.infer.generator import Generator
 from charlm.infer.model.step import load_step
 from charlm.infer.scoring import page
 from charlm.infer.scoring.predictions import Judged
-from charlm.infer.scoring.show import coloured
-from charlm.infer.scoring.views import codes_of
+from charlm.infer.scoring.show import codes_of, coloured
 
 TEXT = "the nameless city" + " of the old house " * 90  # more than a run reads
 UNKNOWN = "Ω"

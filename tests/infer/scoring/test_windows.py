@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from charlm.data import MAX_WINDOW
+from charlm.data.system import memory
 from charlm.data.system.errors import SettingsError
 from charlm.data.text.normalise import NOTEBOOK
 from charlm.export import contract, weights
@@ -167,14 +168,14 @@ def test_a_batch_has_one_window(exact: Generator) -> None:
 def test_each_stream_counts_as_many_as_its_states(
     exact: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "memory_bytes", lambda: None)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: None)
     assert planning.checked_width(None, exact.model, window=40) == 256 // 40
     assert planning.checked_width(None, exact.model, window=4096) == 1
     assert planning.checked_width(1638, exact.model, window=40) == 1638
     with pytest.raises(SettingsError, match="`width` is from 1 to 1638 with `window` 40, not 1639"):
         exact.batch([], width=1639, work=Work(None, window=40))
     monkeypatch.setattr(
-        planning, "memory_bytes", lambda: 3 * planning.stream_bytes(exact.model, window=40)
+        memory, "memory_bytes", lambda: 3 * planning.stream_bytes(exact.model, window=40)
     )
     with pytest.raises(SettingsError, match="holds 3 streams of this model with `window` 40 at"):
         exact.batch([], width=4, work=Work(None, window=40))
