@@ -24,31 +24,20 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Smoothed:
-    """One order's counts, discounted.
+    """One order's counts, discounted."""
 
-    Attributes:
-        kept: each n-gram's count less its discount, shape [n-grams].
-        total: of the counts after each context, shape [contexts].
-        reserved: of the discounts after each context, for the order below.
-    """
-
-    kept: Floats
-    total: Floats
-    reserved: Floats
+    kept: Floats  # each n-gram's count less its discount, shape [n-grams]
+    total: Floats  # of the counts after each context, shape [contexts]
+    reserved: Floats  # of the discounts after each context, for the order below
 
 
 @dataclass(frozen=True)
 class NgramOrder:
-    """What a text has of n-grams of one length.
+    """What a text has of n-grams of one length."""
 
-    Attributes:
-        keys: of its distinct n-grams, ascending.
-        highest: by occurrences, as the highest order of a model counts.
-        lower: by distinct characters before them, as the orders below it do; None for the last.
-    """
-
-    keys: Integers
-    highest: Smoothed
+    keys: Integers  # of its distinct n-grams, ascending
+    highest: Smoothed  # by occurrences, as the highest order of a model counts
+    # By distinct characters before them, as the orders below it do; None for the last.
     lower: Smoothed | None
 
 
@@ -161,17 +150,12 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Compressed:
-    """Bits per character of one compressor.
+    """Bits per character of one compressor."""
 
-    Attributes:
-        name: with its setting.
-        alone: of the held-out text by itself.
-        after: what the held-out text adds to the compressed training text. How far back a
-            compressor sees limits what it can gain: gzip 32 KB, bz2 `BLOCK`.
-    """
-
-    name: str
-    alone: float
+    name: str  # with its setting
+    alone: float  # of the held-out text by itself
+    # What the held-out text adds to the compressed training text. How far back a compressor sees
+    # limits what it can gain: gzip 32 KB, bz2 `BLOCK`.
     after: float
 
 

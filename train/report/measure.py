@@ -57,42 +57,27 @@ HARDEST = 16
 
 @dataclass(frozen=True)
 class Extent:
-    """How many characters each measurement reads.
+    """How many characters each measurement reads."""
 
-    Attributes:
-        long: read without a reset.
-        held_out: of the held-out text, in stretches spread evenly over it: they are read round in
-            `long`, and once for each length of context.
-        sample: drawn at temperature 1; a quarter of it at each other temperature.
-        compared: of the training text's end, which n-grams, compressors and the search for
-            copies are given.
-        seconds: what that takes on one free core, roughly.
-    """
-
-    long: int
+    long: int  # read without a reset
+    # Of the held-out text, in stretches spread evenly over it: they are read round in `long`, and
+    # once for each length of context.
     held_out: int
-    sample: int
+    sample: int  # drawn at temperature 1; a quarter of it at each other temperature
+    # Of the training text's end, which n-grams, compressors and the search for copies are given.
     compared: int
-    seconds: float
+    seconds: float  # what that takes on one free core, roughly
 
 
 @dataclass(frozen=True)
 class Character:
-    """How hard a character is to predict.
+    """How hard a character is to predict."""
 
-    Attributes:
-        character: it.
-        count: its occurrences in the held-out text.
-        bits: mean of -log2 p where it stood.
-        frequency_bits: what its frequency in the training text alone would cost.
-        share: of all the bits of the held-out text.
-    """
-
-    character: str
-    count: int
-    bits: float
-    frequency_bits: float
-    share: float
+    character: str  # it
+    count: int  # its occurrences in the held-out text
+    bits: float  # mean of -log2 p where it stood
+    frequency_bits: float  # what its frequency in the training text alone would cost
+    share: float  # of all the bits of the held-out text
 
 
 @dataclass(frozen=True)
@@ -105,72 +90,40 @@ class DrawnText:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to try next.
+    """What to try next."""
 
-    Attributes:
-        what: in a few words.
-        because: the figure that says so.
-        command: a line to run; empty where there is none.
-    """
-
-    what: str
-    because: str
-    command: str
+    what: str  # in a few words
+    because: str  # the figure that says so
+    command: str  # a line to run; empty where there is none
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a report says.
+    """All that a report says."""
 
-    Attributes:
-        name: of the run folder.
-        about: facts on model and training, by name.
-        texts: names of the text's files.
-        made: when, by which version, and on which machine.
-        seed: of the samples.
-        extent: how much was measured.
-        curve: the training, an evaluation each; empty where nobody recorded it.
-        bits: per character of the held-out text, state carried.
-        judged: how many characters `bits` is of, and those of n-grams and compressors.
-        all_held_out: how many there are.
-        held_out: whether nothing of that text was learnt from, as far as is known.
-        gap: bits per character of training and held-out text, both in segments.
-        gap_length: characters of such a segment.
-        ngrams: bits per character of models of order 1, 2, …
-        compressed: what compressors need.
-        context: by how often the state is zeroed.
-        drift: whether it stays good when it never is.
-        hardest: characters, those that cost the most in all first.
-        copies: of samples, and of the held-out text.
-        distances: of samples, and of the training text.
-        samples: a text at each temperature.
-        advice: what to try next.
-        notes: what could not be known or was cut short.
-    """
-
-    name: str
-    about: dict[str, str]
-    texts: tuple[str, ...]
-    made: str
-    seed: int
-    extent: Extent
-    curve: tuple[Point, ...]
-    bits: float
-    judged: int
-    all_held_out: int
-    held_out: bool
-    gap: tuple[float, float]
-    gap_length: int
-    ngrams: tuple[float, ...]
-    compressed: tuple[Compressed, ...]
-    context: tuple[ContextPoint, ...]
-    drift: Drift
-    hardest: tuple[Character, ...]
-    copies: tuple[Copies, ...]
-    distances: tuple[Distances, ...]
-    samples: tuple[DrawnText, ...]
-    advice: tuple[Advice, ...] = ()
-    notes: tuple[str, ...] = ()
+    name: str  # of the run folder
+    about: dict[str, str]  # facts on model and training, by name
+    texts: tuple[str, ...]  # names of the text's files
+    made: str  # when, by which version, and on which machine
+    seed: int  # of the samples
+    extent: Extent  # how much was measured
+    curve: tuple[Point, ...]  # the training, an evaluation each; empty where nobody recorded it
+    bits: float  # per character of the held-out text, state carried
+    judged: int  # how many characters `bits` is of, and those of n-grams and compressors
+    all_held_out: int  # how many there are
+    held_out: bool  # whether nothing of that text was learnt from, as far as is known
+    gap: tuple[float, float]  # bits per character of training and held-out text, both in segments
+    gap_length: int  # characters of such a segment
+    ngrams: tuple[float, ...]  # bits per character of models of order 1, 2, …
+    compressed: tuple[Compressed, ...]  # what compressors need
+    context: tuple[ContextPoint, ...]  # by how often the state is zeroed
+    drift: Drift  # whether it stays good when it never is
+    hardest: tuple[Character, ...]  # characters, those that cost the most in all first
+    copies: tuple[Copies, ...]  # of samples, and of the held-out text
+    distances: tuple[Distances, ...]  # of samples, and of the training text
+    samples: tuple[DrawnText, ...]  # a text at each temperature
+    advice: tuple[Advice, ...] = ()  # what to try next
+    notes: tuple[str, ...] = ()  # what could not be known or was cut short
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:

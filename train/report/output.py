@@ -23,25 +23,16 @@ LEAST_SAMPLE, MOST_SAMPLE = 1000, 5_000_000
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What a user asked for; None wherever nothing was said.
+    """What a user asked for; None wherever nothing was said."""
 
-    Attributes:
-        folder: of the run.
-        texts: where its text is now; empty for where it was.
-        out: where the files go; the run folder.
-        sample: characters to draw at temperature 1.
-        seconds: what measuring may take, roughly; a tenth of the training, within bounds.
-        seed: of the samples.
-        threads: of the CPU.
-    """
-
-    folder: Path
-    texts: Sequence[Path] = ()
-    out: Path | None = None
-    sample: int | None = None
+    folder: Path  # of the run
+    texts: Sequence[Path] = ()  # where its text is now; empty for where it was
+    out: Path | None = None  # where the files go; the run folder
+    sample: int | None = None  # characters to draw at temperature 1
+    # What measuring may take, roughly; a tenth of the training, within bounds.
     seconds: float | None = None
-    seed: int = 0
-    threads: int = 1
+    seed: int = 0  # of the samples
+    threads: int = 1  # of the CPU
 
     def __post_init__(self) -> None:
         if self.sample is not None and not LEAST_SAMPLE <= self.sample <= MOST_SAMPLE:

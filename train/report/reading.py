@@ -32,28 +32,18 @@ class ContextPoint:
 
 @dataclass(frozen=True)
 class Drift:
-    """A text read round and round without a reset.
+    """A text read round and round without a reset."""
 
-    Attributes:
-        characters: read in all.
-        lap: characters of the text.
-        laps: bits per character of each whole lap.
-        window: characters that each figure of `curves` is the mean of.
-        curves: bits per character along some laps, by their number from 1: the first, the last,
-            and some between.
-        places: characters read at each look at the state.
-        hidden: norm of h there.
-        cell: norm of c there.
-    """
-
-    characters: int
-    lap: int
-    laps: tuple[float, ...]
-    window: int
+    characters: int  # read in all
+    lap: int  # characters of the text
+    laps: tuple[float, ...]  # bits per character of each whole lap
+    window: int  # characters that each figure of `curves` is the mean of
+    # Bits per character along some laps, by their number from 1: the first, the last, and some
+    # between.
     curves: dict[int, tuple[float, ...]]
-    places: tuple[int, ...]
-    hidden: tuple[float, ...]
-    cell: tuple[float, ...]
+    places: tuple[int, ...]  # characters read at each look at the state
+    hidden: tuple[float, ...]  # norm of h there
+    cell: tuple[float, ...]  # norm of c there
 
     def first_and_last(self) -> tuple[float, float]:
         """Bits of the first and the last lap; of the first and last tenth where there is one."""
@@ -97,19 +87,12 @@ def reset_every(model: CharLSTM, ids: Ids, length: int) -> Floats:
 
 @dataclass(frozen=True)
 class Carried:
-    """A text read without a reset, again and again, as one who reads on.
+    """A text read without a reset, again and again, as one who reads on."""
 
-    Attributes:
-        bits: of each character after the first; of the one after the text's last, its first.
-        places: characters read at each of the looks that follow.
-        hidden: the norm of h there, over all layers.
-        cell: the norm of c.
-    """
-
-    bits: Floats
-    places: npt.NDArray[np.int64]
-    hidden: Floats
-    cell: Floats
+    bits: Floats  # of each character after the first; of the one after the text's last, its first
+    places: npt.NDArray[np.int64]  # characters read at each of the looks that follow
+    hidden: Floats  # the norm of h there, over all layers
+    cell: Floats  # the norm of c
 
 
 @torch.no_grad()

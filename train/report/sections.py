@@ -19,25 +19,16 @@ class Quote:
 
 @dataclass(frozen=True)
 class Section:
-    """Parts in the order in which they are shown; what is empty is left out.
+    """Parts in the order in which they are shown; what is empty is left out."""
 
-    Attributes:
-        title: heading.
-        says: paragraphs of plain text.
-        pictures: names in `pictures.DRAWERS`, each with what it shows in words.
-        table: the figures.
-        folded: the table is for who asks for it.
-        quotes: texts.
-        advice: suggestions, the most promising first.
-    """
-
-    title: str
-    says: tuple[str, ...] = ()
+    title: str  # heading
+    says: tuple[str, ...] = ()  # paragraphs of plain text
+    # Names in `pictures.DRAWERS`, each with what it shows in words.
     pictures: tuple[tuple[str, str], ...] = ()
-    table: Table | None = None
-    folded: bool = True
-    quotes: tuple[Quote, ...] = ()
-    advice: tuple[Advice, ...] = ()
+    table: Table | None = None  # the figures
+    folded: bool = True  # the table is for who asks for it
+    quotes: tuple[Quote, ...] = ()  # texts
+    advice: tuple[Advice, ...] = ()  # suggestions, the most promising first
 
 
 @dataclass(frozen=True)

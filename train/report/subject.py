@@ -32,21 +32,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Subject:
-    """A run and its text.
+    """A run and its text."""
 
-    Attributes:
-        folder: of the run.
-        run: its model, and what it says of itself.
-        splits: the text in the model's token ids.
-        files: of the text.
-        metrics: a record for each evaluation; none where nobody trained it here.
-    """
-
-    folder: Path
-    run: run_folder.Run
-    splits: Splits
-    files: tuple[Path, ...]
-    metrics: tuple[Record, ...]
+    folder: Path  # of the run
+    run: run_folder.Run  # its model, and what it says of itself
+    splits: Splits  # the text in the model's token ids
+    files: tuple[Path, ...]  # of the text
+    metrics: tuple[Record, ...]  # a record for each evaluation; none where nobody trained it here
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -38,34 +38,24 @@ from charlm.train.setup import budget, defaults
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a user asked for; None wherever nothing was said.
+    """What a user asked for; None wherever nothing was said."""
 
-    Attributes:
-        texts: corpus files; empty for the corpus that ships, or that of the run resumed.
-        out: run folder; None for `runs/<name of the first text>`.
-        resume: go on with the run in `out` if there is one.
-        overwrite: throw away the run in `out` if there is one.
-        accept_changes: go on with a run though text, settings or versions differ, without asking.
-        rare: which characters are rare, and what becomes of them.
-        init_from: a run folder or model file whose weights the run begins with.
-        options: the settings that were said.
-        processes: how many train together.
-        lock: is taken on the run folder; None for a caller who knows to be alone.
-    """
-
+    # Corpus files; empty for the corpus that ships, or that of the run resumed.
     texts: tuple[Path, ...] = ()
-    out: Path | None = None
-    resume: bool = False
-    overwrite: bool = False
+    out: Path | None = None  # run folder; None for `runs/<name of the first text>`
+    resume: bool = False  # go on with the run in `out` if there is one
+    overwrite: bool = False  # throw away the run in `out` if there is one
+    # Go on with a run though text, settings or versions differ, without asking.
     accept_changes: bool = False
-    init_from: Path | None = None
+    init_from: Path | None = None  # a run folder or model file whose weights the run begins with
     encoding: str | None = None
     case: str | None = None
     newlines: str | None = None
     nfc: bool | None = None
-    rare: RareSettings = NOTHING_SAID
-    options: Options = field(default_factory=Options)
-    processes: int = 1
+    rare: RareSettings = NOTHING_SAID  # which characters are rare, and what becomes of them
+    options: Options = field(default_factory=Options)  # the settings that were said
+    processes: int = 1  # how many train together
+    # Is taken on the run folder; None for a caller who knows to be alone.
     lock: FolderLock | None = None
 
     def folder(self) -> Path:
