@@ -102,7 +102,7 @@ def import_keras(request: ImportRequest) -> ImportedModel:
     model = to_torch(keras.weights(), characters.order)
     windows = _windows(ids, window or WINDOW, size)
     error = prove_equal(keras, model, windows, characters.order)
-    config = {
+    config: dict[str, Any] = {
         "format": run_folder.FORMAT,
         "model": as_dict(model.config),
         "normalisation": request.normalisation.as_dict(),

@@ -179,33 +179,19 @@ def _xz(size: int) -> dict[str, int]:
 
 
 def compress(learnt: str, held_out: str) -> tuple[Compressed, ...]:
-    """Compress a text in UTF-8, by itself and after another one.
-
-    Args:
-        learnt: what comes before.
-        held_out: the text whose characters are counted.
-    """
-    before, text = learnt.encode(), held_out.encode()
-    return tuple(
-        Compressed(
-            name,
-            8 * len(run(text)) / len(held_out),
-            8 * _added(run, before, text, REACH.get(name)) / len(held_out),
-        )
-        for name, run in COMPRESSORS.items()
-    )
+    """Compress a held-out text in UTF-8, by itself and after the text that was learnt."""
+    before, text, found = learnt.encode(), held_out.encode(), []
+    for name, run in COMPRESSORS.items():
+        sizes = len(run(text)), _added(run, before, text, REACH.get(name))
+        found.append(Compressed(name, *(8 * size / len(held_out) for size in sizes)))
+    return tuple(found)
 
 
 def _added(run: Callable[[bytes], bytes], before: bytes, text: bytes, reach: int | None) -> int:
-    """Bytes that a text adds to what stands before it.
+    """Bytes that a text adds to what stands before it, to a compressor.
 
-    Args:
-        run: compresses.
-        before: what is known.
-        text: what is counted.
-        reach: bytes that the compressor sees together, which are always the last ones: a text
-            that leaves no half of them for what is before it is cut in pieces that do. None for
-            all.
+    It sees `reach` bytes together, which are always the last ones: a text that leaves no half of
+    them for what is before it is cut in pieces that do. None for all.
     """
     whole = before + text
     piece = len(text) if reach is None else min(len(text), reach // 2)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -46,8 +47,7 @@ class ReportRequest:
         check_threads(self.threads)
 
 
-@dataclass(frozen=True)
-class WrittenReport:
+class WrittenReport(NamedTuple):
     """A report that was written: what it says, and its page."""
 
     evidence: Evidence
@@ -67,16 +67,15 @@ def make_report(request: ReportRequest, say: Say) -> WrittenReport:
     say("reading the run and its text")
     out = request.out or request.folder
     subject = read_subject(request.folder, request.texts, nearest_folder(out))
-    _make(out)
+    with os_errors_as(RunError, f"can't write the report into {out}"):
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".report.tmp"  # found out before anything is measured
+        probe.touch()
+        probe.unlink()
     torch.set_num_threads(request.threads)
-    trained = subject.results.get("seconds")
-    extent = choose_extent(
-        subject.run.model.config,
-        len(subject.splits.train),
-        len(subject.splits.test),
-        request.seconds or seconds_for(trained),
-        request.sample,
-    )
+    sizes = len(subject.splits.train), len(subject.splits.test)
+    seconds = request.seconds or seconds_for(subject.results.get("seconds"))
+    extent = choose_extent(subject.run.model.config, *sizes, seconds, request.sample)
     measured = measure(subject, extent, request.seed, say)
     evidence = replace(measured, advice=advise(subject, measured))
     say("writing")
@@ -101,12 +100,3 @@ def write(evidence: Evidence, folder: Path) -> None:
             {folder / name: content for name, content in contents.items()},
             superseded=list(folder.glob(report.OLDER)),
         )
-
-
-def _make(folder: Path) -> None:
-    """A folder that can be written; found out before anything is measured."""
-    with os_errors_as(RunError, f"can't write the report into {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".report.tmp"
-        probe.touch()
-        probe.unlink()

@@ -90,9 +90,9 @@ class Carried:
     """A text read without a reset, again and again, as one who reads on."""
 
     bits: Floats  # of each character after the first; of the one after the text's last, its first
-    places: npt.NDArray[np.int64]  # characters read at each of the looks that follow
-    hidden: Floats  # the norm of h there, over all layers
-    cell: Floats  # the norm of c
+    places: tuple[int, ...]  # characters read at each of the looks that follow
+    hidden: tuple[float, ...]  # the norm of h there, over all layers
+    cell: tuple[float, ...]  # the norm of c
 
 
 @torch.no_grad()
@@ -116,8 +116,8 @@ def never_reset(model: CharLSTM, ids: Ids, length: int) -> Carried:
         bits.append(found[0])
         places.append(start + len(at) - 1)
         norms.append([float(part.norm()) for part in state])
-    hidden, cell = np.array(norms).T
-    return Carried(np.concatenate(bits), np.array(places), hidden, cell)
+    hidden, cell = zip(*norms, strict=True)
+    return Carried(np.concatenate(bits), tuple(places), hidden, cell)
 
 
 def _bits(model: CharLSTM, read: Ids, expected: Ids, state: State) -> tuple[Floats, State]:
@@ -143,24 +143,12 @@ def context_curve(model: CharLSTM, ids: Ids, carried: Floats) -> tuple[ContextPo
 
 def drift_of(carried: Carried, lap: int) -> Drift:
     """Whether it stays good: means over each lap of so many characters, and along some of them."""
-    read = len(carried.bits)
-    window = _round(lap // POINTS)
+    read, per_point = len(carried.bits), max(1, lap // POINTS)
+    size = int(10 ** (len(str(per_point)) - 1))
+    window = per_point // size * size  # of one digit and noughts
     laps = carried.bits[: read // lap * lap].reshape(-1, lap)
     shown = np.linspace(0, len(laps) - 1, min(LAPS_SHOWN, len(laps))).astype(int).tolist()
     along = laps[shown, : lap // window * window].reshape(len(shown), -1, window).mean(axis=2)
-    return Drift(
-        read,
-        lap,
-        tuple(laps.mean(axis=1).tolist()),
-        window,
-        {n + 1: tuple(means) for n, means in zip(shown, along.tolist(), strict=True)},
-        tuple(carried.places.tolist()),
-        tuple(carried.hidden.tolist()),
-        tuple(carried.cell.tolist()),
-    )
-
-
-def _round(number: int) -> int:
-    """The next lower number of one digit and noughts; at least 1."""
-    size = int(10 ** (len(str(max(1, number))) - 1))
-    return max(1, number // size * size)
+    curves = {n + 1: tuple(means) for n, means in zip(shown, along.tolist(), strict=True)}
+    means = tuple(laps.mean(axis=1).tolist())
+    return Drift(read, lap, means, window, curves, carried.places, carried.hidden, carried.cell)

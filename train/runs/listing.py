@@ -64,15 +64,8 @@ def table(runs: Iterable[Listed]) -> list[str]:
 
 
 def _place(run: Listed) -> tuple[object, ...]:
-    no_bits = run.test_bits is None
-    return (
-        not run.text,
-        run.text or "",
-        run.corpus_sha256 or "",
-        no_bits,
-        run.test_bits or 0,
-        run.folder,
-    )
+    text = (not run.text, run.text or "", run.corpus_sha256 or "")
+    return (*text, run.test_bits is None, run.test_bits or 0, run.folder)
 
 
 def _read(folder: Path) -> Listed:

@@ -81,11 +81,6 @@ def extended(corpus: Corpus, source: Source, scratch: Path) -> Corpus:
     """The corpus with its ids by all characters that the source knows, and the corpus's new ones.
 
     What the corpus lacks stays: a model that is shown a new text should not forget its letters.
-
-    Args:
-        corpus: as it was read.
-        source: what the run begins from.
-        scratch: where many ids are kept.
     """
     known = Vocabulary((*source.vocabulary.characters, *corpus.vocabulary.characters))
     ids = re_encode(corpus.ids, corpus.vocabulary, known, scratch)

@@ -15,13 +15,13 @@ from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_SAID, RareSettings
 from charlm.train.config import (
     ADAM_LR,
-    DEVICES,
     NOTEBOOK_DEFAULTS,
     NOTEBOOK_HAS,
     WINDOW,
     ModelConfig,
     Options,
     TrainingConfig,
+    check_choice,
 )
 from charlm.train.loop.batches import (
     check_length,
@@ -33,7 +33,7 @@ from charlm.train.loop.batches import (
 from charlm.train.runs import checkpoint, run_folder
 from charlm.train.runs.checkpoint import Progress, Setup, Tensors, current_versions
 from charlm.train.runs.lock import FolderLock, check_folder, nearest_folder, open_folder
-from charlm.train.setup import budget, defaults
+from charlm.train.setup import defaults
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,7 @@ class RunRequest:
 
     def normalisation(self, base: Normalisation) -> Normalisation:
         """What is done to the text: what was said, and for the rest `base`."""
-        said = {"case": self.case, "newlines": self.newlines, "nfc": self.nfc}
-        chosen = {key: value for key, value in said.items() if value is not None}
-        return Normalisation.from_dict(base.as_dict() | chosen)
+        return base.but(case=self.case, newlines=self.newlines, nfc=self.nfc)
 
     def sizes(self) -> dict[str, Any]:
         """The fields of `ModelConfig` that were said."""
@@ -162,7 +160,9 @@ def _setup(
     defaults.check_fits(model, memory_bytes())
     chosen = request.options.keys() >= {"dropout", "output_dropout"}
     if config.minutes is not None and config.recipe == "stateful" and not chosen:
-        passes = budget.guess_passes(model, config, splits, request.processes)
+        from charlm.train.setup.budget import guess_passes
+
+        passes = guess_passes(model, config, splits, request.processes)
         config = replace(config, passes=passes)  # dropout goes by them
     model, config = defaults.fill_in(
         model, config, len(splits.train), said=request.options, most=most
@@ -258,8 +258,7 @@ def _check_notebook(said: dict[str, Any]) -> None:
 
 
 def _device(wanted: str) -> str:
-    if wanted not in DEVICES:
-        raise SettingsError(f"`device` is one of {', '.join(DEVICES)}, not {wanted!r}")
+    check_choice("device", wanted)
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
