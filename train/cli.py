@@ -191,7 +191,7 @@ def train(
     version: console.Version = False,
 ) -> int:
     """Train a character-level LSTM on text files."""
-    options = options_said(locals())
+    given = locals().copy()
     require_there("train", "torch", "safetensors", "matplotlib")
     try:
         from charlm.train.run import train_and_report
@@ -199,21 +199,10 @@ def train(
         from charlm.train.setup.start import RunRequest
 
         with FolderLock() as lock:
-            request = RunRequest(
-                texts=tuple(texts or ()),
-                out=out,
-                resume=resume,
-                overwrite=overwrite,
-                accept_changes=accept_changes,
-                init_from=init_from,
-                encoding=encoding,
-                case=case,
-                newlines=newlines,
-                nfc=nfc,
-                rare=RareSettings(rare, min_count, max_vocabulary),
-                options=options,
-                lock=lock,
-            )
+            said = {name: given[name] for name in RunRequest.__annotations__ if name in given}
+            said |= {"texts": tuple(texts or ()), "options": options_said(given), "lock": lock}
+            limits = RareSettings(rare, min_count, max_vocabulary)
+            request = RunRequest(**said | {"rare": limits})
             return train_and_report(request, report=report, debug=debug)
     except KeyboardInterrupt:  # before training began, or a second time
         console.say("charlm-train: interrupted; what was saved before is still there")

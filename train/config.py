@@ -10,16 +10,26 @@ from charlm.data import MAX_HIDDEN, MAX_LAYERS
 from charlm.data.system.cores import check_threads
 from charlm.data.system.errors import SettingsError
 
-RECIPES = ("stateful", "notebook")
-OPTIMISERS = ("muon", "adam")
-AUTOCASTS = ("none", "bf16")
-STEPS = ("eager", "compiled", "graph")
-DEVICES = ("auto", "cpu", "cuda")
+CHOICES = {
+    "recipe": ("stateful", "notebook"),
+    "optimiser": ("muon", "adam"),
+    "autocast": ("none", "bf16"),
+    "step": ("eager", "compiled", "graph"),
+    "device": ("auto", "cpu", "cuda"),
+}
 WINDOW = 40  # characters before each target of the notebook
+STRIDE = 3  # characters from one of the notebook's windows to the next
 SEEDS = 2**63  # what every generator takes, with room for an epoch's number on top
 MAX_EPOCHS, MAX_MINUTES = 10**9, 1e7  # more than anyone has, and less than arithmetic minds
 MAX_RATE = 1e18  # no use past 1, and the product of two must fit into float32
-STRIDE = 3  # characters from one of the notebook's windows to the next
+LIMITS: dict[str, tuple[int, float]] = {
+    "hidden": (1, MAX_HIDDEN), "layers": (1, MAX_LAYERS), "epochs": (1, MAX_EPOCHS),
+    "batch_size": (1, math.inf), "seq_len": (1, math.inf), "patience": (0, math.inf),
+    "seed": (0, SEEDS - 1), "weight_decay": (0, MAX_RATE),
+}  # fmt: skip
+MOST_ABOVE_ZERO = {
+    "minutes": MAX_MINUTES, "lr": MAX_RATE, "muon_lr": MAX_RATE, "clip": sys.float_info.max
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,7 @@ class ModelConfig:
     output_dropout: float = 0.0  # of the weights from units to characters; likewise
 
     def __post_init__(self) -> None:
-        _within("hidden", self.hidden, 1, MAX_HIDDEN)
-        _within("layers", self.layers, 1, MAX_LAYERS)
+        _check_limits(self)
         for name, share in (("dropout", self.dropout), ("output_dropout", self.output_dropout)):
             if not 0 <= share < 1:
                 raise SettingsError(f"`{name}` is at least 0 and below 1, not {share}")
@@ -65,10 +74,8 @@ class TrainingConfig:
     threads: int = 1  # a second makes 1.5 of it on free cores, and half of it on busy ones
 
     def __post_init__(self) -> None:
-        _one_of("recipe", self.recipe, RECIPES)
-        _one_of("optimiser", self.optimiser, OPTIMISERS)
-        _one_of("autocast", self.autocast, AUTOCASTS)
-        _one_of("step", self.step, STEPS)
+        for name in ("recipe", "optimiser", "autocast", "step"):
+            check_choice(name, getattr(self, name))
         for_gpus = {
             "`step` graph": self.step == "graph",
             f"`autocast` {self.autocast}": self.autocast != "none",
@@ -76,20 +83,7 @@ class TrainingConfig:
         }
         if self.device == "cpu" and (said := [name for name, used in for_gpus.items() if used]):
             raise SettingsError(f"{said[0]} is for a GPU, and this run is on the CPU: leave it out")
-        if self.epochs is not None:
-            _within("epochs", self.epochs, 1, MAX_EPOCHS)
-        if self.minutes is not None:
-            _above_zero("minutes", self.minutes, MAX_MINUTES)
-        _within("batch_size", self.batch_size, 1)
-        _within("seq_len", self.seq_len, 1)
-        _within("patience", self.patience, 0)
-        _within("seed", self.seed, 0)
-        if self.seed >= SEEDS:
-            raise SettingsError(f"`seed` is below 2^63, not {self.seed}")
-        _above_zero("lr", self.lr, MAX_RATE)
-        _above_zero("muon_lr", self.muon_lr, MAX_RATE)
-        _above_zero("clip", self.clip)
-        _within("weight_decay", self.weight_decay, 0, MAX_RATE)
+        _check_limits(self)
         check_threads(self.threads)
 
 
@@ -166,19 +160,22 @@ def differences(
     }
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise SettingsError(f"`{name}` is one of {', '.join(known)}, not {value!r}")
+def check_choice(name: str, value: str) -> None:
+    """Raises `SettingsError` where a setting is none of its `CHOICES`."""
+    if value not in CHOICES[name]:
+        raise SettingsError(f"`{name}` is one of {', '.join(CHOICES[name])}, not {value!r}")
 
 
-def _within(name: str, value: float, least: int, most: float = math.inf) -> None:
-    if not least <= value <= most or value == math.inf:
-        limits = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-        raise SettingsError(f"`{name}` is {limits}, not {value}")
-
-
-def _above_zero(name: str, value: float, most: float = sys.float_info.max) -> None:
-    if not 0 < value < math.inf:
-        raise SettingsError(f"`{name}` is a number above 0, not {value}")
-    if value > most:
-        raise SettingsError(f"`{name}` is at most {most:g}, not {value:g}")
+def _check_limits(config: ModelConfig | TrainingConfig) -> None:
+    """The numbers of a configuration are inside `LIMITS`; None stands for a default."""
+    for name, (least, most) in LIMITS.items():
+        value = getattr(config, name, None)
+        if value is not None and (not least <= value <= most or value == math.inf):
+            limits = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise SettingsError(f"`{name}` is {limits}, not {value}")
+    for name, most in MOST_ABOVE_ZERO.items():
+        value = getattr(config, name, None)
+        if value is not None and not 0 < value < math.inf:
+            raise SettingsError(f"`{name}` is a number above 0, not {value}")
+        if value is not None and value > most:
+            raise SettingsError(f"`{name}` is at most {most:g}, not {value:g}")

@@ -17,7 +17,7 @@ from charlm.data.system.console import USER_ERROR
 from charlm.data.system.errors import CharlmError, SettingsError, TrainingError
 from charlm.data.text.corpus import Splits
 from charlm.train.config import Options, options_said
-from charlm.train.loop.display import Display, Silent, Unfailing, introduce
+from charlm.train.loop.display import Display, Observer, Unfailing, introduce
 from charlm.train.loop.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop.training import Trainer
 from charlm.train.runs import run_folder
@@ -211,11 +211,11 @@ def _help_train(started: Started, group: Group) -> int:
     """What a rank above 0 does: its share of each step, in silence."""
     if started.progress is not None and started.progress.finished:
         return 0
-    with Silent() as silent:
-        return _run(started, group, silent) or 0
+    with Observer() as observer:
+        return _run(started, group, observer) or 0
 
 
-def _run(started: Started, group: Group, observer: Silent) -> int | None:
+def _run(started: Started, group: Group, observer: Observer) -> int | None:
     """The exit code of a run that was stopped and saved, or None of one trained to its end."""
     trainer = Trainer(started.setup, started.splits, started.progress, started.weights, group)
     observer.steps_an_epoch = len(trainer.batches)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from charlm.data.system.errors import CorpusError
 from charlm.data.system.files import os_errors_as
+from charlm.data.text.vocabulary import Vocabulary
 
 IN_MEMORY = 64 << 20  # bytes; more are mapped from a file
 CHUNK = 1 << 22  # ids that are counted or mapped at a time
@@ -57,6 +58,21 @@ def count(ids: Ids, size: int) -> npt.NDArray[np.int64]:
 def chunks(ids: Ids) -> Iterator[Ids]:
     """Views of `ids`, in order, of `CHUNK` at the most."""
     return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
+
+
+def re_encode(ids: Ids, old: Vocabulary, new: Vocabulary, scratch: Path | None = None) -> Ids:
+    """Token ids of the same text by another vocabulary, which has all characters of `old`.
+
+    Args:
+        ids: by `old`, shape [characters].
+        old: whose ids they are.
+        new: of whose type the new ones are; the same vocabulary gives `ids` itself.
+        scratch: see `collect`.
+    """
+    if old == new:
+        return ids
+    table = old.places_in(new).astype(new.dtype)
+    return collect((table[part] for part in chunks(ids)), len(ids), new.dtype, scratch)
 
 
 def _joined(parts: Iterable[Ids], length: int, dtype: npt.DTypeLike) -> Ids:

@@ -81,6 +81,11 @@ class Normalisation:
         except TypeError as problem:
             raise SettingsError(f"normalisation: {problem}") from problem
 
+    def but(self, **said: str | bool | None) -> "Normalisation":
+        """The same but for what was said: what is not None."""
+        chosen = {name: value for name, value in said.items() if value is not None}
+        return self.from_dict(self.as_dict() | chosen)
+
 
 NOTEBOOK = Normalisation(case="lower", nfc=False, newlines="drop")
 """What the notebook does: lower-case everything, delete newlines."""

@@ -101,6 +101,11 @@ class Vocabulary:
                 f"{character!r} is not one of the model's {len(self)} characters: {self.shown()}"
             ) from problem
 
+    def places_in(self, other: "Vocabulary") -> npt.NDArray[np.intp]:
+        """The id in `other` of each character, shape [len(self)]; -1 where `other` lacks it."""
+        ids = {character: index for index, character in enumerate(other.characters)}
+        return np.array([ids.get(character, -1) for character in self.characters], dtype=np.intp)
+
     def shown(self) -> str:
         """The characters in one readable line, for messages; the first ones, if there are many."""
         shown = self.characters[:SHOWN_AT_MOST]

@@ -7,7 +7,7 @@ import pytest
 from charlm.benchmarks import time_to_bits
 from charlm.benchmarks.time_to_bits import SIZES, WAYS, Size, Trial, Trials, Way, measure, render
 from charlm.data.system.errors import SettingsError
-from charlm.train.config import AUTOCASTS, STEPS
+from charlm.train.config import CHOICES
 
 TINY = Size(hidden=8, batch_size=4, epochs=1, seq_len=32)
 
@@ -72,9 +72,9 @@ def test_a_fast_way_that_learns_worse_is_not_chosen() -> None:
 
 
 def test_every_way_is_one_of_the_commands() -> None:
-    assert {way.step for way in WAYS["cuda"]} == set(STEPS)
+    assert {way.step for way in WAYS["cuda"]} == set(CHOICES["step"])
     for way in WAYS["cuda"]:
         options = way.options()
         assert ("--tf32" in options) == (way.precision in ("tf32", "bf16"))
         assert ("--autocast" in options) == (way.precision == "bf16")
-    assert "bf16" in AUTOCASTS
+    assert "bf16" in CHOICES["autocast"]

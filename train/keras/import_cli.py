@@ -71,23 +71,13 @@ def import_model(
     require_there("keras", "torch", "safetensors", "h5py", "keras")
     from charlm.train.keras.import_keras import ImportRequest, import_keras
 
-    request = ImportRequest(
-        model=model,
-        corpus=tuple(corpus or ()),
-        vocabulary=vocabulary,
-        out=out,
-        overwrite=overwrite,
-        encoding=encoding,
-        case=case,
-        newlines=newlines,
-        nfc=nfc,
-    )
-    _report(import_keras(request))
+    texts = tuple(corpus or ())
+    request = ImportRequest(model, texts, vocabulary, out, overwrite, encoding, case, newlines, nfc)
+    _report(import_keras(request), bool(texts))
 
 
-def _report(done: "ImportedModel") -> None:
-    architecture, figures = done.keras.architecture, done.figures
-    window = architecture.window
+def _report(done: "ImportedModel", with_corpus: bool) -> None:
+    architecture, results = done.keras.architecture, done.results
     console.say(
         f"{done.folder}: {architecture.layers} x LSTM({architecture.hidden}), "
         f"{architecture.vocabulary} characters, of Keras {done.keras.version}; equal to Keras "
@@ -95,20 +85,21 @@ def _report(done: "ImportedModel") -> None:
     )
     if not architecture.softmax:
         console.say(f"{done.folder}: the model has no softmax; its outputs are taken as logits")
-    if figures is None:
+    if not with_corpus:
         console.say(
             f"{done.folder}: without --corpus the first character after an empty prompt is drawn "
             "evenly from all, and no bits per character were measured"
         )
-    elif figures.test is not None:
-        by_windows = (
-            "" if figures.windowed is None
-            else f", {figures.windowed:.3f} by windows of {window} "
-            f"({figures.windowed_characters:,} characters)"
-        )  # fmt: skip
+    elif (bits := results["test_bits_per_character"]) is not None:
+        by_windows = ""
+        if (windowed := results["windowed_bits_per_character"]) is not None:
+            by_windows = (
+                f", {windowed:.3f} by windows of {architecture.window} "
+                f"({results['windowed_characters']:,} characters)"
+            )
         console.say(
-            f"{done.folder}: {figures.test:.3f} bits/char with the state carried "
-            f"({figures.test_characters:,} characters){by_windows}, on the last 5 % of the "
+            f"{done.folder}: {bits:.3f} bits/char with the state carried "
+            f"({results['test_characters']:,} characters){by_windows}, on the last 5 % of the "
             "corpus, which the model may have learnt from"
         )
     console.say(f"next: charlm-export model.onnx --run {shlex.quote(str(done.folder))}")

@@ -1,5 +1,10 @@
-"""From a trained Keras model to a run folder, proven equal to Keras itself on windows."""
+"""From a trained Keras model to a run folder, proven equal to Keras itself on windows.
 
+The folder holds what training would have left, but for what nobody knows.
+"""
+
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,51 +13,51 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import save
 
-from charlm.data.system.errors import ModelFileError, SettingsError
-from charlm.data.text.corpus import Corpus, read_corpus
+from charlm.data.system.errors import ModelFileError, RunError, SettingsError
+from charlm.data.system.files import os_errors_as, write_set
+from charlm.data.text.corpus import Corpus, read_corpus, split
+from charlm.data.text.ids import re_encode
 from charlm.data.text.normalise import NOTEBOOK, Normalisation
-from charlm.train.config import WINDOW, ModelConfig
-from charlm.train.keras import imported_run
+from charlm.train import report
+from charlm.train.config import WINDOW, ModelConfig, as_dict
 from charlm.train.keras.import_vocabulary import (
     EVERY,
     ModelCharacters,
-    TextFiles,
     check_covers,
     of_corpus,
     of_list,
 )
-from charlm.train.keras.imported_run import Figures, ImportedRun, measure
 from charlm.train.keras.keras_file import Array, KerasModel, read_keras
+from charlm.train.loop.evaluate import bits_per_character, windowed_bits
 from charlm.train.model import CharLSTM
+from charlm.train.runs import card, checkpoint, run_folder
 from charlm.train.runs.lock import FolderLock, check_folder, open_folder
-from charlm.train.setup.remap import re_encode
 
+Ids = npt.NDArray[Any]
 # Of the proof: relative to the logits' largest magnitude, or to 1, since both round in float32.
 TOLERANCE = 1e-4
 WINDOWS = 64
 STEPS = 1 << 12  # of all windows together: there are fewer of long ones
 VALUES = 1 << 24  # of their one-hot characters, 64 MiB: windows of a large vocabulary are shorter
 SEED = 0
+MEASURED = 200_000  # characters of each part at the most: a few seconds
+MEASURED_BY_WINDOWS = 4_096  # each costs a whole window of steps
+MAX_MEASURED_WINDOW = 1_000
 
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What a user asked for; None wherever nothing was said.
+    """What a user asked for; None wherever nothing was said."""
 
-    Attributes:
-        model: the Keras file.
-        corpus: the text that it was trained on; may be empty where `vocabulary` is given.
-        vocabulary: a JSON list of characters, index = the model's token id.
-        out: run folder; None for `runs/<name of the model>`.
-        overwrite: throw away the run in `out` if there is one.
-    """
-
-    model: Path
-    corpus: tuple[Path, ...] = ()
-    vocabulary: Path | None = None
-    out: Path | None = None
-    overwrite: bool = False
+    model: Path  # the Keras file
+    corpus: tuple[
+        Path, ...
+    ] = ()  # what it was trained on; may be empty where `vocabulary` is given
+    vocabulary: Path | None = None  # a JSON list of characters, index = the model's token id
+    out: Path | None = None  # run folder; None for `runs/<name of the model>`
+    overwrite: bool = False  # throw away the run in `out` if there is one
     encoding: str = "utf-8"
     case: str | None = None
     newlines: str | None = None
@@ -61,24 +66,17 @@ class ImportRequest:
     @property
     def normalisation(self) -> Normalisation:
         """The notebook's, where nothing else was said."""
-        said = {"case": self.case, "newlines": self.newlines, "nfc": self.nfc}
-        chosen = {key: value for key, value in said.items() if value is not None}
-        return Normalisation.from_dict(NOTEBOOK.as_dict() | chosen)
+        return NOTEBOOK.but(case=self.case, newlines=self.newlines, nfc=self.nfc)
 
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """What an import left.
-
-    Attributes:
-        error: the largest relative difference of a logit from Keras's.
-        figures: how well the model reads its corpus; None without one.
-    """
+    """What an import left."""
 
     folder: Path
     keras: KerasModel
-    error: float
-    figures: Figures | None
+    error: float  # the largest relative difference of a logit from Keras's
+    results: dict[str, Any]  # how well the model reads its corpus, as `config.json` has it
 
 
 def import_keras(request: ImportRequest) -> ImportedModel:
@@ -98,27 +96,40 @@ def import_keras(request: ImportRequest) -> ImportedModel:
     folder = request.out or Path("runs") / request.model.stem
     check_folder(folder, request.overwrite)  # before a minute of reading, not after
     keras = read_keras(request.model)
+    window = keras.architecture.window
     characters, corpus, ids = _characters(request, keras.architecture.vocabulary)
+    size = len(characters.vocabulary)
     model = to_torch(keras.weights(), characters.order)
-    windows = _windows(ids, keras.architecture.window or WINDOW, len(characters.vocabulary))
+    windows = _windows(ids, window or WINDOW, size)
     error = prove_equal(keras, model, windows, characters.order)
-    figures = None if ids is None else measure(model, ids, keras.architecture.window)
-    run = ImportedRun(
-        model=model,
-        vocabulary=characters.vocabulary,
-        normalisation=request.normalisation,
-        counts=None if ids is None else np.bincount(ids, minlength=len(characters.vocabulary)),
-        keras=keras,
-        file=request.model,
-        corpus=corpus,
-        corpus_files=request.corpus,
-        encoding=request.encoding,
-        figures=figures,
-    )
+    config: dict[str, Any] = {
+        "format": run_folder.FORMAT,
+        "model": as_dict(model.config),
+        "normalisation": request.normalisation.as_dict(),
+        "vocabulary": list(characters.vocabulary.characters),
+        "initial": [1] * size if ids is None else np.bincount(ids, minlength=size).tolist(),
+        "training": {
+            # A known window is the notebook's recipe: `charlm-gen` then hints at --window.
+            "recipe": "keras" if window is None else "notebook",
+            "seq_len": window,
+            "source": "keras",
+            "keras_version": keras.version,
+            "file": request.model.name,
+            "file_sha256": _sha256(request.model),
+            "initial": "uniform" if ids is None else "corpus",
+        },
+        "corpus": {
+            "files": [path.name for path in request.corpus],
+            "encoding": request.encoding,
+            "sha256": corpus.sha256 if corpus else None,
+        },
+        "results": measure(model, ids, window),
+        "versions": checkpoint.current_versions(),
+    }
     with FolderLock() as lock:
         open_folder(folder, request.overwrite, lock)
-        imported_run.write(folder, run)
-    return ImportedModel(folder, keras, error, figures)
+        _write(folder, model, config)
+    return ImportedModel(folder, keras, error, config["results"])
 
 
 def to_torch(weights: Sequence[Array], order: npt.NDArray[np.int64]) -> CharLSTM:
@@ -149,13 +160,7 @@ def to_torch(weights: Sequence[Array], order: npt.NDArray[np.int64]) -> CharLSTM
 def prove_equal(
     keras: KerasModel, ours: CharLSTM, ids: npt.NDArray[np.int64], order: npt.NDArray[np.int64]
 ) -> float:
-    """Run both over windows and compare.
-
-    Args:
-        keras: the model as Keras computes it.
-        ours: the Torch model made of it.
-        ids: windows of our token ids, shape [windows, time].
-        order: Keras's token id of each of ours, shape [vocabulary].
+    """Run both over windows of our token ids, shape [windows, time], and compare.
 
     Returns:
         The largest difference of a logit, relative to max(1, the largest magnitude).
@@ -164,12 +169,10 @@ def prove_equal(
         ModelFileError: they differ by more than `TOLERANCE`.
     """
     wanted = keras.logits(order[ids])[:, order]
-    tokens = torch.from_numpy(ids.T.copy())
     with torch.no_grad():
-        hidden, _ = ours(tokens, ours.zero_state(len(ids)))
+        hidden, _ = ours(torch.from_numpy(ids.T.copy()), ours.zero_state(len(ids)))
         found = ours.head(hidden[-1]).numpy()
-    scale = max(1.0, float(np.abs(wanted).max()))
-    error = float(np.abs(found - wanted).max()) / scale
+    error = float(np.abs(found - wanted).max()) / max(1.0, float(np.abs(wanted).max()))
     if not error <= TOLERANCE:  # NaN too
         raise ModelFileError(
             f"the imported model differs from Keras by {error:.1e} of its largest logit "
@@ -178,11 +181,58 @@ def prove_equal(
     return error
 
 
+def measure(model: CharLSTM, ids: Ids | None, window: int | None) -> dict[str, Any]:
+    """The `results` of `config.json`: how well a model reads its corpus, if there is one.
+
+    Each figure is of the beginning of a part: of the last 5 % (test) and the 5 % before it, with
+    the state carried, and of the last 5 % by windows of the length that the model was trained on.
+    """
+    found: dict[str, Any] = {
+        "finished": True,
+        "held_out": False,  # nobody knows what the model was trained on
+        "validation_bits_per_character": None,
+        "test_bits_per_character": None,
+        "test_characters": 0,
+        "windowed_bits_per_character": None,
+        "windowed_characters": 0,
+    }
+    if ids is None:
+        return found
+    parts = split(ids)
+    for name, part in (("validation", parts.validation), ("test", parts.test)):
+        if len(part) > 1:
+            bits = bits_per_character(model, part[:MEASURED])
+            found[f"{name}_bits_per_character"] = round(bits, 5)
+    found["test_characters"] = min(len(parts.test), MEASURED)
+    if window is not None and window <= MAX_MEASURED_WINDOW and len(parts.test) > window:
+        part = parts.test[: window + MEASURED_BY_WINDOWS]
+        found["windowed_bits_per_character"] = round(windowed_bits(model, part, window), 5)
+        found["windowed_characters"] = len(part) - window
+    return found
+
+
+def _write(folder: Path, model: CharLSTM, config: dict[str, Any]) -> None:
+    """Write an imported model's files into an existing folder, in place of a run there."""
+    text = json.dumps(config, indent=1, ensure_ascii=False) + "\n"
+    contents = {
+        run_folder.CONFIG: text.encode(),
+        run_folder.WEIGHTS: save(dict(model.state_dict())),
+        run_folder.CARD: card.render(folder.resolve().name, config).encode(),
+    }
+    older = (run_folder.METRICS, *report.ALL)
+    with os_errors_as(RunError, f"can't write into {folder}"):
+        write_set(
+            {folder / name: content for name, content in contents.items()},
+            superseded=[folder / name for name in older],
+        )
+        # The last of an overwritten run: as long as it stands, all of that run can be had again.
+        (folder / checkpoint.FILE).unlink(missing_ok=True)
+
+
 def _characters(
     request: ImportRequest, outputs: int
-) -> tuple[ModelCharacters, Corpus | None, npt.NDArray[Any] | None]:
+) -> tuple[ModelCharacters, Corpus | None, Ids | None]:
     """The characters, and the corpus with its ids by them, if there is one."""
-    texts = TextFiles(request.corpus, request.encoding)
     characters = None
     if request.vocabulary is not None:  # first: it is quickly read
         characters = of_list(request.vocabulary, outputs, request.normalisation)
@@ -191,12 +241,12 @@ def _characters(
         return characters, None, None
     corpus = read_corpus(request.corpus, request.normalisation, request.encoding, EVERY)
     if characters is None:
-        characters = of_corpus(corpus, outputs, texts)
+        characters = of_corpus(corpus, outputs, request.corpus, request.encoding)
     check_covers(characters, corpus, request.corpus[0])
     return characters, corpus, re_encode(corpus.ids, corpus.vocabulary, characters.vocabulary)
 
 
-def _windows(ids: npt.NDArray[Any] | None, length: int, characters: int) -> npt.NDArray[np.int64]:
+def _windows(ids: Ids | None, length: int, characters: int) -> npt.NDArray[np.int64]:
     """Windows of the corpus, or of characters drawn evenly: int64 of shape [windows, length]."""
     generator = np.random.default_rng(SEED)
     steps = min(STEPS, VALUES // characters)
@@ -206,3 +256,8 @@ def _windows(ids: npt.NDArray[Any] | None, length: int, characters: int) -> npt.
         return generator.integers(characters, size=(count, length))
     starts = generator.integers(len(ids) - length, size=count)
     return np.asarray(ids[starts[:, None] + np.arange(length)], dtype=np.int64)
+
+
+def _sha256(path: Path) -> str:
+    with os_errors_as(RunError, f"can't read {path}"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

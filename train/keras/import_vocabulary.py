@@ -1,9 +1,10 @@
 """Which character each output of an imported model stands for: from its corpus, or from a list."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,48 +15,36 @@ from charlm.data.text.corpus import Corpus, read_corpus
 from charlm.data.text.normalise import CASES, NEWLINES, Normalisation
 from charlm.data.text.rare import RareSettings
 from charlm.data.text.vocabulary import Vocabulary
-from charlm.train.setup.remap import places
 
 MAX_LIST_BYTES = 1 << 26  # a list of all of Unicode is smaller
 EVERY = RareSettings(min_count=0, max_vocabulary=0)  # a notebook has no rare characters
 MAX_TRIED_BYTES = 1 << 26  # of a corpus that is read again to find what was done to it
 
 
-@dataclass(frozen=True)
-class TextFiles:
-    """Files that are one text, and how they are read."""
+class ModelCharacters(NamedTuple):
+    """An imported model's characters."""
 
-    files: tuple[Path, ...]
-    encoding: str
-
-
-@dataclass(frozen=True)
-class ModelCharacters:
-    """An imported model's characters.
-
-    Attributes:
-        vocabulary: in our order.
-        order: the model's own token id of each of ours, shape [vocabulary].
-    """
-
-    vocabulary: Vocabulary
-    order: npt.NDArray[np.int64]
+    vocabulary: Vocabulary  # in our order
+    order: npt.NDArray[np.int64]  # the model's own token id of each of ours, shape [vocabulary]
 
 
-def of_corpus(corpus: Corpus, outputs: int, texts: TextFiles) -> ModelCharacters:
+def of_corpus(
+    corpus: Corpus, outputs: int, files: Sequence[Path], encoding: str
+) -> ModelCharacters:
     """The sorted characters of a corpus, as the notebook numbers them.
 
     Args:
         corpus: the text that the model was trained on, normalised as it was then.
         outputs: characters that the model predicts.
-        texts: the corpus's files, for messages.
+        files: of the corpus, for the message.
+        encoding: of the files.
 
     Raises:
         VocabularyError: the corpus has another number of characters; the message says which
             normalisation would give the right one, if one does.
     """
     if len(corpus.vocabulary) != outputs:
-        raise VocabularyError(_mismatch(corpus, outputs, texts))
+        raise VocabularyError(_mismatch(corpus, outputs, files, encoding))
     return ModelCharacters(corpus.vocabulary, np.arange(outputs))
 
 
@@ -94,7 +83,7 @@ def check_covers(characters: ModelCharacters, corpus: Corpus, where: Path) -> No
     Raises:
         VocabularyError: it has one, which is named.
     """
-    lacking = np.flatnonzero(places(corpus.vocabulary, characters.vocabulary) < 0)
+    lacking = np.flatnonzero(corpus.vocabulary.places_in(characters.vocabulary) < 0)
     if len(lacking):
         character = corpus.vocabulary.characters[lacking[0]]
         raise VocabularyError(
@@ -121,30 +110,27 @@ def _read_list(path: Path) -> list[str]:
 _WANTED = 'wanted is a JSON list such as [" ", "a", "b"], where a character\'s place is its id'
 
 
-def _mismatch(corpus: Corpus, outputs: int, texts: TextFiles) -> str:
+def _mismatch(corpus: Corpus, outputs: int, files: Sequence[Path], encoding: str) -> str:
     tried = corpus.normalisation
-    found = f"{texts.files[0]}: {len(corpus.vocabulary)} distinct characters"
-    wanted = f"and the model predicts {outputs}"
-    fitting = [other for other in _others(tried, texts) if _size(other, texts) == outputs]
-    if fitting:
-        return f"{found} with {_options(tried)}, {wanted}: try {_options(fitting[0])}"
+    every = []
+    if sum(path.stat().st_size for path in files) <= MAX_TRIED_BYTES:
+        choices = product((tried.nfc, not tried.nfc), CASES, NEWLINES)
+        every = [tried.but(nfc=n, case=c, newlines=e) for n, c, e in choices]
+    fitting = [each for each in every if each != tried and _size(each, files, encoding) == outputs]
+    fix = (
+        f"try {_options(fitting[0])}"
+        if fitting
+        else "give the very text that it was trained on, or its characters with `vocabulary`"
+    )
     return (
-        f"{found} with {_options(tried)}, {wanted}: give the very text that it was trained on, "
-        "or its characters with `vocabulary`"
+        f"{files[0]}: {len(corpus.vocabulary)} distinct characters with {_options(tried)}, and the "
+        f"model predicts {outputs}: {fix}"
     )
 
 
-def _others(tried: Normalisation, texts: TextFiles) -> list[Normalisation]:
-    if sum(path.stat().st_size for path in texts.files) > MAX_TRIED_BYTES:
-        return []
-    every = product((tried.nfc, not tried.nfc), CASES, NEWLINES)
-    made = [Normalisation.from_dict({"nfc": n, "case": c, "newlines": e}) for n, c, e in every]
-    return [other for other in made if other != tried]
-
-
-def _size(normalisation: Normalisation, texts: TextFiles) -> int:
+def _size(normalisation: Normalisation, files: Sequence[Path], encoding: str) -> int:
     try:
-        return len(read_corpus(texts.files, normalisation, texts.encoding, EVERY).vocabulary)
+        return len(read_corpus(files, normalisation, encoding, EVERY).vocabulary)
     except CharlmError:
         return 0
 

@@ -27,23 +27,16 @@ SHOWN = 300  # characters of a description
 
 @dataclass(frozen=True)
 class Architecture:
-    """A model that charlm has too.
+    """A model that charlm has too."""
 
-    Attributes:
-        layers: LSTM layers.
-        hidden: units of each of them.
-        vocabulary: units of the Dense layer.
-        window: characters that each prediction was trained to see from a zero state; None where
-            the configuration does not say, where the state was carried, or where they are more
-            than `MAX_WINDOW`.
-        softmax: whether the model ends with one; if not, it gives logits.
-    """
-
-    layers: int
-    hidden: int
-    vocabulary: int
+    layers: int  # LSTM layers
+    hidden: int  # units of each of them
+    vocabulary: int  # units of the Dense layer
+    # Characters that each prediction was trained to see from a zero state; None where the
+    # configuration does not say, where the state was carried, or where they are more than
+    # `MAX_WINDOW`.
     window: int | None
-    softmax: bool
+    softmax: bool  # whether the model ends with one; if not, it gives logits
 
     @property
     def weights(self) -> int:

@@ -40,16 +40,11 @@ ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class KerasModel:
-    """A trained model as its file has it.
-
-    Attributes:
-        network: a `keras.Sequential` from one-hot characters to logits, in float32 on the CPU.
-        version: of the Keras that wrote it, as it says.
-    """
+    """A trained model as its file has it."""
 
     architecture: Architecture
-    network: Any
-    version: str
+    network: Any  # a `keras.Sequential` from one-hot characters to logits, in float32 on the CPU
+    version: str  # of the Keras that wrote it, as it says
 
     def weights(self) -> list[Array]:
         """Kernel [inputs, 4 * hidden], recurrent kernel [hidden, 4 * hidden] and bias [4 * hidden]

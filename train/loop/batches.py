@@ -64,11 +64,7 @@ class Streams:
     """
 
     def __init__(
-        self,
-        ids: npt.NDArray[Any],
-        batch_size: int,
-        seq_len: int,
-        share: slice = EVERYTHING,
+        self, ids: npt.NDArray[Any], batch_size: int, seq_len: int, share: slice = EVERYTHING
     ) -> None:
         self.batch_size, self.seq_len = batch_size, seq_len
         self.length = (len(ids) - 1) // batch_size  # targets in a stream
@@ -103,13 +99,9 @@ class Streams:
             yield rows[:-1], rows[1:]
 
     def keep(self, device: str, free: int) -> None:
-        """Hold all that is read here on a device, if that takes at most a quarter of what is free.
+        """Hold all that is read here on a device, if that takes a quarter of its `free` bytes.
 
         It is a byte a character, or two where there are more than 256 distinct ones.
-
-        Args:
-            device: where to.
-            free: bytes of its memory.
         """
         if self.ids.itemsize * (self.length + 1) * len(self.starts) <= free // 4:
             rows = [self.ids[start : start + self.length + 1] for start in self.starts]
@@ -128,7 +120,7 @@ def make_batches(
     """The batches of a recipe.
 
     Args:
-        config: the settings.
+        config: of which it takes the sizes, and the seed of the shuffles.
         ids: token ids, shape [characters].
         share: the streams that are wanted (see `check_shares`); windows are not shared out.
 

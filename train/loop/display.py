@@ -25,11 +25,7 @@ MEASURED = 200_000  # characters at the most, of weights to begin from: a few se
 
 
 class Unfailing:
-    """A stream as long as it can be written, and nothing after that: a run goes on unwatched.
-
-    Args:
-        stream: a text stream, such as stderr.
-    """
+    """A text stream as long as it can be written, and nothing after: a run goes on unwatched."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -57,8 +53,8 @@ class Unfailing:
                 os.dup2(nothing.fileno(), self.stream.fileno())
 
 
-class Silent:
-    """An observer on a rank above 0, where nothing is shown or kept (see `loop.Observer`).
+class Observer:
+    """What a training run tells; on a rank above 0, where nothing is shown or kept, it is this one.
 
     While entered, SIGINT and SIGTERM are a wish to stop after the current step, so that nothing is
     lost. The handlers that were there before come back at the end, and after the first signal, so
@@ -75,7 +71,7 @@ class Silent:
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Silent":
+    def __enter__(self) -> "Observer":
         if threading.current_thread() is threading.main_thread():  # signals are the main thread's
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
@@ -87,17 +83,17 @@ class Silent:
     def stepped(
         self, progress: TrainingProgress, bits: float, characters_per_second: float
     ) -> None:
-        """Nothing: rank 0 shows it."""
+        """After every few steps: the mean training loss of this epoch, and the speed."""
 
     def evaluated(self, record: dict[str, Any], text: str) -> None:
-        """Nothing: rank 0 shows it."""
+        """After each epoch: its line of `metrics.jsonl`, and a sample of text."""
 
     def must_stop(self) -> bool:
-        """Whether a signal has asked for it."""
+        """Whether to save and stop now: a signal has asked for it."""
         return self.received is not None
 
     def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
-        """Nothing: rank 0 writes."""
+        """Keep the run's state; called every half minute, and at the end of each epoch."""
 
     def _note(self, number: int, _: object) -> None:
         self.received = number
@@ -108,7 +104,7 @@ class Silent:
             signal.signal(number, handler)
 
 
-class Display(Silent):
+class Display(Observer):
     """An observer that shows a run on stderr and writes its folder.
 
     Args:
@@ -181,9 +177,7 @@ class Display(Silent):
 
 
 def _shown(text: str) -> str:
-    """A sample with its lines and their indentation, inside a margin; no more than an empty line
-    between two.
-    """
+    """A sample inside a margin, as it is but for a second empty line between two."""
     plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text.expandtabs(4))
     lines = [line.rstrip() for line in plain.strip("\n").split("\n")]
     kept = [line for n, line in enumerate(lines) if line or (n and lines[n - 1])]

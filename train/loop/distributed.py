@@ -39,18 +39,12 @@ class Group:
     """The processes that train one model; by default this one alone.
 
     Every method but `first` and `share` must be called by all of them, in the same order.
-
-    Attributes:
-        rank: which of them this is. Rank 0 reads, evaluates, decides, and writes.
-        size: how many there are.
-        local_rank: which of those on this machine, and the number of its GPU.
-        local_size: how many there are on this machine.
     """
 
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-    local_size: int = 1
+    rank: int = 0  # which of them this is. Rank 0 reads, evaluates, decides, and writes.
+    size: int = 1  # how many there are
+    local_rank: int = 0  # which of those on this machine, and the number of its GPU
+    local_size: int = 1  # how many there are on this machine
 
     @property
     def first(self) -> bool:

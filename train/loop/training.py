@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor
@@ -26,30 +26,17 @@ from charlm.train.runs.checkpoint import (
     random_state,
     set_random_state,
 )
-from charlm.train.setup.budget import WarmUp, seconds_a_character, steps_for
 from charlm.train.setup.defaults import too_high
+
+if TYPE_CHECKING:
+    from charlm.train.loop.display import Observer
+    from charlm.train.setup.budget import WarmUp
 
 SAMPLE_LENGTH = 160
 CHECK_EVERY = 10  # steps between looks at the loss: a look waits for the GPU
 SAVE_SECONDS = 30.0
 DIVERGED = 2  # times the bits that guessing takes, which no training that works comes to
 WARM_UP_PARTS = 20  # of named epochs at most one is for measuring, at a low rate
-
-
-class Observer(Protocol):
-    """What a training run tells whoever watches it."""
-
-    def stepped(self, progress: Progress, bits: float, characters_per_second: float) -> None:
-        """After every few steps: the mean training loss of this epoch, and the speed."""
-
-    def evaluated(self, record: dict[str, Any], text: str) -> None:
-        """After each epoch: its line of `metrics.jsonl`, and a sample of text."""
-
-    def must_stop(self) -> bool:
-        """Whether to save and stop now."""
-
-    def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
-        """Keep the run's state; called every half minute, and at the end of each epoch."""
 
 
 class Trainer:
@@ -108,7 +95,7 @@ class Trainer:
         self.loss_sum = torch.tensor(before, dtype=torch.float64, device=config.device)
         self.since_save = self.clock = self.step_began = time.perf_counter()
 
-    def run(self, observer: Observer) -> bool:
+    def run(self, observer: "Observer") -> bool:
         """Train to the end, or until the observer says stop.
 
         Returns:
@@ -124,7 +111,10 @@ class Trainer:
         elif progress.schedule is None and self.config.recipe == "stateful":
             self.optimiser.set_share(START)
         self._save(observer, epoch_ended=False)
-        warm_up = WarmUp(self.config.minutes or 0.0)
+        if progress.total_steps is None:
+            from charlm.train.setup.budget import WarmUp
+
+            warm_up = WarmUp(self.config.minutes or 0.0)
         while not self._ended():
             for tokens, targets in self.batches.epoch(progress.epoch, progress.step_in_epoch):
                 if progress.step == progress.total_steps:
@@ -162,14 +152,14 @@ class Trainer:
         progress.step += 1
         progress.step_in_epoch += 1
 
-    def _must_stop(self, observer: Observer) -> bool:
+    def _must_stop(self, observer: "Observer") -> bool:
         """Whether an observer asks for it: a process alone is heard at once, several in turn."""
         wanted = observer.must_stop()
         if self.group.size == 1:
             return wanted
         return self.progress.step % CHECK_EVERY == 0 and self.group.any(wanted)
 
-    def _look(self, observer: Observer) -> None:
+    def _look(self, observer: "Observer") -> None:
         bits = self._training_bits()
         speed = self.progress.loss_characters / max(self._tick(), 1e-9)
         observer.stepped(self.progress, bits, speed)
@@ -209,7 +199,7 @@ class Trainer:
             again = f"go on from the last save with `resume`, `accept_changes` and a lower {lower}"
         raise TrainingError(f"{found}: training diverged; {again}")
 
-    def _end_epoch(self, observer: Observer) -> None:
+    def _end_epoch(self, observer: "Observer") -> None:
         progress = self.progress
         train_bits = self._training_bits()
         seconds = self._tick()
@@ -278,7 +268,7 @@ class Trainer:
     def _epochs_in_steps(self) -> int:
         return (self.config.epochs or 0) * len(self.batches)
 
-    def _warm_up(self, warm_up: WarmUp, observer: Observer) -> None:
+    def _warm_up(self, warm_up: "WarmUp", observer: "Observer") -> None:
         """Time the step just taken; once that is enough, fix the number of steps and save it."""
         self._training_bits()  # waits for the GPU
         seconds = self.group.from_first(lambda: time.perf_counter() - self.step_began)
@@ -294,11 +284,13 @@ class Trainer:
 
     def _budget(self, seconds_a_step: float) -> int:
         """The number of steps of the whole run, from the time a step and an evaluation take."""
+        from charlm.train.setup import budget
+
         assert self.config.minutes is not None
-        each = seconds_a_character(self.model, self.learnt)
+        each = budget.seconds_a_character(self.model, self.learnt)
         self._tick()
         evaluated = 0 if self.config.final else len(self.validation)
-        steps = steps_for(
+        steps = budget.steps_for(
             seconds_left=60 * self.config.minutes - self.progress.seconds - each * len(self.test),
             seconds_a_step=seconds_a_step,
             seconds_an_evaluation=each * evaluated,
@@ -335,7 +327,7 @@ class Trainer:
     def _zero_state(self) -> State:
         return self.model.zero_state(self.config.batch_size // self.group.size)
 
-    def _save(self, observer: Observer, epoch_ended: bool) -> None:
+    def _save(self, observer: "Observer", epoch_ended: bool) -> None:
         self._training_bits()  # a state that is not finite is never saved
         self._check_weights()
         progress = self.progress

@@ -120,8 +120,8 @@ def make_step(
     Args:
         objective: an `Objective` of `model`, or its replica among processes.
         model: whose gradients are clipped.
-        optimiser: what moves its parameters.
-        config: the settings.
+        optimiser: of its parameters.
+        config: the recipe, the precision, and the form.
     """
     forward: Callable[..., tuple[Tensor, State]] = objective
     if config.step == "compiled":

@@ -24,31 +24,20 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Smoothed:
-    """One order's counts, discounted.
+    """One order's counts, discounted."""
 
-    Attributes:
-        kept: each n-gram's count less its discount, shape [n-grams].
-        total: of the counts after each context, shape [contexts].
-        reserved: of the discounts after each context, for the order below.
-    """
-
-    kept: Floats
-    total: Floats
-    reserved: Floats
+    kept: Floats  # each n-gram's count less its discount, shape [n-grams]
+    total: Floats  # of the counts after each context, shape [contexts]
+    reserved: Floats  # of the discounts after each context, for the order below
 
 
 @dataclass(frozen=True)
 class NgramOrder:
-    """What a text has of n-grams of one length.
+    """What a text has of n-grams of one length."""
 
-    Attributes:
-        keys: of its distinct n-grams, ascending.
-        highest: by occurrences, as the highest order of a model counts.
-        lower: by distinct characters before them, as the orders below it do; None for the last.
-    """
-
-    keys: Integers
-    highest: Smoothed
+    keys: Integers  # of its distinct n-grams, ascending
+    highest: Smoothed  # by occurrences, as the highest order of a model counts
+    # By distinct characters before them, as the orders below it do; None for the last.
     lower: Smoothed | None
 
 
@@ -161,17 +150,12 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Compressed:
-    """Bits per character of one compressor.
+    """Bits per character of one compressor."""
 
-    Attributes:
-        name: with its setting.
-        alone: of the held-out text by itself.
-        after: what the held-out text adds to the compressed training text. How far back a
-            compressor sees limits what it can gain: gzip 32 KB, bz2 `BLOCK`.
-    """
-
-    name: str
-    alone: float
+    name: str  # with its setting
+    alone: float  # of the held-out text by itself
+    # What the held-out text adds to the compressed training text. How far back a compressor sees
+    # limits what it can gain: gzip 32 KB, bz2 `BLOCK`.
     after: float
 
 
@@ -195,33 +179,19 @@ def _xz(size: int) -> dict[str, int]:
 
 
 def compress(learnt: str, held_out: str) -> tuple[Compressed, ...]:
-    """Compress a text in UTF-8, by itself and after another one.
-
-    Args:
-        learnt: what comes before.
-        held_out: the text whose characters are counted.
-    """
-    before, text = learnt.encode(), held_out.encode()
-    return tuple(
-        Compressed(
-            name,
-            8 * len(run(text)) / len(held_out),
-            8 * _added(run, before, text, REACH.get(name)) / len(held_out),
-        )
-        for name, run in COMPRESSORS.items()
-    )
+    """Compress a held-out text in UTF-8, by itself and after the text that was learnt."""
+    before, text, found = learnt.encode(), held_out.encode(), []
+    for name, run in COMPRESSORS.items():
+        sizes = len(run(text)), _added(run, before, text, REACH.get(name))
+        found.append(Compressed(name, *(8 * size / len(held_out) for size in sizes)))
+    return tuple(found)
 
 
 def _added(run: Callable[[bytes], bytes], before: bytes, text: bytes, reach: int | None) -> int:
-    """Bytes that a text adds to what stands before it.
+    """Bytes that a text adds to what stands before it, to a compressor.
 
-    Args:
-        run: compresses.
-        before: what is known.
-        text: what is counted.
-        reach: bytes that the compressor sees together, which are always the last ones: a text
-            that leaves no half of them for what is before it is cut in pieces that do. None for
-            all.
+    It sees `reach` bytes together, which are always the last ones: a text that leaves no half of
+    them for what is before it is cut in pieces that do. None for all.
     """
     whole = before + text
     piece = len(text) if reach is None else min(len(text), reach // 2)

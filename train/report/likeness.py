@@ -21,20 +21,13 @@ WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 @dataclass(frozen=True)
 class Copies:
-    """What some texts have word for word from the training text, a run of blanks as one blank.
+    """What some texts have word for word from the training text, a run of blanks as one blank."""
 
-    Attributes:
-        name: of the texts.
-        characters: of all together.
-        longest: the longest copy, in characters.
-        text: that copy.
-        shares: of their substrings of so many characters, those that the training text has.
-    """
-
-    name: str
-    characters: int
-    longest: int
-    text: str
+    name: str  # of the texts
+    characters: int  # of all together
+    longest: int  # the longest copy, in characters
+    text: str  # that copy
+    # Of their substrings of so many characters, those that the training text has.
     shares: dict[int, float]
 
 

@@ -18,16 +18,9 @@ from charlm.data.system.processor import processor
 from charlm.data.text.ids import count
 from charlm.train.config import ModelConfig
 from charlm.train.loop.evaluate import STRETCHES, judged, sample_tokens
+from charlm.train.report import reading
 from charlm.train.report.baselines import Baseline, Compressed, NgramModels, compress
 from charlm.train.report.likeness import Copies, Distances, distances, find_copies
-from charlm.train.report.reading import (
-    ContextPoint,
-    Drift,
-    context_curve,
-    drift_of,
-    never_reset,
-    reset_every,
-)
 from charlm.train.report.subject import Point, Subject, about, points
 
 Ids = npt.NDArray[Any]
@@ -57,42 +50,27 @@ HARDEST = 16
 
 @dataclass(frozen=True)
 class Extent:
-    """How many characters each measurement reads.
+    """How many characters each measurement reads."""
 
-    Attributes:
-        long: read without a reset.
-        held_out: of the held-out text, in stretches spread evenly over it: they are read round in
-            `long`, and once for each length of context.
-        sample: drawn at temperature 1; a quarter of it at each other temperature.
-        compared: of the training text's end, which n-grams, compressors and the search for
-            copies are given.
-        seconds: what that takes on one free core, roughly.
-    """
-
-    long: int
+    long: int  # read without a reset
+    # Of the held-out text, in stretches spread evenly over it: they are read round in `long`, and
+    # once for each length of context.
     held_out: int
-    sample: int
+    sample: int  # drawn at temperature 1; a quarter of it at each other temperature
+    # Of the training text's end, which n-grams, compressors and the search for copies are given.
     compared: int
-    seconds: float
+    seconds: float  # what that takes on one free core, roughly
 
 
 @dataclass(frozen=True)
 class Character:
-    """How hard a character is to predict.
+    """How hard a character is to predict."""
 
-    Attributes:
-        character: it.
-        count: its occurrences in the held-out text.
-        bits: mean of -log2 p where it stood.
-        frequency_bits: what its frequency in the training text alone would cost.
-        share: of all the bits of the held-out text.
-    """
-
-    character: str
-    count: int
-    bits: float
-    frequency_bits: float
-    share: float
+    character: str  # it
+    count: int  # its occurrences in the held-out text
+    bits: float  # mean of -log2 p where it stood
+    frequency_bits: float  # what its frequency in the training text alone would cost
+    share: float  # of all the bits of the held-out text
 
 
 @dataclass(frozen=True)
@@ -105,81 +83,46 @@ class DrawnText:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to try next.
+    """What to try next."""
 
-    Attributes:
-        what: in a few words.
-        because: the figure that says so.
-        command: a line to run; empty where there is none.
-    """
-
-    what: str
-    because: str
-    command: str
+    what: str  # in a few words
+    because: str  # the figure that says so
+    command: str  # a line to run; empty where there is none
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a report says.
+    """All that a report says."""
 
-    Attributes:
-        name: of the run folder.
-        about: facts on model and training, by name.
-        texts: names of the text's files.
-        made: when, by which version, and on which machine.
-        seed: of the samples.
-        extent: how much was measured.
-        curve: the training, an evaluation each; empty where nobody recorded it.
-        bits: per character of the held-out text, state carried.
-        judged: how many characters `bits` is of, and those of n-grams and compressors.
-        all_held_out: how many there are.
-        held_out: whether nothing of that text was learnt from, as far as is known.
-        gap: bits per character of training and held-out text, both in segments.
-        gap_length: characters of such a segment.
-        ngrams: bits per character of models of order 1, 2, …
-        compressed: what compressors need.
-        context: by how often the state is zeroed.
-        drift: whether it stays good when it never is.
-        hardest: characters, those that cost the most in all first.
-        copies: of samples, and of the held-out text.
-        distances: of samples, and of the training text.
-        samples: a text at each temperature.
-        advice: what to try next.
-        notes: what could not be known or was cut short.
-    """
-
-    name: str
-    about: dict[str, str]
-    texts: tuple[str, ...]
-    made: str
-    seed: int
-    extent: Extent
-    curve: tuple[Point, ...]
-    bits: float
-    judged: int
-    all_held_out: int
-    held_out: bool
-    gap: tuple[float, float]
-    gap_length: int
-    ngrams: tuple[float, ...]
-    compressed: tuple[Compressed, ...]
-    context: tuple[ContextPoint, ...]
-    drift: Drift
-    hardest: tuple[Character, ...]
-    copies: tuple[Copies, ...]
-    distances: tuple[Distances, ...]
-    samples: tuple[DrawnText, ...]
-    advice: tuple[Advice, ...] = ()
-    notes: tuple[str, ...] = ()
+    name: str  # of the run folder
+    about: dict[str, str]  # facts on model and training, by name
+    texts: tuple[str, ...]  # names of the text's files
+    made: str  # when, by which version, and on which machine
+    seed: int  # of the samples
+    extent: Extent  # how much was measured
+    curve: tuple[Point, ...]  # the training, an evaluation each; empty where nobody recorded it
+    bits: float  # per character of the held-out text, state carried
+    judged: int  # how many characters `bits` is of, and those of n-grams and compressors
+    all_held_out: int  # how many there are
+    held_out: bool  # whether nothing of that text was learnt from, as far as is known
+    gap: tuple[float, float]  # bits per character of training and held-out text, both in segments
+    gap_length: int  # characters of such a segment
+    ngrams: tuple[float, ...]  # bits per character of models of order 1, 2, …
+    compressed: tuple[Compressed, ...]  # what compressors need
+    context: tuple[reading.ContextPoint, ...]  # by how often the state is zeroed
+    drift: reading.Drift  # whether it stays good when it never is
+    hardest: tuple[Character, ...]  # characters, those that cost the most in all first
+    copies: tuple[Copies, ...]  # of samples, and of the held-out text
+    distances: tuple[Distances, ...]  # of samples, and of the training text
+    samples: tuple[DrawnText, ...]  # a text at each temperature
+    advice: tuple[Advice, ...] = ()  # what to try next
+    notes: tuple[str, ...] = ()  # what could not be known or was cut short
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
         """N-gram models and compressors, the best first."""
         least = min(self.ngrams)
-        every = [
-            Baseline(f"{n}-gram", bits, weak=bits > least)
-            for n, bits in enumerate(self.ngrams, start=1)
-        ]
+        every = [Baseline(f"{n}-gram", b, b > least) for n, b in enumerate(self.ngrams, start=1)]
         every += [Baseline(each.name, each.after) for each in self.compressed]
         return tuple(sorted(every, key=lambda each: each.bits))
 
@@ -210,22 +153,20 @@ def seconds_for(training_seconds: float | None) -> float:
 
 
 def choose_extent(
-    model: ModelConfig,
-    learnt: int,
-    held_out: int,
-    seconds: float,
-    sample: int | None = None,
+    model: ModelConfig, learnt: int, held_out: int, seconds: float, sample: int | None = None
 ) -> Extent:
-    """How much to measure of a model in so many seconds.
+    """How much to measure of a model in so many seconds, roughly.
 
     Args:
         model: its sizes.
         learnt: characters of the training text.
         held_out: characters of the held-out text, at least two.
-        seconds: what it may take, roughly.
+        seconds: what it may take.
         sample: characters to draw; None for as many as fit.
     """
-    rate = SIDE_BY_SIDE / _multiplications(model)
+    inner = (2 * model.layers - 1) * 4 * model.hidden**2
+    multiplications = inner + 5 * model.hidden * model.vocabulary // 4 + 20_000  # of a character
+    rate = SIDE_BY_SIDE / multiplications
     long = int(max(1000, min(LONG, 0.4 * seconds * rate / 2)))
     read = min(held_out, max(1000, min(long // LAPS, int(0.33 * seconds * rate / 12))))
     drawn = min(SAMPLE, max(1000, int(0.15 * seconds * rate / 3)))
@@ -233,31 +174,17 @@ def choose_extent(
     return Extent(max(long, read), read, sample or drawn, compared, seconds)
 
 
-def _multiplications(model: ModelConfig) -> int:
-    """Of a character: gates of every layer, and the output."""
-    hidden = model.hidden
-    inner = (2 * model.layers - 1) * 4 * hidden * hidden
-    return inner + 5 * hidden * model.vocabulary // 4 + 20_000
-
-
 def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
-    """Measure everything; `say` is told what comes next.
-
-    Args:
-        subject: the run and its text.
-        extent: how much to read and to draw.
-        seed: of the samples.
-        say: takes a few words.
-    """
+    """Measure everything; `say` is told what comes next, `seed` is of the samples."""
     model, splits = subject.run.model, subject.splits
     held = _spread(splits.test, extent.held_out)
     compared = splits.train[len(splits.train) - extent.compared :]
     vocabulary = model.config.vocabulary
     say("reading on without a reset")
-    carried = never_reset(model, held, extent.long)
+    carried = reading.never_reset(model, held, extent.long)
     first_lap = carried.bits[: len(held) - 1]
     say("reading with resets")
-    curve = context_curve(model, held, first_lap)
+    curve = reading.context_curve(model, held, first_lap)
     gap, gap_length = _gap(subject, held)
     say("n-grams and compressors")
     tested = subject.results.get("test_bits_per_character") if subject.trained_here else None
@@ -296,7 +223,7 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
         ngrams=bits_of_ngrams,
         compressed=compressed,
         context=curve,
-        drift=drift_of(carried, len(held)),
+        drift=reading.drift_of(carried, len(held)),
         hardest=_hardest(subject, held[1:], first_lap),
         copies=copies,
         distances=_distances(subject, drawn),
@@ -331,9 +258,9 @@ def _gap(subject: Subject, held: Ids) -> tuple[tuple[float, float], int]:
     length = min(GAP_LENGTH, len(held) - 1, len(learnt) - 1)
     segments = min(GAP_SEGMENTS, len(learnt) // (length + 1))
     starts = np.linspace(0, len(learnt) - length - 1, segments).astype(int)
-    read = [reset_every(subject.run.model, learnt[s : s + length + 1], length)
-            for s in starts]  # fmt: skip
-    other = reset_every(subject.run.model, held, length)
+    model = subject.run.model
+    read = [reading.reset_every(model, learnt[s : s + length + 1], length) for s in starts]
+    other = reading.reset_every(model, held, length)
     return (float(np.concatenate(read).mean()), float(other.mean())), length
 
 
@@ -345,16 +272,12 @@ def _hardest(subject: Subject, ids: Ids, bits: Floats) -> tuple[Character, ...]:
     plain = -np.log2(learnt / learnt.sum())
     common = np.flatnonzero(occurrences >= min(SELDOM, max(1, len(ids) // 500)))
     hardest = common[np.argsort(-costs[common] / occurrences[common], kind="stable")][:HARDEST]
-    return tuple(
-        Character(
-            vocabulary.characters[k],
-            int(occurrences[k]),
-            float(costs[k] / occurrences[k]),
-            float(plain[k]),
-            float(costs[k] / bits.sum()),
-        )
-        for k in hardest.tolist()
-    )
+    found = []
+    for k in hardest.tolist():
+        each, share = float(costs[k] / occurrences[k]), float(costs[k] / bits.sum())
+        name, times = vocabulary.characters[k], int(occurrences[k])
+        found.append(Character(name, times, each, float(plain[k]), share))
+    return tuple(found)
 
 
 def _distances(subject: Subject, drawn: dict[float, list[Ids]]) -> tuple[Distances, ...]:

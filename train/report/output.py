@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -23,25 +24,16 @@ LEAST_SAMPLE, MOST_SAMPLE = 1000, 5_000_000
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What a user asked for; None wherever nothing was said.
+    """What a user asked for; None wherever nothing was said."""
 
-    Attributes:
-        folder: of the run.
-        texts: where its text is now; empty for where it was.
-        out: where the files go; the run folder.
-        sample: characters to draw at temperature 1.
-        seconds: what measuring may take, roughly; a tenth of the training, within bounds.
-        seed: of the samples.
-        threads: of the CPU.
-    """
-
-    folder: Path
-    texts: Sequence[Path] = ()
-    out: Path | None = None
-    sample: int | None = None
+    folder: Path  # of the run
+    texts: Sequence[Path] = ()  # where its text is now; empty for where it was
+    out: Path | None = None  # where the files go; the run folder
+    sample: int | None = None  # characters to draw at temperature 1
+    # What measuring may take, roughly; a tenth of the training, within bounds.
     seconds: float | None = None
-    seed: int = 0
-    threads: int = 1
+    seed: int = 0  # of the samples
+    threads: int = 1  # of the CPU
 
     def __post_init__(self) -> None:
         if self.sample is not None and not LEAST_SAMPLE <= self.sample <= MOST_SAMPLE:
@@ -55,8 +47,7 @@ class ReportRequest:
         check_threads(self.threads)
 
 
-@dataclass(frozen=True)
-class WrittenReport:
+class WrittenReport(NamedTuple):
     """A report that was written: what it says, and its page."""
 
     evidence: Evidence
@@ -76,16 +67,15 @@ def make_report(request: ReportRequest, say: Say) -> WrittenReport:
     say("reading the run and its text")
     out = request.out or request.folder
     subject = read_subject(request.folder, request.texts, nearest_folder(out))
-    _make(out)
+    with os_errors_as(RunError, f"can't write the report into {out}"):
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".report.tmp"  # found out before anything is measured
+        probe.touch()
+        probe.unlink()
     torch.set_num_threads(request.threads)
-    trained = subject.results.get("seconds")
-    extent = choose_extent(
-        subject.run.model.config,
-        len(subject.splits.train),
-        len(subject.splits.test),
-        request.seconds or seconds_for(trained),
-        request.sample,
-    )
+    sizes = len(subject.splits.train), len(subject.splits.test)
+    seconds = request.seconds or seconds_for(subject.results.get("seconds"))
+    extent = choose_extent(subject.run.model.config, *sizes, seconds, request.sample)
     measured = measure(subject, extent, request.seed, say)
     evidence = replace(measured, advice=advise(subject, measured))
     say("writing")
@@ -110,12 +100,3 @@ def write(evidence: Evidence, folder: Path) -> None:
             {folder / name: content for name, content in contents.items()},
             superseded=list(folder.glob(report.OLDER)),
         )
-
-
-def _make(folder: Path) -> None:
-    """A folder that can be written; found out before anything is measured."""
-    with os_errors_as(RunError, f"can't write the report into {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".report.tmp"
-        probe.touch()
-        probe.unlink()

@@ -8,15 +8,9 @@ from charlm.data.pages import inline_svg, markup
 from charlm.data.pages.markdown import lay_out as markdown_table
 from charlm.data.pages.style import BASE
 from charlm.data.pages.table import Row, table
+from charlm.train.report import sections as content
 from charlm.train.report.measure import Evidence
-from charlm.train.report.sections import (
-    Quote,
-    Section,
-    headline_sample,
-    key_figures,
-    sections,
-    verdict,
-)
+from charlm.train.report.sections import Quote, Section
 
 CSS = (
     BASE
@@ -50,19 +44,16 @@ figure svg { max-width: none; }
 def html_page(evidence: Evidence, pictures: Mapping[str, bytes]) -> str:
     """The page; the same evidence gives the same bytes."""
     title = _visible(f"charlm report: {evidence.name}")
-    every = sections(evidence)
-    head = (
-        f"<header><h1>{html.escape(title)}</h1>\n"
-        f"<p class=quiet>{html.escape(evidence.made)}; "
-        f"{html.escape(evidence.about['model'])}; {html.escape(evidence.about['text'])}</p>\n"
-        f"<p class=verdict>{html.escape(verdict(evidence))}</p></header>"
-    )
+    every = content.sections(evidence)
     links = "\n".join(
         f'<a href="#{_anchor(each.title)}">{html.escape(each.title)}</a>' for each in every
     )
     body = [
-        head,
-        _quote_html(headline_sample(evidence)),
+        f"<header><h1>{html.escape(title)}</h1>\n"
+        f"<p class=quiet>{html.escape(evidence.made)}; "
+        f"{html.escape(evidence.about['model'])}; {html.escape(evidence.about['text'])}</p>\n"
+        f"<p class=verdict>{html.escape(content.verdict(evidence))}</p></header>",
+        _quote_html(content.headline_sample(evidence)),
         _strip(evidence),
         f"<nav aria-label=Contents>{links}</nav>",
         *(_html_section(each, pictures) for each in every),
@@ -74,7 +65,7 @@ def _strip(evidence: Evidence) -> str:
     found = "".join(
         f"<div><dt>{html.escape(each.name)}</dt><dd>{html.escape(each.value)}</dd>"
         f"<dd class=beside>{html.escape(each.beside)}</dd></div>\n"
-        for each in key_figures(evidence)
+        for each in content.key_figures(evidence)
     )
     return f"<dl class=strip>\n{found}</dl>"
 
@@ -87,7 +78,11 @@ def _html_section(section: Section, pictures: Mapping[str, bytes]) -> str:
     parts = [markup.paragraph(text) for text in section.says]
     if section.advice:
         parts.append(_advice(section))
-    figures = [_figure(*each, pictures) for each in section.pictures if each[0] in pictures]
+    figures = [
+        f"<figure>{inline_svg.inline(pictures[name], name, html.escape(label))}</figure>"
+        for name, label in section.pictures
+        if name in pictures
+    ]
     if len(figures) > 1:
         figures = [f"<div class=panels>{''.join(figures)}</div>"]
     parts += figures
@@ -107,10 +102,6 @@ def _quote_html(quote: Quote) -> str:
     )
 
 
-def _figure(name: str, label: str, pictures: Mapping[str, bytes]) -> str:
-    return f"<figure>{inline_svg.inline(pictures[name], name, html.escape(label))}</figure>"
-
-
 def _advice(section: Section) -> str:
     found = "".join(
         f"<li><strong>{html.escape(each.what)}</strong>: {html.escape(each.because)}."
@@ -127,16 +118,16 @@ def _visible(text: str) -> str:
 
 def markdown(evidence: Evidence) -> str:
     """The report as text, ready to be read on its own; the pictures are in the page."""
-    found = key_figures(evidence)
+    found = content.key_figures(evidence)
     strip = table([each.name for each in found], [Row(tuple(each.value for each in found))])
     parts = [
         f"# charlm report: {evidence.name}",
         evidence.made,
-        verdict(evidence),
-        _quote(headline_sample(evidence)),
+        content.verdict(evidence),
+        _quote(content.headline_sample(evidence)),
         markdown_table(strip),
     ]
-    for section in sections(evidence):
+    for section in content.sections(evidence):
         parts += _markdown_section(section)
     return "\n\n".join(part for part in parts if part) + "\n"
 

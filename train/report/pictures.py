@@ -3,18 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from charlm.data.pages.picture import (
-    COLOURS,
-    INK,
-    MARKERS,
-    PALE,
-    SIZE,
-    dress,
-    name_lines,
-    plain_svg,
-    short,
-    svg,
-)
+from charlm.data.pages import picture
+from charlm.data.pages.picture import COLOURS, INK, MARKERS, PALE, SIZE, dress, name_lines, short
 from charlm.train.report.measure import Evidence
 
 NARROWEST = 0.1  # bits from bottom to top, lest noise look like drift
@@ -26,16 +16,15 @@ Dots = Sequence[tuple[float, str, str]]  # how far right, colour, marker
 
 def draw_all(evidence: Evidence) -> dict[str, bytes]:
     """Every picture that there are figures for, by the names of `DRAWERS`."""
-    drawn = {name: _draw(name, evidence) for name in DRAWERS}
-    return {name: picture for name, picture in drawn.items() if picture is not None}
-
-
-def _draw(name: str, evidence: Evidence) -> bytes | None:
     from matplotlib.figure import Figure
 
-    with plain_svg():
-        figure = Figure(figsize=HALF if name in PANELS else SIZE, layout="constrained")
-        return svg(figure) if DRAWERS[name](figure, evidence) else None
+    drawn = {}
+    for name, draw in DRAWERS.items():
+        with picture.plain_svg():
+            figure = Figure(figsize=HALF if name in PANELS else SIZE, layout="constrained")
+            if draw(figure, evidence):
+                drawn[name] = picture.svg(figure)
+    return drawn
 
 
 def _training(figure: Any, evidence: Evidence) -> bool:
@@ -93,7 +82,10 @@ def _baselines(figure: Any, evidence: Evidence) -> bool:
         for each in evidence.baselines
     ]
     axes = _rows_of_dots(figure, rows, "bits per character of the held-out text")
-    _line_at(axes, evidence.bits, f"this model {evidence.bits:.3f}")
+    axes.axvline(evidence.bits, color=OURS, linewidth=1.3)
+    axes.annotate(f"this model {evidence.bits:.3f}", (evidence.bits, 1), (0, 3), color=OURS,
+                  xycoords=("data", "axes fraction"), textcoords="offset points",
+                  ha="center", va="bottom")  # fmt: skip
     return True
 
 
@@ -112,12 +104,6 @@ def _rows_of_dots(figure: Any, rows: Sequence[tuple[str, Dots]], label: str) -> 
     highest = max((value for _, dots in rows for value, *_ in dots), default=1.0)
     axes.set_xlim(0, 1.15 * highest)
     return axes
-
-
-def _line_at(axes: Any, value: float, name: str) -> None:
-    axes.axvline(value, color=OURS, linewidth=1.3)
-    axes.annotate(name, (value, 1), (0, 3), xycoords=("data", "axes fraction"), color=OURS,
-                  textcoords="offset points", ha="center", va="bottom")  # fmt: skip
 
 
 def _context(figure: Any, evidence: Evidence) -> bool:
@@ -152,7 +138,10 @@ def _drift(figure: Any, evidence: Evidence) -> bool:
         axes.plot(middles, bits, color=colour, linestyle="-" if number == 0 else "--",
                   marker="o" if number == 0 else None, ms=4,
                   linewidth=1 if colour == PALE else 1.6)  # fmt: skip
-    _at_least(axes, NARROWEST)
+    axes.margins(y=0.2)
+    low, high = axes.get_ylim()
+    missing = max(0.0, NARROWEST - (high - low)) / 2
+    axes.set_ylim(low - missing, high + missing)
     axes.margins(x=0.02)
     _count_in_thousands(axes.xaxis)
     curves = list(drift.curves.items())
@@ -260,11 +249,3 @@ def _count_in_thousands(axis: Any) -> None:
 
     axis.set_major_locator(MaxNLocator(5))
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-
-
-def _at_least(axes: Any, height: float) -> None:
-    """Room above and below, and no less of it than so much in all."""
-    axes.margins(y=0.2)
-    low, high = axes.get_ylim()
-    missing = max(0.0, height - (high - low)) / 2
-    axes.set_ylim(low - missing, high + missing)

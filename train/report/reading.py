@@ -32,28 +32,18 @@ class ContextPoint:
 
 @dataclass(frozen=True)
 class Drift:
-    """A text read round and round without a reset.
+    """A text read round and round without a reset."""
 
-    Attributes:
-        characters: read in all.
-        lap: characters of the text.
-        laps: bits per character of each whole lap.
-        window: characters that each figure of `curves` is the mean of.
-        curves: bits per character along some laps, by their number from 1: the first, the last,
-            and some between.
-        places: characters read at each look at the state.
-        hidden: norm of h there.
-        cell: norm of c there.
-    """
-
-    characters: int
-    lap: int
-    laps: tuple[float, ...]
-    window: int
+    characters: int  # read in all
+    lap: int  # characters of the text
+    laps: tuple[float, ...]  # bits per character of each whole lap
+    window: int  # characters that each figure of `curves` is the mean of
+    # Bits per character along some laps, by their number from 1: the first, the last, and some
+    # between.
     curves: dict[int, tuple[float, ...]]
-    places: tuple[int, ...]
-    hidden: tuple[float, ...]
-    cell: tuple[float, ...]
+    places: tuple[int, ...]  # characters read at each look at the state
+    hidden: tuple[float, ...]  # norm of h there
+    cell: tuple[float, ...]  # norm of c there
 
     def first_and_last(self) -> tuple[float, float]:
         """Bits of the first and the last lap; of the first and last tenth where there is one."""
@@ -97,19 +87,12 @@ def reset_every(model: CharLSTM, ids: Ids, length: int) -> Floats:
 
 @dataclass(frozen=True)
 class Carried:
-    """A text read without a reset, again and again, as one who reads on.
+    """A text read without a reset, again and again, as one who reads on."""
 
-    Attributes:
-        bits: of each character after the first; of the one after the text's last, its first.
-        places: characters read at each of the looks that follow.
-        hidden: the norm of h there, over all layers.
-        cell: the norm of c.
-    """
-
-    bits: Floats
-    places: npt.NDArray[np.int64]
-    hidden: Floats
-    cell: Floats
+    bits: Floats  # of each character after the first; of the one after the text's last, its first
+    places: tuple[int, ...]  # characters read at each of the looks that follow
+    hidden: tuple[float, ...]  # the norm of h there, over all layers
+    cell: tuple[float, ...]  # the norm of c
 
 
 @torch.no_grad()
@@ -133,8 +116,8 @@ def never_reset(model: CharLSTM, ids: Ids, length: int) -> Carried:
         bits.append(found[0])
         places.append(start + len(at) - 1)
         norms.append([float(part.norm()) for part in state])
-    hidden, cell = np.array(norms).T
-    return Carried(np.concatenate(bits), np.array(places), hidden, cell)
+    hidden, cell = zip(*norms, strict=True)
+    return Carried(np.concatenate(bits), tuple(places), hidden, cell)
 
 
 def _bits(model: CharLSTM, read: Ids, expected: Ids, state: State) -> tuple[Floats, State]:
@@ -160,24 +143,12 @@ def context_curve(model: CharLSTM, ids: Ids, carried: Floats) -> tuple[ContextPo
 
 def drift_of(carried: Carried, lap: int) -> Drift:
     """Whether it stays good: means over each lap of so many characters, and along some of them."""
-    read = len(carried.bits)
-    window = _round(lap // POINTS)
+    read, per_point = len(carried.bits), max(1, lap // POINTS)
+    size = int(10 ** (len(str(per_point)) - 1))
+    window = per_point // size * size  # of one digit and noughts
     laps = carried.bits[: read // lap * lap].reshape(-1, lap)
     shown = np.linspace(0, len(laps) - 1, min(LAPS_SHOWN, len(laps))).astype(int).tolist()
     along = laps[shown, : lap // window * window].reshape(len(shown), -1, window).mean(axis=2)
-    return Drift(
-        read,
-        lap,
-        tuple(laps.mean(axis=1).tolist()),
-        window,
-        {n + 1: tuple(means) for n, means in zip(shown, along.tolist(), strict=True)},
-        tuple(carried.places.tolist()),
-        tuple(carried.hidden.tolist()),
-        tuple(carried.cell.tolist()),
-    )
-
-
-def _round(number: int) -> int:
-    """The next lower number of one digit and noughts; at least 1."""
-    size = int(10 ** (len(str(max(1, number))) - 1))
-    return max(1, number // size * size)
+    curves = {n + 1: tuple(means) for n, means in zip(shown, along.tolist(), strict=True)}
+    means = tuple(laps.mean(axis=1).tolist())
+    return Drift(read, lap, means, window, curves, carried.places, carried.hidden, carried.cell)

@@ -32,21 +32,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Subject:
-    """A run and its text.
+    """A run and its text."""
 
-    Attributes:
-        folder: of the run.
-        run: its model, and what it says of itself.
-        splits: the text in the model's token ids.
-        files: of the text.
-        metrics: a record for each evaluation; none where nobody trained it here.
-    """
-
-    folder: Path
-    run: run_folder.Run
-    splits: Splits
-    files: tuple[Path, ...]
-    metrics: tuple[Record, ...]
+    folder: Path  # of the run
+    run: run_folder.Run  # its model, and what it says of itself
+    splits: Splits  # the text in the model's token ids
+    files: tuple[Path, ...]  # of the text
+    metrics: tuple[Record, ...]  # a record for each evaluation; none where nobody trained it here
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -95,19 +87,13 @@ def read_subject(folder: Path, texts: Sequence[Path] = (), scratch: Path | None 
         RunError: there is no run, it is damaged, or its text is gone or not the same.
         CorpusError: the text can't be read, or is too short to be judged by.
     """
-    run = run_folder.load_run(folder)
-    scratch = scratch or folder
+    run, scratch = run_folder.load_run(folder), scratch or folder
     files = tuple(texts) or _recorded(folder)
     corpus = run.summary["corpus"]
     final = bool(run.summary["training"].get("final", False))
     _check_same(folder, files, corpus.get("sha256"))
-    read = read_corpus(
-        files,
-        run.normalisation,
-        corpus.get("encoding") or "utf-8",
-        alphabet=Alphabet(run.vocabulary, run.rare),
-        scratch=scratch,
-    )
+    encoding, alphabet = corpus.get("encoding") or "utf-8", Alphabet(run.vocabulary, run.rare)
+    read = read_corpus(files, run.normalisation, encoding, alphabet=alphabet, scratch=scratch)
     splits = split_text(read.ids, final)
     if len(splits.test) < LEAST:
         raise CorpusError(
@@ -144,16 +130,12 @@ def _check_same(folder: Path, files: Sequence[Path], recorded: str | None) -> No
 
 def points(subject: Subject) -> tuple[Point, ...]:
     """The training's evaluations, in order."""
-    return tuple(
-        Point(
-            float(record["epoch"]),
-            round(float(record["epoch"]) * subject.predicted_in_an_epoch),
-            float(record["seconds"]),
-            float(record["train_bits"]),
-            record.get("validation_bits"),
-        )
-        for record in subject.metrics
-    )
+    found = []
+    for record in subject.metrics:
+        epoch, seconds, learning = (float(record[n]) for n in ("epoch", "seconds", "train_bits"))
+        characters = round(epoch * subject.predicted_in_an_epoch)
+        found.append(Point(epoch, characters, seconds, learning, record.get("validation_bits")))
+    return tuple(found)
 
 
 def about(subject: Subject) -> dict[str, str]:
@@ -181,16 +163,12 @@ def about(subject: Subject) -> dict[str, str]:
 
 def _settings(training: dict[str, Any], model: ModelConfig) -> str:
     begun = training.get("initialised_from")
-    return ", ".join(
-        filter(
-            None,
-            (
-                f"batch {training['batch_size']}",
-                f"window {training['seq_len']}",
-                f"{training.get('optimiser', 'adam')}, learning rate {training['lr']:g}",
-                *regularisation(model, training.get("weight_decay")),
-                f"begun from {begun['name']}" if begun else "",
-                f"seed {training['seed']}",
-            ),
-        )
-    )
+    parts = [
+        f"batch {training['batch_size']}",
+        f"window {training['seq_len']}",
+        f"{training.get('optimiser', 'adam')}, learning rate {training['lr']:g}",
+        *regularisation(model, training.get("weight_decay")),
+        *([f"begun from {begun['name']}"] if begun else []),
+        f"seed {training['seed']}",
+    ]
+    return ", ".join(parts)

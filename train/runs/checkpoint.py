@@ -71,25 +71,18 @@ class Setup:
     initialised_from: Begun | None = None
     versions: dict[str, str] | None = None  # of what it was trained with; None: not recorded
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain containers, as `torch.load(weights_only=True)` allows."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Setup":
-        """Read what `as_dict` gave."""
+        """Read what `asdict` gave: plain containers, as `torch.load(weights_only=True)` allows."""
         return cls(
-            model=ModelConfig(**values["model"]),
-            training=TrainingConfig(**values["training"]),
-            normalisation=Normalisation.from_dict(values["normalisation"]),
-            encoding=values["encoding"],
-            files=tuple(values["files"]),
-            sha256=values["sha256"],
-            vocabulary=tuple(values["vocabulary"]),
-            initial=tuple(values["initial"]),
-            rare=Rare.from_dict(values["rare"]),
-            initialised_from=values.get("initialised_from"),
-            versions=values.get("versions"),
+            **values
+            | {name: tuple(values[name]) for name in ("files", "vocabulary", "initial")}
+            | {
+                "model": ModelConfig(**values["model"]),
+                "training": TrainingConfig(**values["training"]),
+                "normalisation": Normalisation.from_dict(values["normalisation"]),
+                "rare": Rare.from_dict(values["rare"]),
+            }
         )
 
 
@@ -135,7 +128,7 @@ class Checkpoint:
         """
         progress = {f.name: getattr(self.progress, f.name) for f in fields(Progress)}
         buffer = io.BytesIO()
-        torch.save({"format": FORMAT, "setup": self.setup.as_dict(), "progress": progress}, buffer)
+        torch.save({"format": FORMAT, "setup": asdict(self.setup), "progress": progress}, buffer)
         doing = f"can't save {folder / FILE} (what was saved before is still there)"
         with os_errors_as(RunError, doing):
             write_bytes(folder / FILE, buffer.getvalue())
@@ -158,7 +151,7 @@ class Checkpoint:
             saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             if not isinstance(saved, dict):
                 raise TypeError
-            checks.check_format(path, saved["format"], FORMAT)
+            check_format(path, saved["format"], FORMAT)
             setup, progress = Setup.from_dict(saved["setup"]), Progress(**saved["progress"])
             checks.check_setup(setup)
             checks.check_progress(setup, progress)
@@ -172,6 +165,22 @@ class Checkpoint:
                 f"{path}: damaged, or not a training state of charlm{reason}; bring back a copy, "
                 f"or train again with: charlm-train TEXT --overwrite --out {again}"
             ) from problem
+
+
+def check_format(path: Path, found: object, readable: int) -> None:
+    """Refuse a file of another format than `readable`.
+
+    Raises:
+        RunError: says whether charlm is too old for the file, or the file for charlm.
+    """
+    if found == readable:
+        return
+    if isinstance(found, int) and found > readable:
+        raise RunError(
+            f"{path}: format {found}, of a newer charlm, and this one reads {readable}: "
+            "update charlm (pip install --upgrade charlm)"
+        )
+    raise RunError(f"{path}: format {found}, and this charlm reads {readable}: train again")
 
 
 def refuse_folder(path: Path) -> None:

@@ -4,21 +4,18 @@ import math
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Required, TypedDict, Union, get_type_hints, is_typeddict
 
 import torch
 from torch import Tensor
 
-from charlm.data.system.errors import RunError
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import Rare
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM, shapes
-from charlm.train.optim.muon import Muon
-from charlm.train.optim.optimisers import Optimisers, make_optimiser
+from charlm.train.optim.optimisers import Muon, Optimisers, make_optimiser
 from charlm.train.runs.checkpoint import Begun, Progress, Setup
 
 REMEMBERED = {False: ("exp_avg", "exp_avg_sq", "step"), True: ("momentum",)}
@@ -104,22 +101,6 @@ class _Saved(TypedDict):
 
 NAMES = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false",
          dict: "an object", list: "a list", type(None): "null"}  # fmt: skip
-
-
-def check_format(path: Path, found: object, readable: int) -> None:
-    """Refuse a file of another format than `readable`.
-
-    Raises:
-        RunError: says whether charlm is too old for the file, or the file for charlm.
-    """
-    if found == readable:
-        return
-    if isinstance(found, int) and found > readable:
-        raise RunError(
-            f"{path}: format {found}, of a newer charlm, and this one reads {readable}: "
-            "update charlm (pip install --upgrade charlm)"
-        )
-    raise RunError(f"{path}: format {found}, and this charlm reads {readable}: train again")
 
 
 def check_types(value: Any, hint: Any, where: str) -> None:

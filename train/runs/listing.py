@@ -15,17 +15,12 @@ LEFT = {"run", "text", "model", "state"}  # columns of words; figures stand to t
 
 @dataclass(frozen=True)
 class Listed:
-    """A run as far as its files say; `None` where they don't.
-
-    Attributes:
-        state: `finished`, `running`, `imported`, `stopped at N %`, `no epoch yet` or `damaged`.
-        corpus_sha256: of the text; bits compare runs of one text.
-    """
+    """A run as far as its files say; `None` where they don't."""
 
     folder: str
-    state: str
+    state: str  # `finished`, `running`, `imported`, `stopped at N %`, `no epoch yet` or `damaged`
     text: str | None = None
-    corpus_sha256: str | None = None
+    corpus_sha256: str | None = None  # of the text; bits compare runs of one text
     layers: int | None = None
     hidden: int | None = None
     epochs: int | None = None
@@ -69,15 +64,8 @@ def table(runs: Iterable[Listed]) -> list[str]:
 
 
 def _place(run: Listed) -> tuple[object, ...]:
-    no_bits = run.test_bits is None
-    return (
-        not run.text,
-        run.text or "",
-        run.corpus_sha256 or "",
-        no_bits,
-        run.test_bits or 0,
-        run.folder,
-    )
+    text = (not run.text, run.text or "", run.corpus_sha256 or "")
+    return (*text, run.test_bits is None, run.test_bits or 0, run.folder)
 
 
 def _read(folder: Path) -> Listed:

@@ -73,11 +73,7 @@ class FolderLock:
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Whether a run folder could be made, or emptied of its run; changes nothing.
-
-    Args:
-        folder: where the run is to be.
-        overwrite: throw away the run that is there.
+    """Whether a run folder could be made, or emptied of its run with `overwrite`; changes nothing.
 
     Raises:
         RunError: something is there that is no run, or that nobody said to throw away.

@@ -18,27 +18,16 @@ from charlm.train.config import TrainingConfig, differences
 from charlm.train.loop.batches import check_length, check_shares, make_batches, split_text
 from charlm.train.optim.optimisers import with_settings
 from charlm.train.runs import run_folder
-from charlm.train.runs.checkpoint import (
-    Checkpoint,
-    Progress,
-    Setup,
-    current_versions,
-    random_state,
-)
+from charlm.train.runs.checkpoint import Checkpoint, Progress, Setup, current_versions, random_state
 from charlm.train.setup.start import RunRequest, Started, training_config, why_no_cuda
 
-_SHAPE = "the weights have that shape"
-_IDS = "the text would have other token ids"
 WHY_FIXED = {
-    "hidden": _SHAPE,
-    "layers": _SHAPE,
+    **dict.fromkeys(("hidden", "layers"), "the weights have that shape"),
     "recipe": "the recipes read the text in different ways",
     "optimiser": "what it remembers is of another kind",
     "final": "what was held out would be learnt from, or the other way round",
     "seed": "the weights have been drawn",
-    "encoding": _IDS,
-    "normalisation": _IDS,
-    "rare": _IDS,
+    **dict.fromkeys(("encoding", "normalisation", "rare"), "the text would have other token ids"),
 }
 """Why these can't change in the middle of a run."""
 CUTTING = ("batch_size", "seq_len")  # settings that cut the text in another way
@@ -88,16 +77,10 @@ def resume(folder: Path, request: RunRequest) -> Started:
 
 
 def adapted(progress: Progress, old: Setup, new: Setup, steps_an_epoch: int) -> Progress:
-    """A run's progress under changed settings.
+    """A run's progress under changed settings, as a copy; `steps_an_epoch` is with the new ones.
 
     The schedule goes on too: at each step the rate is what a run of the new length, with the new
     peaks, would have there.
-
-    Args:
-        progress: of a run with `old`; it stays as it is.
-        old: the settings until now.
-        new: the settings from now on.
-        steps_an_epoch: with the new ones.
 
     Raises:
         RunError: nothing is left to train, or the run is still in its warm-up.
@@ -192,15 +175,8 @@ def _refuse_fixed(folder: Path, changed: dict[str, str]) -> None:
 def _agree(folder: Path, saved: Checkpoint, new: Setup, found: list[str], accepted: bool) -> None:
     """Say what differs, and have it agreed to: by `accepted`, or by who sits at the terminal.
 
-    Args:
-        folder: the run's.
-        saved: the run as it was left.
-        new: the settings from now on.
-        found: the settings that differ, each as `--name old, not new`.
-        accepted: don't ask.
-
-    Raises:
-        RunError: nobody did.
+    `found` has the settings that differ, each as `name` old, not new; text and versions are added.
+    Where nobody agrees, it raises a `RunError`.
     """
     old, progress = saved.setup, saved.progress
     if new.sha256 != old.sha256:

@@ -17,8 +17,14 @@ from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ModelConfig, as_dict
 from charlm.train.model import CharLSTM, shapes
 from charlm.train.runs import CONFIG as CONFIG
-from charlm.train.runs import STATE, checks
-from charlm.train.runs.checkpoint import Checkpoint, Record, current_versions, refuse_folder
+from charlm.train.runs import STATE
+from charlm.train.runs.checkpoint import (
+    Checkpoint,
+    Record,
+    check_format,
+    current_versions,
+    refuse_folder,
+)
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -48,11 +54,7 @@ class Run:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write every derived file of a run anew from its state.
-
-    Args:
-        folder: an existing run folder.
-        checkpoint: the run's state.
+    """Write every derived file of a run anew from its state, into an existing folder.
 
     Raises:
         RunError: the folder can't be written, or the disk is full.
@@ -130,6 +132,8 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         RunError: the folder or a file is missing or damaged, or no epoch has been completed.
     """
+    from charlm.train.runs import checks
+
     folder = Path(folder)
     config = _read_config(folder)
     try:
@@ -163,6 +167,8 @@ def read_metrics(folder: Path) -> tuple[Record, ...]:
     Raises:
         RunError: the file can't be read, or is damaged.
     """
+    from charlm.train.runs import checks
+
     path = folder / METRICS
     if not path.is_file():
         return ()
@@ -199,6 +205,8 @@ def newest(root: Path = Path("runs"), holding: str = CONFIG) -> Path:
 
 def _load_weights(folder: Path, config: ModelConfig, promised: bool) -> CharLSTM:
     """A run's model in evaluation mode; `promised` where `config.json` speaks of an epoch."""
+    from charlm.train.runs import checks
+
     path = folder / WEIGHTS
     refuse_folder(path)
     if not path.exists():
@@ -247,5 +255,5 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise RunError(f"{path}: damaged: {problem}{_mending(folder)}") from problem
     if not isinstance(config, dict) or "format" not in config:
         raise RunError(f"{path}: not a run's configuration{_mending(folder)}")
-    checks.check_format(path, config["format"], FORMAT)
+    check_format(path, config["format"], FORMAT)
     return config

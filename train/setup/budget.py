@@ -78,15 +78,9 @@ def seconds_a_character(model: CharLSTM, ids: npt.NDArray[Any]) -> float:
 def guess_passes(
     model: ModelConfig, config: TrainingConfig, splits: Splits, processes: int = 1
 ) -> int:
-    """How often a text is about to be read in `config.minutes`; once at least.
+    """How often a text is about to be read in `config.minutes` by so many processes; once at least.
 
     For what has to be known before the first step: a few steps of a model that is thrown away.
-
-    Args:
-        model: its sizes.
-        config: with `minutes`.
-        splits: token ids.
-        processes: that share the streams.
     """
     torch.set_num_threads(config.threads)
     allow_tf32(config.tf32)

@@ -9,11 +9,11 @@ import torch
 
 from charlm.data.system.errors import RunError, SettingsError
 from charlm.data.text.corpus import Corpus
+from charlm.data.text.ids import re_encode
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import Options, TrainingConfig
 from charlm.train.model import CharLSTM
 from charlm.train.runs.checkpoint import Setup, Tensors
-from charlm.train.setup.remap import places, re_encode
 from charlm.train.setup.source import Source, read_source
 from charlm.train.setup.start import RunRequest
 
@@ -81,11 +81,6 @@ def extended(corpus: Corpus, source: Source, scratch: Path) -> Corpus:
     """The corpus with its ids by all characters that the source knows, and the corpus's new ones.
 
     What the corpus lacks stays: a model that is shown a new text should not forget its letters.
-
-    Args:
-        corpus: as it was read.
-        source: what the run begins from.
-        scratch: where many ids are kept.
     """
     known = Vocabulary((*source.vocabulary.characters, *corpus.vocabulary.characters))
     ids = re_encode(corpus.ids, corpus.vocabulary, known, scratch)
@@ -103,7 +98,7 @@ def initial_weights(source: Source, setup: Setup) -> Tensors:
     model = CharLSTM(setup.model)
     model.initialise(torch.Generator().manual_seed(setup.training.seed))
     weights = dict(model.state_dict())
-    known = places(source.vocabulary, Vocabulary(setup.vocabulary))
+    known = source.vocabulary.places_in(Vocabulary(setup.vocabulary))
     for name, values in source.model.state_dict().items():
         if name == "lstm.weight_ih_l0":
             weights[name][:, known] = values

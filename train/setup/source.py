@@ -17,24 +17,15 @@ KERAS = (".keras", ".h5", ".hdf5")
 
 @dataclass(frozen=True)
 class Source:
-    """A trained model to begin from.
+    """A trained model to begin from."""
 
-    Attributes:
-        name: of the folder or file, without its path.
-        sha256: of `model.safetensors` for a run, of the weights (`charlm.weights_sha256`) for a
-            model file.
-        model: on the CPU.
-        vocabulary: a character's index is its token id.
-        normalisation: what was done to the text that the model learnt from.
-        rare: what became of its rare characters.
-    """
-
-    name: str
+    name: str  # of the folder or file, without its path
+    # Of `model.safetensors` for a run, of the weights (`charlm.weights_sha256`) for a model file.
     sha256: str
-    model: CharLSTM
-    vocabulary: Vocabulary
-    normalisation: Normalisation
-    rare: Rare = NOTHING_RARE
+    model: CharLSTM  # on the CPU
+    vocabulary: Vocabulary  # a character's index is its token id
+    normalisation: Normalisation  # what was done to the text that the model learnt from
+    rare: Rare = NOTHING_RARE  # what became of its rare characters
 
 
 # What a model file is, export knows, and infer has those that ship: the two functions that ask them

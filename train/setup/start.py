@@ -15,13 +15,13 @@ from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_SAID, RareSettings
 from charlm.train.config import (
     ADAM_LR,
-    DEVICES,
     NOTEBOOK_DEFAULTS,
     NOTEBOOK_HAS,
     WINDOW,
     ModelConfig,
     Options,
     TrainingConfig,
+    check_choice,
 )
 from charlm.train.loop.batches import (
     check_length,
@@ -33,39 +33,29 @@ from charlm.train.loop.batches import (
 from charlm.train.runs import checkpoint, run_folder
 from charlm.train.runs.checkpoint import Progress, Setup, Tensors, current_versions
 from charlm.train.runs.lock import FolderLock, check_folder, nearest_folder, open_folder
-from charlm.train.setup import budget, defaults
+from charlm.train.setup import defaults
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a user asked for; None wherever nothing was said.
+    """What a user asked for; None wherever nothing was said."""
 
-    Attributes:
-        texts: corpus files; empty for the corpus that ships, or that of the run resumed.
-        out: run folder; None for `runs/<name of the first text>`.
-        resume: go on with the run in `out` if there is one.
-        overwrite: throw away the run in `out` if there is one.
-        accept_changes: go on with a run though text, settings or versions differ, without asking.
-        rare: which characters are rare, and what becomes of them.
-        init_from: a run folder or model file whose weights the run begins with.
-        options: the settings that were said.
-        processes: how many train together.
-        lock: is taken on the run folder; None for a caller who knows to be alone.
-    """
-
+    # Corpus files; empty for the corpus that ships, or that of the run resumed.
     texts: tuple[Path, ...] = ()
-    out: Path | None = None
-    resume: bool = False
-    overwrite: bool = False
+    out: Path | None = None  # run folder; None for `runs/<name of the first text>`
+    resume: bool = False  # go on with the run in `out` if there is one
+    overwrite: bool = False  # throw away the run in `out` if there is one
+    # Go on with a run though text, settings or versions differ, without asking.
     accept_changes: bool = False
-    init_from: Path | None = None
+    init_from: Path | None = None  # a run folder or model file whose weights the run begins with
     encoding: str | None = None
     case: str | None = None
     newlines: str | None = None
     nfc: bool | None = None
-    rare: RareSettings = NOTHING_SAID
-    options: Options = field(default_factory=Options)
-    processes: int = 1
+    rare: RareSettings = NOTHING_SAID  # which characters are rare, and what becomes of them
+    options: Options = field(default_factory=Options)  # the settings that were said
+    processes: int = 1  # how many train together
+    # Is taken on the run folder; None for a caller who knows to be alone.
     lock: FolderLock | None = None
 
     def folder(self) -> Path:
@@ -82,9 +72,7 @@ class RunRequest:
 
     def normalisation(self, base: Normalisation) -> Normalisation:
         """What is done to the text: what was said, and for the rest `base`."""
-        said = {"case": self.case, "newlines": self.newlines, "nfc": self.nfc}
-        chosen = {key: value for key, value in said.items() if value is not None}
-        return Normalisation.from_dict(base.as_dict() | chosen)
+        return base.but(case=self.case, newlines=self.newlines, nfc=self.nfc)
 
     def sizes(self) -> dict[str, Any]:
         """The fields of `ModelConfig` that were said."""
@@ -172,7 +160,9 @@ def _setup(
     defaults.check_fits(model, memory_bytes())
     chosen = request.options.keys() >= {"dropout", "output_dropout"}
     if config.minutes is not None and config.recipe == "stateful" and not chosen:
-        passes = budget.guess_passes(model, config, splits, request.processes)
+        from charlm.train.setup.budget import guess_passes
+
+        passes = guess_passes(model, config, splits, request.processes)
         config = replace(config, passes=passes)  # dropout goes by them
     model, config = defaults.fill_in(
         model, config, len(splits.train), said=request.options, most=most
@@ -268,8 +258,7 @@ def _check_notebook(said: dict[str, Any]) -> None:
 
 
 def _device(wanted: str) -> str:
-    if wanted not in DEVICES:
-        raise SettingsError(f"`device` is one of {', '.join(DEVICES)}, not {wanted!r}")
+    check_choice("device", wanted)
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():

@@ -29,7 +29,7 @@ from charlm.train.keras.import_keras import (
     prove_equal,
     to_torch,
 )
-from charlm.train.keras.import_vocabulary import EVERY, TextFiles, of_corpus
+from charlm.train.keras.import_vocabulary import EVERY, of_corpus
 from charlm.train.keras.keras_file import read_keras
 from charlm.train.loop import evaluate
 from charlm.train.loop.evaluate import bits_per_character, windowed_bits
@@ -254,7 +254,7 @@ def test_no_character_of_a_notebooks_corpus_is_rare(tmp_path: Path) -> None:
         assert characters.vocabulary.decode(ids) == text
     shorter = read_corpus([other], NOTEBOOK, wanted=EVERY)
     with pytest.raises(VocabularyError, match="600 distinct characters"):
-        of_corpus(shorter, 602, TextFiles((other,), "utf-8"))
+        of_corpus(shorter, 602, (other,), "utf-8")
 
 
 def test_neither_corpus_nor_list(bring: Import, tmp_path: Path) -> None:

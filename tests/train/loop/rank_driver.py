@@ -20,13 +20,13 @@ from typing import Any
 
 from charlm.train import cli
 from charlm.train.loop import training as loop
-from charlm.train.loop.display import Display, Silent
+from charlm.train.loop.display import Display, Observer
 
 
 def strike(number: signal.Signals, rank: int, step: int) -> None:
     if os.environ["RANK"] != str(rank) or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
         return
-    watches: Any = Display if rank == 0 else Silent
+    watches: Any = Display if rank == 0 else Observer
     ask = watches.must_stop
     calls = count(1)
 

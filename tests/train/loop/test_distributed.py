@@ -22,7 +22,7 @@ from charlm.data.system.errors import SettingsError
 from charlm.data.text.corpus import Splits
 from charlm.train import cli, run
 from charlm.train.config import Options
-from charlm.train.loop.display import Silent
+from charlm.train.loop.display import Observer
 from charlm.train.loop.distributed import (
     ALONE,
     Group,
@@ -252,7 +252,7 @@ def test_a_rank_that_is_lost_after_the_last_step_is_not_lost_before_the_first(
     started = Started(Path("r"), saved.setup, Splits(ids, ids, ids), saved.progress)
     group = Pretended(0, 2)
     with pytest.raises(LostRankError, match="at step 50: go on from the last save with --resume"):
-        run._run(started, group, Silent())
+        run._run(started, group, Observer())
 
 
 @pytest.mark.parametrize("options", [{}, {"device": "auto"}, {"device": "cuda"}])

@@ -20,6 +20,7 @@ from charlm.train.loop.training import Trainer
 from charlm.train.model import CharLSTM
 from charlm.train.optim.optimisers import START
 from charlm.train.runs.checkpoint import Progress
+from charlm.train.setup import budget
 from tests.train.helpers import Watcher, setup_of
 
 REPETITIVE = np.tile(np.arange(4, dtype=np.uint8), 300)  # 0 1 2 3 0 1 2 3 …
@@ -186,7 +187,7 @@ MINUTES = replace(BASE, epochs=None, minutes=0.001)
 def twenty_steps(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
     """Any budget allows twenty steps after the warm-up; what was measured for it."""
     measured: list[dict[str, float]] = []
-    monkeypatch.setattr(loop, "steps_for", lambda **found: measured.append(found) or 20)
+    monkeypatch.setattr(budget, "steps_for", lambda **found: measured.append(found) or 20)
     return measured
 
 

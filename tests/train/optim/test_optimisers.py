@@ -9,12 +9,14 @@ from torch.optim import SGD, Adam
 
 from charlm.train.config import ModelConfig, TrainingConfig
 from charlm.train.model import CharLSTM
-from charlm.train.optim.muon import MOMENTUM, Muon, orthogonalise
 from charlm.train.optim.optimisers import (
+    MOMENTUM,
     START,
     WARM_UP,
+    Muon,
     Optimisers,
     make_optimiser,
+    orthogonalise,
     share_of_peak,
 )
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from charlm.data.system.errors import RunError
+from charlm.data.text.ids import re_encode
 from charlm.data.text.normalise import NOTEBOOK, Normalisation
 from charlm.data.text.rare import RareSettings
 from charlm.data.text.vocabulary import Vocabulary
@@ -21,7 +22,6 @@ from charlm.train.model import CharLSTM
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import Checkpoint, Tensors
 from charlm.train.setup.defaults import FINE_TUNING
-from charlm.train.setup.remap import places, re_encode
 from charlm.train.setup.start import RunRequest, Started, start
 from tests.forked import Forks
 from tests.train.helpers import Train, content, refused
@@ -94,7 +94,7 @@ def test_the_extended_model_reads_old_text_as_the_old_one_does(
     model.load_state_dict(weights)
     ids = old.vocabulary.encode("the lamp in the cellar").astype(np.int64)
     mapped = re_encode(ids, old.vocabulary, vocabulary).astype(np.int64)
-    place = torch.from_numpy(places(old.vocabulary, vocabulary))
+    place = torch.from_numpy(old.vocabulary.places_in(vocabulary))
     state, own = model.zero_state(1), old.model.zero_state(1)
     with torch.no_grad():
         for theirs, ours in zip(ids, mapped, strict=True):
@@ -258,7 +258,7 @@ def test_ids_by_another_vocabulary_are_the_same_text() -> None:
     ids = re_encode(old.encode("cabba"), old, new)
     assert new.decode(ids) == "cabba"
     assert ids.dtype == new.dtype == np.uint16
-    assert places(new, old)[new.id_of("x")] == -1
+    assert new.places_in(old)[new.id_of("x")] == -1
 
 
 def test_what_the_source_does_with_unknown_characters_goes_on(
