@@ -122,7 +122,13 @@ def export(
     else:
         assert model is not None
         source = run or run_folder.newest(holding=run_folder.WEIGHTS)
-        done = export_run(source, model, wanted)
+        trained = run_folder.load_run(source)
+        results = trained.summary["results"]
+        if run is None and not results.get("finished", True):
+            console.say(
+                f"{source}, the newest run, was stopped before its end: --run names another"
+            )
+        done = export_run(trained, model, wanted)
         console.say(
             f"{done.model}: {done.size:,} bytes, {done.metadata.layers} x "
             f"LSTM({done.metadata.hidden}), {len(done.metadata.vocabulary)} characters, "

@@ -18,6 +18,7 @@ from charlm.export.siblings import present, stale
 from charlm.export.weights import Weights
 from charlm.train.model import CharLSTM
 from charlm.train.runs import run_folder
+from charlm.train.runs.run_folder import Run
 
 STEPS = 1000  # over which graphs carry their own state as they are proven
 
@@ -86,7 +87,7 @@ class _Subject:
         return cls(path, laid_out, model, metadata, proof, texts)
 
 
-def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) -> Exported:
+def export_run(run: str | Path | Run, model: str | Path, wanted: Wanted = Wanted()) -> Exported:
     """Write the step graph of a run to `model`, its metadata and its siblings beside it.
 
     Nothing is written before every graph is proven equal to the Torch model, and nothing at all
@@ -94,7 +95,7 @@ def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) ->
     there are removed.
 
     Args:
-        run: a run folder.
+        run: a run folder, or what `train` and `load_run` gave.
         model: the file to write, ending in `.onnx`.
         wanted: beside it.
 
@@ -103,10 +104,10 @@ def export_run(run: str | Path, model: str | Path, wanted: Wanted = Wanted()) ->
         ExportError: a proof failed, a smaller precision loses too much, or a file can't be written.
         CorpusError, VocabularyError: the text to measure on can't be used.
     """
-    run, model = Path(run), Path(model)
+    model = Path(model)
     if model.suffix != ".onnx":
         raise ExportError(f"{model}: a model file's name ends in .onnx; try {model.name}.onnx")
-    trained = run_folder.load_run(run)
+    trained = run if isinstance(run, Run) else run_folder.load_run(run)
     laid_out = weights.from_torch(trained.model)
     metadata = weights.described(trained, laid_out)
     content = step_graph.build(laid_out, metadata)

@@ -6,6 +6,7 @@ from typing import Any
 from charlm.export.contract import KEY_KIND, Metadata, read_model_bytes
 from charlm.export.contract import native as contract_native
 from charlm.export.siblings import present, stale
+from charlm.train.config import ModelConfig
 from charlm.train.runs import CONFIG
 
 
@@ -39,15 +40,12 @@ def describe(named: Path) -> dict[str, Any]:
 
 
 def _described(path: Path, metadata: Metadata) -> dict[str, Any]:
-    hidden, layers, characters = metadata.hidden, metadata.layers, len(metadata.vocabulary)
-    # As the graph has them: each layer's biases are one, the first layer's in its table.
-    layer, upper = 4 * hidden * hidden, layers - 1
-    weights = characters * 4 * hidden + layer + upper * (2 * layer + 4 * hidden)
+    sizes = ModelConfig(len(metadata.vocabulary), metadata.hidden, metadata.layers)
     return {
         "path": str(path),
-        "layers": layers,
-        "hidden": hidden,
-        "parameters": weights + (hidden + 1) * characters,
+        "layers": sizes.layers,
+        "hidden": sizes.hidden,
+        "parameters": sizes.parameters,
         "weights_sha256": metadata.weights_sha256,
         "vocabulary": list(metadata.vocabulary.characters),
         "normalisation": metadata.normalisation.as_dict(),

@@ -67,7 +67,7 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
                     for name, state in found["siblings"].items()]  # fmt: skip
         yield "siblings", ", ".join(siblings) or "none"
     else:
-        yield "exported", found["model_file"] or "no: charlm-export writes it as model.onnx"
+        yield "exported", found["model_file"] or "no model.onnx in this folder"
     yield "sha256", found["weights_sha256"]
     more = f" and {len(characters) - SHOWN:,} more" if len(characters) > SHOWN else ""
     yield "knows", "".join(characters[:SHOWN]).replace("\n", "⏎").replace(" ", "␣") + more
@@ -101,8 +101,12 @@ def _word(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text without what could move a terminal's cursor: a model file may come from anyone."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    """The text without what could move a terminal's cursor: a model file may come from anyone.
+
+    A control character becomes its picture (a tab: ␉), any other a mark.
+    """
+    shown = (chr(0x2400 + ord(each)) if each < " " else each for each in text)
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in shown)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import functools
 import os
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, TypedDict
 
 from charlm.data import MAX_WINDOW
@@ -69,6 +70,8 @@ class Request:
         _check_whole(self.length, "`length`", MAX_LENGTH, "0 (without end) to 2^60")
         _check_whole(self.seed, "`seed`", MAX_SEED, "0 to 2^64 - 1")
         _check_whole(self.sample, "`sample`", MAX_SEED, "0 to 2^64 - 1")
+        if not isinstance(self.temperature, Real):
+            raise SettingsError(f"`temperature` is a number, not {self.temperature!r}")
         inverse_temperature(self.temperature)
         check_window(self.window)
         if self.window is not None and self.state is not None:

@@ -42,6 +42,15 @@ class ModelConfig:
     dropout: float = 0.0  # of the weights between units; a run has it by its corpus (`defaults`)
     output_dropout: float = 0.0  # of the weights from units to characters; likewise
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers an exported model has: of a layer's two biases it keeps the sum, the
+        first layer's in its table of characters.
+        """
+        recurrent, gates = 4 * self.hidden**2, 4 * self.hidden
+        layers = self.layers * recurrent + (self.layers - 1) * (recurrent + gates)
+        return layers + self.vocabulary * gates + (self.hidden + 1) * self.vocabulary
+
     def __post_init__(self) -> None:
         _check_limits(self)
         for name, share in (("dropout", self.dropout), ("output_dropout", self.output_dropout)):
@@ -112,6 +121,14 @@ class Options(TypedDict, total=False):
     step: Literal["eager", "compiled", "graph"]
     tf32: bool
     threads: int
+
+
+def check_names(options: Mapping[str, Any]) -> None:
+    """Raises `SettingsError` where there is no setting of some name."""
+    if unknown := options.keys() - Options.__annotations__.keys():
+        raise SettingsError(
+            f"there is no setting {min(unknown)!r}; there are {', '.join(Options.__annotations__)}"
+        )
 
 
 def options_said(values: Mapping[str, Any]) -> Options:

@@ -16,7 +16,7 @@ from rich.console import Console
 from charlm.data.system.console import USER_ERROR
 from charlm.data.system.errors import CharlmError, SettingsError, TrainingError
 from charlm.data.text.corpus import Splits
-from charlm.train.config import Options, options_said
+from charlm.train.config import Options, check_names, options_said
 from charlm.train.loop.display import Display, Observer, Unfailing, introduce
 from charlm.train.loop.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop.training import Trainer
@@ -46,12 +46,13 @@ def train(
         options: settings; what is not named goes by the text's size (see `setup.defaults`).
 
     Raises:
-        SettingsError: an option out of range.
+        SettingsError: a setting that there is none of, or out of range.
         CorpusError: a text that can't be learnt from.
         RunError: the folder holds a run already, or can't be written.
         TrainingError: training diverged.
         KeyboardInterrupt: it was stopped by a signal, and saved.
     """
+    check_names(options)
     paths = tuple(Path(text) for text in texts)
     folder, said = None if out is None else Path(out), options_said(options)
     with FolderLock() as lock:
@@ -199,10 +200,12 @@ def _train(console: Console, started: Started, group: Group, resume: bool) -> in
             f"go on with: charlm-train --resume --out {folder}",
         )
         return code
+    ended = progress.best_epoch, progress.epoch
+    best, read = (run_folder.read_epochs(progress, each) for each in ended)
     console.print(
         f"{started.folder}: test {progress.test_bits:.3f} bits/char"
         f"{started.setup.rare.counted()} "
-        f"(epoch {progress.best_epoch} of {progress.epoch}, {progress.seconds / 60:.1f} minutes)",
+        f"(epoch {best:.3g} of {read:.3g}, {progress.seconds / 60:.1f} minutes)",
     )
     return None
 

@@ -85,7 +85,7 @@ def read_corpus(
     """
     check_replacement(wanted, normalisation)
     where = _named(paths)
-    _refuse_pipes(paths)
+    _check_files(paths)
     first, second = hashlib.sha256(), hashlib.sha256()
     counts = _count(normalisation.stream(read_files(paths, encoding, first)))
     _check_counts(counts, where)
@@ -118,7 +118,7 @@ def digest_files(paths: Sequence[Path]) -> str:
     Raises:
         CorpusError: a file can't be read, or is a pipe.
     """
-    _refuse_pipes(paths)
+    _check_files(paths)
     digest = hashlib.sha256()
     for path in paths:
         with os_errors_as(CorpusError, f"can't read {path}"), path.open("rb") as file:
@@ -133,7 +133,10 @@ def _named(paths: Sequence[Path]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
-def _refuse_pipes(paths: Sequence[Path]) -> None:
+def _check_files(paths: Sequence[Path]) -> None:
+    together = Path(" ".join(map(str, paths)))
+    if len(paths) > 1 and not paths[0].exists() and together.is_file():
+        raise CorpusError(f"no file {paths[0]}: a name of several words is quoted: '{together}'")
     for path in paths:
         with os_errors_as(CorpusError, f"can't read {path}"):
             if path.is_fifo() or path.is_char_device():

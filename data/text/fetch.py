@@ -55,6 +55,8 @@ def find(name: str) -> Download:
         FetchError: there is none.
     """
     if name not in DOWNLOADS:
+        if name == "sample":
+            raise FetchError("the sample ships with charlm: charlm-train alone trains on it")
         raise FetchError(f"no corpus {name!r}; there are {' and '.join(DOWNLOADS)}")
     return DOWNLOADS[name]
 

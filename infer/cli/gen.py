@@ -133,10 +133,10 @@ def generate(
     single = prompts is None and samples == 1 and not (as_json or null)
     if (interactive or not single) and (load_state or save_state):
         raise SettingsError("`load_state` and `save_state` are for one text alone")
-    if save_state is not None and (save_state.is_dir() or not save_state.parent.is_dir()):
-        raise errors.StateError(
-            f"can't write {save_state}: a folder, or in a folder that is not there"
-        )
+    if save_state is not None:
+        from charlm.infer.model.state import State
+
+        State.check_place(save_state)
     if interactive:
         from charlm.infer.cli import terminal
 

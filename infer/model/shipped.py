@@ -36,7 +36,7 @@ def find_model(named: Path | None) -> Path:
     A file of that name in the current folder comes first; of a folder, the model in it.
 
     Raises:
-        ModelFileError: a folder without a model.
+        ModelFileError: a folder without a model, or a name that no model has.
     """
     if named is None:
         return default_model()
@@ -47,7 +47,13 @@ def find_model(named: Path | None) -> Path:
             f"{named} is a folder without {LOCAL}: if it is a run, write it with: "
             f"charlm-export {shlex.quote(str(named / LOCAL))} --run {shlex.quote(str(named))}"
         )
-    return shipped_model(str(named)) if str(named) in NAMES and not named.exists() else named
+    if named.exists() or named.suffix or len(named.parts) != 1:
+        return named
+    if str(named) not in NAMES:
+        raise ModelFileError(
+            f"no model {named}: name a model file, or {' or '.join(NAMES)}, which ship with charlm"
+        )
+    return shipped_model(str(named))
 
 
 def describe(path: Path) -> str:

@@ -62,6 +62,10 @@ class State:
         h, c, logits = (np.array(each[0]) for each in (primed.h, primed.c, primed.logits))
         return replace(self, h=h, c=c, logits=logits, characters=self.characters + characters)
 
+    def __repr__(self) -> str:
+        layers, hidden = self.h.shape
+        return f"State(after {self.characters:,} characters, {layers} x LSTM({hidden}))"
+
     def copy(self) -> "State":
         """One whose arrays are its own."""
         return self.after(self.primed, 0)
@@ -122,12 +126,31 @@ class State:
             raise StateError(f"{where}: damaged: its arrays or numbers are not those of a state")
         return cls(tensors["h"], tensors["c"], tensors["logits"], **numbers)
 
-    def save(self, path: str | Path) -> None:
-        """Write the state to a file, atomically.
+    @classmethod
+    def check_place(cls, path: str | Path) -> None:
+        """See that a state can be saved there.
 
         Raises:
-            StateError: it can't be written.
+            StateError: a folder, a folder that is not there, or a file that is no state.
         """
+        path = Path(path)
+        if path.is_dir() or not path.parent.is_dir():
+            raise StateError(f"can't write {path}: a folder, or in a folder that is not there")
+        if path.is_file():
+            try:
+                cls.load(path)
+            except StateError as problem:
+                raise StateError(
+                    f"{path} is there already and is no state: choose another name"
+                ) from problem
+
+    def save(self, path: str | Path) -> None:
+        """Write the state to a file, atomically; of what stands there only a state is replaced.
+
+        Raises:
+            StateError: it can't be written, or something else stands there.
+        """
+        self.check_place(path)
         with os_errors_as(StateError, f"can't write {path}"):
             write_bytes(Path(path), self.to_bytes())
 

@@ -1,12 +1,13 @@
 """What to try next: rules of thumb, each with the figure that speaks for it and a line to run."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from charlm.data import MAX_HIDDEN, MAX_WINDOW
 from charlm.data.text.rare import ALPHABETS
-from charlm.train.report.again import budget, generate, resume, train_again
+from charlm.train.report.again import OUT, budget, free_folders, generate, resume, train_again
 from charlm.train.report.measure import Advice, Evidence
 from charlm.train.report.reading import ContextPoint
 from charlm.train.report.subject import Point, Subject
@@ -20,6 +21,9 @@ LEAST_GAIN = 0.005  # bits that are worth a word
 FALLING = 0.004  # of the bits, from the last epoch but one to the last
 WIDE_GAP, NARROW_GAP = 0.25, 0.08  # bits that held-out text costs more than learnt text
 WORSE = 0.01  # bits per character that are worth a word
+BY_HEART = 3  # epochs after which a text may be known by heart
+COPIED = 40  # characters of a copy
+REPEATED = 0.2  # of the held-out text's substrings, from where on it is no test
 QUOTED = 3.0  # times as many copies of 40 characters as another text of the same author
 SHORT_TEXT = 1_000_000
 MOSTLY = 0.9  # of a text's characters in ASCII, for a model of English to begin from
@@ -31,8 +35,29 @@ BETTER = 0.9  # of the distance at temperature 1, for another to be worth a word
 
 def advise(subject: Subject, evidence: Evidence) -> tuple[Advice, ...]:
     """Suggestions, the most promising first; each names a new folder and leaves the run alone."""
-    rules = (_longer, _overfitted, _too_small, _short, _by_windows, _quotes, _cooler)
-    return tuple(each for rule in rules for each in rule(subject, evidence))
+    rules = (_longer, _overfitted, _too_small, _repeated, _short, _by_windows, _quotes, _cooler)
+    if _untaught(evidence):
+        rules = (_longer, _short)
+    found = (each for rule in rules for each in rule(subject, evidence))
+    folders = free_folders(subject)
+    return tuple(
+        replace(each, command=f"{each.command} {next(folders)}")
+        if each.command.endswith(OUT)
+        else each
+        for each in found
+    )
+
+
+def _untaught(evidence: Evidence) -> bool:
+    """Whether it does worse than how often each character occurs."""
+    return evidence.bits > evidence.ngrams[0]
+
+
+def _has_begun(evidence: Evidence) -> bool:
+    """Whether it has read its text too seldom to know it by heart, and was learning to the end."""
+    curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
+    few = bool(evidence.curve) and evidence.curve[-1].epoch < BY_HEART
+    return few and (not curve or curve[-1] == min(curve))
 
 
 def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
@@ -44,7 +69,7 @@ def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
         yield Advice("train it to its end", because, resume(subject))
         return
     learnt, held = evidence.gap
-    if not evidence.curve or held - learnt >= WIDE_GAP:
+    if not evidence.curve or (held - learnt >= WIDE_GAP and not _has_begun(evidence)):
         return
     curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
     epochs = evidence.curve[-1].epoch
@@ -53,6 +78,11 @@ def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     at_its_best = not curve or curve[-1] == min(curve)
     fell = curve[-2] - curve[-1] if len(curve) > 1 else 0.0
     reasons = []
+    if _untaught(evidence):
+        reasons.append(
+            f"it needs {evidence.bits:.3f} bits, and how often each character occurs alone gives "
+            f"{evidence.ngrams[0]:.3f}"
+        )
     if at_its_best and len(curve) > 1 and fell > FALLING * curve[-1]:
         reasons.append(
             f"validation was still falling at the end, by {fell:.3f} bits since the evaluation "
@@ -96,7 +126,7 @@ def expected_gain(curve: Sequence[Point], times: float) -> float:
 
 def _overfitted(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     learnt, held = evidence.gap
-    if not evidence.held_out or held - learnt < WIDE_GAP:
+    if not evidence.held_out or held - learnt < WIDE_GAP or _has_begun(evidence):
         return
     because = f"it reads what it learnt at {learnt:.3f} bits and the rest at {held:.3f}"
     curve = [p.validation_bits for p in evidence.curve if p.validation_bits is not None]
@@ -133,6 +163,17 @@ def _too_small(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     yield Advice("more hidden units", because, train_again(subject, hidden=hidden))
 
 
+def _repeated(_: Subject, evidence: Evidence) -> Iterator[Advice]:
+    own = evidence.copies[-1].shares.get(COPIED, 0.0)
+    if evidence.held_out and own > REPEATED:
+        yield Advice(
+            "hold the figures cheap, or take out what the text repeats",
+            f"{own:.0%} of the held-out text's substrings of {COPIED} characters are in the "
+            "training text too: a model that only copies does well",
+            "",
+        )
+
+
 def _short(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     size = sum(map(len, subject.splits))
     if evidence.held_out and size < SHORT_TEXT:
@@ -143,7 +184,8 @@ def _short(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
         ships = ", such as lovecraft for English" if fits else ""
         yield Advice(
             f"more text, or begin from a model of a larger one{ships}",
-            f"the text has {size:,} characters, and what it lacks no setting makes up for",
+            f"the text has {size:,} characters, and what it lacks no setting makes up for"
+            + ("; lovecraft writes small letters, without line ends" if fits else ""),
             train_again(subject, init_from="lovecraft") if fits else "",
         )
 
@@ -185,7 +227,7 @@ def _best_window(tried: Sequence[ContextPoint]) -> int:
 
 def _quotes(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
     sample, held = evidence.copies[0], evidence.copies[-1]
-    own, other = sample.shares.get(40, 0.0), held.shares.get(40, 0.0)
+    own, other = sample.shares.get(COPIED, 0.0), held.shares.get(COPIED, 0.0)
     if own > 0.002 and own > QUOTED * other:
         yield Advice(
             "stop earlier, or give it more text: it quotes",

@@ -1,7 +1,7 @@
 """Lines to run: a training like a run's with other options, going on with it, and its texts."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -20,6 +20,7 @@ KEPT = (
     "batch_size", "seq_len", "optimiser", "lr", "muon_lr", "clip", "patience", "seed", "threads",
     "autocast", "step",
 )  # fmt: skip
+OUT = "--out"
 FLAGS = ("final", "tf32")
 
 
@@ -49,7 +50,7 @@ def budget(subject: Subject, read: float, times: float) -> dict[str, object]:
 
 
 def train_again(subject: Subject, **options: object) -> str:
-    """A command that trains on the same text with other options, into another folder.
+    """A command that trains on the same text with other options; it lacks but the folder's name.
 
     Empty where the weights that the run began with are no longer to be found.
     """
@@ -84,10 +85,14 @@ def train_again(subject: Subject, **options: object) -> str:
         words.append(f"--{name.replace('_', '-')}")
         if value is not None:
             words.append(shlex.quote(str(value)))
+    return " ".join([*words, OUT])
+
+
+def free_folders(subject: Subject) -> Iterator[str]:
+    """Run folders that are not there yet, quoted."""
     name = subject.folder.resolve().name
     folders = (Path("runs") / f"{name}-{number}" for number in count(2))
-    folder = next(each for each in folders if not each.exists())
-    return " ".join([*words, "--out", shlex.quote(str(folder))])
+    return (shlex.quote(str(each)) for each in folders if not each.exists())
 
 
 def _held_back(subject: Subject) -> dict[str, object]:

@@ -83,6 +83,7 @@ def _baselines(figure: Any, evidence: Evidence) -> bool:
     ]
     axes = _rows_of_dots(figure, rows, "bits per character of the held-out text")
     axes.axvline(evidence.bits, color=OURS, linewidth=1.3)
+    axes.set_xlim(0, max(axes.get_xlim()[1], 1.15 * evidence.bits))
     axes.annotate(f"this model {evidence.bits:.3f}", (evidence.bits, 1), (0, 3), color=OURS,
                   xycoords=("data", "axes fraction"), textcoords="offset points",
                   ha="center", va="bottom")  # fmt: skip

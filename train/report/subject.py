@@ -144,14 +144,15 @@ def about(subject: Subject) -> dict[str, str]:
     learnt, results = subject.splits.train, subject.results
     facts = {
         "model": f"{model.layers} × LSTM({model.hidden}), {model.vocabulary} characters, "
-        f"{sum(p.numel() for p in subject.run.model.parameters()):,} weights",
+        f"{model.parameters:,} parameters",
         "text": f"{', '.join(subject.texts)}: {sum(map(len, subject.splits)):,} characters, "
         f"{len(learnt):,} of them to learn from",
     }
     if subject.trained_here:
         facts["training"] = (
-            f"recipe {training['recipe']}, {results['epochs']} epochs, {results['steps']:,} steps, "
-            f"{results['seconds'] / 60:.1f} minutes on {training['device']}"
+            f"recipe {training['recipe']}, {results['epochs']:.3g} epochs, "
+            f"{results['steps']:,} steps, {results['seconds'] / 60:.1f} minutes "
+            f"on {training['device']}"
         )
         facts["settings"] = _settings(training, model)
     else:

@@ -52,7 +52,7 @@ def _trained(config: dict[str, Any]) -> Card:
     begun = training.get("initialised_from")
     after = [
         f"rare characters | {rare.described(config['model']['vocabulary']) or 'none'}",
-        f"recipe | {training['recipe']}, {results['steps']} steps, {results['epochs']} epochs, "
+        f"recipe | {training['recipe']}, {results['steps']} steps, {results['epochs']:.3g} epochs, "
         f"batch {training['batch_size']}, window {training['seq_len']}, "
         f"learning rate {training['lr']}, {', '.join(held_back) or 'no dropout'}, "
         f"seed {training['seed']}",
@@ -61,7 +61,7 @@ def _trained(config: dict[str, Any]) -> Card:
         f"{results['seconds'] / 60:.1f} minutes on {training['device']}, "
         f"Torch {config['versions']['torch']}",
         f"validation | {_bits(results['validation_bits_per_character'])} "
-        f"(epoch {results['best_epoch']})",
+        f"(epoch {results['best_epoch']:.3g})",
         f"test | {_bits(results['test_bits_per_character'])} on {_held_out(config)}, scored once, "
         f"state carried{rare.counted()}",
         f"run | {'' if results['finished'] else 'not '}finished"

@@ -62,7 +62,7 @@ class Results(TypedDict, total=False):
     """How the training ended, with seconds and bits per character."""
 
     finished: Required[bool]
-    epochs: Required[int]
+    epochs: Required[float]
     steps: Required[int]
     seconds: Required[float]
     validation_bits_per_character: float | None

@@ -23,8 +23,8 @@ class Listed:
     corpus_sha256: str | None = None  # of the text; bits compare runs of one text
     layers: int | None = None
     hidden: int | None = None
-    epochs: int | None = None
-    best_epoch: int | None = None
+    epochs: float | None = None
+    best_epoch: float | None = None
     minutes: float | None = None
     validation_bits: float | None = None
     test_bits: float | None = None
@@ -34,7 +34,7 @@ class Listed:
         model = f"{self.layers} x LSTM({self.hidden})" if self.layers else ""
         minutes = "" if self.minutes is None else f"{self.minutes:.1f}"
         bits = "" if self.test_bits is None else f"{self.test_bits:.3f}"
-        epochs = "" if self.epochs is None else str(self.epochs)
+        epochs = "" if self.epochs is None else f"{self.epochs:.3g}"
         return (self.folder, self.text or "", model, epochs, minutes, bits, self.state)
 
 

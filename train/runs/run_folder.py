@@ -20,6 +20,7 @@ from charlm.train.runs import CONFIG as CONFIG
 from charlm.train.runs import STATE
 from charlm.train.runs.checkpoint import (
     Checkpoint,
+    Progress,
     Record,
     check_format,
     current_versions,
@@ -39,12 +40,14 @@ class Run:
     """A trained model as its run folder describes it.
 
     Attributes:
+        folder: where it stands.
         model: in evaluation mode, on the CPU.
         initial: relative frequency of each character in the training part.
         summary: JSON object on how it was trained and how good it is.
         rare: what became of characters outside the vocabulary.
     """
 
+    folder: Path
     model: CharLSTM
     vocabulary: Vocabulary
     normalisation: Normalisation
@@ -95,6 +98,11 @@ def reports(folder: Path) -> list[Path]:
     return [path for pattern in REPORTS for path in folder.glob(pattern)]
 
 
+def read_epochs(progress: Progress, evaluations: int) -> float:
+    """How often the text had been read at an evaluation: 6.6 where the seventh epoch was cut."""
+    return progress.metrics[evaluations - 1]["epoch"] if evaluations else 0
+
+
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     """The content of `config.json`."""
     setup, progress = checkpoint.setup, checkpoint.progress
@@ -114,8 +122,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         },
         "results": {
             "finished": progress.finished,
-            "epochs": progress.epoch,
-            "best_epoch": progress.best_epoch,
+            "epochs": read_epochs(progress, progress.epoch),
+            "best_epoch": read_epochs(progress, progress.best_epoch),
             "steps": progress.step,
             "total_steps": progress.total_steps,
             "seconds": round(progress.seconds, 1),
@@ -152,6 +160,7 @@ def load_run(folder: str | Path) -> Run:
     promised = imported or bool(config["results"]["epochs"])
     total = sum(counts)
     return Run(
+        folder=folder,
         model=_load_weights(folder, model, promised),
         vocabulary=Vocabulary(characters),
         normalisation=config["normalisation"],
