@@ -25,7 +25,7 @@ MAX_RATE = 1e18  # no use past 1, and the product of two must fit into float32
 LIMITS: dict[str, tuple[int, float]] = {
     "hidden": (1, MAX_HIDDEN), "layers": (1, MAX_LAYERS), "epochs": (1, MAX_EPOCHS),
     "batch_size": (1, math.inf), "seq_len": (1, math.inf), "patience": (0, math.inf),
-    "seed": (0, SEEDS - 1), "weight_decay": (0, MAX_RATE),
+    "seed": (0, math.inf), "weight_decay": (0, MAX_RATE),
 }  # fmt: skip
 MOST_ABOVE_ZERO = {
     "minutes": MAX_MINUTES, "lr": MAX_RATE, "muon_lr": MAX_RATE, "clip": sys.float_info.max
@@ -93,6 +93,8 @@ class TrainingConfig:
         if self.device == "cpu" and (said := [name for name, used in for_gpus.items() if used]):
             raise SettingsError(f"{said[0]} is for a GPU, and this run is on the CPU: leave it out")
         _check_limits(self)
+        if self.seed >= SEEDS:
+            raise SettingsError(f"`seed` is below 2^63, not {self.seed}")
         check_threads(self.threads)
 
 

@@ -1,20 +1,5 @@
-"""The one exception tree of charlm.
+"""The one exception tree of charlm: `CharlmError`, and one kind for each class below it.
 
-```
-CharlmError
-├── SettingsError      an option's value, or two options that contradict each other
-├── CorpusError        a text that can't be read or is too small to learn from
-├── VocabularyError    a character that the model does not know
-├── StateError        a saved state that is damaged, or of another model
-├── RequestError       a line of a file of prompts that asks for no text
-├── FetchError         a download that failed or has the wrong hash
-├── RunError           a run folder that is missing, damaged, or holds something else
-├── TrainingError      training that can't go on (a diverging loss)
-├── ExportError        a graph that is not equal to the Torch model
-├── ModelFileError     a model file that is not a charlm model, or is damaged
-├── ProviderError      an execution provider that can't run here, and why
-└── MissingExtraError  an optional dependency that is not installed
-```
 Each message is one line: what, where, and how to fix it. A setting has its name in Python, between
 backticks: `top_k`. A command says `as_options` of the message.
 """
