@@ -70,8 +70,7 @@ class Request:
         _check_whole(self.length, "`length`", MAX_LENGTH, "0 (without end) to 2^60")
         _check_whole(self.seed, "`seed`", MAX_SEED, "0 to 2^64 - 1")
         _check_whole(self.sample, "`sample`", MAX_SEED, "0 to 2^64 - 1")
-        if not isinstance(self.temperature, Real):
-            raise SettingsError(f"`temperature` is a number, not {self.temperature!r}")
+        _check_number(self.temperature, "`temperature`")
         inverse_temperature(self.temperature)
         check_window(self.window)
         if self.window is not None and self.state is not None:
@@ -109,6 +108,11 @@ def check_window(window: int | None) -> None:
 def _check_text(value: object, what: str) -> None:
     if not isinstance(value, str):
         raise SettingsError(f"{what} is text, not {value!r}")
+
+
+def _check_number(value: object, what: str) -> None:
+    if not isinstance(value, Real):
+        raise SettingsError(f"{what} is a number, not {value!r}")
 
 
 def _check_whole(number: int, what: str, most: int, described: str) -> None:

@@ -35,9 +35,9 @@ BETTER = 0.9  # of the distance at temperature 1, for another to be worth a word
 
 def advise(subject: Subject, evidence: Evidence) -> tuple[Advice, ...]:
     """Suggestions, the most promising first; each names a new folder and leaves the run alone."""
-    rules = (_longer, _overfitted, _too_small, _repeated, _short, _by_windows, _quotes, _cooler)
+    rules = [_longer, _overfitted, _too_small, _repeated, _short, _by_windows, _quotes, _cooler]
     if _untaught(evidence):
-        rules = (_longer, _short)
+        rules = [_longer, _short]
     found = (each for rule in rules for each in rule(subject, evidence))
     folders = free_folders(subject)
     return tuple(

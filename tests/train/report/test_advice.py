@@ -175,7 +175,8 @@ def test_where_a_run_began_is_kept_unless_the_sizes_change(
     gentle = {"lr": 0.016, "muon_lr": 0.0125, "epochs": 4}
     summary = tuned.run.summary | {"training": tuned.training | gentle}
     tuned = replace(subject, run=replace(subject.run, summary=summary))
-    larger = advise(tuned, replace(content, ngrams=(2.0,)))[0].command
+    poor = replace(content, ngrams=(4.0, 2.0))
+    larger = advise(tuned, poor)[0].command
     assert "--hidden 32 --layers 2" in larger
     for gone in ("--init-from", "--lr", "--muon-lr", "--epochs"):
         assert gone not in larger, "it was for weights that had learnt"

@@ -52,7 +52,7 @@ def test_reading_round(model: CharLSTM, chunk: int, monkeypatch: pytest.MonkeyPa
     found = reading.never_reset(model, IDS, length)
     expected = by_steps(model, np.concatenate([IDS, IDS, IDS])[: length + 1], None)
     assert found.bits == pytest.approx(expected, abs=1e-5)
-    assert found.places.tolist()[-1] == length
+    assert found.places[-1] == length
     assert len(found.places) == -(-length // chunk)
     assert (found.hidden > 0).all()
     assert (found.cell > 0).all()
