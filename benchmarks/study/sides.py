@@ -17,10 +17,11 @@ from charlm.data.text.bits import in_bits
 from charlm.data.text.corpus import Corpus, Splits, split
 from charlm.train.config import STRIDE, WINDOW, ModelConfig, TrainingConfig, options_said
 from charlm.train.keras.import_keras import to_torch
+from charlm.train.loop.display import Observer
 from charlm.train.loop.training import Trainer
 from charlm.train.model import CharLSTM
 from charlm.train.run import keep_freed_memory
-from charlm.train.runs.checkpoint import Checkpoint, Progress, Setup
+from charlm.train.runs.checkpoint import Checkpoint, Setup
 from charlm.train.setup import defaults
 from charlm.train.setup.start import training_config
 
@@ -104,7 +105,7 @@ def _splits(corpus: Corpus) -> Splits:
 
 
 @dataclass
-class _Judge:
+class _Judge(Observer):
     """An observer that writes a record after each epoch and stops its clock meanwhile."""
 
     side: str
@@ -112,12 +113,6 @@ class _Judge:
     to: Path
     cpu_seconds: float = 0.0
     began: float = field(default_factory=time.process_time)
-
-    def stepped(self, progress: Progress, bits: float, characters_per_second: float) -> None:
-        """Nothing: no bar."""
-
-    def evaluated(self, record: dict[str, Any], text: str) -> None:
-        """Nothing: `save` follows with the weights."""
 
     def must_stop(self) -> bool:
         """Never."""
