@@ -50,7 +50,7 @@ Kill = Callable[..., None]
 @pytest.fixture
 def drive(forks: Forks) -> Drive:
     """Runs `charlm-train` until a moment, as `kill_driver.py` describes it."""
-    return partial(forks, "tests.train.kill_driver:main", "kill_driver.py")
+    return partial(forks, "tests.train.runs.kill_driver:main", "kill_driver.py")
 
 
 @pytest.fixture
