@@ -4,7 +4,7 @@ Each trains on the first 95 % of a text, and a record is added after every epoch
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +83,15 @@ def train_torch(corpus: Corpus, recipe: str, options: SideOptions) -> None:
     config = training_config(options_said(told), TrainingConfig())
     model, config = defaults.fill_in(ModelConfig(size, options.hidden), config, len(splits.train))
     setup = Setup(
-        model=model, training=config, normalisation=corpus.normalisation, encoding="utf-8",
-        files=(), sha256=corpus.sha256, vocabulary=corpus.vocabulary.characters,
+        model=model,
+        training=config,
+        normalisation=corpus.normalisation,
+        encoding="utf-8",
+        files=(),
+        sha256=corpus.sha256,
+        vocabulary=corpus.vocabulary.characters,
         initial=(1,) * size,
-    )  # fmt: skip
+    )
     ours = f"{STATEFUL}, epochs: {config.epochs}"
     side = "notebook, Torch" if recipe == "notebook" else ours
     Trainer(setup, splits, None).run(_Judge(side, splits.test, options.records))
@@ -99,13 +104,19 @@ def _splits(corpus: Corpus) -> Splits:
     return Splits(corpus.ids[:learnt], corpus.ids[learnt:learnt], parts.test)
 
 
+@dataclass
 class _Judge(Observer):
     """An observer that writes a record after each epoch and stops its clock meanwhile."""
 
-    def __init__(self, side: str, test: Any, to: Path) -> None:
-        super().__init__()
-        self.side, self.test, self.to = side, test, to
-        self.cpu_seconds, self.began = 0.0, time.process_time()
+    side: str
+    test: Any
+    to: Path
+    cpu_seconds: float = 0.0
+    began: float = field(default_factory=time.process_time)
+
+    def must_stop(self) -> bool:
+        """Never."""
+        return False
 
     def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
         """Judge the weights at an epoch's end."""
