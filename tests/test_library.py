@@ -71,7 +71,7 @@ def test_nothing_heavy_is_imported_with_a_package() -> None:
 
 @pytest.mark.parametrize(
     ("module", "arguments"),
-    [("cli_gen", ["-"]), ("cli_gen", ["--prompts", "-"]), ("cli_score", ["-"])],
+    [("cli.gen", ["-"]), ("cli.gen", ["--prompts", "-"]), ("cli.score", ["-"])],
 )
 def test_closed_standard_input_is_one_line(module: str, arguments: list[str]) -> None:
     done = subprocess.run(
