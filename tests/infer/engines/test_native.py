@@ -38,11 +38,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def lovecraft() -> Generator:
-    return Generator.open(Path(__file__).parents[3] / "infer" / "models" / "lovecraft.onnx", "cpu")
-
-
 def with_ids(native: bytes, operator: str, kind: int) -> bytes:
     """The graph by another operator, whose ids are of another type."""
     model = onnx.load_model_from_string(native)
@@ -383,7 +378,7 @@ def test_weights_at_which_float32_overflows_are_an_error_and_no_text(
 
 def here() -> Iterator[str]:
     """The instruction sets that this machine has."""
-    code = "from charlm.export import contract_native as c; print(c.problem() is None)"
+    code = "from charlm.export.contract import native as c; print(c.problem() is None)"
     for name in ("avx512", "avxvnni", "avx2", "baseline", "neondot", "neon"):
         environment = {**os.environ, "CHARLM_ISA": name}
         done = subprocess.run(
@@ -436,10 +431,10 @@ def test_a_damaged_library_is_told_and_passed_over(
     library = tmp_path / contract_native.LIBRARY.name
     library.write_bytes(content)
     code = (
-        "import sys; from pathlib import Path; from charlm.export import contract_native as c; "
-        f"c.LIBRARY = Path({str(library)!r}); from charlm.infer import cli_gen; "
+        "import sys; from pathlib import Path; from charlm.export.contract import native as c; "
+        f"c.LIBRARY = Path({str(library)!r}); from charlm.infer.cli import gen; "
         f"sys.argv = ['charlm-gen', 'the', '--length', '40', '--model', {str(small_path)!r}]; "
-        "cli_gen.main()"
+        "gen.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert len(done.stdout) == len("the") + 40 + 1

@@ -241,7 +241,7 @@ def test_killed_at_the_first_step_and_resumed_without_the_source(
     shutil.copytree(tiny_run, gone)
     assert train(greek, "--init-from", gone, "--out", whole, *FAST)[0] == 0
     given = ["step:1", greek, "--init-from", gone, "--out", killed, *FAST]
-    ended = forks("tests.train.kill_driver:main", "kill_driver.py", *given)
+    ended = forks("tests.train.runs.kill_driver:main", "kill_driver.py", *given)
     assert ended.returncode == -signal.SIGKILL
     shutil.rmtree(gone)
     assert train("--resume", "--out", killed)[0] == 0
