@@ -7,6 +7,7 @@ portable graphs, slower.
 import os
 import platform
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,14 @@ class BuildNative(build_ext):
         if sets is None or self.compiler.compiler_type == "msvc":
             known = " and ".join(INSTRUCTION_SETS)
             raise CompileError(f"charlm's native operator is for GCC and Clang, on {known}")
-        objects = []
-        for source in COMMON:
-            objects += self._compiled(source, [f'-DCHARLM_CUDA="{CUDA.resolve()}"'], "common")
+        common = [f'-DCHARLM_CUDA="{CUDA.resolve()}"']
+        jobs = [(source, common, "common") for source in COMMON]
         for name, flags in sets.items():
-            objects += self._compiled(KERNELS, [*flags, f"-DCHARLM_ISA={name}"], name)
+            jobs.append((KERNELS, [*flags, f"-DCHARLM_ISA={name}"], name))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = [
+                each for made in pool.map(self._compiled, *zip(*jobs, strict=True)) for each in made
+            ]
         target = self.get_ext_fullpath(ext.name)
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         libraries = ["dl"] if sys.platform == "linux" else []

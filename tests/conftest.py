@@ -5,12 +5,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from charlm.data.system import console
 from charlm.data.text.corpus import SAMPLE
 from tests.forked import Forks
 
 TINY_CHARACTERS = 6_000
+# The same examples in every run, however slow the machine is.
+settings.register_profile(
+    "charlm",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("charlm")
 
 
 @pytest.fixture(scope="session")

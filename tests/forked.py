@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 # What most commands need after the fork.
 IMPORTED = ("torch._dynamo", "charlm.train.run", "charlm.export.export", "charlm.infer.generator")
 
+LEFT = "a pipe that nobody reads any more"
+
 
 class Forks:
     """Runs the main functions of commands."""
@@ -37,6 +39,7 @@ class Forks:
         *arguments: object,
         folder: Path | None = None,
         together: bool = False,
+        stderr: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """The end of a process that called `module:function`, with nothing on its stdin.
@@ -46,12 +49,15 @@ class Forks:
             arguments: `sys.argv`, with the name of the program.
             folder: where it runs; here if None.
             together: stderr goes where stdout goes.
+            stderr: another file that it goes to, or `LEFT`.
             variables: of the environment, beside those of this process.
         """
         out = self.scratch / "stdout"
         error = out if together else self.scratch / "stderr"
+        error.touch()
         given = list(map(str, arguments))
-        job = [function, given, str(folder or Path.cwd()), str(out), str(error), variables or {}]
+        paths = str(folder or Path.cwd()), str(out), stderr or str(error)
+        job = [function, given, *paths, variables or {}]
         assert self.server.stdin is not None
         assert self.server.stdout is not None
         self.server.stdin.write(json.dumps(job) + "\n")
@@ -63,6 +69,13 @@ class Forks:
     def close(self) -> None:
         """End the process that forks."""
         self.server.communicate()
+
+
+def left() -> int:
+    """The end for writing of a pipe."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
 
 
 def call(
@@ -81,7 +94,7 @@ def call(
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for path, stream in ((out, 1), (error, 2)):
-            os.dup2(os.open(path, flags), stream)
+            os.dup2(os.open(path, flags) if path != LEFT else left(), stream)
         sys.argv = arguments
         module, name = function.split(":")
         getattr(importlib.import_module(module), name)()
@@ -91,8 +104,11 @@ def call(
     except BaseException as problem:
         sys.excepthook(type(problem), problem, problem.__traceback__)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:
+            code = 120  # Python's own
         os._exit(code)  # at once: taking the interpreter apart takes a second
 
 

@@ -40,6 +40,8 @@ def test_help_fits_and_can_be_read(
     assert shown.index("Arguments:" if "Arguments:" in shown else "Run:") < shown.index("--help")
     for line in examples(name):
         assert line in shown
+    assert console.exit_code(app, program(name), ["--version"]) == 0
+    assert capsys.readouterr().out.startswith("charlm ")
 
 
 @pytest.mark.parametrize("name", GROUPED)

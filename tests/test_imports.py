@@ -74,15 +74,18 @@ def test_torch_and_onnx_are_not_imported(package: str) -> None:
             assert module.split(".")[0] not in ("torch", "onnx"), f"{path}:{line}: {module}"
 
 
-def test_charlm_gen_of_one_text_loads_nothing_that_it_does_not_use() -> None:
+@pytest.mark.parametrize("samples", ["1", "3"])
+def test_charlm_gen_of_a_few_texts_loads_nothing_that_it_does_not_use(samples: str) -> None:
+    given = ["the", "--length", "100", "--seed", "1", "--samples", samples]
     modules = modules_after(
         "from charlm.data.system import console; from charlm.infer.cli.gen import app; "
-        "code = console.exit_code(app, 'charlm-gen', ['the', '--length', '100', '--seed', '1']); "
-        "assert code == 0"
+        f"code = console.exit_code(app, 'charlm-gen', {given!r}); assert code == 0"
     )
+    assert ("charlm.infer.batch.scheduler" in modules) == (samples == "3")
     assert {"onnxruntime", "numpy"} <= modules
     unused = {"torch", "onnx", "rich", "matplotlib", "pydantic"}
-    assert not modules & {*unused, "numpy.random", "concurrent.futures"}
+    assert not modules & {*unused, "numpy.random"}
+    assert samples == "3" or "concurrent.futures" not in modules
 
 
 def test_charlm_import_loads_no_tensorflow_and_keeps_keras_out_of_the_home_folder(

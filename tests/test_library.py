@@ -71,13 +71,13 @@ def test_nothing_heavy_is_imported_with_a_package() -> None:
 
 @pytest.mark.parametrize(
     ("module", "arguments"),
-    [("cli.gen", ["-"]), ("cli.gen", ["--prompts", "-"]), ("cli.score", ["-"])],
+    [("gen", ["-"]), ("gen", ["--prompts", "-"]), ("score", ["-"])],
 )
 def test_closed_standard_input_is_one_line(module: str, arguments: list[str]) -> None:
     done = subprocess.run(
         [
             *("sh", "-c", 'exec "$@" <&-', "sh"),
-            *(sys.executable, "-m", f"charlm.infer.{module}", *arguments),
+            *(sys.executable, "-m", f"charlm.infer.cli.{module}", *arguments),
         ],
         capture_output=True,
         text=True,

@@ -28,6 +28,7 @@ from charlm.benchmarks.report.results import (
     SweepResult,
     SweepSeries,
 )
+from tests.shared import made_once
 
 CHARACTERS = "".join(sorted(set(PROMPT)))
 
@@ -66,13 +67,14 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def case_settings(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> CaseSettings:
-    folder = tmp_path_factory.mktemp("artifacts")
     names = (WEIGHTS, PROBE)
     litert = importlib.util.find_spec("tensorflow") and importlib.util.find_spec("ai_edge_litert")
     if litert:
         names += (LITERT_STEP,)
     # In a process of its own, as always: TensorFlow warns of what pytest takes for an error.
-    artifacts.prepare(model_file, folder, names)
+    folder = made_once(
+        tmp_path_factory, "artifacts", lambda folder: artifacts.prepare(model_file, folder, names)
+    )
     return CaseSettings(str(model_file), str(folder))
 
 

@@ -1,4 +1,4 @@
-"""Training that is struck at random moments; ten of them here, a hundred in the report."""
+"""Training that is struck at random moments; four of them here, a hundred by hand."""
 
 import errno
 import os
@@ -22,18 +22,16 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 
 @needs_fork
-def test_ten_kills_cost_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.crashes", "--times", "10", "--quiet"]
-    command += ["--out", str(tmp_path / "crashes.md")]
+def test_kills_cost_nothing() -> None:
+    command = [sys.executable, "-m", "tests.crashes", "--times", "4"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    report = (tmp_path / "crashes.md").read_text()
-    assert "| full disk | 3 |" in report
-    assert "| unwritable folder | 3 |" in report
-    assert "| all | 16 |" in report
-    assert "; 0 differ" in report
+    assert "full disk: 1 strikes" in done.stdout
+    assert "unwritable folder: 1 strikes" in done.stdout
+    assert len(done.stderr.splitlines()) == 6
+    assert "; 0 differ" in done.stdout
 
 
 @needs_fork

@@ -8,13 +8,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from hypothesis import settings
 
 from charlm.data.text.fetch import Download
-
-# The same examples in every run, however slow the machine is.
-settings.register_profile("charlm", derandomize=True, deadline=None, database=None)
-settings.load_profile("charlm")
 
 
 @dataclass

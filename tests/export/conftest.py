@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
 
 from charlm.data.system import console
@@ -21,16 +20,6 @@ from charlm.export.graphs import step_graph
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
 from charlm.train.runs import run_folder
-
-# The same examples in every run, however slow the machine is.
-settings.register_profile(
-    "charlm-export",
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("charlm-export")
 
 CHARACTERS = " abcdefghijk"
 SUMMARY: dict[str, Any] = {

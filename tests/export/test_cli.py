@@ -1,19 +1,14 @@
 import json
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
-from charlm.data.system import console
 from charlm.export import export as export_module
-from charlm.export.cli import app
 from charlm.export.contract import Metadata
 from charlm.export.graphs import step_graph
 from charlm.export.proof import errors
@@ -233,38 +228,32 @@ def break_a_type(model: onnx.ModelProto) -> None:
     ],
 )
 def test_verify_only_refuses_a_wrong_graph(
-    export: Export,
+    make_model: Make,
+    build: Build,
     refuses: Refuses,
     run_folder: Path,
     change: Callable[[onnx.ModelProto], None],
     saying: str,
     with_run: bool,
 ) -> None:
-    assert export("model.onnx", "--no-siblings")[0] == 0
-    model = onnx.load_model("model.onnx")
+    model = onnx.load_model_from_string(build(make_model()))
     change(model)
     onnx.save_model(model, "model.onnx")
     given = ["--run", run_folder] if with_run else []
     refuses("--verify-only", "model.onnx", *given, saying=saying)
 
 
-@pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x00" * 100, b"\xff" * 100])
-def test_verify_only_refuses_what_is_not_onnx(refuses: Refuses, content: bytes) -> None:
-    Path("x.onnx").write_bytes(content)
-    refuses("--verify-only", "x.onnx", saying="x.onnx: ")
-
-
 def test_verify_only_refuses_a_damaged_file(
-    export: Export, refuses: Refuses, run_folder: Path
+    make_model: Make, build: Build, refuses: Refuses
 ) -> None:
-    assert export("model.onnx", "--no-siblings")[0] == 0
-    content = Path("model.onnx").read_bytes()
+    content = build(make_model())
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 0x80
     cut_short = [content[: int(len(content) * share)] for share in (0.1, 0.5, 0.9, 0.999)]
-    for damaged in (bytes(flipped), *cut_short):
+    for damaged in (bytes(flipped), *cut_short, b"", b"not onnx at all", b"\x00" * 100):
         Path("model.onnx").write_bytes(damaged)
         refuses("--verify-only", "model.onnx", saying="model.onnx: ")
+    refuses("--verify-only", "x.onnx", saying="can't read x.onnx: no such file")
 
 
 @pytest.mark.parametrize("more", [["--int8"], ["--fp16"], ["--text", "a.txt"]])
@@ -273,52 +262,10 @@ def test_verify_only_measures_nothing(refuses: Refuses, more: list[str]) -> None
     refuses("--verify-only", "x.onnx", *more, saying=saying)
 
 
-def test_verify_only_of_a_missing_file(refuses: Refuses) -> None:
-    refuses("--verify-only", "x.onnx", saying="can't read x.onnx: no such file")
-
-
-def test_verify_only_reads_no_other_file(
-    export: Export, refuses: Refuses, run_folder: Path
-) -> None:
+def test_verify_only_reads_no_other_file(make_model: Make, build: Build, refuses: Refuses) -> None:
     """Weights kept in another file in the current folder, where ONNX would find them."""
-    assert export("model.onnx")[0] == 0
-    model = onnx.load_model("model.onnx")
+    model = onnx.load_model_from_string(build(make_model()))
     onnx.save_model(
         model, "x.onnx", save_as_external_data=True, location="x.data", size_threshold=1024
     )
     refuses("--verify-only", "x.onnx", saying="its weights 'table' are missing")
-
-
-def test_verify_only_of_a_foreign_model(refuses: Refuses) -> None:
-    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
-    twice = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
-    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [value], [twice])
-    onnx.save_model(helper.make_model(graph, ir_version=8), "x.onnx")
-    refuses("--verify-only", "x.onnx", saying="no charlm.format in its metadata")
-
-
-def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console.exit_code(app, "charlm-export", ["--help"]) == 0
-    assert "Examples:" in capsys.readouterr().out
-    assert console.exit_code(app, "charlm-export", ["--version"]) == 0
-    assert capsys.readouterr().out.startswith("charlm ")
-
-
-def test_a_bad_option_is_one_line(refuses: Refuses) -> None:
-    refuses("--modle", "x", saying="--modle")
-
-
-def test_as_a_process(tiny_run: Path, tmp_path: Path) -> None:
-    """The whole command, with the full proof, from a folder of its own."""
-    shutil.copytree(tiny_run, tmp_path / "runs" / "tiny")
-    done = subprocess.run(
-        [sys.executable, "-m", "charlm.export.cli", "model.onnx"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 3
-    assert {path.name for path in tmp_path.iterdir()} == {"runs", *SET}

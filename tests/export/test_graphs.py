@@ -35,7 +35,6 @@ Feed = dict[str, npt.NDArray[Any]]
 
 EVERY = [pytest.param(kind, id=kind.name) for kind in (STEP, *KINDS.values())]
 CHARACTERS = " abcdefghijk"
-GREEDY_TEXT = "ahihhhhhh chhihigj gjijijhgjjijidhgddihhhhjahdhhhdhg jijdahhj"
 ONE_LAYER_OPS = {
     STEP: {"Gather", "MatMul", "Add", "Split", "Sigmoid", "Tanh", "Mul", "Squeeze", "Gemm"},
     GENERATE: {
@@ -95,38 +94,6 @@ def state_of(model: CharLSTM, batch: int) -> Feed:
 
 def drawn(steps: int, batch: int) -> npt.NDArray[np.int64]:
     return np.random.RandomState(steps + batch).randint(0, len(CHARACTERS), (steps, batch))
-
-
-def slow_lstm_step(
-    model: CharLSTM, token: int, h: list[list[float]], c: list[list[float]]
-) -> list[float]:
-    """One step of one stream, a number at a time in float64, as textbooks give it.
-
-    Changes `h` and `c`, [layers][hidden], in place; returns the logits.
-    """
-    hidden = model.config.hidden
-    state = {name: tensor.double().tolist() for name, tensor in model.state_dict().items()}
-    below = [float(place == token) for place in range(model.config.vocabulary)]
-    for layer in range(model.config.layers):
-        gates = [
-            sum(w * x for w, x in zip(state[f"lstm.weight_ih_l{layer}"][row], below, strict=True))
-            + state[f"lstm.bias_ih_l{layer}"][row]
-            + sum(
-                w * x for w, x in zip(state[f"lstm.weight_hh_l{layer}"][row], h[layer], strict=True)
-            )
-            + state[f"lstm.bias_hh_l{layer}"][row]
-            for row in range(4 * hidden)
-        ]
-        for unit in range(hidden):
-            i, f, g, o = (gates[unit + block * hidden] for block in range(4))
-            i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
-            c[layer][unit] = float(f * c[layer][unit] + i * np.tanh(g))
-            h[layer][unit] = float(o * np.tanh(c[layer][unit]))
-        below = list(h[layer])
-    return [
-        sum(w * x for w, x in zip(row, below, strict=True)) + bias
-        for row, bias in zip(state["head.weight"], state["head.bias"], strict=True)
-    ]
 
 
 @pytest.mark.parametrize("kind", EVERY)
@@ -271,20 +238,6 @@ def test_whole_sequences_equal_torch(make_model: Make, build: Build, layers: int
     np.testing.assert_allclose(c, c_last.transpose(0, 1), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
-def test_steps_equal_an_lstm_written_slowly(make_model: Make, build: Build, layers: int) -> None:
-    model = make_model(layers=layers, hidden=4, scale=1.5)
-    graph = Graph(build(model))
-    h, c = zeros(model, 1)
-    slow_h, slow_c = h[0].tolist(), c[0].tolist()
-    for token in drawn(40, 1)[:, 0]:
-        logits, h, c = graph(np.array([token]), h, c)
-        wanted = slow_lstm_step(model, int(token), slow_h, slow_c)
-        np.testing.assert_allclose(logits[0], wanted, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(h[0], slow_h, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(c[0], slow_c, rtol=0, atol=1e-5)
-
-
 def test_rows_of_a_batch_are_independent(make_model: Make, build: Build) -> None:
     model = make_model(layers=2)
     graph = Graph(build(model))
@@ -297,20 +250,3 @@ def test_rows_of_a_batch_are_independent(make_model: Make, build: Build) -> None
     for a, b in zip(before, after, strict=True):
         np.testing.assert_array_equal(np.delete(a, 2, axis=0), np.delete(b, 2, axis=0))
         assert not np.allclose(a[2], b[2])
-
-
-def test_greedy_text_is_the_same_for_torch_and_onnx_runtime(make_model: Make, build: Build) -> None:
-    model = make_model(layers=2, scale=8.0, seed=34)
-    graph = Graph(build(model))
-    ours, theirs = "a", "a"
-    h, c = zeros(model, 1)
-    state = model.zero_state(1)
-    for _ in range(60):
-        logits, h, c = graph(np.array([CHARACTERS.index(ours[-1])]), h, c)
-        ours += CHARACTERS[int(logits[0].argmax())]
-        token = torch.tensor([CHARACTERS.index(theirs[-1])])
-        with torch.no_grad():
-            wanted, state = model.step(token, state)
-        theirs += CHARACTERS[int(wanted[0].argmax())]
-    assert ours == GREEDY_TEXT
-    assert theirs == GREEDY_TEXT

@@ -1,6 +1,7 @@
 """A model and its siblings as files: one set, whatever stood there before and whatever fails."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from charlm.export import graphs
+from charlm.data.system import console
+from charlm.export import cli, graphs
+from charlm.export import export as export_module
 from charlm.export.contract import KEY_WEIGHTS, SEQUENCE
 from charlm.train.model import CharLSTM
 
@@ -20,15 +23,40 @@ SIBLINGS = {f"model.{name}.onnx" for name in ("native", "generate", "sequence")}
 SET = {"model.onnx", "model.json", *SIBLINGS}
 
 
+@pytest.fixture(scope="module")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_run: Callable[[Path, CharLSTM], Path],
+    make_model: Make,
+) -> Path:
+    """Two runs, and what the export of each leaves."""
+    folder = tmp_path_factory.mktemp("exported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_module, "STEPS", 30)
+        for seed, name in enumerate(("first", "second")):
+            run = write_run(folder / "runs" / name, make_model(seed=seed))
+            model = folder / "sets" / name / "model.onnx"
+            model.parent.mkdir(parents=True)
+            given = [str(model), "--run", str(run)]
+            assert console.exit_code(cli.app, "charlm-export", given) == 0
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def _runs(export: Export, write_run: Callable[[Path, CharLSTM], Path], make_model: Make) -> None:
-    """Two, in the current folder."""
-    write_run(Path("runs/first"), make_model())
-    write_run(Path("runs/second"), make_model(seed=1))
+def _runs(export: Export, exported: Path) -> None:
+    """Both, in the current folder, as `runs/first` and so on, and `sets/first`."""
+    for name in ("runs", "sets"):
+        shutil.copytree(exported / name, name)
+
+
+def place(name: str = "first", model: str = "model") -> None:
+    """The whole set of an export, in the current folder."""
+    for path in Path("sets", name).iterdir():
+        shutil.copy(path, path.name.replace("model", model, 1))
 
 
 def files() -> set[str]:
-    return {path.name for path in Path().iterdir()} - {"runs"}
+    return {path.name for path in Path().iterdir()} - {"runs", "sets"}
 
 
 def contents() -> dict[str, bytes]:
@@ -51,7 +79,7 @@ def test_an_export_replaces_the_whole_set(export: Export) -> None:
 
 
 def test_no_stale_sibling_stays_beside_a_new_model(export: Export) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    place()
     Path("model.sequence.onnx").write_bytes(b"cut short")
     Path("model.other.onnx").write_bytes(b"the user's own")
     assert export("model.onnx", "--run", "runs/second", "--no-siblings")[0] == 0
@@ -59,7 +87,7 @@ def test_no_stale_sibling_stays_beside_a_new_model(export: Export) -> None:
 
 
 def test_siblings_of_the_same_weights_stay(export: Export) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    place()
     before = contents()
     assert export("model.onnx", "--run", "runs/first", "--no-siblings")[0] == 0
     assert contents() == before
@@ -73,7 +101,7 @@ def test_without_siblings(export: Export) -> None:
 
 
 def test_siblings_of_a_model_that_has_none(export: Export) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    place()
     wanted = contents()
     for name in (*SIBLINGS, "model.json"):
         Path(name).unlink()
@@ -103,7 +131,7 @@ def test_siblings_of_a_model_that_has_none(export: Export) -> None:
 def test_mistakes_with_siblings_of(
     export: Export, refuses: Refuses, arguments: list[str], saying: str
 ) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    place()
     before = contents()
     refuses(*arguments, saying=saying)
     assert contents() == before
@@ -113,7 +141,7 @@ def test_mistakes_with_siblings_of(
 def test_a_siblings_failed_proof_leaves_everything_as_it_was(
     export: Export, refuses: Refuses, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    place()
     before = contents()
     real = graphs.BUILDERS[SEQUENCE]
 
@@ -138,7 +166,7 @@ def test_a_siblings_failed_proof_leaves_everything_as_it_was(
 def test_a_full_disk_leaves_everything_as_it_was(
     export: Export, refuses: Refuses, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    place()
     before = contents()
     calls: list[int] = []
     real = os.fsync
@@ -166,7 +194,7 @@ def test_a_folder_with_a_siblings_name(refuses: Refuses) -> None:
 
 
 def test_verify_only_proves_the_siblings_that_are_there(export: Export) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    place()
     Path("model.sequence.onnx").unlink()
     code, lines = export("--verify-only", "model.onnx", "--run", "runs/first")
     assert code == 0
@@ -175,8 +203,8 @@ def test_verify_only_proves_the_siblings_that_are_there(export: Export) -> None:
 
 
 def test_verify_only_refuses_a_sibling_of_other_weights(export: Export, refuses: Refuses) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
-    assert export("other.onnx", "--run", "runs/second")[0] == 0
+    place()
+    place("second", "other")
     Path("other.generate.onnx").replace("model.generate.onnx")
     refuses(
         "--verify-only",
@@ -189,8 +217,8 @@ def test_verify_only_finds_a_sibling_that_only_says_that_it_is_of_these_weights(
     export: Export,
     refuses: Refuses,
 ) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
-    assert export("other.onnx", "--run", "runs/second")[0] == 0
+    place()
+    place("second", "other")
     proto = onnx.load_model("other.generate.onnx")
     kept = {entry.key: entry.value for entry in proto.metadata_props}
     helper.set_model_props(proto, kept | {KEY_WEIGHTS: hash_of("model.onnx")})
@@ -199,7 +227,7 @@ def test_verify_only_finds_a_sibling_that_only_says_that_it_is_of_these_weights(
 
 
 def test_verify_only_refuses_a_sibling_cut_short(export: Export, refuses: Refuses) -> None:
-    assert export("model.onnx", "--run", "runs/first")[0] == 0
+    place()
     content = Path("model.generate.onnx").read_bytes()
     for share in (0.0, 0.1, 0.9):
         Path("model.generate.onnx").write_bytes(content[: int(len(content) * share)])

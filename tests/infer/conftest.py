@@ -12,7 +12,6 @@ import numpy.typing as npt
 import onnx
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 from onnx import numpy_helper
 
 from charlm.data.system import console
@@ -31,16 +30,6 @@ from charlm.infer.sampling import draw
 from charlm.infer.sampling.filters import NO_FILTERS, TOP_P_OFF, Filters, remove_from_one
 from charlm.train.config import ModelConfig
 from charlm.train.model import CharLSTM
-
-# The same examples in every run, however slow the machine is.
-settings.register_profile(
-    "charlm-infer",
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-settings.load_profile("charlm-infer")
 
 Floats = npt.NDArray[np.float32]
 CHARACTERS = " abcdefghijklmnopqrstuvwxyzé"
@@ -98,6 +87,12 @@ def small_path(small_content: bytes, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def small(small_path: Path) -> Generator:
     return Generator.open(small_path, "cpu")
+
+
+@pytest.fixture(scope="session")
+def lovecraft() -> Generator:
+    """The model that ships: one of random weights rounds so wildly that no two ways agree."""
+    return Generator.open("lovecraft", "cpu")
 
 
 @pytest.fixture(scope="session")

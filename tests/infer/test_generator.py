@@ -136,8 +136,8 @@ def test_an_empty_prompt_starts_from_the_training_frequencies(
     small: Generator, chi_square: ChiSquare
 ) -> None:
     """Over the streams of one seed, and over seeds."""
-    over_streams = side_by_side(small, "", 3000, length=1, seed=5)
-    over_seeds = [small.text("", length=1, seed=seed) for seed in range(3000)]
+    over_streams = side_by_side(small, "", 1500, length=1, seed=5)
+    over_seeds = [small.text("", length=1, seed=seed) for seed in range(1500)]
     for drawn in (over_streams, over_seeds):
         ids = small.vocabulary.encode("".join(drawn))
         found, quantile = chi_square(np.bincount(ids, minlength=28), small.metadata.initial)
@@ -238,23 +238,6 @@ def test_the_first_characters_come_in_short_pieces(exact_each_way: Generator) ->
     assert sum(lengths) == 2000
     assert lengths[0] <= 16
     assert lengths[:-1] == sorted(lengths[:-1])
-
-
-@pytest.mark.parametrize(
-    ("settings", "saying"),
-    [
-        ({"temperature": -0.5}, "`temperature`"),
-        ({"top_k": -1}, "`top_k`"),
-        ({"seed": 2**64}, "`seed`"),
-        ({"sample": -1}, "sample` is from 0"),
-    ],
-)
-def test_a_setting_out_of_range_is_refused_at_once(
-    small: Generator, settings: dict[str, Any], saying: str
-) -> None:
-    for method in (small.text, small.stream):
-        with pytest.raises(SettingsError, match=saying):
-            method("a", **settings)
 
 
 @pytest.mark.parametrize("exported_anew", [False, True])

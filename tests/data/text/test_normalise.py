@@ -30,7 +30,7 @@ def chunked(draw: st.DrawFn) -> list[str]:
     return [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(chunks=chunked(), rules=st.sampled_from(EVERY))
 def test_a_stream_equals_the_whole_in_any_chunks(chunks: list[str], rules: Normalisation) -> None:
     assert "".join(rules.stream(chunks)) == rules("".join(chunks))

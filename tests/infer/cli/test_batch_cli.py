@@ -404,17 +404,6 @@ def test_json_is_ascii_where_stdout_is(start: Start) -> None:
     assert json.loads(out.decode("ascii"))["prompt"] == "é"
 
 
-def test_the_first_sample_is_seen_as_it_is_drawn(start: Start) -> None:
-    process = start("a", "--samples", "2", "--length", "1000000000", "--seed", "1")
-    assert process.stdout is not None
-    in_vain = threading.Timer(30, process.kill)
-    in_vain.start()
-    shown = process.stdout.read(500)
-    in_vain.cancel()
-    assert len(shown) == 500
-    process.kill()
-
-
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -431,18 +420,3 @@ def test_a_long_job_has_a_bar_where_someone_watches(
     assert len(out.getvalue()) == 40 * 32 + 39
     assert isinstance(sys.stderr, Terminal)
     assert ("characters/s" in sys.stderr.getvalue()) != out_is_terminal
-
-
-def test_one_text_and_short_batches_load_nothing_slow() -> None:
-    loaded = (
-        "import sys; from charlm.data.system import console; from charlm.infer.cli.gen import app; "
-        "given = ['the', '--length', '5', '--seed', '1', *sys.argv[1:]]; "
-        "assert console.exit_code(app, 'charlm-gen', given) == 0; "
-        "slow = ('rich', 'numpy.random', 'charlm.infer.batch.scheduler'); "
-        "print([each for each in slow if each in sys.modules], file=sys.stderr)"
-    )
-    for more, wanted in (((), "[]"), (("--samples", "3"), "['charlm.infer.batch.scheduler']")):
-        done = subprocess.run(
-            [sys.executable, "-c", loaded, *more], capture_output=True, text=True, check=True
-        )
-        assert done.stderr.splitlines()[-1] == wanted

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from charlm.data.system import console
 from charlm.export.contract import native as contract_native
-from charlm.infer.cli import gen as cli_gen
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
 
@@ -196,13 +194,6 @@ def test_a_note_on_the_provider_is_one_line_on_stderr(
 def test_debug_shows_the_traceback(generate: Generate) -> None:
     with pytest.raises(Exception, match="`length`"):
         generate("a", "--length", "-1", "--debug")
-
-
-def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console.exit_code(cli_gen.app, "charlm-gen", ["--help"]) == 0
-    assert "Examples:" in capsys.readouterr().out
-    assert console.exit_code(cli_gen.app, "charlm-gen", ["--version"]) == 0
-    assert capsys.readouterr().out.startswith("charlm ")
 
 
 NOISE = """

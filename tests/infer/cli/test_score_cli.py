@@ -101,12 +101,15 @@ def test_text_is_read_and_normalised_as_a_corpus_is(run: Run) -> None:
     assert (code, out.endswith("2 characters\n")) == (0, True)
 
 
-def test_a_dash_reads_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("more", [(), ("--window", 7)])
+def test_a_dash_reads_standard_input(
+    run: Run, monkeypatch: pytest.MonkeyPatch, more: tuple[object, ...]
+) -> None:
     Path("a.txt").write_text(letters(300), encoding="utf-8")
-    wanted = run("a.txt")[1].partition(": ")[2]
+    wanted = run("a.txt", *more)[1].partition(": ")[2]
     given = io.TextIOWrapper(io.BytesIO(letters(300).encode()))
     monkeypatch.setattr(sys, "stdin", given)
-    code, out, _ = run("-")
+    code, out, _ = run("-", *more)
     assert (code, out.partition(": ")[2]) == (0, wanted)
 
 
@@ -126,6 +129,9 @@ def test_a_dash_reads_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) 
         (b"abc", ["--parallel", "--segments", "0"], "--segments is from 1 to 16384, not 0"),
         (b"abc", ["--parallel", "--warm-up", "-1"], "--warm-up is from 0 to 65536, not -1"),
         (b"abc", ["--provider", "gpu"], "--provider is one of"),
+        (b"abc", ["--window", "4097"], "--window is from 1 to 4096 characters, not 4097;"),
+        (b"abc", ["--window", "7", "--parallel"], "leave --parallel out"),
+        (b"abc", ["--window", "7", "--warm-up", "3"], "--warm-up is for texts that are cut up"),
         (None, [], "can't read a.txt: no such file or directory"),
     ],
 )
@@ -264,13 +270,6 @@ def test_no_file_is_one_line(run: Run) -> None:
     assert "charlm-score --help" in err[0]
 
 
-def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console.exit_code(cli_score.app, "charlm-score", ["--help"]) == 0
-    assert "Examples:" in capsys.readouterr().out
-    assert console.exit_code(cli_score.app, "charlm-score", ["--version"]) == 0
-    assert capsys.readouterr().out.startswith("charlm ")
-
-
 def test_the_command_gives_both_figures(run: Run, small: Generator) -> None:
     texts = {"a.txt": letters(100), "b.txt": letters(150, seed=1)}
     for name, text in texts.items():
@@ -291,30 +290,6 @@ def test_the_command_gives_both_figures(run: Run, small: Generator) -> None:
     assert found["total"]["window"] == 7
     assert found["total"]["bits"] == pytest.approx(scores[2].bits)
     assert found["total"]["carried"]["bits"] == pytest.approx(scores[2].carried.bits)
-
-
-def test_the_command_reads_standard_input_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("a.txt").write_text(letters(300), encoding="utf-8")
-    wanted = run("a.txt", "--window", 7)[1].partition(": ")[2]
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(letters(300).encode())))
-    code, out, _ = run("-", "--window", 7)
-    assert (code, out.partition(": ")[2]) == (0, wanted)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "saying"),
-    [
-        (["--window", "0"], "--window is from 1 to 4096 characters, not 0;"),
-        (["--window", "4097"], "--window is from 1 to 4096 characters, not 4097;"),
-        (["--window", "7", "--parallel"], "leave --parallel out"),
-        (["--window", "7", "--warm-up", "3"], "--warm-up is for texts that are cut up"),
-    ],
-)
-def test_a_mistake_with_windows_is_one_line(run: Run, arguments: list[str], saying: str) -> None:
-    Path("a.txt").write_text(letters(30), encoding="utf-8")
-    code, out, err = run("a.txt", *arguments)
-    assert (code, out, len(err)) == (2, "", 1)
-    assert saying in err[0]
 
 
 def test_all_bytes_are_told_once_they_are_done(tmp_path: Path) -> None:

@@ -38,11 +38,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def lovecraft() -> Generator:
-    return Generator.open(Path(__file__).parents[3] / "infer" / "models" / "lovecraft.onnx", "cpu")
-
-
 def with_ids(native: bytes, operator: str, kind: int) -> bytes:
     """The graph by another operator, whose ids are of another type."""
     model = onnx.load_model_from_string(native)

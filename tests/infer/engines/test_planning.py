@@ -293,11 +293,6 @@ def test_a_width_that_memory_can_not_hold_is_refused_at_once(
     assert planning.checked_width(101, exact.model) == 101
 
 
-def test_memory_is_known_here_or_not_at_all() -> None:
-    found = memory.memory_bytes()
-    assert found is None or found > 1 << 28
-
-
 @pytest.mark.parametrize(
     ("device", "threads", "wanted"),
     [

@@ -39,11 +39,6 @@ PASSAGE = (
 
 
 @pytest.fixture(scope="module")
-def lovecraft() -> Generator:
-    return Generator.open(shipped.shipped_model(), "cpu")
-
-
-@pytest.fixture(scope="module")
 def lovecraft_torch() -> CharLSTM:
     found, _ = weights.from_graph(shipped.shipped_model().read_bytes(), "lovecraft.onnx")
     return weights.to_torch(found)

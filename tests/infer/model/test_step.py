@@ -9,7 +9,6 @@ from charlm.data.system.errors import ModelFileError
 from charlm.export import contract
 from charlm.infer.engines.step import Stepper, WindowStepper
 from charlm.infer.generator import Generator
-from charlm.infer.model import shipped
 from charlm.train.model import CharLSTM
 
 Floats = npt.NDArray[np.float32]
@@ -105,11 +104,6 @@ def test_a_token_that_the_graph_lacks_is_a_clear_error(small: Generator) -> None
     stepper.token[0] = 28
     with pytest.raises(ModelFileError, match=r"ONNX Runtime can't run the model: .*Gather"):
         stepper.step()
-
-
-@pytest.fixture(scope="module")
-def lovecraft() -> Generator:
-    return Generator.open(shipped.shipped_model(), "cpu", 1)
 
 
 def read_again(generator: Generator, ids: Ids, window: int) -> Floats:

@@ -235,39 +235,32 @@ def test_frequencies_are_those_of_what_the_filters_leave(
     assert wrong > quantile, "the test can tell temperatures apart"
 
 
-class TestCountFlips:
-    """The fixture that compares paths must not explain what is not a near-tie."""
-
+@pytest.mark.parametrize(
+    ("drawn", "number", "filters", "flips"),
+    [
+        (0, 0.1, {"top_k": 2}, 0),
+        (0, 2 / 3 + 1e-6, {"top_k": 2}, 1),
+        (0, 2 / 3 + 1e-4, {"top_k": 2}, None),
+        (2, 1 - 2**-24, {"top_k": 2}, None),  # it was removed
+        (3, 0.1, {"top_k": 3}, 1),
+        (3, 0.1, {"top_k": 2}, None),
+        (3, 0.1, {"top_p": 0.75 + 1e-6}, 1),
+        (3, 0.1, {"top_p": 0.76}, None),
+        (3, 0.1, {"min_p": 0.25 - 1e-6}, 1),
+        (3, 0.1, {"min_p": 0.24}, None),
+    ],
+)
+def test_what_compares_paths_explains_near_ties_alone(
+    count_flips: Callable[..., int],
+    drawn: int,
+    number: float,
+    filters: dict[str, Any],
+    flips: int | None,
+) -> None:
     logits = np.log(np.array([[0.5, 0.25, 0.125, 0.125]], dtype=np.float32))
-    number = np.array([0.1], dtype=np.float32)
-
-    def test_equal_choices_are_no_flips(self, count_flips: Callable[..., int]) -> None:
-        assert count_flips(self.logits, [0], self.number, 1.0, Filters(2)) == 0
-
-    def test_a_boundary_explains(self, count_flips: Callable[..., int]) -> None:
-        number = np.array([2 / 3 + 1e-6], dtype=np.float32)
-        assert count_flips(self.logits, [0], number, 1.0, Filters(2)) == 1
-        with pytest.raises(AssertionError, match="position 0"):
-            count_flips(self.logits, [0], number + np.float32(1e-4), 1.0, Filters(2))
-
-    def test_no_boundary_explains_a_character_that_was_removed(
-        self, count_flips: Callable[..., int]
-    ) -> None:
-        number = np.array([1 - 2**-24], dtype=np.float32)
-        with pytest.raises(AssertionError, match="position 0"):
-            count_flips(self.logits, [2], number, 1.0, Filters(2))
-
-    @pytest.mark.parametrize(
-        ("near", "far"),
-        [
-            ({"top_k": 3}, {"top_k": 2}),
-            ({"top_p": 0.75 + 1e-6}, {"top_p": 0.76}),
-            ({"min_p": 0.25 - 1e-6}, {"min_p": 0.24}),
-        ],
-    )
-    def test_a_threshold_explains(
-        self, count_flips: Callable[..., int], near: dict[str, Any], far: dict[str, Any]
-    ) -> None:
-        assert count_flips(self.logits, [3], self.number, 1.0, Filters(**near)) == 1
-        with pytest.raises(AssertionError, match="position 0"):
-            count_flips(self.logits, [3], self.number, 1.0, Filters(**far))
+    given = logits, [drawn], np.array([number], dtype=np.float32), 1.0, Filters(**filters)
+    if flips is not None:
+        assert count_flips(*given) == flips
+        return
+    with pytest.raises(AssertionError, match="position 0"):
+        count_flips(*given)

@@ -26,12 +26,6 @@ UNKNOWN = "Ω"
 Run = Callable[..., tuple[int, str, list[str]]]
 
 
-@pytest.fixture(scope="module")
-def lovecraft() -> Generator:
-    """A trained model: one of random weights rounds so wildly that no two ways agree."""
-    return Generator.open("lovecraft", provider="cpu")
-
-
 @pytest.fixture
 def run(
     tmp_path: Path,

@@ -21,7 +21,6 @@ from charlm.infer.cli.gen import trained_window
 from charlm.infer.engines import planning
 from charlm.infer.engines.planning import Work
 from charlm.infer.generator import Generator
-from charlm.infer.model import shipped
 from charlm.infer.request import Request, check_window
 from charlm.infer.sampling.draw import Sampler, draw_first
 from charlm.infer.sampling.filters import Filters
@@ -61,11 +60,6 @@ def test_a_model_says_what_window_it_was_trained_on(
 
 Generate = Callable[..., tuple[int, str, list[str]]]
 PROMPT = "when i drew nigh the nameless city i knew that it was accursed"
-
-
-@pytest.fixture(scope="module")
-def lovecraft() -> Generator:
-    return Generator.open(shipped.shipped_model(), "cpu", 1)
 
 
 @pytest.fixture

@@ -47,20 +47,28 @@ def given(subject: Subject, evidence: Evidence) -> list[str]:
     return [each.what for each in advise(subject, evidence)]
 
 
+def falling(content: Evidence) -> Evidence:
+    """The same of a training whose last evaluation was its best."""
+    *curve, last = content.curve
+    return replace(content, curve=(*curve, replace(last, validation_bits=2.0)))
+
+
+def changed(subject: Subject, **training: object) -> Subject:
+    summary = subject.run.summary | {"training": subject.training | training}
+    return replace(subject, run=replace(subject.run, summary=summary))
+
+
 SHORT = "more text, or begin from a model of a larger one, such as lovecraft for English"
 
 
 def test_nothing_but_that_the_text_is_short(subject: Subject, content: Evidence) -> None:
     assert given(subject, content) == [SHORT]
-    begun = {"initialised_from": {"name": "lovecraft", "sha256": "0"}}
-    summary = subject.run.summary | {"training": subject.training | begun}
-    tuned = replace(subject, run=replace(subject.run, summary=summary))
+    tuned = changed(subject, initialised_from={"name": "lovecraft", "sha256": "0"})
     assert given(tuned, content) == [SHORT.removesuffix(", such as lovecraft for English")]
 
 
 def test_still_falling(subject: Subject, content: Evidence) -> None:
-    falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
-    (first, *_) = advise(subject, replace(content, curve=falling))
+    (first, *_) = advise(subject, falling(content))
     assert first.what == "train longer"
     assert "by 0.100 bits since the evaluation before, to 2.000" in first.because
     assert "2 times as long should gain about 0.04 bits" in first.because
@@ -162,21 +170,15 @@ def test_commands_name_texts_from_where_the_user_is(
 def test_where_a_run_began_is_kept_unless_the_sizes_change(
     subject: Subject, content: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = {"initialised_from": {"name": "old.onnx", "sha256": "0"}}
-    summary = subject.run.summary | {"training": subject.training | begun}
-    tuned = replace(subject, run=replace(subject.run, summary=summary))
-    falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
-    assert not advise(tuned, replace(content, curve=falling))[0].command, "it is gone"
+    tuned = changed(subject, initialised_from={"name": "old.onnx", "sha256": "0"})
+    assert not advise(tuned, falling(content))[0].command, "it is gone"
     monkeypatch.chdir(tmp_path)
     Path("old.onnx").touch()
-    longer = advise(tuned, replace(content, curve=falling))[0].command
+    longer = advise(tuned, falling(content))[0].command
     assert "--init-from old.onnx" in longer
     assert "--hidden" not in longer
-    gentle = {"lr": 0.016, "muon_lr": 0.0125, "epochs": 4}
-    summary = tuned.run.summary | {"training": tuned.training | gentle}
-    tuned = replace(subject, run=replace(subject.run, summary=summary))
-    poor = replace(content, ngrams=(4.0, 2.0))
-    larger = advise(tuned, poor)[0].command
+    tuned = changed(tuned, lr=0.016, muon_lr=0.0125, epochs=4)
+    larger = advise(tuned, replace(content, ngrams=(4.0, 2.0)))[0].command
     assert "--hidden 32 --layers 2" in larger
     for gone in ("--init-from", "--lr", "--muon-lr", "--epochs"):
         assert gone not in larger, "it was for weights that had learnt"
@@ -184,7 +186,7 @@ def test_where_a_run_began_is_kept_unless_the_sizes_change(
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "old.onnx").touch()
     (tmp_path / "runs" / "new-2").touch()
-    longer = advise(beside, replace(content, curve=falling))[0].command
+    longer = advise(beside, falling(content))[0].command
     assert "--init-from runs/old.onnx" in longer
     assert longer.endswith("--out runs/new-3"), "there is one already"
 
@@ -192,12 +194,10 @@ def test_where_a_run_began_is_kept_unless_the_sizes_change(
 def test_what_holds_back_is_named_where_the_rule_has_another(
     subject: Subject, content: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
 
-    def longer(**changed: object) -> str:
-        summary = subject.run.summary | {"training": subject.training | changed}
-        run = replace(subject.run, summary=summary)
-        return advise(replace(subject, run=run), replace(content, curve=falling))[0].command
+    def longer(**training: object) -> str:
+        tuned = changed(subject, **training)
+        return advise(tuned, falling(content))[0].command
 
     model = subject.run.model
     assert "--dropout 0.0" in longer(epochs=20), "nobody but its user wanted none"
@@ -229,11 +229,8 @@ def test_other_weights_keep_their_own_dropout(
 
 
 def test_the_shipped_model_is_named_again(subject: Subject, content: Evidence) -> None:
-    begun = {"initialised_from": {"name": "lovecraft.onnx", "sha256": "0"}}
-    summary = subject.run.summary | {"training": subject.training | begun}
-    tuned = replace(subject, run=replace(subject.run, summary=summary))
-    falling = (*content.curve[:-1], replace(content.curve[-1], validation_bits=2.0))
-    command = advise(tuned, replace(content, curve=falling))[0].command
+    tuned = changed(subject, initialised_from={"name": "lovecraft.onnx", "sha256": "0"})
+    command = advise(tuned, falling(content))[0].command
     assert "--init-from lovecraft " in command
 
 
@@ -253,11 +250,6 @@ def test_the_text_is_read_as_before(subject: Subject, content: Evidence) -> None
     run = replace(subject.run, normalisation=Normalisation(case="lower", newlines="drop"))
     command = advise(replace(subject, run=run), replace(content, ngrams=(2.0,)))[0].command
     assert "--case lower --newlines drop" in command
-
-
-def changed(subject: Subject, **training: object) -> Subject:
-    summary = subject.run.summary | {"training": subject.training | training}
-    return replace(subject, run=replace(subject.run, summary=summary))
 
 
 def test_what_the_user_had_said_is_kept(subject: Subject, content: Evidence) -> None:

@@ -9,15 +9,14 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from charlm.data.system import console
 from charlm.train import cli
 from charlm.train.runs import lock, run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint
+from tests.crashes.verdict import difference
 from tests.forked import Forks
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
@@ -29,8 +28,6 @@ SETTINGS = [
 ]  # fmt: skip
 EPOCH = 23  # steps: a stream has 1,349 targets
 SAVES_AN_EPOCH = 5  # after every fifth step, and at the end; and one at the very beginning
-
-Options = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -74,41 +71,9 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def assert_equal(folder: Path, reference: Path) -> None:
-    """Weights, optimiser, schedule, random state and metrics are the same, bit for bit."""
-    weights = (folder / run_folder.WEIGHTS).read_bytes()
-    assert weights == (reference / run_folder.WEIGHTS).read_bytes()
-    ours, theirs = Checkpoint.load(folder).progress, Checkpoint.load(reference).progress
-    assert ours.finished
-    assert ours.best_weights is not None
-    for name in ("weights", "best_weights", "optimiser", "schedule", "rng", "carried"):
-        assert_deeply_equal(getattr(ours, name), getattr(theirs, name), name)
-    timeless = [untimed(record) for record in ours.metrics]
-    assert timeless == [untimed(record) for record in theirs.metrics]
-    assert (ours.test_bits, ours.best_epoch) == (theirs.test_bits, theirs.best_epoch)
-    names = {path.name for path in folder.iterdir()}
-    assert names == {FILE, *run_folder.DERIVED}, "no temporary files are left"
-    lines = (folder / run_folder.METRICS).read_text().splitlines()
-    assert len(lines) == len(ours.metrics) == 3
-
-
-def untimed(record: Options) -> Options:
-    timed = ("seconds", "characters_per_second")
-    return {key: value for key, value in record.items() if key not in timed}
-
-
-def assert_deeply_equal(one: Any, other: Any, where: str) -> None:
-    assert type(one) is type(other), where
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other), where
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_deeply_equal(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, list | tuple):
-        for index, (left, right) in enumerate(zip(one, other, strict=True)):
-            assert_deeply_equal(left, right, f"{where}.{index}")
-    else:
-        assert one == other, where
+    """Weights, optimiser, schedule, random state, metrics and files are the same, bit for bit."""
+    assert difference(folder, reference) is None
+    assert Checkpoint.load(folder).progress.finished
 
 
 @pytest.mark.parametrize(
