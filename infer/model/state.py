@@ -14,6 +14,7 @@ from charlm.infer.engines.base import Array, Primed
 
 FORMAT = "1"
 KEY = "charlm.state"
+MOST_H = 1.001  # of 1, as any way of computing tanh rounds
 MAX_STATE_BYTES = 1 << 26  # a state from elsewhere is untrusted: no more is ever read
 NUMBERS = ("characters", "weights_sha256", "seed", "sample", "position")
 
@@ -155,8 +156,12 @@ def _is_state(tensors: dict[str, npt.NDArray[np.generic]], numbers: object) -> b
         return False
     if h.ndim != 2 or h.shape != c.shape or logits.ndim != 1:
         return False
-    if not (np.isfinite(h).all() and np.isfinite(c).all() and np.isfinite(logits.max())):
-        return False  # -inf among the logits is a character that never begins a text
+    # h is an output gate times tanh(c); from there and a finite c all else stays finite.
+    if not (np.abs(h).max() <= MOST_H and np.isfinite(c).all() and np.isfinite(logits.max())):
+        return False
+    # -inf among the logits is a character that never begins a text.
+    if np.isnan(logits).any() or not (np.isfinite(logits).all() or numbers["characters"] == 0):
+        return False
     given = [numbers[name] for name in ("seed", "sample") if numbers[name] is not None]
     counts = [numbers["characters"], numbers["position"], *given]
     whole = all(type(each) is int and 0 <= each < 1 << 64 for each in counts)
