@@ -321,9 +321,7 @@ class Generator:
 
         chosen = self._chosen_for(work)
         if chosen is not self:
-            return chosen.batch(
-                requests, width=width, ordered=ordered, watcher=watcher, work=work
-            )
+            return chosen.batch(requests, width=width, ordered=ordered, watcher=watcher, work=work)
         plan = self.plan(work, width)
         engines = 2 if self.model.device == "cuda" else 1  # a GPU draws while a core cuts texts
         return generate_batch(

@@ -61,6 +61,7 @@ MAX_MODEL_BYTES = 1 << 30  # a model file from elsewhere is untrusted: no more i
 # ONNX Runtime's option: the folder of the other files that a model given as bytes may name for its
 # weights. Given a file, which holds none, such a model can't be loaded.
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+PLAYGROUND = Path(__file__).parents[1] / "playground"  # the page that a server shows at /
 
 H, C = "h", "c"
 H_NEXT, C_NEXT = "h_next", "c_next"

@@ -217,8 +217,9 @@ class _Batch:
         free = [row for row, stream in enumerate(self.streams) if not stream.remaining]
         room = self._width - len(self.streams) + len(free)
         entrants = self._intake.take(room)
-        for stream in entrants.streams if entrants and self._watcher else ():
-            stream.watched = self._watcher.watches(stream.index)
+        if entrants and self._watcher:
+            for stream in entrants.streams:
+                stream.watched = self._watcher.watches(stream.index)
         if len(free) == len(self.streams):
             self.streams = list(entrants.streams) if entrants else []
             if entrants:
