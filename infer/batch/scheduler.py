@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ from charlm.infer.batch.results import Order, Outcome
 from charlm.infer.engines.base import Engine, Reader, Tokens
 from charlm.infer.request import Request
 from charlm.infer.sampling.draw import Sampling
+from charlm.infer.sampling.philox import UniformStream
 
 WINDOW = 4  # batches of requests under way or waiting, where results come in order
 LONGEST_BLOCK = 64
 BLOCKS = (8, 16, 32, 64, 128, 256, 512)
 BLOCK_COST = 3  # what starting a block costs, in steps
-WATCHED_CHARACTERS = 1 << 14  # of a batch in a block, so that text that is watched moves: 16 ms
+# Of a block whose texts are watched, so that they move: the larger of the two. Fewer characters
+# would mostly be starts of blocks, however slow the machine.
+WATCHED_SECONDS, WATCHED_CHARACTERS = 0.02, 8192
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ class _Batch:
         self._engine, self._intake, self._width, self._longest = engine, intake, width, longest
         self._type = np.dtype(metadata.vocabulary.dtype)
         self._size = len(metadata.vocabulary)
-        self._watcher, self._pool = watcher, pool
+        self._watcher, self._pool, self._speed = watcher, pool, 0.0
         self._block: Tokens | Future[Tokens] | None = None
 
     def draw(self) -> None:
@@ -183,9 +187,16 @@ class _Batch:
         if self.streams:
             steps, numbers = self._steps(), [stream.uniforms for stream in self.streams]
             if self._pool:
-                self._block = self._pool.submit(self._engine.draw, numbers, steps)
+                self._block = self._pool.submit(self._timed, numbers, steps)
             else:
-                self._block = self._engine.draw(numbers, steps)
+                self._block = self._timed(numbers, steps)
+
+    def _timed(self, numbers: list[UniformStream], steps: int) -> Tokens:
+        began = time.perf_counter()
+        tokens = self._engine.draw(numbers, steps)
+        speed = len(numbers) * steps / max(1e-6, time.perf_counter() - began)
+        self._speed = (self._speed + speed) / 2
+        return tokens
 
     def drawn(self, wait: bool = True) -> list[Stream]:
         """The streams that the block ended, which stay in their rows until others come."""
@@ -250,7 +261,8 @@ class _Batch:
     def _steps(self) -> int:
         longest = self._longest
         if any(stream.watched for stream in self.streams):
-            longest = min(longest, max(BLOCKS[0], WATCHED_CHARACTERS // len(self.streams)))
+            moving = max(WATCHED_CHARACTERS, int(self._speed * WATCHED_SECONDS))
+            longest = min(longest, max(BLOCKS[0], moving // len(self.streams)))
         remaining = np.array([each.remaining for each in self.streams])
         return block_length(remaining, longest)
 
