@@ -14,7 +14,9 @@ from charlm.infer.engines.base import Array, Primed
 
 FORMAT = "1"
 KEY = "charlm.state"
-MOST_H = 1.001  # of 1, as any way of computing tanh rounds
+# h is an output gate times tanh(c), and c grows by at most 1 with a character. From numbers within
+# these bounds all others are finite, whoever made the state.
+MOST_H, MOST_C = 1.001, 2.0**40
 MAX_STATE_BYTES = 1 << 26  # a state from elsewhere is untrusted: no more is ever read
 NUMBERS = ("characters", "weights_sha256", "seed", "sample", "position")
 
@@ -156,11 +158,10 @@ def _is_state(tensors: dict[str, npt.NDArray[np.generic]], numbers: object) -> b
         return False
     if h.ndim != 2 or h.shape != c.shape or logits.ndim != 1:
         return False
-    # h is an output gate times tanh(c); from there and a finite c all else stays finite.
-    if not (np.abs(h).max() <= MOST_H and np.isfinite(c).all() and np.isfinite(logits.max())):
+    if not (np.abs(h).max() <= MOST_H and np.abs(c).max() <= MOST_C and np.isfinite(logits.max())):
         return False
     # -inf among the logits is a character that never begins a text.
-    if np.isnan(logits).any() or not (np.isfinite(logits).all() or numbers["characters"] == 0):
+    if numbers["characters"] != 0 and not np.isfinite(logits).all():
         return False
     given = [numbers[name] for name in ("seed", "sample") if numbers[name] is not None]
     counts = [numbers["characters"], numbers["position"], *given]

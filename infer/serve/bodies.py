@@ -123,7 +123,7 @@ class CompletionBody(BaseModel):
             raise ApiError("stream_options goes with stream", param="stream_options")
         if self.stream_options and self.stream_options.include_obfuscation:
             raise ApiError("include_obfuscation is not supported", param="stream_options")
-        if self.best_of is not None and self.best_of < self.drawn:
+        if self.best_of is not None and self.best_of < (self.n or 1):
             raise ApiError("best_of is n or more", param="best_of")
         if self.stream and self.best_of is not None and self.best_of > (self.n or 1):
             raise ApiError("the best of several can't be streamed", param="best_of")
@@ -131,7 +131,7 @@ class CompletionBody(BaseModel):
     @property
     def drawn(self) -> int:
         """Texts that are drawn of each prompt."""
-        return max(self.n or 1, self.best_of or 1) if self.best_of is None else self.best_of
+        return self.best_of or self.n or 1
 
     @property
     def prompts(self) -> list[str] | list[list[int]]:
