@@ -69,7 +69,6 @@ def serve(
     ] = None,
     precision: cli_shared.Precision = "float32",
     workers: Annotated[int, typer.Option(help="Processes that share the port, and the cores.")] = 1,
-    descriptor: Annotated[int | None, typer.Option(hidden=True)] = None,
     debug: console.Debug = False,
     version: console.Version = False,
 ) -> None:
@@ -96,6 +95,7 @@ def serve(
     from charlm.infer.serve import process
     from charlm.infer.serve.service import Service, open_models
 
+    descriptor = os.environ.get(process.DESCRIPTOR)
     if descriptor is None:
         listening = process.open_socket(host, port, seconds)
         if key is None and not is_loopback(host):
@@ -104,18 +104,20 @@ def serve(
                 "key"
             )
     else:
-        listening = socket.socket(fileno=descriptor)
-    if workers > 1 and descriptor is None:
-        shared = threads or max(1, usable_cores() // workers)
-        command = [sys.executable, "-m", "charlm.infer.cli.serve", *sys.argv[1:]]
-        open_models(models or [], provider, shared, precision, limits)  # mistakes: told once
-        command += ["--threads", str(shared)]
-        raise typer.Exit(process.supervise(command, workers, listening, drain))
-    generators = open_models(models or [], provider, threads, precision, limits)
-    devices = ", ".join(f"{name} ({each.model.device})" for name, each in generators.items())
-    ready = f"charlm-serve: {devices} at {process.address_of(listening)}"
-    parent = None if descriptor is None else os.getppid()
-    raise typer.Exit(process.run(Service(generators, limits), listening, ready, parent))
+        listening = socket.socket(fileno=int(descriptor))
+    given = models or []
+    with listening:
+        if workers > 1 and descriptor is None:
+            shared = threads or max(1, usable_cores() // workers)
+            open_models(given, provider, shared, precision, limits)  # mistakes: told once
+            command = [sys.executable, "-m", "charlm.infer.cli.serve", *sys.argv[1:]]
+            command += ["--threads", str(shared)]
+            raise typer.Exit(process.supervise(command, workers, listening, drain))
+        generators = open_models(given, provider, threads, precision, limits)
+        devices = ", ".join(f"{name} ({each.model.device})" for name, each in generators.items())
+        ready = f"charlm-serve: {devices} at {process.address_of(listening)}"
+        parent = None if descriptor is None else os.getppid()
+        raise typer.Exit(process.run(Service(generators, limits), listening, ready, parent))
 
 
 def main() -> None:

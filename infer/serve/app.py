@@ -159,6 +159,7 @@ def _add_about(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:
         """Figures for Prometheus."""
+        service.measure()
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 

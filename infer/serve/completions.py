@@ -139,7 +139,7 @@ class Completion:
         body.check()
         model = service.model(body.model)
         prompts = body.prompts
-        with service.admitted(len(prompts) * body.drawn, "n"):
+        with service.admitted(model, len(prompts) * body.drawn, "n"):
             read = partial(read_body, body, model.generator, service.limits)
             size = sum(map(len, prompts)) + len(body.state or "")
             wishes = await service.aside(read) if size > LONG_PROMPT else read()

@@ -70,13 +70,11 @@ class Drawer:
 
     Args:
         generator: of the model; nobody else draws many texts with it.
-        width: texts side by side at most; None: what fills the device.
+        width: texts side by side at most.
         loop: the event loop.
     """
 
-    def __init__(
-        self, generator: Generator, width: int | None, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, generator: Generator, width: int, loop: asyncio.AbstractEventLoop) -> None:
         self._generator, self._width, self._loop = generator, width, loop
         self._queue: queue.SimpleQueue[StreamedText | None] = queue.SimpleQueue()
         self._running: dict[int, StreamedText] = {}

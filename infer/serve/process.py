@@ -23,6 +23,7 @@ from charlm.infer.serve.app import make_app
 from charlm.infer.serve.metrics import FOLDER
 from charlm.infer.serve.service import Service
 
+DESCRIPTOR = "CHARLM_SERVE_DESCRIPTOR"  # of a worker: the socket that all share
 LAST_SECONDS = 2  # for answers on their way to a client, once nothing is drawn any more
 SWITCH_SECONDS = 0.0005  # the drawing thread must not wait 5 ms for the event loop's next pause
 RESTART_SECONDS = 1.0  # between two starts of a worker that does not live
@@ -116,6 +117,7 @@ class HttpServer(uvicorn.Server):
                 return True
         elif counter % 10 == 0:
             self._close_silent()
+            self._service.measure()  # for a scrape that asks another worker
         return await super().on_tick(counter)
 
     def _close_silent(self) -> None:
@@ -142,7 +144,7 @@ def supervise(command: list[str], count: int, listening: socket.socket, drain: i
     """Run so many workers that share a socket, each again where it dies; the exit code.
 
     Args:
-        command: starts a worker, which finds the socket by the descriptor that is added.
+        command: starts a worker, which finds the socket by the descriptor in its environment.
         count: how many.
         listening: the socket.
         drain: seconds that they have to end.
@@ -154,12 +156,11 @@ def supervise(command: list[str], count: int, listening: socket.socket, drain: i
         raise ProviderError("`workers` needs Linux or macOS: start several servers instead")
     descriptor, ended = listening.fileno(), [0]
     with tempfile.TemporaryDirectory(prefix="charlm-metrics-") as folder, _signals(ended):
-        variables = {**os.environ, FOLDER: folder}
+        variables = {**os.environ, FOLDER: folder, DESCRIPTOR: str(descriptor)}
 
         def start() -> tuple[float, subprocess.Popen[bytes]]:
-            worker = [*command, "--descriptor", str(descriptor)]
             kept = {"pass_fds": [descriptor], "env": variables, "start_new_session": True}
-            return time.monotonic(), subprocess.Popen(worker, **kept)  # type: ignore[call-overload]
+            return time.monotonic(), subprocess.Popen(command, **kept)  # type: ignore[call-overload]
 
         workers = [start() for _ in range(count)]
         while not ended[0]:

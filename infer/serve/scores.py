@@ -42,7 +42,7 @@ class Scoring:
         if not texts:
             raise ApiError("input holds no text", param="input")
         model = self._service.model(self._body.model)
-        with self._service.admitted(len(texts), "input"):
+        with self._service.admitted(model, len(texts), "input"):
             try:
                 found = await self._service.aside(partial(self._scored, model, texts))
             finally:

@@ -30,11 +30,13 @@ class ServedModel:
         name: what clients call it.
         generator: of it.
         drawer: draws all its texts.
+        width: texts side by side at most.
     """
 
     name: str
     generator: Generator
     drawer: Drawer
+    width: int
 
 
 class Service:
@@ -54,19 +56,18 @@ class Service:
         self._generators = generators
         self._models: dict[str, ServedModel] = {}
         self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="charlm-read")
-        self._room = limits.queue + sum(
-            limits.streams or each.plan(MANY).width for each in generators.values()
-        )
-        self._texts = self.active = 0
+        self._texts = dict.fromkeys(generators, 0)  # let in, by model
+        self.active = 0
         self.draining = False
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """The models draw for the event loop that runs now."""
-        loop, width = asyncio.get_running_loop(), self.limits.streams
+        loop = asyncio.get_running_loop()
         for name, generator in self._generators.items():
+            width = generator.plan(MANY, self.limits.streams).width
             drawer = Drawer(generator, width, loop)
-            self._models[name] = ServedModel(name, generator, drawer)
+            self._models[name] = ServedModel(name, generator, drawer, width)
         try:
             yield
         finally:
@@ -94,8 +95,8 @@ class Service:
         return found
 
     @contextlib.contextmanager
-    def admitted(self, texts: int, param: str) -> Iterator[None]:
-        """Let a request for so many texts in.
+    def admitted(self, model: ServedModel, texts: int, param: str) -> Iterator[None]:
+        """Let a request for so many texts of a model in.
 
         Raises:
             ApiError: too many for any time, or for now.
@@ -104,26 +105,25 @@ class Service:
             raise ApiError(
                 f"{texts} texts in one request, and {self.limits.texts} are allowed", param=param
             )
-        if self._texts + texts > self._room:
+        if self._texts[model.name] + texts > self.limits.queue + model.width:
             raise full("the server is full: try again")
-        self._texts += texts
+        self._texts[model.name] += texts
         self.active += 1
-        self._measure()
         try:
             yield
         finally:
-            self._texts -= texts
+            self._texts[model.name] -= texts
             self.active -= 1
-            self._measure()
 
     async def aside(self, work: Callable[[], Found]) -> Found:
         """Do something that takes long in a thread of the pool."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    def _measure(self) -> None:
+    def measure(self) -> None:
+        """Set the figures of what is under way now."""
         running = sum(each.drawer.running for each in self._models.values())
         self.metrics.streams.set(running)
-        self.metrics.queue.set(max(0, self._texts - running))
+        self.metrics.queue.set(max(0, sum(self._texts.values()) - running))
 
 
 def open_models(

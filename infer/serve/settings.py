@@ -15,8 +15,8 @@ class Limits:
         SettingsError: a limit below 1.
     """
 
-    streams: int | None = None  # texts drawn side by side; None: what fills the cores or the GPU
-    queue: int = 2048  # texts that may wait beside them: two seconds of work on two cores
+    streams: int | None = None  # texts of a model side by side; None: what fills the device
+    queue: int = 2048  # of a model that may wait beside them: seconds of work on two cores
     texts: int = 256  # of one request: `n` or `best_of` times prompts
     length: int = 100_000  # characters of one text: a third of a second alone
     body: int = 1 << 20  # bytes of a request: a million characters of prompt

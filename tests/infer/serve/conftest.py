@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,23 +75,33 @@ class Process:
             text=True,
             env={**os.environ, "CHARLM_API_KEY": ""},
         )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
         self.port = int(re.findall(r"http://.*:(\d+)$", self.until(" at http://"))[0])
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def until(self, part: str) -> str:
-        """Read its log to a line with that."""
+    def _read(self) -> None:
+        """Its log, or it would stand still once the pipe is full."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.lines.append(line.rstrip())
-            if part in line:
-                return line.rstrip()
-        raise AssertionError("\n".join(self.lines))
+
+    def until(self, part: str, count: int = 1) -> str:
+        """Wait for so many lines of its log with that; the last of them."""
+        end = time.monotonic() + 60
+        while len(found := [line for line in list(self.lines) if part in line]) < count:
+            assert time.monotonic() < end, "\n".join(self.lines)
+            assert self.process.poll() is None or self._reader.is_alive(), "\n".join(self.lines)
+            time.sleep(0.02)
+        return found[count - 1]
 
     def end(self) -> int:
         """Wait for its end; its exit code."""
-        _, rest = self.process.communicate(timeout=60)
-        self.lines += rest.splitlines()
-        return self.process.returncode
+        code = self.process.wait(60)
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
 
 
 @pytest.fixture
