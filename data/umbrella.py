@@ -18,6 +18,7 @@ COMMANDS = {
     "show": ("charlm.export.show_cli", "what a model or a run is"),
     "gen": ("charlm.infer.cli.gen", "generate text"),
     "score": ("charlm.infer.cli.score", "bits per character of texts"),
+    "serve": ("charlm.infer.cli.serve", "serve models over HTTP"),
     "bench": ("charlm.benchmarks.cli", "measure this machine"),
     "completion": ("charlm.data.completion", "complete commands and options in your shell"),
 }

@@ -33,7 +33,7 @@ from charlm.infer.request import Request, Settings
 if TYPE_CHECKING:  # what runs many streams: a single one should not wait for its import
     from charlm.infer.batch.prompt_file import BadLine
     from charlm.infer.batch.results import Outcome
-    from charlm.infer.batch.scheduler import Show
+    from charlm.infer.batch.scheduler import Watcher
     from charlm.infer.engines.base import Array
     from charlm.infer.model.state import State
     from charlm.infer.scoring.score import Score
@@ -223,7 +223,11 @@ class Generator:
             StateError: the state is of other weights.
             ModelFileError: the model's weights are damaged.
         """
-        before, tokens = self._before(state), self.encode(text, unknown)
+        before = self._before(state)
+        return self.read_tokens(self.encode(text, unknown), before)
+
+    def read_tokens(self, tokens: Tokens, before: "State") -> "State":
+        """The state after token ids that follow a state of this model."""
         if not len(tokens):
             return before.copy()
         primed = reader_of(self.model, self.plan(Work())).read([tokens], before.primed)
@@ -293,11 +297,11 @@ class Generator:
 
     def batch(
         self,
-        requests: "Iterable[Request | BadLine]",
+        requests: "Iterable[Request | BadLine | None]",
         *,
         width: int | None = None,
         ordered: bool = True,
-        show_first: "Show | None" = None,
+        watcher: "Watcher | None" = None,
         work: Work = MANY,
     ) -> "Iterator[Outcome]":
         """Yield the text of each of many requests, or why it has none (see `generate_batch`).
@@ -306,7 +310,7 @@ class Generator:
             requests: any number; they are taken as they are needed.
             width: how many run side by side; None chooses by the device.
             ordered: yield in the order of the requests, or as they are finished.
-            show_first: is handed the first request's prompt and pieces of its text as they come.
+            watcher: is handed pieces of texts as they come.
             work: what is known of the requests, to choose how; their window, one for all.
 
         Raises:
@@ -317,9 +321,7 @@ class Generator:
 
         chosen = self._chosen_for(work)
         if chosen is not self:
-            return chosen.batch(
-                requests, width=width, ordered=ordered, show_first=show_first, work=work
-            )
+            return chosen.batch(requests, width=width, ordered=ordered, watcher=watcher, work=work)
         plan = self.plan(work, width)
         engines = 2 if self.model.device == "cuda" else 1  # a GPU draws while a core cuts texts
         return generate_batch(
@@ -330,6 +332,6 @@ class Generator:
             width=plan.width,
             ordered=ordered,
             longest_block=plan.longest_block,
-            show_first=show_first,
+            watcher=watcher,
             refuse=partial(refusal, plan),
         )

@@ -64,7 +64,7 @@ def test_three_examples_that_the_command_takes(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "words", "wanted"),
     [
-        ("charlm.data.umbrella", "charlm s", {"show", "score"}),
+        ("charlm.data.umbrella", "charlm s", {"show", "score", "serve"}),
         ("charlm.data.umbrella", "charlm gen --te", {"--temperature"}),
         ("charlm.data.umbrella", "charlm data f", {"fetch"}),
         ("charlm.infer.cli.gen", "charlm-gen --te", {"--temperature"}),

@@ -134,6 +134,7 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
         ("charlm.export.cli", {"torch", "onnx", "onnxruntime"}),
         ("charlm.infer.cli.gen", {"torch", "onnx", "onnxruntime", "numpy"}),
         ("charlm.infer.cli.score", {"torch", "onnx", "onnxruntime", "numpy"}),
+        ("charlm.infer.cli.serve", {"torch", "onnx", "onnxruntime", "numpy", "fastapi"}),
         ("charlm.benchmarks.cli", {"torch", "onnx", "onnxruntime", "tensorflow"}),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from charlm.export.contract import PLAYGROUND
 from charlm.export.contract.native import LIBRARY, problem
 
 ROOT = Path(__file__).parent.parent
@@ -102,7 +103,8 @@ def test_wheel_holds_exactly_the_packages_files(wheel: Path) -> None:
     }
     typed = {f"charlm/{package}/py.typed" for package in PACKAGES}
     library = set() if problem() else {f"charlm/infer/native/{LIBRARY.name}"}
-    assert names == sources | typed | DATA_FILES | library
+    page = {f"charlm/export/playground/{each.name}" for each in PLAYGROUND.iterdir()}
+    assert names == sources | typed | DATA_FILES | library | page
 
 
 def test_wheel_is_for_any_python_on_this_platform(wheel: Path) -> None:
@@ -181,7 +183,7 @@ def test_commands_are_declared(wheel: Path) -> None:
     commands = set(re.findall(r"^(charlm-\w+) =", archive.read(entry_points).decode(), re.M))
     assert commands == {
         "charlm-data", "charlm-train", "charlm-import", "charlm-report", "charlm-export",
-        "charlm-gen", "charlm-score", "charlm-bench",
+        "charlm-gen", "charlm-score", "charlm-serve", "charlm-bench",
     }  # fmt: skip
 
 

@@ -77,6 +77,7 @@ class Stream:
         uniforms: the stream's random numbers, at its position.
         remaining: how many characters may yet be drawn; 0 once the text has ended.
         certain: how many characters of the text no stop string can take back.
+        watched: whether somebody looks on as the text comes.
     """
 
     def __init__(self, index: int, request: Request, opening: Opening, metadata: Metadata) -> None:
@@ -91,6 +92,7 @@ class Stream:
         position = 0 if state is None else state.position
         self.uniforms = UniformStream(request.seed, request.sample, position)
         self.remaining, self.certain, self.prompt = request.length, 0, opening.prompt
+        self.watched, self._told = False, 0
         if not len(self.prompt) and (state is None or not state.characters):
             first = draw_first(opening.initial, self.uniforms, request.temperature)
             self.prompt = np.array([first], dtype=self._type)
@@ -113,9 +115,10 @@ class Stream:
         if self._stop is None or not self.remaining:
             self.certain = self._size // size
 
-    def shown(self, start: int) -> str:
-        """What is certain of the text, from a position on."""
-        return self._text(start, self.certain)
+    def news(self) -> str:
+        """What has become certain of the text since this was asked last."""
+        told, self._told = self._told, self.certain
+        return self._text(told, self.certain)
 
     def result(self) -> Result:
         """The text, once nothing remains."""
@@ -152,7 +155,8 @@ class Intake:
     """The requests that are yet to begin.
 
     Args:
-        requests: read as they are needed, and as far ahead as one more batch.
+        requests: read as they are needed, and as far ahead as one more batch; None among them says
+            that no more are there yet.
         reader: reads their prompts.
         metadata: the model's.
         order: says which may begin, and takes those that fail or end before they begin.
@@ -165,14 +169,14 @@ class Intake:
 
     def __init__(
         self,
-        requests: Iterable[Request | BadLine],
+        requests: Iterable[Request | BadLine | None],
         reader: Reader,
         metadata: Metadata,
         order: Order[Outcome],
         ahead: int,
         refuse: Refuse | None = None,
     ) -> None:
-        self._requests = enumerate(requests)
+        self._requests, self._count = iter(requests), 0
         self._reader, self._metadata, self._order = reader, metadata, order
         self._ahead, self._refuse, self.exhausted = ahead, refuse, False
         self._next: tuple[int, Request | BadLine] | None = None
@@ -196,10 +200,16 @@ class Intake:
     def _pull(self) -> Iterator[tuple[int, Request | BadLine]]:
         """The next requests, as many as are read at a time."""
         for _ in range(self._ahead):
-            self._next = self._next or next(self._requests, None)
             if self._next is None:
-                self.exhausted = True
-                return
+                try:
+                    request = next(self._requests)
+                except StopIteration:
+                    self.exhausted = True
+                    return
+                if request is None:
+                    return
+                self._next = self._count, request
+                self._count += 1
             if not self._order.may_begin(self._next[0]):
                 return
             pulled, self._next = self._next, None

@@ -2,8 +2,11 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,26 +19,56 @@ from charlm.infer.batch.results import Order, Outcome
 from charlm.infer.engines.base import Engine, Reader, Tokens
 from charlm.infer.request import Request
 from charlm.infer.sampling.filters import Sampling
+from charlm.infer.sampling.philox import UniformStream
 
 WINDOW = 4  # batches of requests under way or waiting, where results come in order
 LONGEST_BLOCK = 64
 BLOCKS = (8, 16, 32, 64, 128, 256, 512)
 BLOCK_COST = 3  # what starting a block costs, in steps
-SHOWN_CHARACTERS = 2048  # drawn by a batch in the time in which text that is watched should move
+# Of a block whose texts are watched, so that they move: the larger of the two. Fewer characters
+# would mostly be starts of blocks, however slow the machine.
+WATCHED_SECONDS, WATCHED_CHARACTERS = 0.02, 8192
 
-Show = Callable[[str, str], None]  # takes a prompt as the model read it, and a piece of its text
+
+@dataclass(frozen=True)
+class Piece:
+    """What is new of a text.
+
+    Attributes:
+        index: of its request.
+        prompt: as the model read it.
+        text: characters that no stop string can take back; may be empty.
+    """
+
+    index: int
+    prompt: str
+    text: str
+
+
+class Watcher(Protocol):
+    """Looks on as texts come."""
+
+    def watches(self, index: int) -> bool:
+        """Whether it wants to see the text of that request; asked once, as it begins."""
+
+    def see(self, pieces: Sequence[Piece]) -> Collection[int]:
+        """Take what a block has added to the texts that are watched.
+
+        Returns:
+            Those that are not wanted any more: their results are what they have so far.
+        """
 
 
 def generate_batch(
     engines: Sequence[Engine],
     reader: Reader,
     metadata: Metadata,
-    requests: Iterable[Request | BadLine],
+    requests: Iterable[Request | BadLine | None],
     *,
     width: int,
     ordered: bool = True,
     longest_block: int = LONGEST_BLOCK,
-    show_first: Show | None = None,
+    watcher: Watcher | None = None,
     refuse: Refuse | None = None,
 ) -> Iterator[Outcome]:
     """Yield the text of each request, or why it has none.
@@ -53,11 +86,12 @@ def generate_batch(
             meanwhile. With several, one draws while the texts of another are cut.
         reader: reads the prompts.
         metadata: the model's.
-        requests: any number of them.
+        requests: any number of them. None says that no more are there yet: it is asked again after
+            a block, or at once where no text is being drawn, so that it had better wait then.
         width: how many streams run side by side, at least 1.
         ordered: yield in the order of the requests, or as they are finished.
         longest_block: steps that are drawn at once at most, at least 1.
-        show_first: is handed the first request's text in pieces, as soon as it is certain.
+        watcher: is handed texts in pieces, as soon as they are certain.
         refuse: says why the engine can't serve a request, or None where it can; the others run.
 
     Raises:
@@ -71,7 +105,7 @@ def generate_batch(
     with ThreadPoolExecutor(len(engines)) as pool:
         beside = pool if len(engines) > 1 else None
         batches = [
-            _Batch(engine, intake, metadata, share, longest_block, show_first, beside)
+            _Batch(engine, intake, metadata, share, longest_block, watcher, beside)
             for engine, share in zip(engines, _shares(width, len(engines)), strict=True)
             if share
         ]
@@ -79,7 +113,8 @@ def generate_batch(
             for batch in itertools.cycle(batches):
                 for stream in batch.drawn():
                     order.add(stream.result())
-                batch.show()  # once they are safe: showing is where Ctrl-C often comes
+                for stream in batch.show():  # once they are safe: here Ctrl-C often comes
+                    order.add(stream.result())
                 yield from order.ready()  # filling may wait for requests that are yet to be written
                 batch.fill()
                 yield from order.ready()
@@ -136,15 +171,14 @@ class _Batch:
         metadata: Metadata,
         width: int,
         longest: int,
-        show_first: Show | None,
+        watcher: Watcher | None,
         pool: ThreadPoolExecutor | None,
     ) -> None:
         self.streams: list[Stream] = []
         self._engine, self._intake, self._width, self._longest = engine, intake, width, longest
         self._type = np.dtype(metadata.vocabulary.dtype)
         self._size = len(metadata.vocabulary)
-        self._show_first, self._shown = show_first, 0
-        self._pool = pool
+        self._watcher, self._pool, self._speed = watcher, pool, 0.0
         self._block: Tokens | Future[Tokens] | None = None
 
     def draw(self) -> None:
@@ -153,9 +187,16 @@ class _Batch:
         if self.streams:
             steps, numbers = self._steps(), [stream.uniforms for stream in self.streams]
             if self._pool:
-                self._block = self._pool.submit(self._engine.draw, numbers, steps)
+                self._block = self._pool.submit(self._timed, numbers, steps)
             else:
-                self._block = self._engine.draw(numbers, steps)
+                self._block = self._timed(numbers, steps)
+
+    def _timed(self, numbers: list[UniformStream], steps: int) -> Tokens:
+        began = time.perf_counter()
+        tokens = self._engine.draw(numbers, steps)
+        speed = len(numbers) * steps / max(1e-6, time.perf_counter() - began)
+        self._speed = (self._speed + speed) / 2
+        return tokens
 
     def drawn(self, wait: bool = True) -> list[Stream]:
         """The streams that the block ended, which stay in their rows until others come."""
@@ -170,22 +211,26 @@ class _Batch:
             stream.take(tokens[row * size : (row + 1) * size])
         return [stream for stream in self.streams if not stream.remaining]
 
-    def show(self) -> None:
-        """Show what is new of the first request's text, which stands in the first row."""
-        if not self.streams:
-            return
-        first = self.streams[0]
-        if self._show_first and first.index == 0:
-            self._show_first(first.opening.shown, first.shown(self._shown))
-            self._shown = first.certain
-        else:
-            self._show_first = None
+    def show(self) -> list[Stream]:
+        """Show what is new of the texts that are watched; those that nobody wants any more end."""
+        watched = [stream for stream in self.streams if stream.watched]
+        if not (self._watcher and watched):
+            return []
+        pieces = [Piece(each.index, each.opening.shown, each.news()) for each in watched]
+        unwanted = self._watcher.see(pieces)
+        left = [each for each in watched if each.remaining and each.index in unwanted]
+        for stream in left:
+            stream.remaining = 0
+        return left
 
     def fill(self) -> None:
         """Put streams that wait into the rows of those that ended; drop the rows left over."""
         free = [row for row, stream in enumerate(self.streams) if not stream.remaining]
         room = self._width - len(self.streams) + len(free)
         entrants = self._intake.take(room)
+        if entrants and self._watcher:
+            for stream in entrants.streams:
+                stream.watched = self._watcher.watches(stream.index)
         if len(free) == len(self.streams):
             self.streams = list(entrants.streams) if entrants else []
             if entrants:
@@ -215,8 +260,9 @@ class _Batch:
 
     def _steps(self) -> int:
         longest = self._longest
-        if self._show_first:
-            longest = min(longest, max(BLOCKS[0], SHOWN_CHARACTERS // len(self.streams)))
+        if any(stream.watched for stream in self.streams):
+            moving = max(WATCHED_CHARACTERS, int(self._speed * WATCHED_SECONDS))
+            longest = min(longest, max(BLOCKS[0], moving // len(self.streams)))
         remaining = np.array([each.remaining for each in self.streams])
         return block_length(remaining, longest)
 

@@ -8,7 +8,7 @@ import collections.abc
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from charlm.data.system.files import os_errors_as
 from charlm.infer.batch.intake import NO_END
 from charlm.infer.batch.prompt_file import BadLine, check_start, is_json_lines, read_requests
 from charlm.infer.batch.results import Failure, Outcome, Result
+from charlm.infer.batch.scheduler import Piece
 from charlm.infer.cli.shared import say_lacking
 from charlm.infer.engines.planning import Work
 from charlm.infer.generator import MANY, Generator
@@ -131,7 +132,7 @@ def run(
             width=job.width,
             ordered=job.ordered,
             work=job.work,
-            show_first=writer.show if job.ordered and isinstance(writer, _TextWriter) else None,
+            watcher=writer if job.ordered and isinstance(writer, _TextWriter) else None,
         )
         console.say(about)
         total = job.samples if job.prompts is None else None
@@ -231,13 +232,19 @@ class _TextWriter:
         self._open = False  # whether there is such a text
         self._any = False
 
-    def show(self, prompt: str, piece: str) -> None:
-        """Write a piece of the first text."""
-        start = prompt if self._job.echo and not self._open else ""
-        self._open = self._any = True
-        self._written += len(piece)
-        self._out.write(start + piece)
-        self._out.flush()
+    def watches(self, index: int) -> bool:
+        """The first text alone."""
+        return index == 0
+
+    def see(self, pieces: Sequence[Piece]) -> tuple[int, ...]:
+        """Write a piece of it."""
+        for piece in pieces:
+            start = piece.prompt if self._job.echo and not self._open else ""
+            self._open = self._any = True
+            self._written += len(piece.text)
+            self._out.write(start + piece.text)
+            self._out.flush()
+        return ()
 
     def taken(self, outcome: Outcome) -> str:
         """Take a text; what is to be written of it: all, or what was not shown."""

@@ -14,6 +14,9 @@ from charlm.infer.engines.base import Array, Primed, log_softmax
 
 FORMAT = "1"
 KEY = "charlm.state"
+# h is an output gate times tanh(c), and c grows by at most 1 with a character. From numbers within
+# these bounds all others are finite, whoever made the state.
+MOST_H, MOST_C = 1.001, 2.0**40
 MAX_STATE_BYTES = 1 << 26  # a state from elsewhere is untrusted: no more is ever read
 NUMBERS = ("characters", "weights_sha256", "seed", "sample", "position")
 
@@ -176,8 +179,11 @@ def _is_state(tensors: dict[str, npt.NDArray[np.generic]], numbers: object) -> b
         return False
     if h.ndim != 2 or h.shape != c.shape or logits.ndim != 1:
         return False
-    if not (np.isfinite(h).all() and np.isfinite(c).all() and np.isfinite(logits.max())):
-        return False  # -inf among the logits is a character that never begins a text
+    if not (np.abs(h).max() <= MOST_H and np.abs(c).max() <= MOST_C and np.isfinite(logits.max())):
+        return False
+    # -inf among the logits is a character that never begins a text.
+    if numbers["characters"] != 0 and not np.isfinite(logits).all():
+        return False
     given = [numbers[name] for name in ("seed", "sample") if numbers[name] is not None]
     counts = [numbers["characters"], numbers["position"], *given]
     whole = all(type(each) is int and 0 <= each < 1 << 64 for each in counts)

@@ -5,6 +5,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from charlm.data.system.errors import CharlmError, ModelFileError, SettingsError
 from charlm.infer.batch import scheduler
 from charlm.infer.batch.prompt_file import BadLine
 from charlm.infer.batch.results import Failure, Outcome, Result
-from charlm.infer.batch.scheduler import block_length, generate_batch
+from charlm.infer.batch.scheduler import Piece, block_length, generate_batch
 from charlm.infer.engines.base import Primed, Rows, Tokens
 from charlm.infer.engines.native import NativeEngine, NativeReader
 from charlm.infer.engines.planning import Work, engine_of, reader_of
@@ -417,43 +418,87 @@ def test_weights_that_are_not_finite_are_an_error(exact: Generator) -> None:
         next(outcomes)
 
 
+class Seen:
+    """A watcher of some texts, which gets tired of one."""
+
+    def __init__(self, *indexes: int, enough: tuple[int, int] = (-1, 0)) -> None:
+        self.indexes, self.enough = indexes, enough
+        self.texts: dict[int, str] = {}
+        self.prompts: set[str] = set()
+        self.blocks = 0
+
+    def watches(self, index: int) -> bool:
+        return index in self.indexes
+
+    def see(self, pieces: Sequence[Piece]) -> list[int]:
+        self.blocks += 1
+        for piece in pieces:
+            self.texts[piece.index] = self.texts.get(piece.index, "") + piece.text
+            self.prompts.add(piece.prompt)
+        index, characters = self.enough
+        return [index] if len(self.texts.get(index, "")) > characters else []
+
+
 @pytest.mark.parametrize("count", [1, 2, 40])
 @pytest.mark.parametrize("stop", [(), ("zq", "e"), ("the",)])
 def test_the_first_text_is_shown_in_pieces(
     exact: Generator, count: int, stop: tuple[str, ...]
 ) -> None:
     """Only what is certain, in blocks that are short where the batch is wide."""
-    shown: list[tuple[str, str]] = []
+    seen = Seen(0)
     requests = [Request("The", length=1000, sample=s, seed=3, stop=stop) for s in range(count)]
-    outcomes = exact.batch(requests, show_first=lambda *piece: shown.append(piece))
+    outcomes = exact.batch(requests, watcher=seen)
     result = next(outcomes)
     assert isinstance(result, Result)
-    assert {prompt for prompt, _ in shown} == {"the"}
-    assert "".join(piece for _, piece in shown) == result.text
-    before = len(shown)
+    assert seen.prompts == {"the"}
+    assert seen.texts == {0: result.text}
+    before = seen.blocks
     list(outcomes)
-    assert len(shown) == before
+    assert seen.blocks == before
     if not stop:
-        assert len(shown) >= 3
+        assert before >= 3
 
 
-def test_the_first_text_is_shown_while_others_leave_and_enter(exact: Generator) -> None:
-    shown: list[str] = []
-    requests = [Request("a", length=400 if not s else 20 + s, sample=s) for s in range(30)]
-    outcomes = exact.batch(requests, width=8, show_first=lambda _, piece: shown.append(piece))
-    assert next(outcomes).index == 0
-    assert "".join(shown) == alone(exact, requests[0])
+def test_texts_are_watched_while_others_leave_and_enter_and_one_is_left(exact: Generator) -> None:
+    """A text that is not wanted any more makes room at once, and changes no other."""
+    lengths = {0: 400, 5: 1 << 40}
+    requests = [Request("a", length=lengths.get(s, 20 + s), sample=s) for s in range(30)]
+    seen = Seen(0, 5, 29, enough=(5, 300))
+    outcomes = list(exact.batch(requests, width=8, watcher=seen))
+    assert texts(outcomes)[:5] == [alone(exact, request) for request in requests[:5]]
+    assert texts(outcomes)[6:] == [alone(exact, request) for request in requests[6:]]
+    left = texts(outcomes)[5]
+    assert 300 < len(left) < 1000
+    assert left == alone(exact, replace(requests[5], length=len(left)))
+    assert seen.texts == {each: texts(outcomes)[each] for each in (0, 5, 29)}
 
 
 def test_after_a_first_that_fails_none_is_shown(exact: Generator) -> None:
-    shown: list[str] = []
     requests = [Request("?"), *[Request("a", length=200, sample=s) for s in range(300)]]
-    engine, outcomes = recorded(
-        exact, requests, width=300, show_first=lambda *piece: shown.extend(piece)
-    )
+    engine, outcomes = recorded(exact, requests, width=300, watcher=(seen := Seen(0)))
     assert len(list(outcomes)) == 301
-    assert not shown
+    assert not seen.blocks
     assert [steps for _, steps in engine.blocks][1:3] == [64, 64], "nobody watches"
+
+
+def test_requests_that_come_while_others_run_do_not_hold_them_up(exact: Generator) -> None:
+    """None among the requests says that none is there yet."""
+    waits: list[int] = []
+
+    def live() -> Iterator[Request | None]:
+        yield Request("a", length=300, seed=1)
+        while len(waits) < 3:
+            waits.append(len(engine.blocks))
+            yield None
+        yield Request("b", length=20, seed=2)
+
+    engine, outcomes = recorded(exact, live(), width=2, ordered=False, longest_block=16)
+    found = {each.index: each for each in outcomes}
+    assert waits == [0, 1, 2]
+    assert [str(found[index]) for index in (0, 1)] == [
+        alone(exact, Request("a", length=300, seed=1)),
+        alone(exact, Request("b", length=20, seed=2)),
+    ]
 
 
 @pytest.mark.parametrize(

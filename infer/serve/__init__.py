@@ -1,0 +1,1 @@
+"""Completions, scores and states over HTTP; the extra `serve` has what this imports."""

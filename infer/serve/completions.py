@@ -1,0 +1,352 @@
+"""`POST /v1/completions`: what a body asks for, drawn, and given in OpenAI's form."""
+
+import asyncio
+import base64
+import binascii
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from charlm.data.system.errors import SettingsError
+from charlm.infer.batch.results import Failure, Result
+from charlm.infer.generator import Generator
+from charlm.infer.model.state import State
+from charlm.infer.request import Request, draw_seed
+from charlm.infer.sampling import stops
+from charlm.infer.serve.answers import Outlet
+from charlm.infer.serve.bodies import ApiError, CompletionBody, as_json
+from charlm.infer.serve.drawing import StreamedText
+from charlm.infer.serve.judging import LogprobReader
+from charlm.infer.serve.service import ServedModel, Service
+from charlm.infer.serve.settings import DEFAULT_LENGTH, LONG_PROMPT, PACE, Limits
+
+Logprobs = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One text that a body asks for.
+
+    Attributes:
+        request: what is drawn; a length of 0 draws nothing.
+        prompt: as the model reads it.
+        before: the state before the prompt.
+    """
+
+    request: Request
+    prompt: str
+    before: State
+
+
+def read_body(body: CompletionBody, generator: Generator, limits: Limits) -> list[Wish]:
+    """What a body asks for, checked: every text of the first prompt, then of the next.
+
+    Text i is sample i of the seed, or where a state goes on without a new seed, of its own.
+
+    Raises:
+        ApiError: what is out of range.
+        CharlmError: a prompt that the model can't read, a stop string that can't come, a state of
+            other weights.
+    """
+    length = DEFAULT_LENGTH if body.max_tokens is None else body.max_tokens
+    if length > limits.length:
+        raise ApiError(f"max_tokens is up to {limits.length}, not {length}", param="max_tokens")
+    before = _state(body.state, generator)
+    unknown = limits.unknown if body.unknown is None else body.unknown
+    seed, sample = body.seed, 0
+    if seed is None and before.seed is not None:
+        seed, sample = before.seed, before.sample or 0
+    stop = () if body.stop is None else body.stop
+    try:
+        request = Request(
+            length=length,
+            temperature=1.0 if body.temperature is None else body.temperature,
+            seed=draw_seed() if seed is None else seed,
+            top_k=body.top_k or 0,
+            top_p=1.0 if body.top_p is None else body.top_p,
+            min_p=body.min_p or 0.0,
+            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            unknown=unknown,
+            state=before if body.state is not None else None,
+        )
+    except SettingsError as problem:
+        raise ApiError(str(problem).replace("`length`", "max_tokens").replace("`", "")) from problem
+    stops.normalised(request.stops, generator.metadata)
+    wishes: list[Wish] = []
+    for prompt in body.prompts:
+        text = prompt if isinstance(prompt, str) else text_of(prompt, generator)
+        shown = generator.normalised(text, unknown)
+        for _ in range(body.drawn):
+            wanted = replace(request, prompt=text, sample=sample + len(wishes))
+            wishes.append(Wish(wanted, shown, before))
+    return wishes
+
+
+def text_of(ids: Sequence[int], generator: Generator) -> str:
+    """The text of token ids.
+
+    Raises:
+        ApiError: one that the vocabulary has not.
+    """
+    characters = generator.vocabulary.characters
+    if ids and max(ids) >= len(characters):
+        raise ApiError(
+            f"token id {max(ids)} is past the model's {len(characters)} characters", param="prompt"
+        )
+    return "".join(characters[each] for each in ids)
+
+
+def _state(given: str | None, generator: Generator) -> State:
+    if given is None:
+        return State.start(generator.metadata)
+    try:
+        content = base64.b64decode(given, validate=True)
+    except (binascii.Error, ValueError) as problem:
+        raise ApiError(f"state is not base64: {problem}", param="state") from problem
+    state = State.from_bytes(content)
+    state.check(generator.metadata)
+    return state
+
+
+class Completion:
+    """One body on its way to its answer.
+
+    Args:
+        body: what is asked for.
+        service: draws it.
+        note: of the request, for the log.
+        arrived: `time.perf_counter()` when it came.
+    """
+
+    def __init__(
+        self, body: CompletionBody, service: Service, note: dict[str, Any], arrived: float
+    ) -> None:
+        self._body, self._service, self._note, self._arrived = body, service, note, arrived
+        self._news = asyncio.Event()
+        self._head: dict[str, Any] = {}
+        self._drawn: list[StreamedText] = []
+
+    async def write(self, outlet: Outlet) -> None:
+        """Draw and send it.
+
+        Raises:
+            ApiError, CharlmError: it can't be had.
+        """
+        body, service = self._body, self._service
+        body.check()
+        model = service.model(body.model)
+        prompts = body.prompts
+        with service.admitted(model, len(prompts) * body.drawn, "n"):
+            read = partial(read_body, body, model.generator, service.limits)
+            size = sum(map(len, prompts)) + len(body.state or "")
+            wishes = await service.aside(read) if size > LONG_PROMPT else read()
+            self._head = {
+                "id": f"cmpl-{uuid.uuid4().hex}",
+                "object": "text_completion",
+                "created": int(time.time()),
+                "model": model.name,
+                "system_fingerprint": model.generator.metadata.weights_sha256[:16],
+                "seed": wishes[0].request.seed,
+            }
+            parts = [_Part(self, model, wish, place) for place, wish in enumerate(wishes)]
+            read_characters = sum(len(each.prompt) for each in wishes[:: body.drawn])
+            service.metrics.characters.labels("prompt").inc(read_characters)
+            try:
+                await self._begin(parts)
+                if body.stream:
+                    await self._stream(outlet, parts, read_characters)
+                else:
+                    await self._whole(outlet, parts, read_characters)
+            finally:
+                for text in self._drawn:
+                    text.left = True
+                drawn = sum(text.size for text in self._drawn)
+                service.metrics.characters.labels("drawn").inc(drawn)
+                self._note.update(
+                    model=model.name, texts=len(parts), prompt=read_characters, characters=drawn
+                )
+
+    async def _begin(self, parts: "list[_Part]") -> None:
+        """Hand the texts to the drawer; prompts that are long are read aside, once for each."""
+        known: dict[str, State] = {}
+        for part in parts:
+            wish, request = part.wish, part.wish.request
+            if not request.length:
+                continue
+            if len(wish.prompt) > LONG_PROMPT:
+                if request.prompt not in known:
+                    known[request.prompt] = await part.after(wish.prompt, wish.before)
+                state = known[request.prompt]
+                request = replace(request, prompt="", state=state)
+            part.drawing = StreamedText(request, self._news.set, bool(self._body.stream))
+            self._drawn.append(part.drawing)
+        for text in self._drawn:
+            parts[0].model.drawer.submit(text)
+
+    async def _whole(self, outlet: Outlet, parts: "list[_Part]", read: int) -> None:
+        best = self._body.drawn > (self._body.n or 1)
+        for part in parts:
+            while not part.ended:
+                self._news.clear()
+                await self._news.wait()
+        self._see_first()
+        choices = [await part.choice(judged=best) for part in parts]
+        if best:
+            choices = self._best(parts, choices)
+        usage = _usage(read, sum(text.size for text in self._drawn))
+        await outlet.whole(as_json({**self._head, "choices": choices, "usage": usage}))
+
+    def _best(self, parts: "list[_Part]", choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Of each prompt's texts those with the highest mean log-probability."""
+        drawn, kept = self._body.drawn, []
+        for start in range(0, len(parts), drawn):
+            places = range(start, start + drawn)
+            ranked = sorted(places, key=lambda place: -parts[place].mean)
+            kept += [choices[place] for place in ranked[: self._body.n or 1]]
+        return [{**each, "index": index} for index, each in enumerate(kept)]
+
+    async def _stream(self, outlet: Outlet, parts: "list[_Part]", read: int) -> None:
+        counted = self._body.stream_options is not None and self._body.stream_options.include_usage
+        head = {**self._head, "usage": None} if counted else self._head
+        left = list(parts)
+        while left:
+            self._news.clear()
+            news = [each for part in left if (each := await part.news()) is not None]
+            left = [part for part in left if not part.told]
+            if news:
+                self._see_first()
+                await outlet.events([as_json({**head, "choices": [each]}) for each in news])
+            if left:
+                await self._news.wait()
+                await asyncio.sleep(PACE if news else 0)
+        usage = _usage(read, sum(text.size for text in self._drawn))
+        last = [as_json({**head, "choices": [], "usage": usage})] if counted else []
+        await outlet.events([*last, b"[DONE]"], last=True)
+
+    def _see_first(self) -> None:
+        """Note once when the first character had come."""
+        came = min((text.first for text in self._drawn if text.first), default=0.0)
+        if came and "first" not in self._note:
+            self._note["first"] = round(came - self._arrived, 4)
+            self._service.metrics.first.observe(came - self._arrived)
+
+    @property
+    def body(self) -> CompletionBody:
+        """What is asked for."""
+        return self._body
+
+    @property
+    def service(self) -> Service:
+        """Draws it."""
+        return self._service
+
+
+class _Part:
+    """One text of a completion."""
+
+    def __init__(self, owner: Completion, model: ServedModel, wish: Wish, index: int) -> None:
+        self._owner, self.model, self.wish, self._index = owner, model, wish, index
+        self.drawing: StreamedText | None = None
+        self._echo = wish.prompt if owner.body.echo else ""
+        self._prompt_read = False
+        self._judge: LogprobReader | None = None
+        self._text: list[str] = []
+        self.told = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has come; raises what has gone wrong."""
+        if self.drawing is None:
+            return True
+        outcome = self.drawing.outcome
+        if isinstance(outcome, Failure):
+            raise outcome.error
+        if isinstance(outcome, Exception):
+            raise ApiError("drawing has failed; the server's log says more", 500) from outcome
+        return outcome is not None
+
+    @property
+    def mean(self) -> float:
+        """Of its log-probabilities."""
+        return 0.0 if self._judge is None else self._judge.mean
+
+    async def news(self) -> dict[str, Any] | None:
+        """The choice of the next chunk; None where there is nothing new."""
+        ended = self.ended  # asked first: what has come by then is told below
+        text = self.drawing.take() if self.drawing else ""
+        if not (text or ended or (self._echo and not self._prompt_read)):
+            return None
+        self.told = ended
+        return await self._made(text, ended, judged=False)
+
+    async def choice(self, judged: bool) -> dict[str, Any]:
+        """All of it, once it has ended.
+
+        Args:
+            judged: its mean log-probability is wanted.
+        """
+        return await self._made(self.drawing.take() if self.drawing else "", True, judged)
+
+    async def _made(self, text: str, ended: bool, judged: bool) -> dict[str, Any]:
+        self._text.append(text)
+        echo = "" if self._prompt_read else self._echo
+        logprobs = None
+        if self._owner.body.logprobs is not None or judged:
+            logprobs = await self._owner.service.aside(partial(self._judged, text))
+        self._prompt_read = True
+        choice = {
+            "index": self._index,
+            "text": echo + text,
+            "logprobs": logprobs if self._owner.body.logprobs is not None else None,
+            "finish_reason": self._finish if ended else None,
+        }
+        if ended and self._owner.body.return_state:
+            choice["state"] = await self._state()
+        return choice
+
+    @property
+    def _finish(self) -> str:
+        outcome = None if self.drawing is None else self.drawing.outcome
+        return outcome.finish if isinstance(outcome, Result) else "length"
+
+    def _judged(self, text: str) -> Logprobs:
+        """Of the prompt too, where it is echoed, but once; of other text than is echoed nothing."""
+        wish, generator = self.wish, self.model.generator
+        if self._judge is None:
+            before, offset = wish.before, 0
+            if not self._echo and wish.prompt:
+                tokens = generator.vocabulary.encode(wish.prompt)
+                before, offset = generator.read_tokens(tokens, before), len(wish.prompt)
+            count = self._owner.body.logprobs or 0
+            self._judge = LogprobReader(generator, before, count, offset)
+        if self._prompt_read or not self._echo:
+            return self._judge.read(text)
+        found = self._judge.read(self._echo)
+        self._judge.total, self._judge.judged = 0.0, 0  # the best of several is that drawn
+        return {name: each + more for (name, each), more in zip(
+            found.items(), self._judge.read(text).values(), strict=True)}  # fmt: skip
+
+    async def after(self, text: str, before: State) -> State:
+        """The state after a text as the model writes it."""
+        generator = self.model.generator
+
+        def read() -> State:
+            return generator.read_tokens(generator.vocabulary.encode(text), before)
+
+        return await self._owner.service.aside(read)
+
+    async def _state(self) -> str:
+        """After the text, in base64: with its seed it goes on as it would have."""
+        wish, text = self.wish, "".join(self._text)
+        found = await self.after(wish.prompt + text, wish.before)
+        position = wish.before.position + len(text)
+        request = wish.request
+        found = replace(found, seed=request.seed, sample=request.sample, position=position)
+        return base64.b64encode(found.to_bytes()).decode()
+
+
+def _usage(prompt: int, drawn: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt, "completion_tokens": drawn, "total_tokens": prompt + drawn}

@@ -1,0 +1,166 @@
+"""One thread for each model that draws all its clients' texts side by side."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from charlm.data.system import console
+from charlm.data.system.errors import CharlmError
+from charlm.infer.batch.results import Outcome, Result
+from charlm.infer.batch.scheduler import Piece
+from charlm.infer.generator import Generator
+from charlm.infer.request import Request
+from charlm.infer.serve.settings import READ_TOGETHER
+
+
+class StreamedText:
+    """A text that is being drawn for a client. The event loop's, but for `left`.
+
+    Args:
+        request: what is wanted.
+        wake: is called in the event loop when the text has ended.
+        eager: `wake` is called when there is more of it, too.
+
+    Attributes:
+        size: how many characters have come.
+        outcome: once it has ended; an exception where drawing itself failed.
+        first: `time.perf_counter()` when its first character had come; 0: none has.
+        left: whether the client has gone; it is drawn no further.
+    """
+
+    def __init__(self, request: Request, wake: Callable[[], None], eager: bool) -> None:
+        self.request, self._wake, self._eager = request, wake, eager
+        self._pieces: list[str] = []
+        self.size, self.first = 0, 0.0
+        self.outcome: Outcome | Exception | None = None
+        self.left = False
+
+    def add(self, text: str) -> None:
+        """Take what has come."""
+        if text:
+            self.first = self.first or time.perf_counter()
+            self._pieces.append(text)
+            self.size += len(text)
+            if self._eager:
+                self._wake()
+
+    def take(self) -> str:
+        """What has come and was not taken before."""
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        return text
+
+    def end(self, outcome: Outcome | Exception) -> None:
+        """Take how it ended, and what of it was not seen."""
+        self.outcome = outcome
+        if isinstance(outcome, Result):
+            self.add(outcome.text[self.size :])
+        self._wake()
+
+
+class Drawer:
+    """Draws texts as they are asked for; each is what its request gives alone.
+
+    What comes is handed to the event loop once a block, of all texts together.
+
+    Args:
+        generator: of the model; nobody else draws many texts with it.
+        width: texts side by side at most.
+        loop: the event loop.
+    """
+
+    def __init__(self, generator: Generator, width: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._generator, self._width, self._loop = generator, width, loop
+        self._queue: queue.SimpleQueue[StreamedText | None] = queue.SimpleQueue()
+        self._running: dict[int, StreamedText] = {}
+        self._count = self._read = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="charlm-draw", daemon=True)
+        self._thread.start()
+
+    def submit(self, text: StreamedText) -> None:
+        """Draw a text once there is room."""
+        self._queue.put(text)
+
+    @property
+    def running(self) -> int:
+        """How many texts are being drawn."""
+        return len(self._running)
+
+    def close(self) -> None:
+        """Draw no more; texts that are left are not finished."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def watches(self, index: int) -> bool:
+        """See `Watcher`."""
+        return index in self._running
+
+    def see(self, pieces: Sequence[Piece]) -> list[int]:
+        """See `Watcher`."""
+        news = [(self._running[each.index], each.text) for each in pieces if each.text]
+        if news:
+            self._hand_over([partial(text.add, piece) for text, piece in news])
+        return [each.index for each in pieces if self._closed or self._running[each.index].left]
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._count = 0
+            try:
+                self._draw()
+            except Exception as problem:
+                self._fail(problem)
+
+    def _draw(self) -> None:
+        outcomes = self._generator.batch(
+            self._requests(), width=self._width, ordered=False, watcher=self
+        )
+        for outcome in outcomes:
+            text = self._running.pop(outcome.index)
+            self._hand_over([partial(text.end, outcome)])
+
+    def _requests(self) -> Iterator[Request | None]:
+        """What to draw; waits for it only where nothing else is being drawn.
+
+        Prompts of many are not read at once: those that are being drawn would stand still.
+        """
+        while not self._closed:
+            if self._read > READ_TOGETHER:
+                self._read = 0
+                yield None
+            try:
+                text = self._queue.get(block=not self._running)
+            except queue.Empty:
+                self._read = 0
+                yield None
+                continue
+            if text is None or text.left:
+                continue
+            self._running[self._count] = text
+            self._count += 1
+            self._read += len(text.request.prompt)
+            yield text.request
+
+    def _fail(self, problem: Exception) -> None:
+        """End all texts with what has gone wrong, and go on with new ones."""
+        if not isinstance(problem, CharlmError):
+            console.say("".join(traceback.format_exception(problem)))
+        failed = list(self._running.values())
+        self._running.clear()
+        self._hand_over([partial(text.end, problem) for text in failed])
+
+    def _hand_over(self, calls: list[Callable[[], None]]) -> None:
+        """Have the event loop make some calls."""
+
+        def make() -> None:
+            for call in calls:
+                call()
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there any more
+            self._loop.call_soon_threadsafe(make)

@@ -1,0 +1,75 @@
+"""Log-probabilities of a text's characters, and the likeliest beside them, in OpenAI's form."""
+
+from typing import Any
+
+import numpy as np
+
+from charlm.infer.engines.base import Array, Tokens, run_length
+from charlm.infer.engines.reader import StepTextReader
+from charlm.infer.generator import Generator
+from charlm.infer.model.state import State
+
+
+class LogprobReader:
+    """Reads a text that arrives in pieces, and judges each character in float32.
+
+    Args:
+        generator: of the model.
+        before: where the text begins.
+        likeliest: how many are named beside each character.
+        offset: of the first character in what the client has of the text.
+    """
+
+    def __init__(self, generator: Generator, before: State, likeliest: int, offset: int) -> None:
+        self._model, self._vocabulary = generator.model, generator.vocabulary
+        self._reader, self._likeliest = StepTextReader(generator.model), likeliest
+        self._h, self._c = before.h[None], before.c[None]
+        self._expected = before.log_probabilities()
+        self._known = before.characters > 0  # of the first of all nothing is predicted
+        self._offset = offset
+        self.total, self.judged = 0.0, 0  # of log-probabilities, and characters that have one
+
+    def read(self, text: str) -> dict[str, list[Any]]:
+        """The log-probabilities of the next piece, in OpenAI's form."""
+        tokens = self._vocabulary.encode(text)
+        found: dict[str, list[Any]] = {
+            "tokens": list(text), "token_logprobs": [], "top_logprobs": [],
+            "text_offset": list(range(self._offset, self._offset + len(text))),
+        }  # fmt: skip
+        self._offset += len(text)
+        step = run_length(1, self._model)
+        for start in range(0, len(tokens), step):
+            self._judge(tokens[start : start + step], found)
+        return found
+
+    @property
+    def mean(self) -> float:
+        """Of the log-probabilities so far."""
+        return self.total / max(1, self.judged)
+
+    def _judge(self, tokens: Tokens, found: dict[str, list[Any]]) -> None:
+        logits, self._h, self._c = self._reader.logits(tokens[None], self._h, self._c)
+        expected = np.concatenate((self._expected[None], _log_softmax(logits[:, 0])))
+        self._expected = expected[-1]
+        for id_, row in zip(tokens.tolist(), expected, strict=False):
+            if not self._known:
+                found["token_logprobs"].append(None)
+                found["top_logprobs"].append(None)
+                self._known = True
+                continue
+            names = {*self._top(row), id_}
+            top = {self._vocabulary.characters[each]: float(row[each]) for each in names}
+            own = float(row[id_])
+            found["token_logprobs"].append(own)
+            found["top_logprobs"].append(dict(sorted(top.items(), key=lambda each: -each[1])))
+            self.total, self.judged = self.total + own, self.judged + 1
+
+    def _top(self, row: Array) -> list[int]:
+        ranked: list[int] = np.argsort(-row, kind="stable")[: self._likeliest].tolist()
+        return ranked
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    found: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return found

@@ -1,0 +1,157 @@
+"""What all requests share: the models, their drawers, a pool for reading, and who is let in."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from charlm.data.system import console
+from charlm.data.system.cores import usable_cores
+from charlm.data.system.errors import SettingsError, as_options
+from charlm.infer.engines.planning import provider_for
+from charlm.infer.generator import MANY, Generator
+from charlm.infer.model.shipped import find_model
+from charlm.infer.serve.bodies import ApiError
+from charlm.infer.serve.drawing import Drawer
+from charlm.infer.serve.metrics import Metrics
+from charlm.infer.serve.settings import RETRY_SECONDS, Limits
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model under its name.
+
+    Attributes:
+        name: what clients call it.
+        generator: of it.
+        drawer: draws all its texts.
+        width: texts side by side at most.
+    """
+
+    name: str
+    generator: Generator
+    drawer: Drawer
+    width: int
+
+
+class Service:
+    """The models that are served, and how much they have to do.
+
+    Args:
+        generators: at least one, by name; the first is the one that is meant where none is named.
+        limits: what is allowed.
+
+    Attributes:
+        active: requests that are being answered by a model.
+        draining: whether the server is told to end: nothing new is begun.
+    """
+
+    def __init__(self, generators: dict[str, Generator], limits: Limits) -> None:
+        self.limits, self.metrics = limits, Metrics()
+        self._generators = generators
+        self._models: dict[str, ServedModel] = {}
+        self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="charlm-read")
+        self._texts = dict.fromkeys(generators, 0)  # let in, by model
+        self.active = 0
+        self.draining = False
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """The models draw for the event loop that runs now."""
+        loop = asyncio.get_running_loop()
+        for name, generator in self._generators.items():
+            width = generator.plan(MANY, self.limits.streams).width
+            drawer = Drawer(generator, width, loop)
+            self._models[name] = ServedModel(name, generator, drawer, width)
+        try:
+            yield
+        finally:
+            for model in self._models.values():
+                model.drawer.close()
+            self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all models."""
+        return list(self._generators)
+
+    def model(self, name: str | None) -> ServedModel:
+        """The model of that name.
+
+        Raises:
+            ApiError: there is none.
+        """
+        found = self._models.get(self.names[0] if name is None else name)
+        if found is None:
+            raise ApiError(
+                f"there is no model {ascii(name)[:100]}; there are: {', '.join(self.names)}",
+                404, "model", "model_not_found",
+            )  # fmt: skip
+        return found
+
+    @contextlib.contextmanager
+    def admitted(self, model: ServedModel, texts: int, param: str) -> Iterator[None]:
+        """Let a request for so many texts of a model in.
+
+        Raises:
+            ApiError: too many for any time, or for now.
+        """
+        if texts > self.limits.texts:
+            raise ApiError(
+                f"{texts} texts in one request, and {self.limits.texts} are allowed", param=param
+            )
+        if self._texts[model.name] + texts > self.limits.queue + model.width:
+            raise full("the server is full: try again")
+        self._texts[model.name] += texts
+        self.active += 1
+        try:
+            yield
+        finally:
+            self._texts[model.name] -= texts
+            self.active -= 1
+
+    async def aside(self, work: Callable[[], Found]) -> Found:
+        """Do something that takes long in a thread of the pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def measure(self) -> None:
+        """Set the figures of what is under way now."""
+        running = sum(each.drawer.running for each in self._models.values())
+        self.metrics.streams.set(running)
+        self.metrics.queue.set(max(0, sum(self._texts.values()) - running))
+
+
+def open_models(
+    given: list[str], provider: str, threads: int | None, precision: str, limits: Limits
+) -> dict[str, Generator]:
+    """Open models, each under the name of its file, or of its folder where that is given.
+
+    Raises:
+        SettingsError: two of one name; a setting that can't be.
+        VocabularyError: a model lacks the character `unknown`, too.
+        ModelFileError, ProviderError, MissingExtraError: see `open_model`.
+    """
+    found: dict[str, Generator] = {}
+    for each in map(Path, given) if given else (None,):
+        path, folder = find_model(each), each is not None and each.is_dir()
+        name = path.resolve().parent.name if folder else path.stem
+        if name in found:
+            raise SettingsError(f"two models are called {name}: rename one, or give its folder")
+        device, _ = provider_for(MANY, provider, precision)
+        found[name] = generator = Generator.open(path, device, threads, precision, work=MANY)
+        generator.metadata.unknown(limits.unknown)
+        generator.plan(MANY, limits.streams)
+        if generator.model.note:
+            console.say(f"charlm-serve: {as_options(generator.model.note)}")
+    return found
+
+
+def full(message: str) -> ApiError:
+    """There is no room now."""
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return ApiError(message, 429, code="server_full", headers=headers)
