@@ -40,7 +40,7 @@ async function run(status, doing) {
   complain(null);
   const control = new AbortController();
   const done = (async () => {
-    for (const id of ["stop", "halt"]) $(id).hidden = false;
+    for (const id of ["halt-write", "halt-score"]) $(id).hidden = false;
     try {
       await doing(control.signal);
       return true;
@@ -49,7 +49,7 @@ async function run(status, doing) {
       if (!control.signal.aborted) complain(problem);
       return control.signal.aborted;
     } finally {
-      for (const id of ["stop", "halt"]) $(id).hidden = true;
+      for (const id of ["halt-write", "halt-score"]) $(id).hidden = true;
       work = null;
     }
   })();
@@ -330,7 +330,7 @@ for (const [id, form] of [["prompt", "request"], ["text", "scored"]]) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $(form).requestSubmit();
   };
 }
-$("stop").onclick = $("halt").onclick = halt;
+$("halt-write").onclick = $("halt-score").onclick = halt;
 for (const each of ["write", "score"]) {
   $(`tab-${each}`).onclick = () => tab(each);
   $(`tab-${each}`).onkeydown = (event) => {
