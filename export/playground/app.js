@@ -169,7 +169,7 @@ class Sample {
   async goOn(seed = null) {
     await halt();
     try {
-      const asked = settings();
+      const asked = { ...settings(), model: this.model };
       if (this.finish === "stop")
         this.view.append([...(asked.stop[0] ?? "")].map((text) => ({ text })));
       const resumed = seed === null && this.known?.length === this.length;
@@ -249,7 +249,7 @@ async function generate() {
     const [place, before] = [$("samples"), [...$("samples").children]];
     place.replaceChildren();
     const made = Array.from({ length: asked.samples }, (_, n) => new Sample(prompt, n, asked.samples));
-    for (const sample of made) sample.seed = drawn;
+    for (const sample of made) Object.assign(sample, { seed: drawn, model: asked.model });
     const drew = await draw(made, { ...asked, prompt, state: null, seed: drawn });
     if (!drew && made.every((sample) => !sample.length)) place.replaceChildren(...before);
   } catch (problem) {
@@ -343,13 +343,17 @@ for (const each of ["write", "score"]) {
 $("key").onsubmit = (event) => {
   event.preventDefault();
   complain(null);
-  begin($("key").querySelector("input").value).catch(refused);
+  open($("key").querySelector("input").value);
 };
 
-function refused(problem) {
-  $("status").textContent = "";
-  $("key").hidden = problem.status !== 401;
-  complain(problem);
+async function open(key) {
+  try {
+    await begin(key);
+  } catch (problem) {
+    $("status").textContent = "";
+    $("key").hidden = problem.status !== 401;
+    if (key || $("key").hidden) complain(problem);
+  }
 }
 
-begin().catch(refused);
+open();

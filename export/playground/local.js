@@ -3,7 +3,7 @@ import * as ort from "./ort.js";
 import { draw, drawFirst, likeliest, logProbabilities, StopFinder, uniforms } from "./sampling.js";
 
 const LIKELY = 5;
-const SLICE = 12; // milliseconds of work before the browser may paint and take input
+const SLICE = 33; // milliseconds of work before the browser may take input, and lay the text out
 
 export async function open({ model, name }) {
   const place = new URL(model, import.meta.url);

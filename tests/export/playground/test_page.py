@@ -224,14 +224,18 @@ def test_what_a_server_is_sent_and_what_it_says(browser: Browser) -> None:
             browser,
             """
             await until(() => !$("key").hidden);
+            const asked = !$("error").hidden;
+            $("key").querySelector("input").value = "wrong";
+            $("key").requestSubmit();
+            await until(() => !$("error").hidden);
             const said = $("error").textContent;
             $("key").querySelector("input").value = "secret";
             $("key").requestSubmit();
             await idle();
-            return [said, [...$("model").options].map((each) => each.textContent)];
+            return [asked, said, [...$("model").options].map((each) => each.textContent)];
             """,
         )
-        assert models == ["A key is needed.", ["one", "two"]]
+        assert models == [False, "A key is needed.", ["one", "two"]]
         fields = {
             "seed": str(2**64 - 1), "samples": 2, "stop": r"x\n", "topK": 5, "minP": 0.1,
             "temperature": 0,
