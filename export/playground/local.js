@@ -88,8 +88,7 @@ class Local {
       events: () => {
         if (over || (!characters.length && !text.finish)) return [];
         const event = { sample, characters, finish: text.finish };
-        if (text.finish)
-          event.state = { ...state, seed: request.seed, number: request.number };
+        if (text.finish) event.state = { ...state, seed: request.seed, number: request.number };
         [characters, over] = [[], Boolean(text.finish)];
         return [event];
       },

@@ -1,5 +1,5 @@
-// Sampling, version 1, as charlm's model files define it: from logits to a character. The arithmetic
-// is float32 in the order of the vocabulary, so that a seed has the text that `charlm gen` gives it.
+// Sampling, version 1, as charlm's model files define it: from logits to a character. The
+// arithmetic is float32 in the order of the vocabulary: a seed has the text of `charlm gen`.
 
 const MASK = (1n << 64n) - 1n;
 
@@ -38,7 +38,10 @@ export function likeliest(weights) {
 export function choose(weights, uniform) {
   const sums = running(weights);
   const share = Math.fround(uniform * sums.at(-1));
-  return Math.max(0, sums.findIndex((sum) => sum >= share)); // -1: NaN, of a damaged model
+  return Math.max(
+    0,
+    sums.findIndex((sum) => sum >= share),
+  ); // -1: NaN, of a damaged model
 }
 
 /**
@@ -113,7 +116,8 @@ export class StopFinder {
     const complete = this.stops.filter((stop) => ends(stop, stop.length));
     this.found = complete.length > 0;
     const begun = this.stops.map((stop) => {
-      for (let length = stop.length - 1; length > 0; length--) if (ends(stop, length)) return length;
+      for (let length = stop.length - 1; length > 0; length--)
+        if (ends(stop, length)) return length;
       return 0;
     });
     const kept = this.found

@@ -1,4 +1,4 @@
-// Backend of `charlm serve`: OpenAI's completions over HTTP, streamed, of the host that serves this page.
+// Backend of `charlm serve`: OpenAI's completions, streamed by the host that serves this page.
 
 const LIKELY = 5;
 
@@ -56,7 +56,7 @@ class Server {
     yield characters;
   }
 
-  /** The answer; an error in the server's own words. `seed` is a BigInt, which JSON has no form for. */
+  /** The answer; errors in the server's own words. `seed` is a BigInt, which JSON can't write. */
   async ask(path, body, signal, seed) {
     const headers = this.key ? { Authorization: `Bearer ${this.key}` } : {};
     const options = { headers, signal };
@@ -121,7 +121,7 @@ async function* eventsOf(stream) {
 async function* pieces(stream) {
   const reader = stream.getReader(); // Safari's streams are not iterable
   try {
-    for (let read; !(read = await reader.read()).done; ) yield read.value;
+    for (let read; !(read = await reader.read()).done;) yield read.value;
   } finally {
     reader.cancel().catch(() => {});
   }

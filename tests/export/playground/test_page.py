@@ -111,6 +111,15 @@ def test_the_page_writes_what_charlm_writes(
     settings: Any = {**SETTINGS, "top_p": 0.95}
     assert found == [prompt + generator.text(prompt, **settings, sample=n) for n in (0, 1)]
 
+    reached, said = run(
+        browser,
+        """
+        const reached = document.querySelectorAll(".sample i[tabindex='0']").length;
+        return [reached, $("said").textContent];
+        """,
+    )
+    assert (reached, len(said)) == (2, len("Sample 1: \nSample 2: ") + 2 * 60)
+
     (_, more) = run(browser, "await press('Go on', 1); return texts()")
     whole = generator.text(prompt, **settings | {"length": 120}, sample=1)
     assert more == prompt + whole
@@ -135,6 +144,19 @@ def test_the_page_writes_what_charlm_writes(
     again = generator.text(prompt + whole[:9] + other, **settings | {"seed": int(seed.split()[1])})
     assert rewound == prompt + whole[:9] + other + again
     assert run(browser, "await press('Undo', 1); return texts()")[1] == more
+
+    stopped, ended = run(
+        browser,
+        """
+        fill({ length: 10000, samples: 1 });
+        $("generate").click();
+        await until(() => !$("halt-write").hidden && document.querySelector(".sample i"));
+        $("halt-write").click();
+        await idle();
+        return [texts()[0].length, $("status").textContent];
+        """,
+    )
+    assert (stopped < 9000, ended) == (True, "Stopped.")
 
     (figures, levels, hosts) = run(
         browser,
