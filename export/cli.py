@@ -10,16 +10,18 @@ from charlm.data.system.errors import SettingsError
 
 if TYPE_CHECKING:
     from charlm.export.export import Exported
+    from charlm.export.web import WebPage
 
 GROUPS = {
     "Run": "run verbose",
     "Files": "siblings verify_only siblings_of",
     "Precision": "int8 fp16 text",
+    "Web": "web web_model ort_web",
 }
 EXAMPLES = {
     "charlm-export model.onnx --run runs/book": "A run as one file, and its siblings beside it:",
     "charlm-export --verify-only model.onnx --verbose": "Prove a file, and see by how much:",
-    "charlm-export model.onnx --int8 --text new.txt": "Only if int8 loses next to nothing:",
+    "charlm-export --web page --model model.onnx": "A page that runs a model in the browser:",
 }
 app = console.make_app()
 
@@ -79,6 +81,31 @@ def export(
             show_default="what the model draws itself",
         ),
     ] = None,
+    web: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a folder for any static host: a page that generates and scores in the "
+            "browser.",
+        ),
+    ] = None,
+    web_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="FILE",
+            help="For --web alone: an existing model file, or the name of one that ships.",
+            show_default="./model.onnx, or lovecraft",
+        ),
+    ] = None,
+    ort_web: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="For --web: npm's package onnxruntime-web.",
+            show_default="node_modules/onnxruntime-web",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show each proof's figures, and int8's loss.")
     ] = False,
@@ -91,7 +118,24 @@ def export(
     in one run. charlm finds them by their names; without them everything works, slower.
     """
     del debug, version
-    if sum(name is not None for name in (model, verify_only, siblings_of)) != 1:
+    given = [each for each in (model, verify_only, siblings_of) if each is not None]
+    if web is None and (web_model is not None or ort_web is not None):
+        raise SettingsError(f"`{'ort_web' if web_model is None else 'model'}` goes with `web`")
+    if web is not None and (given != [model] if given else run is not None):
+        raise SettingsError(
+            "`web` goes with MODEL.onnx, which is written first, or with `model`, an existing file"
+        )
+    if web_model is not None and given:
+        raise SettingsError("`model` names an existing file, and MODEL.onnx one to write: not both")
+    page = None
+    if web is not None:
+        from charlm.export.web import RUNTIME, WebPage
+
+        page = WebPage.of(web, ort_web or RUNTIME)  # what is missing is found before the work
+        if not given:
+            _write_page(page, web_model)
+            return
+    if len(given) != 1:
         raise SettingsError(
             "name one file: charlm-export MODEL.onnx to write it, "
             "charlm-export --verify-only MODEL.onnx to prove it, "
@@ -137,8 +181,16 @@ def export(
     _report(done, verbose, losses=verbose or any(measured.values()))
     if beside := _beside(done, written=model is not None):
         console.say(f"beside it, optional: {'; '.join(beside)}")
-    if verify_only is None:
+    if page is not None:
+        _write_page(page, done.model)
+    elif verify_only is None:
         console.say(f"next: charlm-gen --model {done.model} 'Once upon a time'")
+
+
+def _write_page(page: "WebPage", model: Path | None) -> None:
+    path, size = page.write(model)
+    console.say(f"{page.folder}: {size:,} bytes, a page that runs {path} in the browser")
+    console.say(f"next: python3 -m http.server --directory {page.folder}")
 
 
 def _report(done: "Exported", verbose: bool, losses: bool) -> None:

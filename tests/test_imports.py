@@ -19,9 +19,10 @@ ALLOWED = {
 }
 CONTRACT = "charlm.export.contract"
 # `--init-from` takes exported models, which export reads, and the names of those that infer ships;
-# `charlm show` takes these names too.
+# `charlm show` and `charlm export --web` take these names too.
 AGAINST_THE_FLOW = {
     "export/show.py": ("charlm.infer.model.shipped",),
+    "export/web.py": ("charlm.infer.model.shipped",),
     "train/setup/source.py": ("charlm.export.as_source", "charlm.infer.model.shipped"),
 }
 

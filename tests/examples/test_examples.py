@@ -1,22 +1,17 @@
 """The examples, each where its runtime is at hand, draw the texts that charlm draws."""
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
-import urllib.request
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from charlm.infer import Generator
+from tests.browser import Browser, chromium, served
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -100,13 +95,9 @@ def test_the_readme_shows_that_text() -> None:
     assert f"```\n{drawn_by_charlm(GOLDEN)}\n```" in (EXAMPLES / "README.md").read_text("utf-8")
 
 
-CHROMIUM = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 # Fills the form once the model is loaded, and answers with the text once it is whole.
 GENERATE = """
-const [fields, answer] = arguments;
+const [fields] = arguments;
 const button = document.querySelector("button");
 async function enabled() {
   while (button.disabled) await new Promise((later) => setTimeout(later, 20));
@@ -116,64 +107,31 @@ for (const [name, value] of Object.entries(fields))
   document.querySelector(`[name=${name}]`).value = value;
 button.click();
 await enabled();
-answer(document.querySelector("output").textContent);
+return document.querySelector("output").textContent;
 """
 
 
-def ask(address: str, body: object = None, method: str = "POST") -> Any:
-    """What ChromeDriver answers (W3C WebDriver)."""
-    data = json.dumps(body or {}).encode() if method == "POST" else None
-    request = urllib.request.Request(address, data, method=method)
-    with urllib.request.urlopen(request, timeout=120) as response:
-        return json.load(response)["value"]
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The address of the repository, served."""
-    handler = partial(SimpleHTTPRequestHandler, directory=ROOT)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{served.server_port}"
-        served.shutdown()
-
-
-@pytest.fixture(scope="module")
-def page(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of ChromeDriver's session, in which the page is open."""
-    if not (shutil.which("chromedriver") and shutil.which("chromium")):
-        pytest.skip("no Chromium with ChromeDriver here")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser in which the page is open."""
     if not (EXAMPLES / "web" / "node_modules").exists():
         pytest.skip("not installed: npm install --prefix examples/web")
-    options = {"args": [*CHROMIUM, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]}
-    wanted = {"goog:chromeOptions": options, "timeouts": {"script": 100_000}}
-    command = ["chromedriver", "--port=0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
-        try:
-            assert driver.stdout is not None
-            started = (re.search(r"successfully on port (\d+)", line) for line in driver.stdout)
-            port = next(found[1] for found in started if found)
-            sessions = f"http://127.0.0.1:{port}/session"
-            answer = ask(sessions, {"capabilities": {"alwaysMatch": wanted}})
-            session = f"{sessions}/{answer['sessionId']}"
-            ask(f"{session}/url", {"url": f"{server}/examples/web/"})
-            yield session
-            ask(session, method="DELETE")
-        finally:
-            driver.terminate()
+    with chromium(tmp_path_factory.mktemp("profile")) as browser, served(ROOT) as address:
+        browser.open(f"{address}/examples/web/")
+        yield browser
 
 
-def shown(page: str, text: Text) -> str:
+def shown(page: Browser, text: Text) -> str:
     fields = dict(zip(("prompt", "temperature", "seed", "length"), map(str, text), strict=True))
-    answer: str = ask(f"{page}/execute/async", {"script": GENERATE, "args": [fields]})
+    answer: str = page.run(GENERATE, fields)
     return answer
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_page_draws_what_charlm_draws(page: str, text: Text) -> None:
+def test_the_page_draws_what_charlm_draws(page: Browser, text: Text) -> None:
     assert shown(page, text) == drawn_by_charlm(text)
 
 
-def test_the_page_normalises_a_prompt_and_names_what_the_model_lacks(page: str) -> None:
+def test_the_page_normalises_a_prompt_and_names_what_the_model_lacks(page: Browser) -> None:
     assert shown(page, ("The OLD house ", *GOLDEN[1:])) == drawn_by_charlm(GOLDEN)
     assert "{" in shown(page, ("the {", *GOLDEN[1:]))
