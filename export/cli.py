@@ -15,11 +15,16 @@ GROUPS = {
     "Run": "run verbose",
     "Files": "siblings verify_only siblings_of",
     "Precision": "int8 fp16 text",
+    "Other hosts": "triton genai existing",
 }
 EXAMPLES = {
     "charlm-export model.onnx --run runs/book": "A run as one file, and its siblings beside it:",
     "charlm-export --verify-only model.onnx --verbose": "Prove a file, and see by how much:",
     "charlm-export model.onnx --int8 --text new.txt": "Only if int8 loses next to nothing:",
+}
+FOLDERS = {
+    "triton": "a model repository: tritonserver --model-repository names it",
+    "genai": "a model folder: onnxruntime_genai.Model opens it",
 }
 app = console.make_app()
 
@@ -79,6 +84,28 @@ def export(
             show_default="what the model draws itself",
         ),
     ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a model repository of NVIDIA Triton too, in which the server carries the "
+            "state of each text.",
+        ),
+    ] = None,
+    genai: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write a folder too that ONNX Runtime GenAI loads as it is."
+        ),
+    ] = None,
+    existing: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL.onnx",
+            help="Make those folders of an existing file, in place of a run.",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show each proof's figures, and int8's loss.")
     ] = False,
@@ -91,12 +118,23 @@ def export(
     in one run. charlm finds them by their names; without them everything works, slower.
     """
     del debug, version
-    if sum(name is not None for name in (model, verify_only, siblings_of)) != 1:
+    if sum(name is not None for name in (model, verify_only, siblings_of, existing)) != 1:
         raise SettingsError(
             "name one file: charlm-export MODEL.onnx to write it, "
             "charlm-export --verify-only MODEL.onnx to prove it, "
-            "or charlm-export --siblings-of MODEL.onnx to write its siblings"
+            "charlm-export --siblings-of MODEL.onnx to write its siblings, "
+            "or charlm-export --model MODEL.onnx to write folders for other hosts"
         )
+    hosts = {"triton": triton, "genai": genai}
+    if existing is not None and (run is not None or not any(hosts.values())):
+        raise SettingsError(
+            "`model` takes the place of a run: leave out `run`"
+            if run is not None
+            else f"`model` is for folders: give {' or '.join(f'`{name}` DIR' for name in hosts)}"
+        )
+    if existing is None and model is None and any(hosts.values()):
+        name = next(name for name, folder in hosts.items() if folder is not None)
+        raise SettingsError(f"`{name}` is made of a run or of `model`: name MODEL.onnx so")
     if siblings_of is not None and (run is not None or not siblings):
         raise SettingsError(
             "`siblings_of` makes the siblings from the file itself: leave out "
@@ -108,17 +146,28 @@ def export(
         raise SettingsError(f"`verify_only` writes nothing: leave out {name}")
     _check_extras()
     from charlm.export.contract import KINDS
-    from charlm.export.export import Wanted, export_run, export_siblings, verify_file
+    from charlm.export.export import (
+        Wanted,
+        export_folders,
+        export_run,
+        export_siblings,
+        verify_file,
+    )
     from charlm.train.runs import run_folder
 
     own = "the weights it carries"
-    wanted = Wanted(tuple(KINDS.values()) if siblings else (), int8, fp16, text)
+    wanted = Wanted(
+        tuple(KINDS.values()) if siblings else (), int8, fp16, text, triton=triton, genai=genai
+    )
     if verify_only is not None:
         done = verify_file(verify_only, run)
         console.say(f"{verify_only}: proven against {own if run is None else run}")
     elif siblings_of is not None:
         done = export_siblings(siblings_of, wanted)
         console.say(f"{siblings_of}: proven against {own}")
+    elif existing is not None:
+        done = export_folders(existing, wanted)
+        console.say(f"{existing}: proven against {own}")
     else:
         assert model is not None
         source = run or run_folder.newest(holding=run_folder.WEIGHTS)
@@ -131,7 +180,10 @@ def export(
     _report(done, verbose, losses=verbose or any(measured.values()))
     if beside := _beside(done, written=model is not None):
         console.say(f"beside it, optional: {'; '.join(beside)}")
-    if verify_only is None:
+    for name, folder in hosts.items():
+        if folder is not None:
+            console.say(f"{folder}: {FOLDERS[name]}")
+    if verify_only is None and existing is None:
         console.say(f"next: charlm-gen --model {done.model} 'Once upon a time'")
 
 
