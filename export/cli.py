@@ -22,7 +22,7 @@ EXAMPLES = {
     "charlm-export --verify-only model.onnx --verbose": "Prove a file, and see by how much:",
     "charlm-export model.onnx --int8 --text new.txt": "Only if int8 loses next to nothing:",
 }
-FOLDERS = {
+HOSTS = {
     "triton": "a model repository: tritonserver --model-repository names it",
     "genai": "a model folder: onnxruntime_genai.Model opens it",
 }
@@ -102,8 +102,9 @@ def export(
         Path | None,
         typer.Option(
             "--model",
-            metavar="MODEL.onnx",
-            help="Make those folders of an existing file, in place of a run.",
+            metavar="FILE",
+            help="For those alone: an existing model file, or the name of one that ships.",
+            show_default="./model.onnx, or lovecraft",
         ),
     ] = None,
     verbose: Annotated[
@@ -118,23 +119,24 @@ def export(
     in one run. charlm finds them by their names; without them everything works, slower.
     """
     del debug, version
-    if sum(name is not None for name in (model, verify_only, siblings_of, existing)) != 1:
+    given = [each for each in (model, verify_only, siblings_of) if each is not None]
+    folders = {"triton": triton, "genai": genai}
+    hosts = [name for name, folder in folders.items() if folder is not None]
+    if existing is not None and not hosts:
+        raise SettingsError(f"`model` goes with {' or '.join(f'`{name}`' for name in folders)}")
+    if hosts and (given != [model] if given else run is not None):
+        raise SettingsError(
+            f"`{hosts[0]}` goes with MODEL.onnx, which is written first, or with `model`, "
+            "an existing file"
+        )
+    if existing is not None and given:
+        raise SettingsError("`model` names an existing file, and MODEL.onnx one to write: not both")
+    if len(given) != 1 and not (hosts and not given):
         raise SettingsError(
             "name one file: charlm-export MODEL.onnx to write it, "
             "charlm-export --verify-only MODEL.onnx to prove it, "
-            "charlm-export --siblings-of MODEL.onnx to write its siblings, "
-            "or charlm-export --model MODEL.onnx to write folders for other hosts"
+            "or charlm-export --siblings-of MODEL.onnx to write its siblings"
         )
-    hosts = {"triton": triton, "genai": genai}
-    if existing is not None and (run is not None or not any(hosts.values())):
-        raise SettingsError(
-            "`model` takes the place of a run: leave out `run`"
-            if run is not None
-            else f"`model` is for folders: give {' or '.join(f'`{name}` DIR' for name in hosts)}"
-        )
-    if existing is None and model is None and any(hosts.values()):
-        name = next(name for name, folder in hosts.items() if folder is not None)
-        raise SettingsError(f"`{name}` is made of a run or of `model`: name MODEL.onnx so")
     if siblings_of is not None and (run is not None or not siblings):
         raise SettingsError(
             "`siblings_of` makes the siblings from the file itself: leave out "
@@ -165,11 +167,12 @@ def export(
     elif siblings_of is not None:
         done = export_siblings(siblings_of, wanted)
         console.say(f"{siblings_of}: proven against {own}")
-    elif existing is not None:
-        done = export_folders(existing, wanted)
-        console.say(f"{existing}: proven against {own}")
+    elif model is None:
+        from charlm.infer.model.shipped import find_model
+
+        done = export_folders(find_model(existing), wanted)
+        console.say(f"{done.model}: proven against {own}")
     else:
-        assert model is not None
         source = run or run_folder.newest(holding=run_folder.WEIGHTS)
         done = export_run(source, model, wanted)
         console.say(
@@ -180,10 +183,9 @@ def export(
     _report(done, verbose, losses=verbose or any(measured.values()))
     if beside := _beside(done, written=model is not None):
         console.say(f"beside it, optional: {'; '.join(beside)}")
-    for name, folder in hosts.items():
-        if folder is not None:
-            console.say(f"{folder}: {FOLDERS[name]}")
-    if verify_only is None and existing is None:
+    for name in hosts:
+        console.say(f"{folders[name]}: {HOSTS[name]}")
+    if given and verify_only is None:
         console.say(f"next: charlm-gen --model {done.model} 'Once upon a time'")
 
 

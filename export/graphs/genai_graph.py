@@ -41,7 +41,7 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
     for own, theirs in AFTER.items():
         draft.add("Identity", [own], theirs)
     _judge(draft, weights, tops)
-    state = [BATCH, weights.layers, weights.hidden]
+    state: list[str | int | None] = [BATCH, weights.layers, weights.hidden]
     inputs = [value(INPUT_IDS, INT64, [BATCH, "time"])]
     outputs = [value(LOGITS, FLOAT, [BATCH, "time", weights.vocabulary + 1])]
     inputs += [value(name, FLOAT, state) for name in BEFORE.values()]

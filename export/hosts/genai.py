@@ -74,7 +74,7 @@ def _tokenizer(vocabulary: Vocabulary) -> dict[str, Any]:
     letters = _byte_letters()
     spelt = [[letters[byte] for byte in each.encode()] for each in vocabulary.characters]
     ids = {"".join(each): token for token, each in enumerate(spelt)} | {END: len(spelt)}
-    merges = {}  # as an ordered set
+    merges: dict[str, None] = {}  # an ordered set
     for each in spelt:
         for letter in each:
             ids.setdefault(letter, len(ids))

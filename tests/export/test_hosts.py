@@ -54,9 +54,10 @@ def test_folders_of_a_run_and_of_a_file(export: Export, run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "saying"),
     [
-        (["--model", "a.onnx"], "--triton DIR or --genai DIR"),
-        (["--model", "a.onnx", "--run", "runs/first", "--genai", "g"], "leave out --run"),
-        (["--verify-only", "a.onnx", "--triton", "t"], "--triton is made of a run or of --model"),
+        (["--model", "a.onnx"], "--model goes with --triton or --genai"),
+        (["--run", "runs/first", "--genai", "g"], "--genai goes with MODEL.onnx"),
+        (["--verify-only", "a.onnx", "--triton", "t"], "--triton goes with MODEL.onnx"),
+        (["a.onnx", "--model", "b.onnx", "--triton", "t"], "not both"),
         (["--model", "none.onnx", "--genai", "g"], "can't read none.onnx"),
         (["a.onnx", "--genai", "file"], "can't write file: "),
     ],
