@@ -19,18 +19,18 @@ import logging
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 from charlm.data.system.errors import CharlmError, ProviderError, RequestError, SettingsError
 from charlm.data.system.extras import require, require_there
 from charlm.data.text.vocabulary import Unknown
 from charlm.export.contract import GENERATE, SEQUENCE, read_model_bytes, sibling_path
 from charlm.infer.batch.prompt_file import KEYS, BadLine, request_of
-from charlm.infer.batch.results import Outcome, Result, in_order
+from charlm.infer.batch.results import Failure, Outcome, in_order
 from charlm.infer.engines.planning import Work
 from charlm.infer.generator import MANY, Generator
 from charlm.infer.model.providers import ONLY_ON, check_precision
@@ -40,6 +40,10 @@ from charlm.infer.request import Request, Settings
 SHARES = 4  # of an actor, at least: what one that dies had in hand is drawn again
 MOST_ROWS = 1024  # of a share: four batches of a core
 LOCAL = "local"
+# What rows gain, and its types in Arrow.
+TEXTS = {"text": "string", "finish": "string", "characters": "int64", "seed": "uint64",
+         "sample": "uint64", "error": "string"}  # fmt: skip
+BITS = {"bits_per_character": "float64", "characters": "int64", "error": "string"}
 
 
 @contextlib.contextmanager
@@ -148,6 +152,12 @@ class Cluster:
     ) -> Iterator[Outcome]:
         """Yield the text of each of many requests, as `Generator.batch` does; all are read first.
 
+        Args:
+            requests: any number that memory holds.
+            width: how many run side by side in an actor.
+            ordered: yield in the order of the requests, or as they are finished.
+            work: what is known of them.
+
         Raises:
             CharlmError: of an actor, as `Generator.batch` raises it.
             ProviderError: the cluster can't go on.
@@ -163,8 +173,7 @@ class Cluster:
             [{"index": index, "asked": each} for index, each in enumerate(asked)],
             override_num_blocks=-(-len(asked) // rows),
         )
-        drawn = self._mapped(dataset, _Outcomes, width, work)
-        outcomes = _outcomes(drawn)
+        outcomes = _outcomes(self._mapped(dataset, _Outcomes, width, work))
         yield from in_order(outcomes) if ordered else outcomes
 
     def _mapped(self, dataset: Any, actor: type, *given: object) -> Any:
@@ -194,9 +203,7 @@ class Cluster:
             return 0
         found = int(require("ray", "ray").cluster_resources().get("GPU", 0))
         if not found and "cuda" in (self.provider, ONLY_ON.get(self.precision)):
-            raise ProviderError(
-                "the Ray cluster has no GPU: use `provider` cpu, in float32 or int8"
-            )
+            raise ProviderError("the Ray cluster has no GPU: use `provider` cpu, float32 or int8")
         return found
 
     @property
@@ -205,23 +212,14 @@ class Cluster:
         return self.actors or self._gpus or max(1, cores // self.threads)
 
 
-@dataclass(frozen=True)
-class _Opening:
+class _Opening(NamedTuple):
     """How an actor opens the model."""
 
     name: str
-    files: list[
-        Any
-    ]  # a reference to their bytes by their names, in a list so that Ray keeps it one
+    files: list[Any]  # a single reference to their bytes by name, which Ray leaves one in a list
     device: str
     threads: int
     precision: str
-
-    def into(self, folder: str) -> Generator:
-        for name, content in require("ray", "ray").get(self.files[0]).items():
-            Path(folder, name).write_bytes(content)
-        path = Path(folder, self.name)
-        return Generator.open(path, self.device, self.threads, self.precision, work=MANY)
 
 
 class _Actor:
@@ -229,8 +227,11 @@ class _Actor:
 
     def __init__(self, opening: _Opening) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="charlm-")
-        self.generator = opening.into(self._folder.name)
-        self.opening = opening
+        path = Path(self._folder.name, opening.name)
+        for name, content in require("ray", "ray").get(opening.files[0]).items():
+            path.with_name(name).write_bytes(content)
+        how = opening.device, opening.threads, opening.precision
+        self.generator, self.opening = Generator.open(path, *how, work=MANY), opening
 
 
 class _Outcomes(_Actor):
@@ -247,7 +248,8 @@ class _Outcomes(_Actor):
             drawn = list(self.generator.batch(asked, width=self._width, work=self._work))
         except CharlmError as problem:  # of all: Ray would hand on its words alone
             drawn = [problem] * len(asked)
-        return _with(table, outcome=("binary", [pickle.dumps(each) for each in drawn]))
+        rows = [{"outcome": pickle.dumps(each)} for each in drawn]
+        return _with(table, {"outcome": "binary"}, rows)
 
 
 class _TextsOfRows(_Actor):
@@ -258,26 +260,10 @@ class _TextsOfRows(_Actor):
         self._defaults = defaults
 
     def __call__(self, table: Any) -> Any:
-        requests = [self._request(row) for row in table.select(
-            [name for name in KEYS if name in table.column_names]
-        ).to_pylist()]  # fmt: skip
+        known = table.select([name for name in KEYS if name in table.column_names])
+        requests = [self._request(row) for row in known.to_pylist() or [{}] * len(table)]
         work = Work(None, window=self._defaults.window)
-        drawn = list(self.generator.batch(requests, work=work))
-        results = [each if isinstance(each, Result) else None for each in drawn]
-        errors = [None if isinstance(each, Result) else str(each.error) for each in drawn]
-
-        def of_each(value: Callable[[Result], Any]) -> list[Any]:
-            return [None if each is None else value(each) for each in results]
-
-        return _with(
-            table,
-            text=("string", of_each(lambda result: result.text)),
-            finish=("string", of_each(lambda result: result.finish)),
-            characters=("int64", of_each(lambda result: result.characters)),
-            seed=("uint64", of_each(lambda result: result.request.seed)),
-            sample=("uint64", of_each(lambda result: result.request.sample)),
-            error=("string", errors),
-        )
+        return _with(table, TEXTS, map(_described, self.generator.batch(requests, work=work)))
 
     def _request(self, row: dict[str, Any]) -> Request | BadLine:
         try:
@@ -297,12 +283,10 @@ class _BitsOfRows(_Actor):
 
     def __call__(self, table: Any) -> Any:
         from charlm.infer.scoring.many import Text, score_many
-        from charlm.infer.scoring.score import Score
 
-        texts = table[self._column].to_pylist()
-        missing = CharlmError("no text")
-        found: list[Score | CharlmError] = [missing] * len(texts)
-        there = [place for place, text in enumerate(texts) if text is not None]
+        texts = dict(enumerate(table[self._column].to_pylist()))
+        there = [place for place, text in texts.items() if text is not None]
+        rows: list[dict[str, Any]] = [{"error": "no text"} for _ in texts]
         for scored in score_many(
             self.generator.model,
             (Text(f"the text in {self._column}", [texts[place]]) for place in there),
@@ -310,24 +294,32 @@ class _BitsOfRows(_Actor):
             precision=self.opening.precision,
             workers=self.opening.threads,
         ):
-            found[there[scored.index]] = scored.result
-        scores = [each if isinstance(each, Score) else None for each in found]
-        return _with(
-            table,
-            bits_per_character=(
-                "float64",
-                [None if each is None else each.bits_per_character for each in scores],
-            ),
-            characters=("int64", [None if each is None else each.characters for each in scores]),
-            error=("string", [None if isinstance(each, Score) else str(each) for each in found]),
-        )
+            result = scored.result
+            rows[there[scored.index]] = (
+                {"error": str(result)} if isinstance(result, CharlmError) else result.fields()
+            )
+        return _with(table, BITS, rows)
 
 
-def _with(table: Any, **columns: tuple[str, list[Any]]) -> Any:
-    """An Arrow table with further columns, each of a type, or in the place of its own."""
-    arrow = require("pyarrow", "ray")
-    for name, (kind, values) in columns.items():
-        array, place = arrow.array(values, kind), table.schema.get_field_index(name)
+def _described(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, Failure):
+        return {"error": str(outcome.error)}
+    asked = outcome.request
+    return {
+        "text": outcome.text,
+        "finish": outcome.finish,
+        "characters": outcome.characters,
+        "seed": asked.seed,
+        "sample": asked.sample,
+    }
+
+
+def _with(table: Any, kinds: dict[str, str], rows: Iterable[dict[str, Any]]) -> Any:
+    """An Arrow table with further columns of those types; one of the same name gives way."""
+    arrow, rows = require("pyarrow", "ray"), list(rows)
+    for name, kind in kinds.items():
+        array = arrow.array([row.get(name) for row in rows], kind)
+        place = table.schema.get_field_index(name)
         if place < 0:
             table = table.append_column(name, array)
         else:
