@@ -43,41 +43,6 @@ def cli_model(exact_path: Path) -> Path:
     return exact_path
 
 
-def drawing() -> set[int]:
-    """The processes of this test's actors that draw now."""
-    listed = subprocess.run(
-        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-    )
-    processes = [line.split(None, 2) for line in listed.stdout.splitlines()]
-    family = {str(os.getpid())}
-    while more := {pid for pid, parent, _ in processes if parent in family} - family:
-        family |= more
-    at_work = re.compile(r"ray::MapWorker\(MapBatches\(_Outcomes\)\)\.(?!__init__)")
-    return {int(pid) for pid, _, words in processes if pid in family and at_work.match(words)}
-
-
-def test_no_text_is_lost_doubled_or_changed_where_an_actor_is_killed(
-    exact: Generator, exact_path: Path
-) -> None:
-    requests = [Request("the ", seed=3, sample=n, length=10_000 + n) for n in range(120)]
-    wanted = list(exact.batch(requests))
-    killed, ended = list[int](), threading.Event()
-
-    def kill() -> None:
-        while not ended.is_set() and not (found := drawing()):
-            ended.wait(0.05)
-        if not ended.is_set():
-            killed.append(min(found))
-            os.kill(killed[0], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    assert list(Cluster(exact_path, ACTORS).batch(iter(requests))) == wanted
-    ended.set()
-    killer.join()
-    assert len(killed) == 1
-
-
 @pytest.mark.parametrize("form", [["--json"], [], ["--json", "--unordered"]])
 def test_the_command_writes_what_one_machine_writes(
     generate: Generate, tmp_path: Path, form: list[str]
@@ -141,3 +106,39 @@ def test_what_can_not_be_done(generate: Generate, damaged_path: Path, exact_path
     with connected("auto"):
         pass
     assert ray.is_initialized()  # it was not this block that began
+
+
+def drawing() -> set[int]:
+    """The processes of this test's actors that draw now."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
+    processes = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    family = {str(os.getpid())}
+    while more := {pid for pid, parent, _ in processes if parent in family} - family:
+        family |= more
+    at_work = re.compile(r"ray::MapWorker\(MapBatches\(_Outcomes\)\)\.(?!__init__)")
+    return {int(pid) for pid, _, words in processes if pid in family and at_work.match(words)}
+
+
+def test_no_text_is_lost_doubled_or_changed_where_an_actor_is_killed(
+    exact: Generator, exact_path: Path
+) -> None:
+    """The last test: Ray's word of it comes late, on what pytest takes for standard output."""
+    requests = [Request("the ", seed=3, sample=n, length=10_000 + n) for n in range(120)]
+    wanted = list(exact.batch(requests))
+    killed, ended = list[int](), threading.Event()
+
+    def kill() -> None:
+        while not ended.is_set() and not (found := drawing()):
+            ended.wait(0.05)
+        if not ended.is_set():
+            killed.append(min(found))
+            os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert list(Cluster(exact_path, ACTORS).batch(iter(requests))) == wanted
+    ended.set()
+    killer.join()
+    assert len(killed) == 1
