@@ -10,18 +10,22 @@ from charlm.data.system.errors import SettingsError
 
 if TYPE_CHECKING:
     from charlm.export.export import Exported
-    from charlm.export.web import WebPage
+    from charlm.export.hosts.web import WebPage
 
 GROUPS = {
     "Run": "run verbose",
     "Files": "siblings verify_only siblings_of",
     "Precision": "int8 fp16 text",
-    "Web": "web web_model ort_web",
+    "Other hosts": "web triton genai existing ort_web",
 }
 EXAMPLES = {
     "charlm-export model.onnx --run runs/book": "A run as one file, and its siblings beside it:",
     "charlm-export --verify-only model.onnx --verbose": "Prove a file, and see by how much:",
     "charlm-export --web page --model model.onnx": "A page that runs a model in the browser:",
+}
+HOSTS = {
+    "triton": "a model repository: tritonserver --model-repository names it",
+    "genai": "a model folder: onnxruntime_genai.Model opens it",
 }
 app = console.make_app()
 
@@ -85,16 +89,30 @@ def export(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write a folder for any static host: a page that generates and scores in the "
+            help="Write a folder too, for any static host: a page that generates and scores in the "
             "browser.",
         ),
     ] = None,
-    web_model: Annotated[
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a model repository of NVIDIA Triton too, in which the server carries the "
+            "state of each text.",
+        ),
+    ] = None,
+    genai: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write a folder too that ONNX Runtime GenAI loads as it is."
+        ),
+    ] = None,
+    existing: Annotated[
         Path | None,
         typer.Option(
             "--model",
             metavar="FILE",
-            help="For --web alone: an existing model file, or the name of one that ships.",
+            help="For those alone: an existing model file, or the name of one that ships.",
             show_default="./model.onnx, or lovecraft",
         ),
     ] = None,
@@ -119,23 +137,28 @@ def export(
     """
     del debug, version
     given = [each for each in (model, verify_only, siblings_of) if each is not None]
-    if web is None and (web_model is not None or ort_web is not None):
-        raise SettingsError(f"`{'ort_web' if web_model is None else 'model'}` goes with `web`")
-    if web is not None and (given != [model] if given else run is not None):
+    folders = {"web": web, "triton": triton, "genai": genai}
+    hosts = [name for name, folder in folders.items() if folder is not None]
+    if existing is not None and not hosts:
+        raise SettingsError(f"`model` goes with {' or '.join(f'`{name}`' for name in folders)}")
+    if ort_web is not None and web is None:
+        raise SettingsError("`ort_web` goes with `web`")
+    if hosts and (given != [model] if given else run is not None):
         raise SettingsError(
-            "`web` goes with MODEL.onnx, which is written first, or with `model`, an existing file"
+            f"`{hosts[0]}` goes with MODEL.onnx, which is written first, or with `model`, "
+            "an existing file"
         )
-    if web_model is not None and given:
+    if existing is not None and given:
         raise SettingsError("`model` names an existing file, and MODEL.onnx one to write: not both")
     page = None
     if web is not None:
-        from charlm.export.web import RUNTIME, WebPage
+        from charlm.export.hosts.web import RUNTIME, WebPage
 
         page = WebPage.of(web, ort_web or RUNTIME)  # what is missing is found before the work
-        if not given:
-            _write_page(page, web_model)
+        if not given and hosts == ["web"]:  # nothing to prove: Torch is not needed
+            _write_page(page, existing)
             return
-    if len(given) != 1:
+    if len(given) != 1 and not (hosts and not given):
         raise SettingsError(
             "name one file: charlm-export MODEL.onnx to write it, "
             "charlm-export --verify-only MODEL.onnx to prove it, "
@@ -152,19 +175,31 @@ def export(
         raise SettingsError(f"`verify_only` writes nothing: leave out {name}")
     _check_extras()
     from charlm.export.contract import KINDS
-    from charlm.export.export import Wanted, export_run, export_siblings, verify_file
+    from charlm.export.export import (
+        Wanted,
+        export_folders,
+        export_run,
+        export_siblings,
+        verify_file,
+    )
     from charlm.train.runs import run_folder
 
     own = "the weights it carries"
-    wanted = Wanted(tuple(KINDS.values()) if siblings else (), int8, fp16, text)
+    wanted = Wanted(
+        tuple(KINDS.values()) if siblings else (), int8, fp16, text, triton=triton, genai=genai
+    )
     if verify_only is not None:
         done = verify_file(verify_only, run)
         console.say(f"{verify_only}: proven against {own if run is None else run}")
     elif siblings_of is not None:
         done = export_siblings(siblings_of, wanted)
         console.say(f"{siblings_of}: proven against {own}")
+    elif model is None:
+        from charlm.infer.model.shipped import find_model
+
+        done = export_folders(find_model(existing), wanted)
+        console.say(f"{done.model}: proven against {own}")
     else:
-        assert model is not None
         source = run or run_folder.newest(holding=run_folder.WEIGHTS)
         trained = run_folder.load_run(source)
         results = trained.summary["results"]
@@ -181,9 +216,12 @@ def export(
     _report(done, verbose, losses=verbose or any(measured.values()))
     if beside := _beside(done, written=model is not None):
         console.say(f"beside it, optional: {'; '.join(beside)}")
+    for name in hosts:
+        if name in HOSTS:
+            console.say(f"{folders[name]}: {HOSTS[name]}")
     if page is not None:
         _write_page(page, done.model)
-    elif verify_only is None:
+    elif given and verify_only is None:
         console.say(f"next: charlm-gen --model {done.model} 'Once upon a time'")
 
 

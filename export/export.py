@@ -9,9 +9,10 @@ from charlm.data.system.files import os_errors_as, write_set
 from charlm.export import contract, weights
 from charlm.export.contract import Kind, Metadata
 from charlm.export.contract import native as contract_native
-from charlm.export.graphs import build_siblings, step_graph
+from charlm.export.graphs import build_siblings, genai_graph, step_graph
+from charlm.export.hosts import genai, triton
 from charlm.export.proof.errors import Proof
-from charlm.export.proof.prove import prove_siblings, prove_step
+from charlm.export.proof.prove import prove_genai, prove_siblings, prove_step
 from charlm.export.proof.texts import Texts
 from charlm.export.quality import Quality, draw_sample, measure, read_sample
 from charlm.export.siblings import present, stale
@@ -44,19 +45,24 @@ class Wanted:
         fp16: the same of fp16, which is not measured else.
         text: to measure smaller precisions on, which the model did not learn from; None: what the
             model draws itself.
+        triton: a model repository of NVIDIA Triton, into which the model is to be written.
+        genai: a folder for ONNX Runtime GenAI.
     """
 
     kinds: Sequence[Kind] = tuple(contract.KINDS.values())
     int8: bool = False
     fp16: bool = False
     text: Path | None = None
+    triton: Path | None = None
+    genai: Path | None = None
 
 
 @dataclass(frozen=True)
 class Exported:
     """What an export wrote and proved, or what stands there and was proved.
 
-    `qualities` has what smaller precisions cost that were measured, `notes` what was left out.
+    `qualities` has what smaller precisions cost that were measured, `notes` what was left out,
+    `folders` those for other hosts.
     """
 
     model: Path
@@ -66,6 +72,7 @@ class Exported:
     siblings: tuple[Sibling, ...] = ()
     qualities: dict[str, Quality] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,26 @@ def export_run(run: str | Path | Run, model: str | Path, wanted: Wanted = Wanted
     metadata, qualities, notes = _measure(proven, wanted)
     content = step_graph.build(laid_out, metadata)  # the same graph, with what int8 costs
     own = {model: content, model.with_suffix(".json"): metadata.to_json().encode()}
+    folders = _for_hosts(content, replace(proven, metadata=metadata), wanted)
     siblings = _write(own, replace(proven, metadata=metadata), wanted)
-    return Exported(model, metadata, proven.proof, len(content), siblings, qualities, notes)
+    written = _write_folders(folders)
+    return Exported(
+        model, metadata, proven.proof, len(content), siblings, qualities, notes, written
+    )
+
+
+def export_folders(model: Path, wanted: Wanted) -> Exported:
+    """Write folders for other hosts of a model file that exists, which is proven, not touched.
+
+    Raises:
+        ModelFileError: the file is not a charlm model.
+        ExportError: a proof failed, or a file can't be written.
+    """
+    content = contract.read_model_bytes(model)
+    laid_out, metadata = weights.from_graph(content, str(model))
+    proven = _Subject.proven(model, content, laid_out, weights.to_torch(laid_out), metadata)
+    written = _write_folders(_for_hosts(content, proven, wanted))
+    return Exported(model, metadata, proven.proof, len(content), folders=written)
 
 
 def export_siblings(model: Path, wanted: Wanted = Wanted()) -> Exported:
@@ -195,6 +220,27 @@ def _measure(
                 found.check(precision, where)
     costs = {precision: found.as_dict() for precision, found in qualities.items()}
     return replace(metadata, quality=metadata.quality | costs), qualities, ()
+
+
+def _for_hosts(content: bytes, proven: _Subject, wanted: Wanted) -> dict[Path, dict[Path, bytes]]:
+    """The files of each folder that is asked for, by their paths in it, proven."""
+    metadata, found = proven.metadata, {}
+    if wanted.triton is not None:
+        found[wanted.triton] = triton.repository(content, metadata, proven.path.stem)
+    if wanted.genai is not None:
+        graph = genai_graph.build(proven.laid_out, metadata)
+        prove_genai(graph, metadata, proven.texts, str(wanted.genai / genai.GRAPH))
+        found[wanted.genai] = genai.folder(graph, metadata)
+    return found
+
+
+def _write_folders(folders: dict[Path, dict[Path, bytes]]) -> tuple[Path, ...]:
+    for folder, files in folders.items():
+        with os_errors_as(ExportError, f"can't write {folder}"):
+            for name in files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_set({folder / name: content for name, content in files.items()})
+    return tuple(folders)
 
 
 def _write(own: dict[Path, bytes], proven: _Subject, wanted: Wanted) -> tuple[Sibling, ...]:

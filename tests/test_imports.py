@@ -19,10 +19,11 @@ ALLOWED = {
 }
 CONTRACT = "charlm.export.contract"
 # `--init-from` takes exported models, which export reads, and the names of those that infer ships;
-# `charlm show` and `charlm export --web` take these names too.
+# `charlm show` and `charlm export --model` take these names too.
 AGAINST_THE_FLOW = {
+    "export/cli.py": ("charlm.infer.model.shipped",),
     "export/show.py": ("charlm.infer.model.shipped",),
-    "export/web.py": ("charlm.infer.model.shipped",),
+    "export/hosts/web.py": ("charlm.infer.model.shipped",),
     "train/setup/source.py": ("charlm.export.as_source", "charlm.infer.model.shipped"),
 }
 

@@ -80,7 +80,6 @@ KEY_QUALITY = "charlm.quality"  # JSON object: by precision, what it costs
 KEY_STATES = "charlm.states"  # JSON list: how a host that knows no LSTM carries the state
 KEY_KIND = "charlm.kind"  # of a sibling
 
-PLAYGROUND = Path(__file__).parents[1] / "playground"  # the page of `charlm serve`, and its files
 
 LARGEST_LOSS = 0.01  # bits per character that a smaller precision may cost
 BYTE_VOCABULARY = 256  # up to here a token id is a byte

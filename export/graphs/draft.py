@@ -68,24 +68,32 @@ class Draft:
     def to_model(self, kind: Kind, metadata: Metadata) -> bytes:
         """A model file of the graph, with the tensors and metadata that the contract gives a kind.
 
-        It is checked by `onnx.checker` with full type inference.
-
         Raises:
-            onnx.checker.ValidationError: the graph is malformed, which is a bug of its builder.
+            onnx.checker.ValidationError: see `to_file`.
         """
         inputs, outputs = (
             [_declaration(name, *tensor, kind) for name, tensor in listed.items()]
             for listed in contract.tensors(kind, metadata)
         )
-        model = helper.make_model(
-            self.to_graph(f"charlm_{kind.name}", inputs, outputs),
-            opset_imports=[helper.make_opsetid("", contract.OPSET)],
-            ir_version=contract.IR_VERSION,
-            producer_name="charlm",
-        )
-        helper.set_model_props(model, contract.properties(metadata, kind))
-        onnx.checker.check_model(model, full_check=True)
-        return bytes(model.SerializeToString())
+        graph = self.to_graph(f"charlm_{kind.name}", inputs, outputs)
+        return to_file(graph, contract.properties(metadata, kind))
+
+
+def to_file(graph: onnx.GraphProto, properties: dict[str, str]) -> bytes:
+    """A model file of a graph with metadata, checked by `onnx.checker` with full type inference.
+
+    Raises:
+        onnx.checker.ValidationError: the graph is malformed, which is a bug of its builder.
+    """
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", contract.OPSET)],
+        ir_version=contract.IR_VERSION,
+        producer_name="charlm",
+    )
+    helper.set_model_props(model, properties)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
 
 
 def value(name: str, kind: int, shape: Sequence[str | int | None]) -> onnx.ValueInfoProto:

@@ -14,10 +14,28 @@ ONE_HOT_ROWS = 256
 
 
 def build(weights: Weights, metadata: Metadata) -> bytes:
-    """The serialised graph, checked: one LSTM operator a layer, given the whole text."""
-    draft, last = Draft(), []
-    below = _characters(draft, weights.vocabulary)
-    for layer, state in enumerate(split_states(draft, metadata.layers)):
+    """The serialised graph, checked."""
+    draft = Draft()
+    tops, last = read_texts(draft, weights, _characters(draft, weights.vocabulary))
+    join_states(draft, last)
+    _score(draft, weights, tops, last[-1].h)
+    return draft.to_model(contract.SEQUENCE, metadata)
+
+
+def read_texts(draft: Draft, weights: Weights, below: str) -> tuple[str, list[LayerState]]:
+    """One LSTM operator a layer, given whole texts, from the graph's inputs `h` and `c`.
+
+    Args:
+        draft: where the nodes go.
+        weights: of the model.
+        below: the texts one-hot, float32 [time, batch, vocabulary].
+
+    Returns:
+        h of the last layer after each character, float32 [time, batch, hidden], and the layers'
+        states after the last one.
+    """
+    last = []
+    for layer, state in enumerate(split_states(draft, weights.layers)):
         arrays = _operator_arrays(draft, weights, layer)
         axes = draft.axes(0)
         before = [
@@ -31,9 +49,7 @@ def build(weights: Weights, metadata: Metadata) -> bytes:
                 *(draft.add("Squeeze", [name, axes], f"{name}_flat") for name in outputs[1:])
             )
         )
-    join_states(draft, last)
-    _score(draft, weights, below, last[-1].h)
-    return draft.to_model(contract.SEQUENCE, metadata)
+    return below, last
 
 
 def _characters(draft: Draft, vocabulary: int) -> str:
@@ -42,7 +58,19 @@ def _characters(draft: Draft, vocabulary: int) -> str:
     if vocabulary <= ONE_HOT_ROWS:
         rows = draft.array("one_hot", np.eye(vocabulary, dtype=np.float32))
         return draft.add("Gather", [rows, turned], "characters", axis=0)
-    # OneHot took two to five times as long as comparing with every id.
+    return one_hot(draft, vocabulary, turned)
+
+
+def one_hot(draft: Draft, vocabulary: int, turned: str) -> str:
+    """Characters one-hot; all zeros for an id that the vocabulary lacks.
+
+    OneHot took two to five times as long as comparing with every id.
+
+    Args:
+        draft: where the nodes go.
+        vocabulary: how many characters there are.
+        turned: token ids, integers [time, batch].
+    """
     ids = draft.add("Cast", [turned], "small_ids", to=INT32)
     each = draft.add("Unsqueeze", [ids, draft.axes(2)], "ids")
     every = draft.array("every_id", np.arange(vocabulary, dtype=np.int32))

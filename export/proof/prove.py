@@ -16,6 +16,7 @@ from charlm.export.contract import Kind, Metadata
 from charlm.export.proof.errors import Errors, Proof
 from charlm.export.proof.sessions import (
     Drawer,
+    GenaiGraph,
     GenerateGraph,
     NativeGraph,
     Reader,
@@ -112,6 +113,17 @@ def prove_siblings(
         kind: _prove_sibling(kind, content, model, metadata, texts, names[kind])
         for kind, content in contents.items()
     }
+
+
+def prove_genai(content: bytes, metadata: Metadata, texts: Texts, where: str) -> Proof:
+    """Let the graph of `genai_graph` read the Torch model's texts; see `prove_siblings`."""
+    graph, single, many = GenaiGraph(content, where), Errors(), Errors()
+    with contract.runtime_errors_as(ExportError, f"{where}: a run of it failed"):
+        for batch in BATCHES:
+            _read(graph, texts, metadata, batch, single, many)
+    proof = Proof(single.relative(), many.relative(), texts.steps)
+    proof.check(where)
+    return proof
 
 
 def _prove_sibling(

@@ -11,12 +11,13 @@ from charlm.data.system.extras import require_onnxruntime
 from charlm.export import contract as names
 from charlm.export.contract import C_NEXT, GREEDY, GREEDY_UNIFORM, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.contract import native as contract_native
+from charlm.export.graphs.genai_graph import AFTER, BEFORE, INPUT_IDS
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 Arrays = dict[str, Floats]
 Drawn = tuple[Floats, Ids, Arrays]
-Reader: TypeAlias = "SequenceGraph | NativeGraph"
+Reader: TypeAlias = "SequenceGraph | NativeGraph | GenaiGraph"
 Drawer: TypeAlias = "GenerateGraph | NativeGraph"
 
 READ = (names.LOG_PROBABILITY, LOGITS, H_NEXT, C_NEXT)
@@ -60,6 +61,29 @@ class SequenceGraph:
         """
         feed = state | {names.TOKENS: ids[:, :-1], names.TARGETS: ids[:, 1:]}
         return run(self.session, READ, feed)
+
+
+class GenaiGraph:
+    """The graph that ONNX Runtime GenAI drives.
+
+    Args:
+        content: the serialised graph.
+        where: the file's name, for messages.
+    """
+
+    def __init__(self, content: bytes, where: str) -> None:
+        self.session = open_session(content, where)
+
+    def read(self, ids: Ids, state: Arrays) -> Arrays:
+        """See `SequenceGraph`."""
+        feed: dict[str, Any] = {BEFORE[name]: array for name, array in state.items()}
+        found = run(self.session, (LOGITS, *AFTER.values()), feed | {INPUT_IDS: ids[:, :-1]})
+        every = found[LOGITS][:, :, :-1].astype(np.float64)  # the last is of the end
+        largest = every.max(axis=2, keepdims=True)
+        sums = np.log(np.exp(every - largest).sum(axis=2, keepdims=True)) + largest
+        shares = np.take_along_axis(every - sums, ids[:, 1:, None], axis=2)[:, :, 0]
+        after = {own: found[theirs] for own, theirs in AFTER.items()}
+        return {names.LOG_PROBABILITY: shares, LOGITS: found[LOGITS][:, -1, :-1], **after}
 
 
 class GenerateGraph:

@@ -140,6 +140,19 @@ def _from_json(text: str, defaults: Request) -> Request:
     values = _object(text)
     if unknown := sorted(values.keys() - KEYS.keys()):
         raise RequestError(f"unknown key {unknown[0]!r}; the keys are {', '.join(KEYS)}")
+    return request_of(values, defaults)
+
+
+def request_of(values: Mapping[str, Any], defaults: Request) -> Request:
+    """The request that the keys of a line, or the columns of a row, stand for.
+
+    Args:
+        values: by some of `KEYS`; None is as good as absent.
+        defaults: what they don't say.
+
+    Raises:
+        RequestError: no prompt, or a value of another type or out of range.
+    """
     if "prompt" not in values:
         raise RequestError('"prompt" is missing')
     given = {

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import GeneratorType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from charlm.data.system import console
 from charlm.data.system.errors import CorpusError, SettingsError, as_options
@@ -28,6 +28,9 @@ from charlm.infer.generator import MANY, Generator
 from charlm.infer.request import Request
 from charlm.infer.sampling import stops
 from charlm.infer.sampling.filters import NO_FILTERS
+
+if TYPE_CHECKING:
+    from charlm.infer.ray import Cluster
 
 PATIENCE = 2.0  # seconds
 
@@ -93,6 +96,7 @@ class Job:
     as_json: bool = False  # an object a line, or text
     null: bool = False  # a NUL after each text, or an empty line between them
     echo: bool = True  # the prompt before the text
+    cluster: "Cluster | None" = None  # draws the texts; None: this machine
 
     def __post_init__(self) -> None:
         if self.request.length == 0:
@@ -127,13 +131,7 @@ def run(
     stops.normalised(job.request.stops, generator.metadata)
     writer = _JsonWriter(out) if job.as_json else _TextWriter(out, job)
     with _requests(job) as requests, closing(writer):
-        outcomes = generator.batch(
-            requests,
-            width=job.width,
-            ordered=job.ordered,
-            work=job.work,
-            watcher=writer if job.ordered and isinstance(writer, _TextWriter) else None,
-        )
+        outcomes = _drawn(requests, generator, job, writer)
         console.say(about)
         total = job.samples if job.prompts is None else None
         delivery = _Delivery(out, writer, f"charlm-gen: {job.prompts}")
@@ -149,6 +147,19 @@ def run(
     whose = "the prompt's" if job.prompts is None else "the prompts'"
     say_lacking(lacking, generator.metadata, job.request.unknown, whose)
     return delivery.failures
+
+
+def _drawn(
+    requests: Iterable[Request | BadLine],
+    generator: Generator,
+    job: Job,
+    writer: "_TextWriter | _JsonWriter",
+) -> Iterator[Outcome]:
+    how: dict[str, Any] = {"width": job.width, "ordered": job.ordered, "work": job.work}
+    if job.cluster is not None:
+        return job.cluster.batch(requests, **how)
+    watcher = writer if job.ordered and isinstance(writer, _TextWriter) else None
+    return generator.batch(requests, watcher=watcher, **how)
 
 
 @contextmanager

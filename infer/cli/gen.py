@@ -1,5 +1,6 @@
 """`charlm-gen`: parse, open, write text as it is drawn."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ GROUPS = {
     "Text": "model length seed stop escapes unknown echo interactive load_state save_state",
     "Sampling": "temperature top_k top_p min_p window",
     "Many texts": "samples prompts prompts_format width unordered as_json null",
-    "Hardware": "provider threads precision explain",
+    "Hardware": "provider threads precision ray explain",
 }
 EXAMPLES = {
     'charlm-gen "The old house " --length 500 --temperature 0.7': "A text, somewhat tamer:",
@@ -115,6 +116,14 @@ def generate(
     provider: cli_shared.Provider = "auto",
     threads: cli_shared.Threads = None,
     precision: cli_shared.Precision = "float32",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Draw the texts of --prompts on a Ray cluster: auto, local or ray://HOST:PORT; "
+            "--threads are those of an actor.",
+        ),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say on stderr how it is computed, and why.")
     ] = False,
@@ -130,6 +139,12 @@ def generate(
 
     if prompts is not None and (prompt or samples != 1):
         raise SettingsError("`prompts` has the prompts: give no PROMPT and no `samples` beside it")
+    if ray is not None and (prompts is None or explain):
+        raise SettingsError(
+            "`ray` is for `prompts`: give a file of them"
+            if prompts is None
+            else "`explain` says how this machine computes: leave out `ray`"
+        )
     single = prompts is None and samples == 1 and not (as_json or null)
     if (interactive or not single) and (load_state or save_state):
         raise SettingsError("`load_state` and `save_state` are for one text alone")
@@ -167,6 +182,14 @@ def generate(
 
             streams = count_prompts(prompts)
         work = Work.of(request, streams)
+        cluster = None
+        on_cluster: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if ray is not None:
+            from charlm.infer.ray import Cluster, connected
+
+            on_cluster = connected(ray)
+            cluster = Cluster(path, None, provider, threads or 1, precision)
+            provider, threads, precision = "cpu", 1, "float32"  # here prompts are only looked at
         device, why_device = provider_for(work, provider, precision)
         generator = Generator.open(path, device, threads, precision)
         if not escapes and any("\\" in each for each in typed):
@@ -178,7 +201,8 @@ def generate(
         for note in (generator.model.note, None if window else _hint(generator.metadata)):
             if note:
                 console.say(f"charlm-gen: {errors.as_options(note)}")
-        about = f"charlm-gen: {shipped.describe(path)}, {generator.model.device}"
+        where = f"Ray {ray}" if ray else generator.model.device
+        about = f"charlm-gen: {shipped.describe(path)}, {where}"
         about = f"{about}, seed {request.seed}"
         if interactive:
             console.say(about)
@@ -200,9 +224,10 @@ def generate(
 
         job = writer.Job(
             request, samples, prompts, prompts_format, width, work, ordered=not unordered,
-            as_json=as_json, null=null, echo=echo,
+            as_json=as_json, null=null, echo=echo, cluster=cluster,
         )  # fmt: skip
-        failures = writer.run(out, generator, job, about)
+        with on_cluster:
+            failures = writer.run(out, generator, job, about)
     if failures:
         raise typer.Exit(console.USER_ERROR)
 

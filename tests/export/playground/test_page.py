@@ -16,7 +16,7 @@ import pytest
 
 from charlm.data.pages.style import BASE
 from charlm.export.contract import PLAYGROUND
-from charlm.export.web import RUNTIME, WebPage
+from charlm.export.hosts.web import RUNTIME, WebPage
 from charlm.infer import Generator
 from charlm.infer.model.shipped import shipped_model
 from charlm.infer.scoring.page_script import STYLE

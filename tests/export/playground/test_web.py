@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from charlm.export.contract import PLAYGROUND
-from charlm.export.web import RUNTIME, RUNTIME_FILES
+from charlm.export.hosts.web import RUNTIME, RUNTIME_FILES
 from charlm.infer.model.shipped import shipped_model
 
 Export = Callable[..., tuple[int, list[str]]]

@@ -1,0 +1,103 @@
+"""A model repository for NVIDIA Triton: the step graph, and the server carries the state.
+
+A request is one character of a text, its answer the logits of the next; requests of one sequence
+id are one text. Triton's sequence batcher runs those of many texts together.
+"""
+
+from pathlib import Path
+
+from charlm.data.system.errors import ExportError
+from charlm.export.contract import LOGITS, STEP, TOKEN, Metadata, tensors
+
+TYPES = {"tensor(int64)": "TYPE_INT64", "tensor(float)": "TYPE_FP32"}
+MAX_BATCH = 256  # where the speed of a core levels off
+MAX_TEXTS = 4096  # under way; h and c of one take 1.5 kB of LSTM-192
+IDLE_MICROSECONDS = 60_000_000  # after which a text that sends nothing is forgotten
+
+CONFIG = """\
+# A request is one character of a text: its token id. The answer is the logits of the next one.
+# The first request of a text sets sequence_start, the last sequence_end. model.json has the
+# characters, the normalisation and what a text without a prompt begins with.
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: {batch}
+input [ {{ name: "{token}" data_type: {token_type} dims: [ 1 ] reshape: {{ shape: [ ] }} }} ]
+output [ {{ name: "{logits}" data_type: {logits_type} dims: [ {vocabulary} ] }} ]
+sequence_batching {{
+  max_sequence_idle_microseconds: {idle}
+  oldest {{ max_candidate_sequences: {texts} }}
+  state [
+{states}
+  ]
+}}
+# A step is shorter than the start of a GPU's kernels.
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+parameters {{ key: "intra_op_thread_count" value: {{ string_value: "1" }} }}
+"""
+STATE = """\
+    {{
+      input_name: "{given}" output_name: "{found}" data_type: TYPE_FP32 dims: [ {dims} ]
+      initial_state: {{
+        name: "zero {given}" data_type: TYPE_FP32 dims: [ {dims} ] zero_data: true
+      }}
+    }}"""
+
+
+def repository(content: bytes, metadata: Metadata, name: str) -> dict[Path, bytes]:
+    """The files of a model repository, by their paths in it.
+
+    Args:
+        content: the step graph.
+        metadata: of the model.
+        name: of the model in Triton.
+    """
+    folder = Path(name)
+    return {
+        folder / "config.pbtxt": config(metadata, name).encode(),
+        folder / "1" / "model.onnx": content,
+        folder / "model.json": metadata.to_json().encode(),
+    }
+
+
+def config(metadata: Metadata, name: str) -> str:
+    """The model's configuration, in protobuf's text format.
+
+    Raises:
+        ExportError: the states' names can't be used with Triton.
+    """
+    inputs, outputs = tensors(STEP, metadata)
+    pairs = [(state["input"], state["output"]) for state in metadata.states()]
+    check_order(pairs)
+    dims = f"{metadata.layers}, {metadata.hidden}"
+    states = [STATE.format(given=given, found=found, dims=dims) for given, found in pairs]
+    return CONFIG.format(
+        name=name,
+        batch=MAX_BATCH,
+        token=TOKEN,
+        token_type=TYPES[inputs[TOKEN][0]],
+        logits=LOGITS,
+        logits_type=TYPES[outputs[LOGITS][0]],
+        vocabulary=len(metadata.vocabulary),
+        idle=IDLE_MICROSECONDS,
+        texts=MAX_TEXTS,
+        states=",\n".join(states),
+    )
+
+
+def check_order(pairs: list[tuple[str, str]]) -> None:
+    """Triton pairs states by the alphabet, not as configured: outputs must sort as their inputs do.
+
+    Else it would hand h to c without a word (triton-inference-server/server, issue 8586).
+
+    Args:
+        pairs: input and output of each state.
+
+    Raises:
+        ExportError: they don't.
+    """
+    inputs, outputs = zip(*sorted(pairs), strict=True)
+    if list(outputs) != sorted(outputs):
+        raise ExportError(
+            f"Triton would exchange the states: {', '.join(outputs)} do not sort as "
+            f"{', '.join(inputs)} do"
+        )
