@@ -1,4 +1,4 @@
-"""What all requests share: models, their drawers, a pool for reading, who is let in, and figures."""
+"""What all requests share: models and their drawers, a pool for reading, bounds, and figures."""
 
 import asyncio
 import contextlib
