@@ -78,7 +78,8 @@ def grouped(groups: dict[str, str], examples: dict[str, str]) -> type[GroupedCom
 def say(message: str) -> None:
     """Print a line to stderr: stdout is for text. Where it can't be written, work goes on."""
     with contextlib.suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
+        # At once, its end too: several processes may write there.
+        print(f"{message}\n", end="", file=sys.stderr, flush=True)
 
 
 def standard_input() -> IO[bytes]:

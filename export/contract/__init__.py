@@ -59,7 +59,7 @@ SAMPLING = 1
 OPSET = 17
 IR_VERSION = 8
 MAX_MODEL_BYTES = 1 << 30  # a model file from elsewhere is untrusted: no more is ever read
-PLAYGROUND = Path(__file__).parents[1] / "playground"  # the page that a server shows at /
+PLAYGROUND = Path(__file__).resolve().parents[1] / "playground"  # the page that a server shows at /
 
 H, C = "h", "c"
 H_NEXT, C_NEXT = "h_next", "c_next"

@@ -20,8 +20,7 @@ import uvicorn
 from charlm.data.system import console
 from charlm.data.system.errors import ProviderError, SettingsError
 from charlm.infer.serve.app import make_app
-from charlm.infer.serve.metrics import FOLDER
-from charlm.infer.serve.service import Service
+from charlm.infer.serve.service import FOLDER, Service
 
 DESCRIPTOR = "CHARLM_SERVE_DESCRIPTOR"  # of a worker: the socket that all share
 LAST_SECONDS = 2  # for answers on their way to a client, once nothing is drawn any more

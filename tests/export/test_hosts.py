@@ -54,7 +54,7 @@ def test_folders_of_a_run_and_of_a_file(export: Export, run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "saying"),
     [
-        (["--model", "a.onnx"], "--model goes with --triton or --genai"),
+        (["--model", "a.onnx"], "--model goes with --web or --triton or --genai"),
         (["--run", "runs/first", "--genai", "g"], "--genai goes with MODEL.onnx"),
         (["--verify-only", "a.onnx", "--triton", "t"], "--triton goes with MODEL.onnx"),
         (["a.onnx", "--model", "b.onnx", "--triton", "t"], "not both"),

@@ -100,7 +100,8 @@ def reports(folder: Path) -> list[Path]:
 
 def read_epochs(progress: Progress, evaluations: int) -> float:
     """How often the text had been read at an evaluation: 6.6 where the seventh epoch was cut."""
-    return progress.metrics[evaluations - 1]["epoch"] if evaluations else 0
+    read = progress.metrics[evaluations - 1]["epoch"] if evaluations else 0.0
+    return int(read) if read.is_integer() else read
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
