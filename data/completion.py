@@ -38,7 +38,7 @@ def completion(
         raise SettingsError(f"the shell is one of {', '.join(SHELLS)}, not {shell!r}")
     from typer._completion_shared import get_completion_script
 
-    from charlm.data.umbrella import ALONE, COMMANDS, program
+    from charlm.data.commands import ALONE, COMMANDS, program
 
     for name in ("charlm", *(program(each) for each in COMMANDS if each not in ALONE)):
         variable = console.completion_variable(name)

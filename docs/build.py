@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from charlm.data.umbrella import COMMANDS, program
+from charlm.data.commands import COMMANDS, program
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent

@@ -12,7 +12,7 @@ import typer
 
 from charlm.data.system import console
 from charlm.data.system.console import GroupedCommand
-from charlm.data.umbrella import ALONE, COMMANDS, program
+from charlm.data.commands import ALONE, COMMANDS, program
 
 GROUPED = [name for name in COMMANDS if name != "data"]  # which has commands of its own
 
@@ -64,9 +64,9 @@ def test_three_examples_that_the_command_takes(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "words", "wanted"),
     [
-        ("charlm.data.umbrella", "charlm s", {"show", "score", "serve"}),
-        ("charlm.data.umbrella", "charlm gen --te", {"--temperature"}),
-        ("charlm.data.umbrella", "charlm data f", {"fetch"}),
+        ("charlm.data.commands", "charlm s", {"show", "score", "serve"}),
+        ("charlm.data.commands", "charlm gen --te", {"--temperature"}),
+        ("charlm.data.commands", "charlm data f", {"fetch"}),
         ("charlm.infer.cli.gen", "charlm-gen --te", {"--temperature"}),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.data.umbrella import COMMANDS, program
+from charlm.data.commands import COMMANDS, program
 
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
 EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -157,7 +157,7 @@ def test_training_in_a_thread_leaves_signals_to_the_main_one(
 
 
 def umbrella(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "from charlm.data.umbrella import main; main()"
+    code = "from charlm.data.commands import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
     )
