@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import typer
 
+from charlm.data.commands import ALONE, COMMANDS, program
 from charlm.data.system import console
 from charlm.data.system.console import GroupedCommand
-from charlm.data.commands import ALONE, COMMANDS, program
 
 GROUPED = [name for name in COMMANDS if name != "data"]  # which has commands of its own
 
