@@ -4,7 +4,6 @@ import asyncio
 import base64
 import binascii
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -117,14 +116,11 @@ class Completion:
     Args:
         body: what is asked for.
         service: draws it.
-        note: of the request, for the log.
-        arrived: `time.perf_counter()` when it came.
+        note: of the request: its id, when it came, and what is for the log.
     """
 
-    def __init__(
-        self, body: CompletionBody, service: Service, note: dict[str, Any], arrived: float
-    ) -> None:
-        self._body, self._service, self._note, self._arrived = body, service, note, arrived
+    def __init__(self, body: CompletionBody, service: Service, note: dict[str, Any]) -> None:
+        self._body, self._service, self._note = body, service, note
         self._news = asyncio.Event()
         self._head: dict[str, Any] = {}
         self._drawn: list[StreamedText] = []
@@ -144,7 +140,7 @@ class Completion:
             size = sum(map(len, prompts)) + len(body.state or "")
             wishes = await service.aside(read) if size > LONG_PROMPT else read()
             self._head = {
-                "id": f"cmpl-{uuid.uuid4().hex}",
+                "id": f"cmpl-{self._note['id']}",
                 "object": "text_completion",
                 "created": int(time.time()),
                 "model": model.name,
@@ -211,27 +207,33 @@ class Completion:
     async def _stream(self, outlet: Outlet, parts: "list[_Part]", read: int) -> None:
         counted = self._body.stream_options is not None and self._body.stream_options.include_usage
         head = {**self._head, "usage": None} if counted else self._head
+        opening = as_json({**head, "choices": []}).removesuffix(b"]}")
         left = list(parts)
         while left:
             self._news.clear()
             news = [each for part in left if (each := await part.news()) is not None]
             left = [part for part in left if not part.told]
+            events = [opening + as_json(each) + b"]}" for each in news]
             if news:
                 self._see_first()
-                await outlet.events([as_json({**head, "choices": [each]}) for each in news])
-            if left:
-                await self._news.wait()
-                await asyncio.sleep(PACE if news else 0)
-        usage = _usage(read, sum(text.size for text in self._drawn))
-        last = [as_json({**head, "choices": [], "usage": usage})] if counted else []
-        await outlet.events([*last, b"[DONE]"], last=True)
+            if not left:
+                break
+            if events:
+                await outlet.events(*events)
+                await asyncio.sleep(PACE)
+            await self._news.wait()
+        if counted:
+            usage = _usage(read, sum(text.size for text in self._drawn))
+            events.append(as_json({**head, "choices": [], "usage": usage}))
+        await outlet.events(*events, b"[DONE]", last=True)
 
     def _see_first(self) -> None:
         """Note once when the first character had come."""
         came = min((text.first for text in self._drawn if text.first), default=0.0)
         if came and "first" not in self._note:
-            self._note["first"] = round(came - self._arrived, 4)
-            self._service.metrics.first.observe(came - self._arrived)
+            waited = came - self._note["arrived"]
+            self._note["first"] = round(waited, 4)
+            self._service.metrics.first.observe(waited)
 
     @property
     def body(self) -> CompletionBody:
