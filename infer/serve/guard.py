@@ -3,9 +3,9 @@
 import asyncio
 import hmac
 import json
+import os
 import re
 import time
-import uuid
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,7 +46,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, name = time.perf_counter(), uuid.uuid4().hex[:16]
+        started, name = time.perf_counter(), os.urandom(8).hex()
         note: dict[str, Any] = {"id": name, "arrived": started}
         scope["charlm"] = note
         status = 0
