@@ -48,7 +48,7 @@ class Outlet:
         await self._send(head)
         await self._send({"type": "http.response.body", "body": body})
 
-    async def events(self, data: list[bytes], last: bool = False) -> None:
+    async def events(self, *data: bytes, last: bool = False) -> None:
         """Send server-sent events."""
         if not self.begun:
             self.begun = self.streaming = True
@@ -61,7 +61,7 @@ class Outlet:
         if not self.begun:
             await self.whole(error.body(), error.status, error.headers)
         elif self.streaming:
-            await self.events([error.body()], last=True)
+            await self.events(error.body(), last=True)
 
 
 class LongAnswer(Response):
@@ -80,24 +80,20 @@ class LongAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write it; whatever is wrong is told in OpenAI's form."""
-        outlet = Outlet(send)
-        work = asyncio.ensure_future(self._told(outlet))
+        outlet, note = Outlet(send), scope["charlm"]
         gone = asyncio.ensure_future(_gone(receive))
-        both = {work, gone}
         try:
-            await asyncio.wait(both, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
-            late, left = not (work.done() or gone.done()), gone.done() and not work.done()
+            async with asyncio.timeout(self._seconds) as time:
+                gone.add_done_callback(lambda _: _end_now(time))
+                await self._told(outlet)
+        except TimeoutError:
+            note["left" if gone.done() else "late"] = True
         finally:
-            for each in both:
-                each.cancel()
-            await asyncio.wait(both)
-        if late:
-            scope["charlm"]["late"] = True
+            gone.cancel()
+        if "late" in note:
             late_error = ApiError(f"it took longer than {self._seconds:.0f} s", 504, code="timeout")
             with contextlib.suppress(TimeoutError):  # a client that reads nothing, not this either
                 await asyncio.wait_for(outlet.fail(late_error), 1)
-        elif left:
-            scope["charlm"]["left"] = True
 
     async def _told(self, outlet: Outlet) -> None:
         try:
@@ -114,6 +110,11 @@ def as_api_error(problem: Exception) -> ApiError:
         return ApiError(str(problem).replace("`", ""))
     console.say("".join(traceback.format_exception(problem)))
     return ApiError("the server has failed; its log says more", 500)
+
+
+def _end_now(time: asyncio.Timeout) -> None:
+    with contextlib.suppress(RuntimeError):  # it has ended by itself
+        time.reschedule(0)
 
 
 async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -22,8 +23,10 @@ from charlm.infer.serve.bodies import (
     ScoreBody,
     TokenizeBody,
     as_json,
+    field_error,
 )
 from charlm.infer.serve.completions import Completion, text_of
+from charlm.infer.serve.direct import Direct
 from charlm.infer.serve.guard import Guard
 from charlm.infer.serve.scores import Scoring
 from charlm.infer.serve.service import Service
@@ -38,6 +41,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         500: "The server has failed.", 503: "The server is ending.", 504: "It took too long.",
     }.items()
 }  # fmt: skip
+COMPLETIONS = "/v1/completions"
 NOT_SERVED = ("chat/completions", "responses", "embeddings", "edits", "audio/speech",
               "images/generations", "moderations")  # fmt: skip
 
@@ -62,7 +66,12 @@ def make_app(service: Service) -> Guard:
     app.get("/", include_in_schema=False)(pages.playground)
     app.get("/docs", include_in_schema=False)(lambda: pages.reference(app.openapi()))
     app.mount("/static", pages.Quiet(StaticFiles(directory=PLAYGROUND)))
-    return Guard(app, service)
+    completions = partial(_completion, service)
+    return Guard(Direct(app, COMPLETIONS, CompletionBody, completions), service)
+
+
+def _completion(service: Service, body: CompletionBody, note: dict[str, Any]) -> LongAnswer:
+    return LongAnswer(Completion(body, service, note).write, service.limits.seconds)
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -70,7 +79,7 @@ def _add_errors(app: FastAPI) -> None:
 
     async def told(_: Request, problem: Exception) -> Response:
         if isinstance(problem, RequestValidationError):
-            problem = _of_field(problem)
+            problem = field_error(problem.errors()[0])
         elif isinstance(problem, HTTPException):
             said = dict(problem.headers or {})
             problem = ApiError(str(problem.detail), problem.status_code, headers=said)
@@ -82,34 +91,19 @@ def _add_errors(app: FastAPI) -> None:
         app.exception_handler(kind)(told)
 
 
-def _of_field(problem: RequestValidationError) -> ApiError:
-    first = problem.errors()[0]
-    where = [str(each) for each in first["loc"] if each != "body"]
-    field = where[0] if where and first["type"] != "json_invalid" else None
-    said = str(first["msg"])
-    if first["type"] == "extra_forbidden":
-        said = "there is no such field"
-    elif first["type"] == "json_invalid":
-        said = f"the body is not JSON: {first.get('ctx', {}).get('error', '')}"
-    message = f"{field[:100]}: {said}" if field else said
-    return ApiError(message, param=field and field[:100])
-
-
 def _add_models(app: FastAPI, service: Service) -> None:
     """What models do."""
 
-    seconds = service.limits.seconds
-
-    @app.post("/v1/completions", response_class=Response)
+    @app.post(COMPLETIONS, response_class=Response)
     async def completions(body: CompletionBody, request: Request) -> Response:
         """OpenAI's completions; `state` and `return_state` carry a text from request to request."""
-        note = request.scope["charlm"]
-        return LongAnswer(Completion(body, service, note, note["arrived"]).write, seconds)
+        return _completion(service, body, request.scope["charlm"])
 
     @app.post("/v1/score", response_class=Response)
     async def score(body: ScoreBody, request: Request) -> Response:
         """Bits per character of texts; one that can't be scored has an `error` in its place."""
-        return LongAnswer(Scoring(body, service, request.scope["charlm"]).write, seconds)
+        return LongAnswer(Scoring(body, service, request.scope["charlm"]).write,
+                          service.limits.seconds)  # fmt: skip
 
     @app.post("/tokenize", response_class=Response)
     async def tokenize(body: TokenizeBody) -> Response:

@@ -1,6 +1,7 @@
 """What clients send and get: OpenAI's completions, models and errors, and our scores."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +17,7 @@ UnknownField = Annotated[
         description="Ours, of characters that the model lacks: error, drop, or one to put there."
     ),
 ]
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 Ids = list[Annotated[int, Field(ge=0)]]
 
 
@@ -54,7 +56,24 @@ class ApiError(Exception):
 
 def as_json(value: Any) -> bytes:
     """JSON in UTF-8; half a character, which JSON can name and UTF-8 can't hold, becomes `?`."""
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    return _encoded(value).encode("utf-8", "replace")
+
+
+def field_error(first: Mapping[str, Any]) -> ApiError:
+    """What pydantic says of a body, as clients are told it.
+
+    Args:
+        first: of its errors.
+    """
+    where = [str(each) for each in first["loc"] if each != "body"]
+    field = where[0] if where and first["type"] != "json_invalid" else None
+    said = str(first["msg"])
+    if first["type"] == "extra_forbidden":
+        said = "there is no such field"
+    elif first["type"] == "json_invalid":
+        said = f"the body is not JSON: {first.get('ctx', {}).get('error', '')}"
+    message = f"{field[:100]}: {said}" if field else said
+    return ApiError(message, param=field and field[:100])
 
 
 class StreamOptions(BaseModel):

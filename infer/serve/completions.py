@@ -4,7 +4,6 @@ import asyncio
 import base64
 import binascii
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,7 +40,7 @@ class Wish:
     before: State
 
 
-def read_body(body: CompletionBody, generator: Generator, limits: Limits) -> list[Wish]:
+def read_body(body: CompletionBody, model: ServedModel, limits: Limits) -> list[Wish]:
     """What a body asks for, checked: every text of the first prompt, then of the next.
 
     Text i is sample i of the seed, or where a state goes on without a new seed, of its own.
@@ -54,14 +53,18 @@ def read_body(body: CompletionBody, generator: Generator, limits: Limits) -> lis
     length = DEFAULT_LENGTH if body.max_tokens is None else body.max_tokens
     if length > limits.length:
         raise ApiError(f"max_tokens is up to {limits.length}, not {length}", param="max_tokens")
-    before = _state(body.state, generator)
+    generator = model.generator
+    before = model.start if body.state is None else _state(body.state, generator)
     unknown = limits.unknown if body.unknown is None else body.unknown
     seed, sample = body.seed, 0
     if seed is None and before.seed is not None:
         seed, sample = before.seed, before.sample or 0
     stop = () if body.stop is None else body.stop
+    texts = [each if isinstance(each, str) else text_of(each, generator) for each in body.prompts]
     try:
         request = Request(
+            texts[0],
+            sample=sample,
             length=length,
             temperature=1.0 if body.temperature is None else body.temperature,
             seed=draw_seed() if seed is None else seed,
@@ -76,12 +79,12 @@ def read_body(body: CompletionBody, generator: Generator, limits: Limits) -> lis
         raise ApiError(str(problem).replace("`length`", "max_tokens").replace("`", "")) from problem
     stops.normalised(request.stops, generator.metadata)
     wishes: list[Wish] = []
-    for prompt in body.prompts:
-        text = prompt if isinstance(prompt, str) else text_of(prompt, generator)
+    for text in texts:
         shown = generator.normalised(text, unknown)
         for _ in range(body.drawn):
-            wanted = replace(request, prompt=text, sample=sample + len(wishes))
-            wishes.append(Wish(wanted, shown, before))
+            if wishes:
+                request = replace(request, prompt=text, sample=sample + len(wishes))
+            wishes.append(Wish(request, shown, before))
     return wishes
 
 
@@ -99,9 +102,7 @@ def text_of(ids: Sequence[int], generator: Generator) -> str:
     return "".join(characters[each] for each in ids)
 
 
-def _state(given: str | None, generator: Generator) -> State:
-    if given is None:
-        return State.start(generator.metadata)
+def _state(given: str, generator: Generator) -> State:
     try:
         content = base64.b64decode(given, validate=True)
     except (binascii.Error, ValueError) as problem:
@@ -117,14 +118,11 @@ class Completion:
     Args:
         body: what is asked for.
         service: draws it.
-        note: of the request, for the log.
-        arrived: `time.perf_counter()` when it came.
+        note: of the request: its id, when it came, and what is for the log.
     """
 
-    def __init__(
-        self, body: CompletionBody, service: Service, note: dict[str, Any], arrived: float
-    ) -> None:
-        self._body, self._service, self._note, self._arrived = body, service, note, arrived
+    def __init__(self, body: CompletionBody, service: Service, note: dict[str, Any]) -> None:
+        self._body, self._service, self._note = body, service, note
         self._news = asyncio.Event()
         self._head: dict[str, Any] = {}
         self._drawn: list[StreamedText] = []
@@ -140,11 +138,11 @@ class Completion:
         model = service.model(body.model)
         prompts = body.prompts
         with service.admitted(model, len(prompts) * body.drawn, "n"):
-            read = partial(read_body, body, model.generator, service.limits)
+            read = partial(read_body, body, model, service.limits)
             size = sum(map(len, prompts)) + len(body.state or "")
             wishes = await service.aside(read) if size > LONG_PROMPT else read()
             self._head = {
-                "id": f"cmpl-{uuid.uuid4().hex}",
+                "id": f"cmpl-{self._note['id']}",
                 "object": "text_completion",
                 "created": int(time.time()),
                 "model": model.name,
@@ -153,7 +151,7 @@ class Completion:
             }
             parts = [_Part(self, model, wish, place) for place, wish in enumerate(wishes)]
             read_characters = sum(len(each.prompt) for each in wishes[:: body.drawn])
-            service.metrics.characters.labels("prompt").inc(read_characters)
+            service.metrics.read.inc(read_characters)
             try:
                 await self._begin(parts)
                 if body.stream:
@@ -164,7 +162,7 @@ class Completion:
                 for text in self._drawn:
                     text.left = True
                 drawn = sum(text.size for text in self._drawn)
-                service.metrics.characters.labels("drawn").inc(drawn)
+                service.metrics.drawn.inc(drawn)
                 self._note.update(
                     model=model.name, texts=len(parts), prompt=read_characters, characters=drawn
                 )
@@ -211,27 +209,33 @@ class Completion:
     async def _stream(self, outlet: Outlet, parts: "list[_Part]", read: int) -> None:
         counted = self._body.stream_options is not None and self._body.stream_options.include_usage
         head = {**self._head, "usage": None} if counted else self._head
+        opening = as_json({**head, "choices": []}).removesuffix(b"]}")
         left = list(parts)
         while left:
             self._news.clear()
             news = [each for part in left if (each := await part.news()) is not None]
             left = [part for part in left if not part.told]
+            events = [opening + as_json(each) + b"]}" for each in news]
             if news:
                 self._see_first()
-                await outlet.events([as_json({**head, "choices": [each]}) for each in news])
-            if left:
-                await self._news.wait()
-                await asyncio.sleep(PACE if news else 0)
-        usage = _usage(read, sum(text.size for text in self._drawn))
-        last = [as_json({**head, "choices": [], "usage": usage})] if counted else []
-        await outlet.events([*last, b"[DONE]"], last=True)
+            if not left:
+                break
+            if events:
+                await outlet.events(*events)
+                await asyncio.sleep(PACE)
+            await self._news.wait()
+        if counted:
+            usage = _usage(read, sum(text.size for text in self._drawn))
+            events.append(as_json({**head, "choices": [], "usage": usage}))
+        await outlet.events(*events, b"[DONE]", last=True)
 
     def _see_first(self) -> None:
         """Note once when the first character had come."""
         came = min((text.first for text in self._drawn if text.first), default=0.0)
         if came and "first" not in self._note:
-            self._note["first"] = round(came - self._arrived, 4)
-            self._service.metrics.first.observe(came - self._arrived)
+            waited = came - self._note["arrived"]
+            self._note["first"] = round(waited, 4)
+            self._service.metrics.first.observe(waited)
 
     @property
     def body(self) -> CompletionBody:

@@ -6,8 +6,8 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from charlm.data.system import console
 from charlm.data.system.errors import CharlmError
@@ -16,6 +16,8 @@ from charlm.infer.batch.scheduler import Piece
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
 from charlm.infer.serve.settings import READ_TOGETHER
+
+News = str | Outcome | Exception  # what is new of a text: a piece, or how it ended
 
 
 class StreamedText:
@@ -79,7 +81,8 @@ class Drawer:
         self._queue: queue.SimpleQueue[StreamedText | None] = queue.SimpleQueue()
         self._running: dict[int, StreamedText] = {}
         self._count = self._read = 0
-        self._closed = False
+        self._closed = self._called = False
+        self._news: deque[tuple[StreamedText, News]] = deque()
         self._thread = threading.Thread(target=self._run, name="charlm-draw", daemon=True)
         self._thread.start()
 
@@ -104,9 +107,7 @@ class Drawer:
 
     def see(self, pieces: Sequence[Piece]) -> list[int]:
         """See `Watcher`."""
-        news = [(self._running[each.index], each.text) for each in pieces if each.text]
-        if news:
-            self._hand_over([partial(text.add, piece) for text, piece in news])
+        self._tell((self._running[each.index], each.text) for each in pieces if each.text)
         return [each.index for each in pieces if self._closed or self._running[each.index].left]
 
     def _run(self) -> None:
@@ -122,8 +123,7 @@ class Drawer:
             self._requests(), width=self._width, ordered=False, watcher=self
         )
         for outcome in outcomes:
-            text = self._running.pop(outcome.index)
-            self._hand_over([partial(text.end, outcome)])
+            self._tell([(self._running.pop(outcome.index), outcome)])
 
     def _requests(self) -> Iterator[Request | None]:
         """What to draw; waits for it only where nothing else is being drawn.
@@ -153,14 +153,21 @@ class Drawer:
             console.say("".join(traceback.format_exception(problem)))
         failed = list(self._running.values())
         self._running.clear()
-        self._hand_over([partial(text.end, problem) for text in failed])
+        self._tell((text, problem) for text in failed)
 
-    def _hand_over(self, calls: list[Callable[[], None]]) -> None:
-        """Have the event loop make some calls."""
+    def _tell(self, news: Iterable[tuple[StreamedText, News]]) -> None:
+        """Have the event loop take what is new; it is called once for all that waits for it."""
+        self._news.extend(news)
+        if self._news and not self._called:
+            self._called = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there any more
+                self._loop.call_soon_threadsafe(self._take)
 
-        def make() -> None:
-            for call in calls:
-                call()
-
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there any more
-            self._loop.call_soon_threadsafe(make)
+    def _take(self) -> None:
+        self._called = False  # before it looks: what comes from now on calls again
+        while self._news:
+            text, news = self._news.popleft()
+            if isinstance(news, str):
+                text.add(news)
+            else:
+                text.end(news)

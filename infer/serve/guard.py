@@ -3,9 +3,9 @@
 import asyncio
 import hmac
 import json
+import os
 import re
 import time
-import uuid
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,8 +46,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, name = time.perf_counter(), uuid.uuid4().hex[:16]
-        note: dict[str, Any] = {"arrived": started}
+        started, name = time.perf_counter(), os.urandom(8).hex()
+        note: dict[str, Any] = {"id": name, "arrived": started}
         scope["charlm"] = note
         status = 0
 
@@ -74,7 +74,7 @@ class Guard:
                 as_api_error(problem)  # says it in the log
         finally:
             self._held -= held[0]
-            self._log(scope, name, status, time.perf_counter() - started)
+            self._log(scope, status, time.perf_counter() - started)
 
     def _check(self, scope: Scope) -> None:
         limits, headers = self._service.limits, dict(scope["headers"])
@@ -130,12 +130,12 @@ class Guard:
             raise ApiError(late, 408, code="timeout") from problem
         return b"".join(parts)
 
-    def _log(self, scope: Scope, name: str, status: int, seconds: float) -> None:
+    def _log(self, scope: Scope, status: int, seconds: float) -> None:
         """One line of JSON; nothing of what was asked or drawn."""
         self._service.metrics.answered(scope["path"], status, seconds)
         note = {key: value for key, value in scope["charlm"].items() if key != "arrived"}
         line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "id": name,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "id": note.pop("id"),
             "method": scope["method"], "path": scope["path"][:LOGGED_PATH], "status": status,
             "seconds": round(seconds, 4), **note,
         }  # fmt: skip

@@ -20,6 +20,7 @@ import uvicorn
 from charlm.data.system import console
 from charlm.data.system.errors import ProviderError, SettingsError
 from charlm.infer.serve.app import make_app
+from charlm.infer.serve.protocol import Protocol
 from charlm.infer.serve.service import FOLDER, Service
 
 DESCRIPTOR = "CHARLM_SERVE_DESCRIPTOR"  # of a worker: the socket that all share
@@ -83,6 +84,9 @@ class HttpServer(uvicorn.Server):
                 make_app(service),
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
+                http=Protocol,
+                ws="none",
                 server_header=False,
                 lifespan="on",
                 timeout_graceful_shutdown=LAST_SECONDS,

@@ -50,7 +50,7 @@ class Scoring:
         if isinstance(given, str) and "error" in found[0]:
             raise ApiError(found[0]["error"]["message"], param="input")
         characters = sum(each.get("characters", 0) for each in found)
-        self._service.metrics.characters.labels("scored").inc(characters)
+        self._service.metrics.scored.inc(characters)
         self._note.update(model=model.name, texts=len(texts), characters=characters)
         usage = {"prompt_tokens": characters, "total_tokens": characters}
         answer = {"object": "list", "model": model.name, "data": found, "usage": usage}

@@ -25,6 +25,7 @@ from charlm.data.system.errors import SettingsError, as_options
 from charlm.infer.engines.planning import provider_for
 from charlm.infer.generator import MANY, Generator
 from charlm.infer.model.shipped import find_model
+from charlm.infer.model.state import State
 from charlm.infer.serve.bodies import ApiError
 from charlm.infer.serve.drawing import Drawer
 from charlm.infer.serve.settings import RETRY_SECONDS, Limits
@@ -52,10 +53,11 @@ class Metrics:
             "charlm_first_character_seconds", "From a request's arrival to its first character.",
             buckets=SECONDS, registry=registry,
         )  # fmt: skip
-        self.characters = Counter(
+        characters = Counter(
             "charlm_characters", "Characters read in prompts, drawn, and scored.", ("kind",),
             registry=registry,
         )  # fmt: skip
+        self.read, self.drawn, self.scored = map(characters.labels, ("prompt", "drawn", "scored"))
         self.streams = Gauge(
             "charlm_streams", "Texts being drawn.", multiprocess_mode="livesum", registry=registry
         )
@@ -87,12 +89,14 @@ class ServedModel:
         generator: of it.
         drawer: draws all its texts.
         width: texts side by side at most.
+        start: the state before any text.
     """
 
     name: str
     generator: Generator
     drawer: Drawer
     width: int
+    start: State
 
 
 class Service:
@@ -123,7 +127,8 @@ class Service:
         for name, generator in self._generators.items():
             width = generator.plan(MANY, self.limits.streams).width
             drawer = Drawer(generator, width, loop)
-            self._models[name] = ServedModel(name, generator, drawer, width)
+            start = State.start(generator.metadata)
+            self._models[name] = ServedModel(name, generator, drawer, width, start)
         try:
             yield
         finally:

@@ -46,4 +46,5 @@ MOST_STOPS, MOST_STOP = 16, 256  # stop strings, and characters of one: each is 
 DEFAULT_LENGTH = 16  # OpenAI's
 LONG_PROMPT = 2048  # characters: a longer one is read aside, so that it holds up no other text
 READ_TOGETHER = 1 << 14  # characters of prompts that are read between two blocks
-PACE = 0.015  # seconds between two messages of one stream: sooner than an eye notices
+MOST_HEAD = 1 << 16  # bytes of a request before its body
+PACE = 0.04  # seconds between two messages of one stream: sooner than an eye notices
