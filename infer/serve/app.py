@@ -38,6 +38,12 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         500: "The server has failed.", 503: "The server is ending.", 504: "It took too long.",
     }.items()
 }  # fmt: skip
+NOTHING = "there is nothing at this address; /docs lists what there is"
+SEVERAL = {  # fields of several types
+    "prompt": "a text, a list of texts, or token ids",
+    "input": "a text or a list of texts",
+    "stop": "a text or a list of texts",
+}
 NOT_SERVED = ("chat/completions", "responses", "embeddings", "edits", "audio/speech",
               "images/generations", "moderations")  # fmt: skip
 
@@ -73,7 +79,8 @@ def _add_errors(app: FastAPI) -> None:
             problem = _of_field(problem)
         elif isinstance(problem, HTTPException):
             said = dict(problem.headers or {})
-            problem = ApiError(str(problem.detail), problem.status_code, headers=said)
+            detail = NOTHING if problem.status_code == 404 else str(problem.detail)
+            problem = ApiError(detail, problem.status_code, headers=said)
         if not isinstance(problem, ApiError):
             raise problem
         return Response(problem.body(), problem.status, problem.headers, "application/json")
@@ -83,12 +90,20 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _of_field(problem: RequestValidationError) -> ApiError:
-    first = problem.errors()[0]
+    first, *others = problem.errors()
+    # Of a field of several types the one that it nearly has says most.
+    near = (each for each in others if each["loc"][:2] == first["loc"][:2])
+    if first["type"].endswith("_type"):
+        first = next((each for each in near if not each["type"].endswith("_type")), first)
     where = [str(each) for each in first["loc"] if each != "body"]
     field = where[0] if where and first["type"] != "json_invalid" else None
     said = str(first["msg"])
-    if first["type"] == "extra_forbidden":
+    if field is None and first["type"] != "json_invalid":
+        said = "the body is a JSON object, sent with Content-Type: application/json"
+    elif first["type"] == "extra_forbidden":
         said = "there is no such field"
+    elif field in SEVERAL and first["type"].endswith("_type"):
+        said = SEVERAL[field]
     elif first["type"] == "json_invalid":
         said = f"the body is not JSON: {first.get('ctx', {}).get('error', '')}"
     message = f"{field[:100]}: {said}" if field else said
@@ -121,7 +136,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
     @app.post("/detokenize", response_class=Response)
     async def detokenize(body: DetokenizeBody) -> Response:
         """The text of token ids."""
-        return _json({"prompt": text_of(body.tokens, service.model(body.model).generator)})
+        return _json({"prompt": text_of(body.tokens, service.model(body.model).generator, "tokens")})
 
 
 def _encoded(generator: Any, prompt: str, service: Service) -> list[int]:
@@ -173,7 +188,9 @@ def _add_elsewhere(app: FastAPI) -> None:
                 f"/v1/{path} is not served: the model goes on with text; use /v1/completions",
                 code="unsupported",
             )
-        raise ApiError("there is nothing at this address", 404)
+        if path in ("completions", "score"):
+            raise ApiError(f"/v1/{path} takes POST", 405, headers={"Allow": "POST"})
+        raise ApiError(NOTHING, 404)
 
 
 def _model(service: Service, name: str) -> dict[str, Any]:
