@@ -42,6 +42,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 }  # fmt: skip
 COMPLETIONS = "/v1/completions"
+NOTHING = "there is nothing at this address; /docs lists what there is"
 NOT_SERVED = ("chat/completions", "responses", "embeddings", "edits", "audio/speech",
               "images/generations", "moderations")  # fmt: skip
 
@@ -79,10 +80,11 @@ def _add_errors(app: FastAPI) -> None:
 
     async def told(_: Request, problem: Exception) -> Response:
         if isinstance(problem, RequestValidationError):
-            problem = field_error(problem.errors()[0])
+            problem = field_error(problem.errors())
         elif isinstance(problem, HTTPException):
             said = dict(problem.headers or {})
-            problem = ApiError(str(problem.detail), problem.status_code, headers=said)
+            detail = NOTHING if problem.status_code == 404 else str(problem.detail)
+            problem = ApiError(detail, problem.status_code, headers=said)
         if not isinstance(problem, ApiError):
             raise problem
         return Response(problem.body(), problem.status, problem.headers, "application/json")
@@ -115,7 +117,9 @@ def _add_models(app: FastAPI, service: Service) -> None:
     @app.post("/detokenize", response_class=Response)
     async def detokenize(body: DetokenizeBody) -> Response:
         """The text of token ids."""
-        return _json({"prompt": text_of(body.tokens, service.model(body.model).generator)})
+        return _json(
+            {"prompt": text_of(body.tokens, service.model(body.model).generator, "tokens")}
+        )
 
 
 def _encoded(generator: Any, prompt: str, service: Service) -> list[int]:
@@ -167,7 +171,9 @@ def _add_elsewhere(app: FastAPI) -> None:
                 f"/v1/{path} is not served: the model goes on with text; use /v1/completions",
                 code="unsupported",
             )
-        raise ApiError("there is nothing at this address", 404)
+        if path in ("completions", "score"):
+            raise ApiError(f"/v1/{path} takes POST", 405, headers={"Allow": "POST"})
+        raise ApiError(NOTHING, 404)
 
 
 def _model(service: Service, name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What clients send and get: OpenAI's completions, models and errors, and our scores."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +10,11 @@ from charlm.infer.request import MAX_SEED
 from charlm.infer.serve.settings import MOST_LOGPROBS, MOST_STOP, MOST_STOPS
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+SEVERAL = {  # fields of several types
+    "prompt": "a text, a list of texts, or token ids",
+    "input": "a text or a list of texts",
+    "stop": "a text or a list of texts",
+}
 Stop = Annotated[str, Field(min_length=1, max_length=MOST_STOP)]
 UnknownField = Annotated[
     str | None,
@@ -59,17 +64,26 @@ def as_json(value: Any) -> bytes:
     return _encoded(value).encode("utf-8", "replace")
 
 
-def field_error(first: Mapping[str, Any]) -> ApiError:
+def field_error(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """What pydantic says of a body, as clients are told it.
 
     Args:
-        first: of its errors.
+        errors: pydantic's, at least one.
     """
+    first, *others = errors
+    # Of a field of several types the one that it nearly has says most.
+    near = (each for each in others if each["loc"][:2] == first["loc"][:2])
+    if first["type"].endswith("_type"):
+        first = next((each for each in near if not each["type"].endswith("_type")), first)
     where = [str(each) for each in first["loc"] if each != "body"]
     field = where[0] if where and first["type"] != "json_invalid" else None
     said = str(first["msg"])
-    if first["type"] == "extra_forbidden":
+    if field is None and first["type"] != "json_invalid":
+        said = "the body is a JSON object, sent with Content-Type: application/json"
+    elif first["type"] == "extra_forbidden":
         said = "there is no such field"
+    elif field in SEVERAL and first["type"].endswith("_type"):
+        said = SEVERAL[field]
     elif first["type"] == "json_invalid":
         said = f"the body is not JSON: {first.get('ctx', {}).get('error', '')}"
     message = f"{field[:100]}: {said}" if field else said

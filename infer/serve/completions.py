@@ -88,8 +88,8 @@ def read_body(body: CompletionBody, model: ServedModel, limits: Limits) -> list[
     return wishes
 
 
-def text_of(ids: Sequence[int], generator: Generator) -> str:
-    """The text of token ids.
+def text_of(ids: Sequence[int], generator: Generator, field: str = "prompt") -> str:
+    """The text of token ids that a field of the body holds.
 
     Raises:
         ApiError: one that the vocabulary has not.
@@ -97,7 +97,7 @@ def text_of(ids: Sequence[int], generator: Generator) -> str:
     characters = generator.vocabulary.characters
     if ids and max(ids) >= len(characters):
         raise ApiError(
-            f"token id {max(ids)} is past the model's {len(characters)} characters", param="prompt"
+            f"token id {max(ids)} is past the model's {len(characters)} characters", param=field
         )
     return "".join(characters[each] for each in ids)
 

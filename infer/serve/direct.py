@@ -39,7 +39,7 @@ class Direct:
         try:
             body = self._kind.model_validate_json(content)
         except ValidationError as problem:
-            raise field_error(problem.errors(include_url=False)[0]) from None
+            raise field_error(problem.errors(include_url=False)) from None
         await self._answer(body, scope["charlm"])(scope, receive, send)
 
 

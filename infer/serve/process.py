@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -40,6 +41,8 @@ def open_socket(host: str, port: int, seconds: int) -> socket.socket:
     Raises:
         SettingsError: it can't be had, for example since another program has it.
     """
+    if not 0 <= port < 1 << 16:
+        raise SettingsError(f"`port` is from 0 to 65535, not {port}")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family)
@@ -54,11 +57,11 @@ def open_socket(host: str, port: int, seconds: int) -> socket.socket:
         except OSError:
             found.close()
             raise
-    except (OSError, OverflowError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise SettingsError(
-            f"can't listen at `host` {host}, `port` {port}: {reason}; `port` 0 takes a free one"
-        ) from problem
+    except OSError as problem:
+        told = f"can't listen at `host` {host}, `port` {port}: {problem.strerror or problem}"
+        if problem.errno == errno.EADDRINUSE:
+            told += "; `port` 0 takes a free one"
+        raise SettingsError(told) from problem
     return found
 
 

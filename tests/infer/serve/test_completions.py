@@ -200,9 +200,11 @@ def test_the_best_of_several(client: TestClient, exact: Generator) -> None:
         ({"stop": "?"}, None, "can never come"),
         ({"stop": ""}, "stop", "1 character"),
         ({"stop": "a" * 1000}, "stop", "256"),
+        ({"stop": ["a"] * 17}, "stop", "16"),
+        ({"stop": 1}, "stop", "a list of texts"),
         ({"prompt": []}, "prompt", "no prompt"),
         ({"prompt": [[0], [99]]}, "prompt", "token id 99"),
-        ({"prompt": {"a": 1}}, "prompt", ""),
+        ({"prompt": ["a", 1]}, "prompt", "or token ids"),
         ({"max_tokens": 5001}, "max_tokens", "up to 5000"),
         ({"max_tokens": -1}, "max_tokens", ""),
         ({"max_tokens": True}, "max_tokens", ""),
@@ -250,6 +252,7 @@ def test_errors_have_one_form(client: TestClient) -> None:
         ("/v1/nothing", {}, 404, None),
         ("/nothing", {}, 404, None),
         ("/health", {}, 405, None),
+        ("/detokenize", {"tokens": [99]}, 400, None),
     ]
     for path, body, status, code in given:
         answer = client.post(path, json=body)
@@ -259,6 +262,10 @@ def test_errors_have_one_form(client: TestClient) -> None:
         answer = client.post("/v1/completions", content=content, headers=headers)
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["message"]
+    plain = client.post("/v1/completions", content=b'{"prompt": "a"}')
+    assert "Content-Type: application/json" in plain.json()["error"]["message"]
+    looked_at = client.get("/v1/completions")
+    assert (looked_at.status_code, looked_at.headers["allow"]) == (405, "POST")
 
 
 odd = st.one_of(
