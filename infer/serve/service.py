@@ -113,6 +113,7 @@ class Service:
         self._models: dict[str, ServedModel] = {}
         self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="charlm-read")
         self._texts = dict.fromkeys(generators, 0)  # let in, by model
+        self._judged = 0  # log-probabilities that the answers under way hold at most
         self.active = 0
         self.draining = False
 
@@ -129,7 +130,7 @@ class Service:
         finally:
             for model in self._models.values():
                 model.drawer.close()
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def names(self) -> list[str]:
@@ -149,6 +150,26 @@ class Service:
                 404, "model", "model_not_found",
             )  # fmt: skip
         return found
+
+    @contextlib.contextmanager
+    def judged(self, count: int) -> Iterator[None]:
+        """Let an answer that holds so many log-probabilities be made.
+
+        Raises:
+            ApiError: too many for any time, or for now.
+        """
+        if count > self.limits.judged:
+            raise ApiError(
+                f"{count} log-probabilities in one answer, and {self.limits.judged} are allowed: "
+                "ask for fewer characters, or fewer alternatives of each", param="logprobs",
+            )  # fmt: skip
+        if self._judged + count > self.limits.all_judged:
+            raise full("the server holds too many log-probabilities: try again")
+        self._judged += count
+        try:
+            yield
+        finally:
+            self._judged -= count
 
     @contextlib.contextmanager
     def admitted(self, model: ServedModel, texts: int, param: str) -> Iterator[None]:

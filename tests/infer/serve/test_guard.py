@@ -50,6 +50,19 @@ def test_what_is_too_much_is_refused(client: TestClient, locked: TestClient) -> 
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
 
 
+def test_log_probabilities_are_bounded(serving: Serving) -> None:
+    """Each takes some hundred bytes, and time: of all, before any is found."""
+    few = serving(judged=60, all_judged=90)
+    asked: dict[str, Any] = {"prompt": "the lamp", "max_tokens": 0, "echo": True, "logprobs": 2}
+    error = few.post(COMPLETIONS, json={**asked, "n": 3}).json()["error"]
+    assert (error["param"], "72 log-probabilities" in error["message"]) == ("logprobs", True)
+    assert few.post(COMPLETIONS, json={**asked, "n": 2}).status_code == 200
+    guard: Any = few.app
+    with guard._service.judged(60):
+        assert few.post(COMPLETIONS, json={**asked, "n": 2}).status_code == 429
+    assert few.post(COMPLETIONS, json={**asked, "n": 2}).status_code == 200
+
+
 def test_a_full_server_says_when_to_come_again(locked: TestClient, headers: dict[str, str]) -> None:
     """And one text without end does not hold its place for longer than a request may take."""
     long = {"prompt": "a", "n": 4, "max_tokens": 1 << 40}
