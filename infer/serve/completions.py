@@ -165,7 +165,7 @@ class Completion:
             finally:
                 self.wanted = False
                 for text in self._drawn:
-                    text.left = True
+                    model.drawer.give_up(text)
                 drawn = sum(text.size for text in self._drawn)
                 service.metrics.characters.labels("drawn").inc(drawn)
                 self._note.update(

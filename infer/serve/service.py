@@ -198,9 +198,9 @@ class Service:
 
     def measure(self) -> None:
         """Set the figures of what is under way now."""
-        running = sum(each.drawer.running for each in self._models.values())
-        self.metrics.streams.set(running)
-        self.metrics.queue.set(max(0, sum(self._texts.values()) - running))
+        drawers = [each.drawer for each in self._models.values()]
+        self.metrics.streams.set(sum(each.running for each in drawers))
+        self.metrics.queue.set(sum(each.waiting for each in drawers))
 
 
 def open_models(
