@@ -126,6 +126,7 @@ class Completion:
         self._news = asyncio.Event()
         self._head: dict[str, Any] = {}
         self._drawn: list[StreamedText] = []
+        self.wanted = True  # until the client has left
 
     async def write(self, outlet: Outlet) -> None:
         """Draw and send it.
@@ -153,19 +154,28 @@ class Completion:
             read_characters = sum(len(each.prompt) for each in wishes[:: body.drawn])
             service.metrics.read.inc(read_characters)
             try:
-                await self._begin(parts)
-                if body.stream:
-                    await self._stream(outlet, parts, read_characters)
-                else:
-                    await self._whole(outlet, parts, read_characters)
+                with service.judged(self._to_judge(wishes)):
+                    await self._begin(parts)
+                    if body.stream:
+                        await self._stream(outlet, parts, read_characters)
+                    else:
+                        await self._whole(outlet, parts, read_characters)
             finally:
+                self.wanted = False
                 for text in self._drawn:
-                    text.left = True
+                    model.drawer.give_up(text)
                 drawn = sum(text.size for text in self._drawn)
                 service.metrics.drawn.inc(drawn)
                 self._note.update(
                     model=model.name, texts=len(parts), prompt=read_characters, characters=drawn
                 )
+
+    def _to_judge(self, wishes: list[Wish]) -> int:
+        """How many log-probabilities the answer has at most."""
+        if self._body.logprobs is None:
+            return 0
+        echoed = sum(len(each.prompt) for each in wishes) if self._body.echo else 0
+        return (echoed + sum(each.request.length for each in wishes)) * (self._body.logprobs + 1)
 
     async def _begin(self, parts: "list[_Part]") -> None:
         """Hand the texts to the drawer; prompts that are long are read aside, once for each."""
@@ -177,8 +187,8 @@ class Completion:
             if len(wish.prompt) > LONG_PROMPT:
                 if request.prompt not in known:
                     known[request.prompt] = await part.after(wish.prompt, wish.before)
-                state = known[request.prompt]
-                request = replace(request, prompt="", state=state)
+                part.primed = known[request.prompt]
+                request = replace(request, prompt="", state=part.primed)
             part.drawing = StreamedText(request, self._news.set, bool(self._body.stream))
             self._drawn.append(part.drawing)
         for text in self._drawn:
@@ -254,6 +264,7 @@ class _Part:
     def __init__(self, owner: Completion, model: ServedModel, wish: Wish, index: int) -> None:
         self._owner, self.model, self.wish, self._index = owner, model, wish, index
         self.drawing: StreamedText | None = None
+        self.primed: State | None = None  # after the prompt, where that was read aside
         self._echo = wish.prompt if owner.body.echo else ""
         self._prompt_read = False
         self._judge: LogprobReader | None = None
@@ -323,9 +334,10 @@ class _Part:
             before, offset = wish.before, 0
             if not self._echo and wish.prompt:
                 tokens = generator.vocabulary.encode(wish.prompt)
-                before, offset = generator.read_tokens(tokens, before), len(wish.prompt)
-            count = self._owner.body.logprobs or 0
-            self._judge = LogprobReader(generator, before, count, offset)
+                before = self.primed or generator.read_tokens(tokens, before)
+                offset = len(wish.prompt)
+            count, owner = self._owner.body.logprobs or 0, self._owner
+            self._judge = LogprobReader(generator, before, count, offset, lambda: owner.wanted)
         if self._prompt_read or not self._echo:
             return self._judge.read(text)
         found = self._judge.read(self._echo)
@@ -345,7 +357,10 @@ class _Part:
     async def _state(self) -> str:
         """After the text, in base64: with its seed it goes on as it would have."""
         wish, text = self.wish, "".join(self._text)
-        found = await self.after(wish.prompt + text, wish.before)
+        if self.primed:
+            found = await self.after(text, self.primed)
+        else:
+            found = await self.after(wish.prompt + text, wish.before)
         position = wish.before.position + len(text)
         request = wish.request
         found = replace(found, seed=request.seed, sample=request.sample, position=position)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import queue
 import threading
 import time
 import traceback
@@ -10,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from charlm.data.system import console
-from charlm.data.system.errors import CharlmError
 from charlm.infer.batch.results import Outcome, Result
 from charlm.infer.batch.scheduler import Piece
 from charlm.infer.generator import Generator
@@ -32,7 +30,7 @@ class StreamedText:
         size: how many characters have come.
         outcome: once it has ended; an exception where drawing itself failed.
         first: `time.perf_counter()` when its first character had come; 0: none has.
-        left: whether the client has gone; it is drawn no further.
+        left: whether the client has gone; it is drawn no further. See `Drawer.give_up`.
     """
 
     def __init__(self, request: Request, wake: Callable[[], None], eager: bool) -> None:
@@ -78,7 +76,8 @@ class Drawer:
 
     def __init__(self, generator: Generator, width: int, loop: asyncio.AbstractEventLoop) -> None:
         self._generator, self._width, self._loop = generator, width, loop
-        self._queue: queue.SimpleQueue[StreamedText | None] = queue.SimpleQueue()
+        self._queue: dict[StreamedText, None] = {}  # those that wait, the first to come first
+        self._arrival = threading.Condition()  # of a text in the queue, and of `close`
         self._running: dict[int, StreamedText] = {}
         self._count = self._read = 0
         self._closed = self._called = False
@@ -88,17 +87,31 @@ class Drawer:
 
     def submit(self, text: StreamedText) -> None:
         """Draw a text once there is room."""
-        self._queue.put(text)
+        with self._arrival:
+            self._queue[text] = None
+            self._arrival.notify()
+
+    def give_up(self, text: StreamedText) -> None:
+        """Draw a text no further; one that waits is forgotten at once."""
+        text.left = True
+        with self._arrival:
+            self._queue.pop(text, None)
 
     @property
     def running(self) -> int:
         """How many texts are being drawn."""
-        return len(self._running)
+        return min(len(self._running), self._width)  # the prompts of some are read ahead
+
+    @property
+    def waiting(self) -> int:
+        """How many texts wait."""
+        return len(self._queue) + len(self._running) - self.running
 
     def close(self) -> None:
         """Draw no more; texts that are left are not finished."""
-        self._closed = True
-        self._queue.put(None)
+        with self._arrival:
+            self._closed = True
+            self._arrival.notify()
         self._thread.join()
 
     def watches(self, index: int) -> bool:
@@ -111,7 +124,7 @@ class Drawer:
         return [each.index for each in pieces if self._closed or self._running[each.index].left]
 
     def _run(self) -> None:
-        while not self._closed:
+        while self._next(block=True, taken=False) is not None:
             self._count = 0
             try:
                 self._draw()
@@ -134,25 +147,37 @@ class Drawer:
             if self._read > READ_TOGETHER:
                 self._read = 0
                 yield None
-            try:
-                text = self._queue.get(block=not self._running)
-            except queue.Empty:
+            text = self._next(block=not self._running)
+            if text is None:
                 self._read = 0
                 yield None
-                continue
-            if text is None or text.left:
                 continue
             self._running[self._count] = text
             self._count += 1
             self._read += len(text.request.prompt)
             yield text.request
 
+    def _next(self, block: bool, taken: bool = True) -> StreamedText | None:
+        """The text that has waited longest, which waits no more if it is taken; None: there is none.
+
+        Args:
+            block: wait for one; there is none only once all is closed.
+        """
+        with self._arrival:
+            while block and not (self._queue or self._closed):
+                self._arrival.wait()
+            text = None if self._closed else next(iter(self._queue), None)
+            if text and taken:
+                del self._queue[text]
+            return text
+
     def _fail(self, problem: Exception) -> None:
         """End all texts with what has gone wrong, and go on with new ones."""
-        if not isinstance(problem, CharlmError):
-            console.say("".join(traceback.format_exception(problem)))
+        console.say("".join(traceback.format_exception(problem)))
         failed = list(self._running.values())
         self._running.clear()
+        if not failed and (text := self._next(block=False)):  # no drawing can even begin
+            failed = [text]
         self._tell((text, problem) for text in failed)
 
     def _tell(self, news: Iterable[tuple[StreamedText, News]]) -> None:

@@ -1,5 +1,6 @@
 """Log-probabilities of a text's characters, and the likeliest beside them, in OpenAI's form."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,18 @@ class LogprobReader:
         before: where the text begins.
         likeliest: how many are named beside each character.
         offset: of the first character in what the client has of the text.
+        wanted: says whether the client is still there; if not, nothing more is judged.
     """
 
-    def __init__(self, generator: Generator, before: State, likeliest: int, offset: int) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        before: State,
+        likeliest: int,
+        offset: int,
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._wanted = wanted
         self._model, self._vocabulary = generator.model, generator.vocabulary
         self._reader, self._likeliest = StepTextReader(generator.model), likeliest
         self._h, self._c = before.h[None], before.c[None]
@@ -39,33 +49,36 @@ class LogprobReader:
         self._offset += len(text)
         step = run_length(1, self._model)
         for start in range(0, len(tokens), step):
+            if not self._wanted():
+                break
             self._judge(tokens[start : start + step], found)
         return found
 
     @property
     def mean(self) -> float:
-        """Of the log-probabilities so far."""
-        return self.total / max(1, self.judged)
+        """Of the log-probabilities so far; below all others where there is none."""
+        return self.total / self.judged if self.judged else float("-inf")
 
     def _judge(self, tokens: Tokens, found: dict[str, list[Any]]) -> None:
         logits, self._h, self._c = self._reader.logits(tokens[None], self._h, self._c)
         expected = np.concatenate((self._expected[None], _log_softmax(logits[:, 0])))
         self._expected = expected[-1]
-        for id_, row in zip(tokens.tolist(), expected, strict=False):
+        rows, ranked = expected[:-1].tolist(), self._ranked(expected[:-1])
+        for id_, row, likeliest in zip(tokens.tolist(), rows, ranked, strict=True):
             if not self._known:
                 found["token_logprobs"].append(None)
                 found["top_logprobs"].append(None)
                 self._known = True
                 continue
-            names = {*self._top(row), id_}
-            top = {self._vocabulary.characters[each]: float(row[each]) for each in names}
-            own = float(row[id_])
+            own, names = row[id_], likeliest if id_ in likeliest else [*likeliest, id_]
+            top = {self._vocabulary.characters[each]: row[each] for each in names}
             found["token_logprobs"].append(own)
-            found["top_logprobs"].append(dict(sorted(top.items(), key=lambda each: -each[1])))
+            found["top_logprobs"].append(top)
             self.total, self.judged = self.total + own, self.judged + 1
 
-    def _top(self, row: Array) -> list[int]:
-        ranked: list[int] = np.argsort(-row, kind="stable")[: self._likeliest].tolist()
+    def _ranked(self, rows: Array) -> list[list[int]]:
+        order = np.argsort(-rows, axis=1, kind="stable")
+        ranked: list[list[int]] = order[:, : self._likeliest].tolist()
         return ranked
 
 

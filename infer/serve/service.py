@@ -117,6 +117,7 @@ class Service:
         self._models: dict[str, ServedModel] = {}
         self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="charlm-read")
         self._texts = dict.fromkeys(generators, 0)  # let in, by model
+        self._judged = 0  # log-probabilities that the answers under way hold at most
         self.active = 0
         self.draining = False
 
@@ -134,7 +135,7 @@ class Service:
         finally:
             for model in self._models.values():
                 model.drawer.close()
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def names(self) -> list[str]:
@@ -154,6 +155,26 @@ class Service:
                 404, "model", "model_not_found",
             )  # fmt: skip
         return found
+
+    @contextlib.contextmanager
+    def judged(self, count: int) -> Iterator[None]:
+        """Let an answer that holds so many log-probabilities be made.
+
+        Raises:
+            ApiError: too many for any time, or for now.
+        """
+        if count > self.limits.judged:
+            raise ApiError(
+                f"{count} log-probabilities in one answer, and {self.limits.judged} are allowed: "
+                "ask for fewer characters, or fewer alternatives of each", param="logprobs",
+            )  # fmt: skip
+        if self._judged + count > self.limits.all_judged:
+            raise full("the server holds too many log-probabilities: try again")
+        self._judged += count
+        try:
+            yield
+        finally:
+            self._judged -= count
 
     @contextlib.contextmanager
     def admitted(self, model: ServedModel, texts: int, param: str) -> Iterator[None]:
@@ -182,9 +203,9 @@ class Service:
 
     def measure(self) -> None:
         """Set the figures of what is under way now."""
-        running = sum(each.drawer.running for each in self._models.values())
-        self.metrics.streams.set(running)
-        self.metrics.queue.set(max(0, sum(self._texts.values()) - running))
+        drawers = [each.drawer for each in self._models.values()]
+        self.metrics.streams.set(sum(each.running for each in drawers))
+        self.metrics.queue.set(sum(each.waiting for each in drawers))
 
 
 def open_models(

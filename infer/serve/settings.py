@@ -21,6 +21,8 @@ class Limits:
     length: int = 100_000  # characters of one text: a third of a second alone
     body: int = 1 << 20  # bytes of a request: a million characters of prompt
     bodies: int = 1 << 28  # bytes of all requests together, so that memory is bounded
+    judged: int = 1 << 20  # log-probabilities of one request: of 150 bytes each, and as JSON
+    all_judged: int = 1 << 22  # of all requests together, so that memory is bounded
     seconds: int = 300  # of a request, its answer read by the client included
     arrival: int = 30  # seconds in which a request must have arrived
     drain: int = 30  # seconds that running requests have once the server is told to end

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import time
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +12,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from charlm.data.system.errors import ModelFileError
+from charlm.infer.generator import Generator
+from charlm.infer.request import Request
+from charlm.infer.serve.drawing import Drawer, StreamedText
 from charlm.infer.serve.guard import Guard
 from tests.infer.serve.conftest import Serving, complete
 
@@ -50,6 +56,19 @@ def test_what_is_too_much_is_refused(client: TestClient, locked: TestClient) -> 
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
 
 
+def test_log_probabilities_are_bounded(serving: Serving) -> None:
+    """Each takes some hundred bytes, and time: of all, before any is found."""
+    few = serving(judged=60, all_judged=90)
+    asked: dict[str, Any] = {"prompt": "the lamp", "max_tokens": 0, "echo": True, "logprobs": 2}
+    error = few.post(COMPLETIONS, json={**asked, "n": 3}).json()["error"]
+    assert (error["param"], "72 log-probabilities" in error["message"]) == ("logprobs", True)
+    assert few.post(COMPLETIONS, json={**asked, "n": 2}).status_code == 200
+    guard: Any = few.app
+    with guard._service.judged(60):
+        assert few.post(COMPLETIONS, json={**asked, "n": 2}).status_code == 429
+    assert few.post(COMPLETIONS, json={**asked, "n": 2}).status_code == 200
+
+
 def test_a_full_server_says_when_to_come_again(locked: TestClient, headers: dict[str, str]) -> None:
     """And one text without end does not hold its place for longer than a request may take."""
     long = {"prompt": "a", "n": 4, "max_tokens": 1 << 40}
@@ -66,6 +85,48 @@ def test_a_full_server_says_when_to_come_again(locked: TestClient, headers: dict
     *_, last = answer.text.split("\n\n")[:-1]
     assert json.loads(last[6:])["error"]["code"] == "timeout"
     assert locked.post(COMPLETIONS, json={"prompt": "a"}, headers=headers).status_code == 200
+
+
+def test_drawing_that_fails_is_told_and_goes_on_with_others(
+    serving: Serving,
+    exact: Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ModelFileError("its weights are damaged")
+
+    monkeypatch.setattr(exact, "batch", broken)
+    failing = serving()
+    answer = failing.post(COMPLETIONS, json={"prompt": "a"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+    assert "ModelFileError: its weights are damaged" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert complete(failing, prompt="a")["usage"]["completion_tokens"] == 16
+
+
+def test_texts_that_wait_are_forgotten_where_their_clients_leave(exact: Generator) -> None:
+    """Or they would pile up behind texts that are long."""
+    drawer = Drawer(exact, 1, loop := asyncio.new_event_loop())
+
+    def submitted() -> StreamedText:
+        drawer.submit(text := StreamedText(Request("a", length=1 << 40), lambda: None, False))
+        return text
+
+    long = submitted()
+    while not drawer.running:
+        time.sleep(0.01)
+    waiting = [submitted() for _ in range(3)]
+    known = [weakref.ref(text) for text in waiting]
+    assert drawer.waiting == 3
+    while waiting:
+        drawer.give_up(waiting.pop())
+    assert (drawer.waiting, [each() for each in known]) == (0, [None] * 3)
+    drawer.give_up(long)
+    while drawer.running:
+        time.sleep(0.01)
+    drawer.close()
+    loop.close()
 
 
 def test_a_log_line_and_figures_without_what_was_said(

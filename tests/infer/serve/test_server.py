@@ -144,9 +144,9 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def hung_up(server: Process, stream: bool) -> socket.socket:
+def hung_up(server: Process, stream: bool, **asked: Any) -> socket.socket:
     """A connection that asks for more than anyone reads."""
-    body = json.dumps({"prompt": "a", "max_tokens": 1 << 40, "n": 4, "stream": stream})
+    body = json.dumps({"prompt": "a", "max_tokens": 1 << 40, "n": 4, "stream": stream, **asked})
     head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     made = socket.create_connection(("127.0.0.1", server.port))
     made.sendall(f"{head}Content-Type: application/json\r\n\r\n{body}".encode())
@@ -182,9 +182,14 @@ def test_broken_requests_and_half_closed_sockets(live: Process) -> None:
 def test_a_signal_ends_what_runs_and_begins_nothing(
     exact_path: Path, started: Callable[..., Process]
 ) -> None:
-    """A text that ends is given whole, one without end is cut off once the time is over."""
+    """A text that ends is given whole, what takes longer is cut off once the time is over."""
     server = started(str(exact_path), "--drain", "5", "--length", str(1 << 40))
-    with hung_up(server, True), concurrent.futures.ThreadPoolExecutor(1) as pool:
+    judged = {"prompt": "a" * 1_000_000, "max_tokens": 0, "n": 1, "echo": True, "logprobs": 0}
+    with (
+        hung_up(server, True),
+        hung_up(server, False, **judged),
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
         until(lambda: figure(server, "charlm_streams") == 4)
         body = {"prompt": "a", "max_tokens": 100_000}
         long = pool.submit(post, server, "/v1/completions", body)
