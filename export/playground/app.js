@@ -145,7 +145,8 @@ for (const [id, form] of [
   ["text", "scored"],
 ]) {
   $(id).onkeydown = (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $(form).querySelector(".main").click();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey))
+      $(form).querySelector(".main").click();
   };
 }
 $("halt-write").onclick = $("halt-score").onclick = halt;

@@ -84,7 +84,7 @@ export class Sample {
     await halt();
     try {
       const asked = { ...settings(), model: this.model };
-      if (this.finish === "stop") this.view.append([...this.stop].map((text) => ({ text })));
+      if (this.finish === "stop") this.view.append([...(this.stop ?? "")].map((text) => ({ text })));
       Object.assign(this, { finish: null, stop: asked.stop[0] });
       const resumed = seed === null && this.known?.length === this.length;
       this.seed = resumed ? this.seed : (seed ?? newSeed());
