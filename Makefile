@@ -11,6 +11,7 @@ NODE_EXAMPLES := examples/node/node_modules \
 	$(if $(shell command -v chromedriver),examples/web/node_modules)
 # One Torch for everyone, so that every machine tests the same.
 TORCH := torch==2.13.0
+COMMA := ,
 EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo cuda; else echo cpu; fi)
 
 .PHONY: help demo test check format bench docs cuda-check cuda-train clean FORCE
@@ -110,7 +111,7 @@ clean:
 # An editable install knows the files that were there when it was made: make it again when the
 # list of files changes. Edits show at once.
 $(VENV)/.demo: pyproject.toml $(NATIVE) $(VENV)/.files
-	$(call install,train)
+	$(call install,train$(COMMA)interactive)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(NATIVE) $(VENV)/.files

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from charlm.data.system import console
 from charlm.data.text.corpus import SAMPLE
-from tests.forked import Forks
+from tests.support.forked import Forks
 
 TINY_CHARACTERS = 6_000
 # The same examples in every run, however slow the machine is.

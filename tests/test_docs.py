@@ -29,7 +29,7 @@ from typing import Any
 
 import pytest
 
-from tests.forked import Forks
+from tests.support.forked import Forks
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

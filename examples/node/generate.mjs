@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
 const [model, text, temperature, seed, length] = process.argv.slice(2);
+if (length === undefined) throw new Error("give MODEL PROMPT TEMPERATURE SEED LENGTH");
 
 // The runtime does not give an ONNX file's metadata; the JSON file beside it has the same.
 const metadata = JSON.parse(await readFile(model.replace(/\.onnx$/, ".json"), "utf8"));

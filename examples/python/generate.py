@@ -10,6 +10,8 @@ import unicodedata
 import numpy as np
 import onnxruntime as ort
 
+if len(sys.argv) != 6:
+    raise SystemExit(__doc__)
 model, prompt = sys.argv[1:3]
 temperature, seed, length = float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 

@@ -28,7 +28,7 @@ from charlm.benchmarks.report.results import (
     SweepResult,
     SweepSeries,
 )
-from tests.shared import made_once
+from tests.support.shared import made_once
 
 CHARACTERS = "".join(sorted(set(PROMPT)))
 

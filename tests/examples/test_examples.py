@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from charlm.infer import Generator
-from tests.browser import Browser, chromium, served
+from tests.support.browser import Browser, chromium, served
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

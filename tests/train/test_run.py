@@ -16,7 +16,7 @@ from charlm.train.loop.display import Display
 from charlm.train.report import measure, output, pictures
 from charlm.train.runs.checkpoint import Checkpoint
 from charlm.train.runs.run_folder import METRICS, WEIGHTS
-from tests.forked import LEFT, Forks
+from tests.support.forked import LEFT, Forks
 from tests.train.helpers import FAST, Train, stopping_after
 
 REPORTED = [*FAST, "--report"]

@@ -34,9 +34,10 @@ class Source:
 
 def shipped(path: Path) -> Path:
     """The file of a model that ships with charlm, where `path` is its name; else `path`."""
-    from charlm.infer.model.shipped import find_model
+    from charlm.infer.model.shipped import NAMES, shipped_model
 
-    return path if path.exists() or path.suffix else find_model(path)
+    named = str(path) in NAMES and not path.exists()
+    return shipped_model(str(path)) if named else path
 
 
 def read_source(path: Path) -> Source:

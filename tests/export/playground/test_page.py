@@ -20,7 +20,7 @@ from charlm.export.hosts.web import RUNTIME, WebPage
 from charlm.infer import Generator
 from charlm.infer.model.shipped import shipped_model
 from charlm.infer.scoring.page_script import STYLE
-from tests.browser import Browser, chromium, served
+from tests.support.browser import Browser, chromium, served
 
 ROOT = Path(__file__).parents[3]
 ENTER, RIGHT, DOWN, ESCAPE, TAB = "\ue007", "\ue014", "\ue015", "\ue00c", "\ue004"

@@ -138,7 +138,7 @@ def emulation(tmp_path_factory: pytest.TempPathFactory) -> Variables:
     """The environment in which charlm finds the emulated GPU."""
     if shutil.which("g++") is None:
         pytest.skip("g++ compiles the emulated GPU, and is not here")
-    from tests.shared import made_once  # not there where this file is a process of its own
+    from tests.support.shared import made_once  # not there where this file is a process of its own
 
     def build(folder: Path) -> None:
         options = ["-std=c++17", "-O2", "-shared", "-fPIC", "-o", str(folder / "emulated.so")]

@@ -129,6 +129,9 @@ def test_a_rank_is_killed_and_torchrun_starts_the_group_again(
     assert torch.equal(again.rng, before.rng)
     assert torch.equal(again.carried[1], before.carried[1])
     assert again.test_bits == before.test_bits
+    assert (pair / FILE).is_file(), "a state of one process"
+    assert before.step == EPOCH
+    assert all("." in name and "module" not in name for name in before.weights)
 
 
 def test_two_processes_are_stopped_and_one_goes_on_as_if_it_had_always_been_alone(
@@ -265,10 +268,3 @@ def test_more_processes_than_gpus(
     with pytest.raises(SettingsError, match=r"rank 0's: 1 and 2.*`device` cpu"):
         start_together(request, Pretended(0, 2, 0, 2))
     assert not (tmp_path / "run").exists()
-
-
-def test_the_state_in_the_folder_is_that_of_one_process(pair: Path) -> None:
-    progress = Checkpoint.load(pair).progress
-    assert (pair / FILE).is_file()
-    assert progress.step == EPOCH
-    assert all("." in name and "module" not in name for name in progress.weights)

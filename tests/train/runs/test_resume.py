@@ -17,7 +17,7 @@ from charlm.train import cli
 from charlm.train.runs import lock, run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint
 from tests.crashes.verdict import difference
-from tests.forked import Forks
+from tests.support.forked import Forks
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
 

@@ -23,7 +23,7 @@ from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import Checkpoint, Tensors
 from charlm.train.setup.defaults import FINE_TUNING
 from charlm.train.setup.start import RunRequest, Started, start
-from tests.forked import Forks
+from tests.support.forked import Forks
 from tests.train.helpers import Train, content, refused
 
 FAST = ["--epochs", "1", "--batch-size", "4", "--seq-len", "32", "--threads", "1"]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # What most commands need after the fork.
 IMPORTED = ("torch._dynamo", "charlm.train.run", "charlm.export.export", "charlm.infer.generator")
 
