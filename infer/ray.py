@@ -292,7 +292,7 @@ class _BitsOfRows(_Actor):
         texts = dict(enumerate(table[self._column].to_pylist()))
         there = [place for place, text in texts.items() if isinstance(text, str)]
         rows: list[dict[str, Any]] = [
-            {"error": "no text" if text is None else f"{self._column} is not text"}
+            {"error": "no text" if text is None else f"not text: {text!r:.60}"}
             for text in texts.values()
         ]
         for scored in score_many(
