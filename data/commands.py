@@ -15,7 +15,7 @@ COMMANDS = {
     "runs": ("charlm.train.runs.cli", "compare runs in a table"),
     "report": ("charlm.train.report.cli", "how good a run is, and what to try next"),
     "export": ("charlm.export.cli", "write a run as a proven ONNX graph"),
-    "show": ("charlm.export.show_cli", "what a model or a run is"),
+    "show": ("charlm.export.show", "what a model or a run is"),
     "gen": ("charlm.infer.cli.gen", "generate text"),
     "score": ("charlm.infer.cli.score", "bits per character of texts"),
     "serve": ("charlm.infer.cli.serve", "serve models over HTTP"),

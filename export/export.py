@@ -11,6 +11,7 @@ from charlm.export.contract import Kind, Metadata
 from charlm.export.contract import native as contract_native
 from charlm.export.graphs import build_siblings, genai_graph, step_graph
 from charlm.export.hosts import genai, triton
+from charlm.export.hosts.folder import check_free
 from charlm.export.proof.errors import Proof
 from charlm.export.proof.prove import prove_genai, prove_siblings, prove_step
 from charlm.export.proof.texts import Texts
@@ -114,6 +115,7 @@ def export_run(run: str | Path | Run, model: str | Path, wanted: Wanted = Wanted
     model = Path(model)
     if model.suffix != ".onnx":
         raise ExportError(f"{model}: a model file's name ends in .onnx; try {model.name}.onnx")
+    _check_folders(model, wanted)
     trained = run if isinstance(run, Run) else run_folder.load_run(run)
     laid_out = weights.from_torch(trained.model)
     metadata = weights.described(trained, laid_out)
@@ -138,6 +140,7 @@ def export_folders(model: Path, wanted: Wanted) -> Exported:
         ExportError: a proof failed, or a file can't be written.
     """
     content = contract.read_model_bytes(model)
+    _check_folders(model, wanted)
     laid_out, metadata = weights.from_graph(content, str(model))
     proven = _Subject.proven(model, content, laid_out, weights.to_torch(laid_out), metadata)
     written = _write_folders(_for_hosts(content, proven, wanted))
@@ -220,6 +223,19 @@ def _measure(
                 found.check(precision, where)
     costs = {precision: found.as_dict() for precision, found in qualities.items()}
     return replace(metadata, quality=metadata.quality | costs), qualities, ()
+
+
+def _check_folders(model: Path, wanted: Wanted) -> None:
+    """See that writing folders for other hosts replaces nothing but earlier ones."""
+    folders = [each for each in (wanted.triton, wanted.genai) if each is not None]
+    resolved = [each.resolve() for each in (model.parent, *folders)]
+    for number, folder in enumerate(folders, start=1):
+        if resolved[number] in resolved[:number]:
+            raise ExportError(f"{folder} is to hold something else too: name another folder")
+    if wanted.triton is not None:
+        check_free(wanted.triton / model.stem, triton.FILES, triton.FILES)
+    if wanted.genai is not None:
+        check_free(wanted.genai, genai.FILES, genai.FILES)
 
 
 def _for_hosts(content: bytes, proven: _Subject, wanted: Wanted) -> dict[Path, dict[Path, bytes]]:

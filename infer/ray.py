@@ -33,7 +33,7 @@ from charlm.infer.batch.prompt_file import KEYS, BadLine, request_of
 from charlm.infer.batch.results import Failure, Outcome, in_order
 from charlm.infer.engines.planning import Work
 from charlm.infer.generator import MANY, Generator
-from charlm.infer.model.providers import ONLY_ON, check_precision
+from charlm.infer.model.providers import ONLY_ON, PROVIDERS, check_precision
 from charlm.infer.model.shipped import find_model
 from charlm.infer.request import Request, Settings
 
@@ -101,8 +101,13 @@ class Cluster:
 
     def __post_init__(self) -> None:
         check_precision(self.precision, self.provider)
-        if self.actors is not None and self.actors < 1:
-            raise SettingsError(f"`actors` is 1 or more, not {self.actors}")
+        if self.provider not in PROVIDERS:
+            raise SettingsError(
+                f"`provider` is one of {', '.join(PROVIDERS)}, not {self.provider!r}"
+            )
+        for name, count in (("actors", self.actors), ("threads", self.threads)):
+            if count is not None and count < 1:
+                raise SettingsError(f"`{name}` is 1 or more, not {count}")
 
     def generate(self, dataset: Any, **settings: Unpack[Settings]) -> Any:
         """The rows of a `ray.data.Dataset` with the texts that they ask for.
@@ -285,8 +290,11 @@ class _BitsOfRows(_Actor):
         from charlm.infer.scoring.many import Text, score_many
 
         texts = dict(enumerate(table[self._column].to_pylist()))
-        there = [place for place, text in texts.items() if text is not None]
-        rows: list[dict[str, Any]] = [{"error": "no text"} for _ in texts]
+        there = [place for place, text in texts.items() if isinstance(text, str)]
+        rows: list[dict[str, Any]] = [
+            {"error": "no text" if text is None else f"not text: {text!r:.60}"}
+            for text in texts.values()
+        ]
         for scored in score_many(
             self.generator.model,
             (Text(f"the text in {self._column}", [texts[place]]) for place in there),

@@ -130,7 +130,7 @@ def test_charlm_score_of_one_file_loads_nothing_that_it_does_not_use(tmp_path: P
         ("charlm.data.cli", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
         ("charlm.train.cli", {"torch", "onnx", "onnxruntime", "matplotlib"}),
         ("charlm.train.runs.cli", {"torch", "numpy", "rich"}),
-        ("charlm.export.show_cli", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
+        ("charlm.export.show", {"torch", "onnx", "onnxruntime", "numpy", "rich"}),
         ("charlm.train.keras.import_cli", {"torch", "numpy", "keras", "h5py", "rich"}),
         ("charlm.train.report.cli", {"torch", "numpy", "matplotlib", "rich"}),
         ("charlm.export.cli", {"torch", "onnx", "onnxruntime"}),

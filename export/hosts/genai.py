@@ -9,6 +9,8 @@ from charlm.export.contract import LOGITS, Metadata
 from charlm.export.graphs.genai_graph import INPUT_IDS
 
 GRAPH = "model.onnx"
+SETTINGS = ("genai_config.json", "tokenizer.json", "tokenizer_config.json")
+FILES = tuple(Path(name) for name in (GRAPH, "model.json", *SETTINGS))
 END = "<|end|>"  # one id past the characters; never drawn
 LONGEST = 1 << 20  # characters; GenAI holds an id of four bytes for each of a text's limit
 
@@ -26,13 +28,13 @@ def folder(graph: bytes, metadata: Metadata) -> dict[Path, bytes]:
         "add_prefix_space": False,
         "add_bos_token": False,
     }
-    settings = {
-        "genai_config.json": _config(metadata),
-        "tokenizer.json": _tokenizer(metadata.vocabulary),
-        "tokenizer_config.json": tokenizer,
-    }
-    files = {Path(name): json.dumps(each, indent=1).encode() for name, each in settings.items()}
-    return {Path(GRAPH): graph, **files, Path("model.json"): metadata.to_json().encode()}
+    settings = [_config(metadata), _tokenizer(metadata.vocabulary), tokenizer]
+    contents = (
+        graph,
+        metadata.to_json().encode(),
+        *(json.dumps(x, indent=1).encode() for x in settings),
+    )
+    return dict(zip(FILES, contents, strict=True))
 
 
 def _config(metadata: Metadata) -> dict[str, Any]:

@@ -4,11 +4,13 @@ A request is one character of a text, its answer the logits of the next; request
 id are one text. Triton's sequence batcher runs those of many texts together.
 """
 
+import json
 from pathlib import Path
 
 from charlm.data.system.errors import ExportError
 from charlm.export.contract import LOGITS, STEP, TOKEN, Metadata, tensors
 
+FILES = (Path("config.pbtxt"), Path("1", "model.onnx"), Path("model.json"))  # of a model
 TYPES = {"tensor(int64)": "TYPE_INT64", "tensor(float)": "TYPE_FP32"}
 MAX_BATCH = 256  # where the speed of a core levels off
 MAX_TEXTS = 4096  # under way; h and c of one take 1.5 kB of LSTM-192
@@ -18,7 +20,7 @@ CONFIG = """\
 # A request is one character of a text: its token id. The answer is the logits of the next one.
 # The first request of a text sets sequence_start, the last sequence_end. model.json has the
 # characters, the normalisation and what a text without a prompt begins with.
-name: "{name}"
+name: {name}
 backend: "onnxruntime"
 max_batch_size: {batch}
 input [ {{ name: "{token}" data_type: {token_type} dims: [ 1 ] reshape: {{ shape: [ ] }} }} ]
@@ -51,12 +53,8 @@ def repository(content: bytes, metadata: Metadata, name: str) -> dict[Path, byte
         metadata: of the model.
         name: of the model in Triton.
     """
-    folder = Path(name)
-    return {
-        folder / "config.pbtxt": config(metadata, name).encode(),
-        folder / "1" / "model.onnx": content,
-        folder / "model.json": metadata.to_json().encode(),
-    }
+    contents = config(metadata, name).encode(), content, metadata.to_json().encode()
+    return {Path(name) / file: each for file, each in zip(FILES, contents, strict=True)}
 
 
 def config(metadata: Metadata, name: str) -> str:
@@ -71,7 +69,7 @@ def config(metadata: Metadata, name: str) -> str:
     dims = f"{metadata.layers}, {metadata.hidden}"
     states = [STATE.format(given=given, found=found, dims=dims) for given, found in pairs]
     return CONFIG.format(
-        name=name,
+        name=json.dumps(name, ensure_ascii=False),
         batch=MAX_BATCH,
         token=TOKEN,
         token_type=TYPES[inputs[TOKEN][0]],

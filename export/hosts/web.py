@@ -1,7 +1,6 @@
 """The playground as a folder for any static host: ONNX Runtime's WebAssembly runs the model."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from charlm.data.system.errors import ExportError
 from charlm.data.system.files import os_errors_as, write_set
 from charlm.export.contract import KEY_KIND, PLAYGROUND, Metadata, read_model_bytes
 from charlm.export.contract.native import properties_of
+from charlm.export.hosts.folder import check_free
 
 RUNTIME = Path("node_modules", "onnxruntime-web")
 # Its files and their names here: some hosts do not know `.mjs` for a script.
@@ -44,8 +44,9 @@ class WebPage:
         with os_errors_as(ExportError, f"can't read {PLAYGROUND}"):
             files = {path.name: path.read_bytes() for path in PLAYGROUND.iterdir()}
         del files[SERVED_ONLY]
-        with os_errors_as(ExportError, f"can't read {folder}"):
-            _check_free(folder, [*files, *RUNTIME_FILES.values(), MODEL, METADATA])
+        names = {*files, *RUNTIME_FILES.values(), MODEL, METADATA} - {PAGE}
+        static = Path(STATIC)
+        check_free(folder, [Path(PAGE), *(static / name for name in names)], [static / CONFIG])
         for name, ours in RUNTIME_FILES.items():
             path = runtime / "dist" / name
             if not path.is_file():
@@ -91,12 +92,3 @@ class WebPage:
             write_set({static / name: each for name, each in files.items() if name != PAGE})
             write_set({self.folder / PAGE: files[PAGE]})
         return path, sum(map(len, files.values()))
-
-
-def _check_free(folder: Path, names: Iterable[str]) -> None:
-    """Refuse a folder in which there is more than an earlier page."""
-    own = {folder / PAGE, folder / STATIC, *(folder / STATIC / name for name in names)}
-    if folder.exists():
-        standing = [*folder.iterdir(), *(folder / STATIC).glob("*")]
-        if other := next((path for path in standing if path not in own), None):
-            raise ExportError(f"{folder} holds other things, such as {other.name}: name a new one")

@@ -70,7 +70,8 @@ async function generate() {
       { length: asked.samples },
       (_, n) => new Sample(prompt, n, asked.samples, card, draw),
     );
-    for (const sample of made) Object.assign(sample, { seed: drawn, model: asked.model });
+    for (const sample of made)
+      Object.assign(sample, { seed: drawn, model: asked.model, stop: asked.stop[0] });
     const drew = await draw(made, { ...asked, prompt, state: null, seed: drawn });
     if (!drew && made.every((sample) => !sample.length)) place.replaceChildren(...before);
   } catch (problem) {
@@ -144,7 +145,8 @@ for (const [id, form] of [
   ["text", "scored"],
 ]) {
   $(id).onkeydown = (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $(form).requestSubmit();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey))
+      $(form).querySelector(".main").click();
   };
 }
 $("halt-write").onclick = $("halt-score").onclick = halt;

@@ -12,7 +12,7 @@ export class Card {
     this.element = element;
     element.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.#back();
-      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      const step = { ArrowDown: 1, ArrowUp: -1, Tab: event.shiftKey ? -1 : 1 }[event.key];
       const buttons = [...element.querySelectorAll("button")];
       if (!step || !buttons.length) return;
       event.preventDefault();

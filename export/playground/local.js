@@ -47,6 +47,11 @@ class Local {
     const stops = request.stop.map((stop) => this.#normalised(stop));
     if (stops.includes(""))
       throw new Error("The stop string is empty once it is normalised as the model's corpus was.");
+    const never = [...stops.join("")].find((character) => !this.ids.has(character));
+    if (never !== undefined)
+      throw new Error(`The stop string can never come: the model does not know “${never}”.`);
+    if (request.temperature && !(request.temperature > 1e-30))
+      throw new Error("Temperature is 0, which takes the likeliest, or above 1e-30.");
     const prompt = this.#encoded(request.prompt);
     let state = request.state ?? this.start;
     const pause = pauses(signal);
@@ -166,9 +171,10 @@ function ownSeed(request, state, sample) {
     : { seed: request.seed, number: BigInt(sample) };
 }
 
+const { port1, port2 } = new MessageChannel(); // timers would wait 4 ms each
+
 /** A function that lets the browser work once a slice is used up, and says whether it was. */
 function pauses(signal) {
-  const { port1, port2 } = new MessageChannel(); // timers would wait 4 ms each
   let begun = performance.now();
   return async (now = false) => {
     if (!now && performance.now() - begun < SLICE) return false;

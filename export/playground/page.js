@@ -21,7 +21,7 @@ export function complain(problem) {
  * @returns {Promise<boolean>} whether there was none
  */
 export async function run(status, doing) {
-  await halt();
+  while (work) await halt(); // two that wait for the same go one after the other
   complain(null);
   const control = new AbortController();
   const done = (async () => {

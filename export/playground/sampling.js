@@ -67,19 +67,18 @@ export function drawFirst(initial, temperature, uniform) {
 
 /** Set to 0 the weights (Float32Array) that the filters remove. */
 export function filter(weights, { topK, topP, minP }) {
-  if (!topK && topP >= 1 && !minP) return;
+  const [reached, least] = [Math.fround(topP), Math.fround(minP)];
+  if (!topK && reached >= 1 && !least) return;
   const order = Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a] || a - b);
   const ranked = Float32Array.from(order, (id) => weights[id]);
   let kept = topK ? Math.min(topK, ranked.length) : ranked.length;
-  if (topP < 1) {
+  if (reached < 1) {
     const sums = running(ranked.subarray(0, kept));
-    const share = Math.fround(Math.fround(topP) * sums.at(-1));
+    const share = Math.fround(reached * sums.at(-1));
     kept = 1 + sums.subarray(0, -1).filter((sum) => sum < share).length;
   }
-  if (minP) {
-    const least = Math.fround(Math.fround(minP) * ranked[0]);
-    kept = Math.min(kept, ranked.filter((weight) => weight >= least).length);
-  }
+  const lowest = Math.fround(least * ranked[0]);
+  kept = Math.min(kept, ranked.filter((weight) => weight >= lowest).length);
   for (const id of order.slice(kept)) weights[id] = 0;
 }
 

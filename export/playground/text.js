@@ -45,9 +45,11 @@ export class TextView {
 
   /** Add characters; they are shown with the browser's next picture. */
   append(characters) {
-    this.characters.push(...characters);
     if (!this.waiting.length) requestAnimationFrame(() => this.paint());
-    this.waiting.push(...characters);
+    for (const each of characters) {
+      this.characters.push(each);
+      this.waiting.push(each);
+    }
   }
 
   paint() {

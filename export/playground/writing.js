@@ -50,8 +50,8 @@ export class Sample {
   /** Drop the characters from a place on, and put another there. */
   async rewind(place, instead = null) {
     await halt();
-    const { view, known, finish, seed } = this;
-    this.past.push({ characters: [...view.characters], known, finish, seed });
+    const { view, known, finish, seed, stop } = this;
+    this.past.push({ characters: [...view.characters], known, finish, seed, stop });
     const [old] = view.characters.slice(place, place + 1);
     view.cut(place);
     this.finish = null;
@@ -84,8 +84,8 @@ export class Sample {
     await halt();
     try {
       const asked = { ...settings(), model: this.model };
-      if (this.finish === "stop")
-        this.view.append([...(asked.stop[0] ?? "")].map((text) => ({ text })));
+      if (this.finish === "stop") this.view.append([...(this.stop ?? "")].map((text) => ({ text })));
+      Object.assign(this, { finish: null, stop: asked.stop[0] });
       const resumed = seed === null && this.known?.length === this.length;
       this.seed = resumed ? this.seed : (seed ?? newSeed());
       await this.draw([this], { ...asked, ...this.rest(), seed: resumed ? null : this.seed });

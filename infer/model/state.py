@@ -139,7 +139,7 @@ class State:
         path = Path(path)
         if path.is_dir() or not path.parent.is_dir():
             raise StateError(f"can't write {path}: a folder, or in a folder that is not there")
-        if path.is_file():
+        if path.is_file() and path.stat().st_size:  # nothing is lost of an empty one
             try:
                 cls.load(path)
             except StateError as problem:

@@ -10,9 +10,11 @@ from onnx import numpy_helper
 
 from charlm.export import export as export_module
 from charlm.export.contract import Metadata
+from charlm.export.export import Wanted, export_run
 from charlm.export.graphs import step_graph
 from charlm.export.proof import errors
 from charlm.train.model import CharLSTM
+from charlm.train.runs.run_folder import load_run
 
 Make = Callable[..., CharLSTM]
 Build = Callable[[CharLSTM], bytes]
@@ -77,6 +79,8 @@ def test_an_export_is_three_lines(export: Export, run_folder: Path) -> None:
     assert first.endswith(f"proven equal to {run_folder}")
     assert all(name in beside for name in SET - {"model.onnx"})
     assert following == "next: charlm-gen --model model.onnx 'Once upon a time'"
+    export_run(load_run(run_folder), "again.onnx", Wanted(kinds=()))  # a run as `train` gives it
+    assert Path("again.onnx").read_bytes() == Path("model.onnx").read_bytes()
 
 
 def test_without_a_run_the_newest_is_exported(
@@ -91,6 +95,11 @@ def test_without_a_run_the_newest_is_exported(
     assert code == 0
     assert "2 x LSTM(8)" in lines[0]
     assert str(newer) in lines[0]
+    config = json.loads((newer / "config.json").read_text())
+    config["results"]["finished"] = False
+    (newer / "config.json").write_text(json.dumps(config))
+    remark, *_ = export("model.onnx", "--no-siblings")[1]
+    assert remark.startswith(f"{newer}, the newest run, was stopped before its end")
     os.utime(newer / "model.safetensors", (5e8, 5e8))
     assert "2 x LSTM(16)" in export("model.onnx")[1][0]
 

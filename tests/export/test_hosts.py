@@ -69,6 +69,22 @@ def test_what_can_not_be_done(
     refuses(*arguments, saying=saying)
 
 
+def test_no_file_of_the_users_is_replaced(export: Export, refuses: Refuses, run: Path) -> None:
+    Path("mine").mkdir()
+    assert export("mine/model.onnx", "--no-siblings", "--triton", "repository")[0] == 0
+    before = Path("mine/model.onnx").read_bytes()
+    refuses("--genai", "mine", "--model", "lovecraft", saying="mine holds other things")
+    refuses("--genai", "mine", "--model", "mine/model.onnx", saying="mine is to hold something")
+    refuses("own.onnx", "--genai", "g", "--triton", "g", saying="g is to hold something else too")
+    Path("repository/model/model.json").unlink()  # as of a model that is not charlm's
+    refuses(
+        "--triton", "repository", "--model", "mine/model.onnx",
+        saying="repository/model holds other things",
+    )  # fmt: skip
+    assert Path("mine/model.onnx").read_bytes() == before
+    assert not Path("own.onnx").exists()
+
+
 def test_triton_reads_the_configuration_and_finds_the_graph_to_be_as_it_says(
     make_model: Make, metadata_of: Describe, build: Callable[[CharLSTM], bytes]
 ) -> None:
@@ -76,8 +92,8 @@ def test_triton_reads_the_configuration_and_finds_the_graph_to_be_as_it_says(
     schema = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     model = make_model()
     metadata, graph = metadata_of(model), build(model)
-    config = text_format.Parse(triton.config(metadata, "book"), schema.ModelConfig())
-    assert (config.name, config.backend) == ("book", "onnxruntime")
+    config = text_format.Parse(triton.config(metadata, 'my "böok"'), schema.ModelConfig())
+    assert (config.name, config.backend) == ('my "böok"', "onnxruntime")
     session = open_session(graph, "book")
     inputs, outputs = (
         {each.name: (each.type, each.shape[1:]) for each in listed}

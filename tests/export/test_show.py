@@ -11,9 +11,10 @@ import pytest
 
 from charlm.data.system import console
 from charlm.export.contract import KEY_STATES
-from charlm.export.show_cli import app
+from charlm.export.show import app, describe
 from charlm.infer.model.shipped import shipped_model
 from charlm.train.model import CharLSTM
+from charlm.train.report.subject import about, read_subject
 
 Export = Callable[..., tuple[int, list[str]]]
 
@@ -51,6 +52,11 @@ def test_a_run_and_its_model_are_of_the_same_weights(
         "model.sequence.onnx": "of its weights",
     }
     assert "model.generate.onnx (of other weights)" in " ".join(show(run / "model.onnx").split())
+
+
+def test_the_report_counts_parameters_as_it_does(tiny_run: Path) -> None:
+    said = about(read_subject(tiny_run))["model"]
+    assert said.endswith(f", {describe(tiny_run)['parameters']:,} parameters")
 
 
 def test_a_model_that_ships_by_its_name(show: Callable[..., str]) -> None:

@@ -91,14 +91,17 @@ def test_rows_keep_their_columns_and_say_why_they_have_no_text(
     for each, saying in {"c": "seed", "d": "U+20AC", "e": "prompt"}.items():
         assert saying in drawn[each]
         assert found[each]["error"] == "no text"
+    (number,) = cluster.score(ray.data.from_items([{"text": 7}])).take_all()
+    assert (number["text"], number["error"]) == (7, "not text: 7")
 
 
 def test_what_can_not_be_done(generate: Generate, damaged_path: Path, exact_path: Path) -> None:
     for options, saying in ((["x"], "--prompts"), (["--prompts", "p", "--explain"], "--explain")):
         code, _, (line,) = generate(*options, "--ray", "auto")
         assert (code, saying in line) == (2, True)
-    with pytest.raises(SettingsError, match="`actors` is 1 or more"):
-        Cluster(exact_path, 0)
+    for wrong in ({"actors": 0}, {"threads": 0}, {"provider": "gpu"}):
+        with pytest.raises(SettingsError, match=f"`{min(wrong)}` is "):
+            Cluster(exact_path, **wrong)
     with pytest.raises(ProviderError, match="no GPU"):
         list(Cluster(exact_path, provider="cuda").batch([Request("a")]))
     with pytest.raises(ModelFileError, match="not finite"):

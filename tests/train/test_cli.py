@@ -15,6 +15,7 @@ from charlm.train import cli
 from charlm.train.loop.evaluate import bits_per_character
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint
+from charlm.train.runs.listing import list_runs
 from tests.train.helpers import EPOCH, FAST, Train, refused
 
 
@@ -167,6 +168,14 @@ def test_a_tiny_budget(
     training = saved.setup.training
     assert (training.minutes is None) == (training.epochs is not None)
     assert (training.passes is not None) == guessed
+    if training.epochs is None:
+        (read,) = {record["epoch"] for record in saved.progress.metrics}
+        assert 0 < read < 1
+        results = run_folder.load_run(folder).summary["results"]
+        assert results["epochs"] == results["best_epoch"] == read
+        assert f", {read:.3g} epochs, " in (folder / "README.md").read_text(encoding="utf-8")
+        (listed,) = list_runs(folder.parent)
+        assert f"{read:.3g}" in listed.cells()
 
 
 def test_the_notebooks_recipe(train: Train, tiny_text: Path, tmp_path: Path, prose: str) -> None:

@@ -4,11 +4,14 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from charlm.data.system.errors import SettingsError
 from charlm.train import report as files
+from charlm.train import train as train_texts
 from charlm.train.loop.display import Display
 from charlm.train.report import measure, output, pictures
 from charlm.train.runs.checkpoint import Checkpoint
@@ -24,6 +27,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(measure, "LEAST_SECONDS", 0.1)
     monkeypatch.setattr(pictures, "DRAWERS", {})
+
+
+def test_a_misspelt_setting_is_refused(tiny_text: Path) -> None:
+    misspelt: Any = {"epoch": 1}
+    with pytest.raises(SettingsError, match=r"no setting 'epoch'; there are .*epochs"):
+        train_texts(tiny_text, **misspelt)
 
 
 @pytest.mark.usefixtures("_quick")

@@ -23,7 +23,7 @@ from charlm.infer.scoring.page_script import STYLE
 from tests.support.browser import Browser, chromium, served
 
 ROOT = Path(__file__).parents[3]
-ENTER, RIGHT, DOWN, ESCAPE = "\ue007", "\ue014", "\ue015", "\ue00c"
+ENTER, RIGHT, DOWN, ESCAPE, TAB = "\ue007", "\ue014", "\ue015", "\ue00c", "\ue004"
 SETTINGS = {"temperature": 0.7, "seed": 1, "length": 60}
 
 # Functions for all scripts: fill the form, press a button, and wait until the page is idle.
@@ -228,7 +228,8 @@ class Stub(BaseHTTPRequestHandler):
             }
             choice = {"index": index, "text": "a\n", "logprobs": logprobs, "finish_reason": None}
             last = {"index": index, "text": "", "logprobs": None, "state": f"s{index}"}
-            chunks += [choice, {**last, "finish_reason": "length"}]
+            reason = "stop" if body["prompt"] == "ends" else "length"
+            chunks += [choice, {**last, "finish_reason": reason}]
         if body["prompt"] == "broken":
             events = [{"choices": chunks[:1]}, {"error": {"message": "the model is damaged"}}]
         else:
@@ -246,6 +247,9 @@ def test_what_a_server_is_sent_and_what_it_says(browser: Browser) -> None:
             browser,
             """
             await until(() => !$("key").hidden);
+            const there = { key: "Enter", ctrlKey: true };
+            $("prompt").dispatchEvent(new KeyboardEvent("keydown", there)); // nothing can draw yet
+            await painted();
             const asked = !$("error").hidden;
             $("key").querySelector("input").value = "wrong";
             $("key").requestSubmit();
@@ -278,6 +282,34 @@ def test_what_a_server_is_sent_and_what_it_says(browser: Browser) -> None:
         )
         assert classes == ["b0", "b5 n"] * 3
         assert (kept[0]["prompt"], kept[0]["state"], "seed" in kept[0]) == ("", "s1", False)
+
+        most = run(
+            browser,
+            """
+            await write({ samples: 1, stop: "x" }, "ends");
+            fill({ stop: "other" });
+            await press("Go on");
+            fill({ stop: "", seed: 5 });
+            const { fetch } = window;
+            let [running, most] = [0, 0];
+            window.fetch = async (...asked) => {
+              most = Math.max(most, ++running);
+              return fetch(...asked).finally(() => running--);
+            };
+            for (let n = 0; n < 3; n++) $("generate").click(); // each in place of the one before
+            await painted();
+            await idle();
+            window.fetch = fetch;
+            return most;
+            """,
+        )
+        assert ([each["prompt"] for each in kept[1:3]], most) == (["ends", "endsa\nx"], 1)
+
+        run(browser, "document.querySelector('.sample [tabindex=\"0\"]').focus()")
+        browser.press(ENTER, *[TAB] * 3)
+        assert run(browser, "return document.activeElement === $('card').querySelector('button')")
+        browser.press(ESCAPE)
+        run(browser, "await write({ seed: 1, samples: 2 }, 'p'); await press('Go on', 1)")
 
         said = run(
             browser,

@@ -61,7 +61,9 @@ def test_what_it_refuses(refuses: Refuses, runtime: Path, tmp_path: Path) -> Non
     Path("page").mkdir()
     Path("page/notes.txt").write_text("mine")
     refuses("--web", "page", saying="page holds other things, such as notes.txt")
-    Path("page/notes.txt").unlink()
+    Path("page/notes.txt").rename("page/index.html")  # a site of the user's
+    refuses("--web", "page", saying="page holds other things, such as index.html")
+    Path("page/index.html").unlink()
     refuses("--web", "page", "--ort-web", "other", saying="npm install onnxruntime-web")
     sibling = shipped_model().with_suffix(".generate.onnx")
     refuses("--web", "page", "--model", sibling, saying="name the model that it stands beside")

@@ -84,7 +84,9 @@ def test_sampling_is_that_of_python(node: Run) -> None:
         "stops": stops,
     }  # fmt: skip
     script = """
-    import { draw, StopFinder, uniforms } from "./sampling.js";
+    import { draw, filter, StopFinder, uniforms } from "./sampling.js";
+    const all = Float32Array.of(1, 1e-9);
+    filter(all, { topK: 0, topP: 1 - 1e-9, minP: 0 }); // a float32 of 1: it is off
     const numbers = given.keys.map(([seed, sample]) => {
       const uniform = uniforms(BigInt(seed), BigInt(sample));
       return [...Array(12).keys(), 4000, 3].map(uniform);
@@ -100,7 +102,7 @@ def test_sampling_is_that_of_python(node: Run) -> None:
       return [shown, false];
     };
     const ended = given.stops.flatMap((stops) => given.texts.map((text) => until(stops, text)));
-    const answer = { numbers, drawn, ended };
+    const answer = { numbers, drawn, ended, all: [...all] };
     """
     answer = node(script, given)
     for found, key in zip(answer["numbers"], keys, strict=True):
@@ -111,6 +113,7 @@ def test_sampling_is_that_of_python(node: Run) -> None:
         for logits, temperature, filters, uniform in draws
     ]
     assert answer["drawn"] == wanted
+    assert answer["all"][1] > 0
     ended = iter(answer["ended"])
     for several in stops:
         for text in texts:
@@ -163,8 +166,9 @@ def test_a_model_writes_what_charlm_writes(node: Run) -> None:
     const [more] = await drawn({ ...given.asked[0], prompt: "", state: first.state, seed: null });
     const scored = [];
     for await (const piece of backend.score({ text: given.text }, signal)) scored.push(...piece);
-    let refused;
-    await drawn({ ...given.asked[0], prompt: "the {" }).catch((e) => (refused = e.message));
+    const refused = [];
+    for (const odd of [{ prompt: "the {" }, { stop: ["ab€"] }, { temperature: 1e-40 }])
+      await drawn({ ...given.asked[0], seed: 1n, ...odd }).catch((e) => refused.push(e.message));
     const answer = {
       texts: whole.map((texts) => texts.map((text) => [written(text), text.finish])),
       bits: first.characters.map((each) => each.bits),
@@ -198,4 +202,5 @@ def test_a_model_writes_what_charlm_writes(node: Run) -> None:
     assert answer["scored"][0] is None
     judged = -generator.log_probabilities(text)[1:] / np.log(2)
     np.testing.assert_allclose(answer["scored"][1:], judged, atol=1e-4)
-    assert "{" in answer["refused"]
+    for said, word in zip(answer["refused"], ["{", "€", "1e-30"], strict=True):
+        assert word in said

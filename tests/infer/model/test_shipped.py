@@ -153,6 +153,8 @@ def test_models_that_ship_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
     large = shipped.find_model(Path("lovecraft-large"))
     assert large == shipped.shipped_model("lovecraft-large")
     assert shipped.describe(large) == "lovecraft-large, which ships with charlm"
+    with pytest.raises(ModelFileError, match=r"no model lovecrft: .* lovecraft or lovecraft-large"):
+        shipped.find_model(Path("lovecrft"))
     (tmp_path / "lovecraft-large").touch()
     assert shipped.find_model(Path("lovecraft-large")) == Path("lovecraft-large")
 

@@ -37,6 +37,16 @@ def test_a_text_goes_on_from_its_state(
     assert "".join(stream) == whole[cut:], "looking at the state changes nothing"
 
 
+def test_a_state_takes_the_place_of_a_state_alone(generator: Generator, tmp_path: Path) -> None:
+    path, state = tmp_path / "file", generator.read("the ")
+    path.touch()  # as `tempfile` leaves one
+    state.save(path)
+    state.save(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StateError, match="is there already and is no state"):
+        state.save(path)
+
+
 def test_it_goes_on_after_a_stop_string(generator: Generator) -> None:
     whole = generator.text("the ", **ASKED)
     stream = generator.stream("the ", **ASKED, stop="an")
@@ -187,6 +197,10 @@ def test_the_command_keeps_and_takes_states(
     code, _, lines = generate("--samples", "2", "--load-state", kept)
     assert code == 2
     assert "--load-state and --save-state are for one text alone" in lines[-1]
+    kept.with_name("notes").write_text("mine")
+    code, out, lines = generate("a", "--save-state", kept.with_name("notes"))
+    assert (code, out, "is no state" in lines[-1]) == (2, "", True)
+    assert kept.with_name("notes").read_text() == "mine"
     code, out, lines = generate("a", "--save-state", "no/state")
     assert (code, out) == (2, ""), "found out before anything is drawn"
     assert "can't write no/state" in lines[-1]

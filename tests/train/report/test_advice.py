@@ -91,6 +91,29 @@ def test_many_epochs_and_worse_than_ngrams(subject: Subject, content: Evidence) 
         assert words in first.command
 
 
+def test_what_has_hardly_begun_is_trained_longer(subject: Subject, content: Evidence) -> None:
+    """Worse than how often each character occurs: nothing else is worth a word."""
+    (point, *_) = content.curve
+    poor = replace(
+        content, curve=(replace(point, epoch=0.1),), bits=4.5, ngrams=(4.25, 2.5), gap=(4.1, 4.5)
+    )
+    first, second = advise(subject, poor)
+    assert (first.what, second.what) == ("train longer", SHORT)
+    assert "it needs 4.500 bits, and how often each character occurs alone gives 4.250" in (
+        first.because
+    )
+    folders = [shlex.split(each.command)[-1] for each in (first, second)]
+    assert folders == ["runs/tiny-2", "runs/tiny-3"], "one line's run would refuse the other's"
+
+
+def test_a_text_that_repeats_itself(subject: Subject, content: Evidence) -> None:
+    *others, held = content.copies
+    copies = (*others, replace(held, shares={40: 0.35}))
+    first, _ = advise(subject, replace(content, copies=copies))
+    assert first.because.startswith("35% of the held-out text's substrings of 40 characters")
+    assert first.command == ""
+
+
 def test_a_gap_between_learnt_and_held_out(
     subject: Subject, content: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
