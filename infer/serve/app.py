@@ -117,9 +117,8 @@ def _add_models(app: FastAPI, service: Service) -> None:
     @app.post("/detokenize", response_class=Response)
     async def detokenize(body: DetokenizeBody) -> Response:
         """The text of token ids."""
-        return _json(
-            {"prompt": text_of(body.tokens, service.model(body.model).generator, "tokens")}
-        )
+        generator = service.model(body.model).generator
+        return _json({"prompt": text_of(body.tokens, generator, "tokens")})
 
 
 def _encoded(generator: Any, prompt: str, service: Service) -> list[int]:

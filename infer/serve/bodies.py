@@ -24,6 +24,7 @@ UnknownField = Annotated[
 ]
 _encoded = json.JSONEncoder(ensure_ascii=False).encode
 Ids = list[Annotated[int, Field(ge=0)]]
+PromptIds = list[Annotated[int, Field(ge=0)] | None]
 
 
 class ApiError(Exception):
@@ -108,8 +109,11 @@ class CompletionBody(BaseModel):
         None
     )
     prompt: Annotated[
-        str | list[str] | Ids | list[Ids] | None,
-        Field(description="A text or several, as characters or as ids of the model's vocabulary."),
+        str | list[str] | PromptIds | list[PromptIds] | None,
+        Field(
+            description="A text or several, as characters or as ids of the model's vocabulary; "
+            "null before ids has the first character judged, too."
+        ),
     ] = None
     max_tokens: Annotated[int | None, Field(ge=0)] = None
     temperature: Annotated[float | None, Field(ge=0)] = None
@@ -167,7 +171,7 @@ class CompletionBody(BaseModel):
         return self.best_of or self.n or 1
 
     @property
-    def prompts(self) -> list[str] | list[list[int]]:
+    def prompts(self) -> Sequence[str | list[int | None]]:
         """At least one.
 
         Raises:
@@ -178,9 +182,9 @@ class CompletionBody(BaseModel):
             raise ApiError("prompt holds no prompt", param="prompt")
         if isinstance(prompt, str):
             return [prompt]
-        if isinstance(prompt[0], int):
-            return [prompt]
-        return prompt
+        if isinstance(prompt[0], str | list):
+            return prompt
+        return [prompt]
 
 
 class ScoreBody(BaseModel):

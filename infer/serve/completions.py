@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from charlm.data.system.errors import SettingsError
+from charlm.data.system.errors import SettingsError, VocabularyError
 from charlm.infer.batch.results import Failure, Result
 from charlm.infer.generator import Generator
 from charlm.infer.model.state import State
@@ -33,11 +33,13 @@ class Wish:
         request: what is drawn; a length of 0 draws nothing.
         prompt: as the model reads it.
         before: the state before the prompt.
+        begun: null stands before the prompt's ids: its first character is judged, too.
     """
 
     request: Request
     prompt: str
     before: State
+    begun: bool
 
 
 def read_body(body: CompletionBody, model: ServedModel, limits: Limits) -> list[Wish]:
@@ -59,8 +61,12 @@ def read_body(body: CompletionBody, model: ServedModel, limits: Limits) -> list[
     seed, sample = body.seed, 0
     if seed is None and before.seed is not None:
         seed, sample = before.seed, before.sample or 0
-    stop = () if body.stop is None else body.stop
-    texts = [each if isinstance(each, str) else text_of(each, generator) for each in body.prompts]
+    stop = _stops(body, generator, unknown)
+    begun = [not isinstance(each, str) and each[:1] == [None] for each in body.prompts]
+    texts = [
+        each if isinstance(each, str) else text_of(each[null:], generator)
+        for each, null in zip(body.prompts, begun, strict=True)
+    ]
     try:
         request = Request(
             texts[0],
@@ -71,35 +77,52 @@ def read_body(body: CompletionBody, model: ServedModel, limits: Limits) -> list[
             top_k=body.top_k or 0,
             top_p=1.0 if body.top_p is None else body.top_p,
             min_p=body.min_p or 0.0,
-            stop=(stop,) if isinstance(stop, str) else tuple(stop),
+            stop=stop,
             unknown=unknown,
             state=before if body.state is not None else None,
         )
     except SettingsError as problem:
         raise ApiError(str(problem).replace("`length`", "max_tokens").replace("`", "")) from problem
-    stops.normalised(request.stops, generator.metadata)
     wishes: list[Wish] = []
-    for text in texts:
+    for text, null in zip(texts, begun, strict=True):
         shown = generator.normalised(text, unknown)
         for _ in range(body.drawn):
             if wishes:
                 request = replace(request, prompt=text, sample=sample + len(wishes))
-            wishes.append(Wish(request, shown, before))
+            wishes.append(Wish(request, shown, before, null))
     return wishes
 
 
-def text_of(ids: Sequence[int], generator: Generator, field: str = "prompt") -> str:
+def _stops(body: CompletionBody, generator: Generator, unknown: str | None) -> tuple[str, ...]:
+    """The stop strings; one that can't come is an error, as such characters are in a prompt."""
+    given = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    found: list[str] = []
+    for each in given:
+        try:
+            stops.normalised([each], generator.metadata)
+        except (SettingsError, VocabularyError):
+            if unknown in (None, "error"):
+                raise
+        else:
+            found.append(each)
+    return tuple(found)
+
+
+def text_of(ids: Sequence[int | None], generator: Generator, field: str = "prompt") -> str:
     """The text of token ids that a field of the body holds.
 
     Raises:
         ApiError: one that the vocabulary has not.
     """
     characters = generator.vocabulary.characters
-    if ids and max(ids) >= len(characters):
-        raise ApiError(
-            f"token id {max(ids)} is past the model's {len(characters)} characters", param=field
-        )
-    return "".join(characters[each] for each in ids)
+    for each in ids:
+        if each is None:
+            raise ApiError("null stands only before all token ids", param=field)
+        if each >= len(characters):
+            raise ApiError(
+                f"token id {each} is past the model's {len(characters)} characters", param=field
+            )
+    return "".join(characters[each] for each in ids if each is not None)
 
 
 def _state(given: str, generator: Generator) -> State:
@@ -337,7 +360,10 @@ class _Part:
                 before = self.primed or generator.read_tokens(tokens, before)
                 offset = len(wish.prompt)
             count, owner = self._owner.body.logprobs or 0, self._owner
-            self._judge = LogprobReader(generator, before, count, offset, lambda: owner.wanted)
+            begun = wish.begun and bool(owner.body.echo)
+            self._judge = LogprobReader(
+                generator, before, count, offset, lambda: owner.wanted, begun
+            )
         if self._prompt_read or not self._echo:
             return self._judge.read(text)
         found = self._judge.read(self._echo)

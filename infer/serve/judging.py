@@ -10,6 +10,8 @@ from charlm.infer.engines.reader import StepTextReader
 from charlm.infer.generator import Generator
 from charlm.infer.model.state import State
 
+LEAST = np.float32(-9999)  # OpenAI's, of what can't be: JSON has no infinity
+
 
 class LogprobReader:
     """Reads a text that arrives in pieces, and judges each character in float32.
@@ -20,6 +22,8 @@ class LogprobReader:
         likeliest: how many are named beside each character.
         offset: of the first character in what the client has of the text.
         wanted: says whether the client is still there; if not, nothing more is judged.
+        begun: give a place before all characters, from which the first of all follows: by its
+            frequency in the training text.
     """
 
     def __init__(
@@ -29,14 +33,15 @@ class LogprobReader:
         likeliest: int,
         offset: int,
         wanted: Callable[[], bool],
+        begun: bool = False,
     ) -> None:
         self._wanted = wanted
         self._model, self._vocabulary = generator.model, generator.vocabulary
         self._reader, self._likeliest = StepTextReader(generator.model), likeliest
         self._h, self._c = before.h[None], before.c[None]
-        self._expected = before.log_probabilities()
-        self._known = before.characters > 0  # of the first of all nothing is predicted
-        self._offset = offset
+        self._expected = np.maximum(before.log_probabilities(), LEAST)
+        self._known = begun or before.characters > 0  # of the first of all nothing is predicted
+        self._offset, self._begun = offset, begun
         self.total, self.judged = 0.0, 0  # of log-probabilities, and characters that have one
 
     def read(self, text: str) -> dict[str, list[Any]]:
@@ -46,6 +51,10 @@ class LogprobReader:
             "tokens": list(text), "token_logprobs": [], "top_logprobs": [],
             "text_offset": list(range(self._offset, self._offset + len(text))),
         }  # fmt: skip
+        if self._begun:
+            place = {"tokens": "", "token_logprobs": None, "top_logprobs": None, "text_offset": 0}
+            found = {name: [value, *found[name]] for name, value in place.items()}
+            self._begun = False
         self._offset += len(text)
         step = run_length(1, self._model)
         for start in range(0, len(tokens), step):

@@ -130,6 +130,23 @@ def test_a_prompt_is_judged_without_drawing(client: TestClient, exact: Generator
     assert choice["logprobs"]["token_logprobs"][1:] == pytest.approx(wanted, abs=1e-4)
 
 
+@pytest.mark.parametrize("echoed", ["the lamp", ""])
+def test_null_before_ids_has_the_first_character_judged(
+    client: TestClient, exact: Generator, echoed: str
+) -> None:
+    ids = [None, *exact.encode(echoed).tolist()]
+    asked: dict[str, Any] = {"max_tokens": 3, "seed": 1, "logprobs": 1}
+    (choice,) = complete(client, prompt=[ids], echo=True, **asked)["choices"]
+    text, found = echoed + exact.text(echoed, length=3, seed=1), choice["logprobs"]
+    assert (choice["text"], found["tokens"]) == (text, ["", *text])
+    assert found["text_offset"] == [0, *range(len(text))]
+    assert found["token_logprobs"][0] is found["top_logprobs"][0] is None
+    wanted = exact.log_probabilities(text).tolist()
+    assert found["token_logprobs"][1:] == pytest.approx(wanted, abs=1e-4)
+    plain = complete(client, prompt=exact.encode(echoed).tolist() or "", **asked)["choices"]
+    assert complete(client, prompt=ids, **asked)["choices"] == plain
+
+
 @pytest.mark.parametrize("stop", [None, ["e"]])
 def test_a_state_goes_on_as_the_text_would_have(
     client: TestClient, exact: Generator, stop: list[str] | None
@@ -204,6 +221,7 @@ def test_the_best_of_several(client: TestClient, exact: Generator) -> None:
         ({"stop": 1}, "stop", "a list of texts"),
         ({"prompt": []}, "prompt", "no prompt"),
         ({"prompt": [[0], [99]]}, "prompt", "token id 99"),
+        ({"prompt": [0, None]}, "prompt", "null"),
         ({"prompt": ["a", 1]}, "prompt", "or token ids"),
         ({"max_tokens": 5001}, "max_tokens", "up to 5000"),
         ({"max_tokens": -1}, "max_tokens", ""),
@@ -240,6 +258,11 @@ def test_neutral_values_of_what_is_not_served_are_taken(client: TestClient) -> N
     neutral: dict[str, Any] = {"frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {},
                                "suffix": None, "best_of": 1, "n": 1, "stop": None,
                                "logprobs": None, "unknown": "drop"}  # fmt: skip
+    never = {**neutral, "stop": ["?", "\n\n"]}  # as lm-eval stops any text
+    assert (
+        complete(client, prompt="a", seed=1, **never)["choices"]
+        == (complete(client, prompt="a", seed=1)["choices"])
+    )
     assert complete(client, prompt="a?", seed=1, **neutral) | {"id": 0, "created": 0} == (
         complete(client, prompt="a", seed=1) | {"id": 0, "created": 0}
     )
