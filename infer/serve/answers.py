@@ -20,6 +20,7 @@ from charlm.infer.serve.bodies import ApiError
 
 SERVERS = (MissingExtraError, ModelFileError, ProviderError)  # errors that no client can mend
 JSON = [(b"content-type", b"application/json")]
+PIECE = 1 << 16  # bytes of an answer that are sent at once: a client that is slow holds no more
 EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"),
           (b"x-accel-buffering", b"no")]  # fmt: skip
 
@@ -40,13 +41,17 @@ class Outlet:
     async def whole(
         self, body: bytes, status: int = 200, headers: dict[str, str] | None = None
     ) -> None:
-        """Send all of it."""
+        """Send all of it; it is done once the client has taken nearly all."""
         self.begun = True
         more = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
         length = [(b"content-length", str(len(body)).encode())]
         head = {"type": "http.response.start", "status": status, "headers": JSON + length + more}
         await self._send(head)
-        await self._send({"type": "http.response.body", "body": body})
+        for start in range(0, len(body) - PIECE, PIECE):
+            piece = body[start : start + PIECE]
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        rest = body[max(0, len(body) - 1) // PIECE * PIECE :]
+        await self._send({"type": "http.response.body", "body": rest})
 
     async def events(self, *data: bytes, last: bool = False) -> None:
         """Send server-sent events."""

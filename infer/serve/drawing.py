@@ -158,9 +158,7 @@ class Drawer:
             yield text.request
 
     def _next(self, block: bool, taken: bool = True) -> StreamedText | None:
-        """The text that has waited longest, which waits no more if it is taken.
-
-        None where none waits.
+        """The text that has waited longest, which waits no more if it is taken; None: none waits.
 
         Args:
             block: wait for one; there is none only once all is closed.

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import uvicorn
 
@@ -27,6 +27,7 @@ from charlm.infer.serve.service import FOLDER, Service
 DESCRIPTOR = "CHARLM_SERVE_DESCRIPTOR"  # of a worker: the socket that all share
 LAST_SECONDS = 2  # for answers on their way to a client, once nothing is drawn any more
 SWITCH_SECONDS = 0.0005  # the drawing thread must not wait 5 ms for the event loop's next pause
+SPARE_FILES = 64  # descriptors for what is no connection
 RESTART_SECONDS = 1.0  # between two starts of a worker that does not live
 
 
@@ -93,12 +94,12 @@ class HttpServer(uvicorn.Server):
                 server_header=False,
                 lifespan="on",
                 timeout_graceful_shutdown=LAST_SECONDS,
-                limit_concurrency=limits.connections,
+                limit_concurrency=_allowed(limits.connections),
             )
         )
         self._service, self._ready, self._parent = service, ready, parent
         self._deadline = float("inf")
-        self._seen: WeakKeyDictionary[asyncio.Protocol, float] = WeakKeyDictionary()
+        self._seen: dict[asyncio.Protocol, tuple[Any, float]] = {}
         self.signal: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -127,14 +128,33 @@ class HttpServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _close_silent(self) -> None:
-        """Close connections that have asked for nothing in all the time that a request has."""
-        now = time.monotonic()
-        for each in list(self.server_state.connections):
-            since = self._seen.setdefault(each, now)
-            transport = getattr(each, "transport", None)
-            if getattr(each, "cycle", True) is None and now - since > self._service.limits.arrival:
-                with contextlib.suppress(AttributeError):
-                    transport.abort()  # type: ignore[union-attr]
+        """Close connections that have asked for nothing new in all the time that a request has."""
+        now, before = time.monotonic(), self._seen
+        self._seen = {}
+        connections: list[Any] = list(self.server_state.connections)
+        for each in connections:
+            request, since = before.get(each, (None, now))
+            busy = each.cycle and not (each.cycle.response_complete or each.transport.is_closing())
+            if busy or each.cycle is not request:
+                since = now
+            self._seen[each] = each.cycle, since
+            if now - since > self._service.limits.arrival:
+                each.transport.abort()
+
+
+def _allowed(connections: int) -> int:
+    """Let this process open as many connections, or as many as the system lets it: how many."""
+    if sys.platform == "win32":
+        return connections
+    import resource
+
+    wanted = connections + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, soft - SPARE_FILES)
+    return connections
 
 
 def run(service: Service, listening: socket.socket, ready: str, parent: int | None = None) -> int:

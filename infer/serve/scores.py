@@ -47,14 +47,14 @@ class Scoring:
                 found = await self._service.aside(partial(self._scored, model, texts))
             finally:
                 self._left = True
-        if isinstance(given, str) and "error" in found[0]:
-            raise ApiError(found[0]["error"]["message"], param="input")
-        characters = sum(each.get("characters", 0) for each in found)
-        self._service.metrics.scored.inc(characters)
-        self._note.update(model=model.name, texts=len(texts), characters=characters)
-        usage = {"prompt_tokens": characters, "total_tokens": characters}
-        answer = {"object": "list", "model": model.name, "data": found, "usage": usage}
-        await outlet.whole(as_json(answer))
+            if isinstance(given, str) and "error" in found[0]:
+                raise ApiError(found[0]["error"]["message"], param="input")
+            characters = sum(each.get("characters", 0) for each in found)
+            self._service.metrics.scored.inc(characters)
+            self._note.update(model=model.name, texts=len(texts), characters=characters)
+            usage = {"prompt_tokens": characters, "total_tokens": characters}
+            answer = {"object": "list", "model": model.name, "data": found, "usage": usage}
+            await outlet.whole(as_json(answer))
 
     def _scored(self, model: ServedModel, texts: list[str]) -> list[dict[str, Any]]:
         named = [Text(f"text {place}", self._chunks(text)) for place, text in enumerate(texts)]

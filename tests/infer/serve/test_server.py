@@ -1,6 +1,7 @@
 """A server as a process: through sockets, by the clients that people use."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import shutil
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +22,9 @@ import pytest
 
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
+from charlm.infer.serve.process import HttpServer, open_socket
+from charlm.infer.serve.service import Service
+from charlm.infer.serve.settings import Limits
 from tests.infer.serve.conftest import Process
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -176,6 +181,52 @@ def test_broken_requests_and_half_closed_sockets(live: Process) -> None:
             while made.recv(1 << 16):
                 pass
     assert post(live, "/v1/completions", {"prompt": "a"})["usage"]["completion_tokens"] == 16
+
+
+def test_connections_that_stall_hold_nothing(exact: Generator) -> None:
+    """Neither one that asks no further, also after a request, nor an answer that nobody reads."""
+    service = Service({"exact": exact}, Limits(arrival=1))
+    with open_socket("127.0.0.1", 0, 60) as listening, contextlib.ExitStack() as stack:
+        server = HttpServer(service, "ready")
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+
+        def ask(head: str, body: str = "") -> socket.socket:
+            made = socket.create_connection(listening.getsockname()[:2], 20)
+            made.sendall(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            return stack.enter_context(made)
+
+        body = {"prompt": "a" * 1_000_000, "max_tokens": 0, "echo": True, "n": 30}
+        large = ask("POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nHost: a",
+                    json.dumps(body))  # fmt: skip
+        assert large.recv(1)
+        stalled = ask("GET /health HTTP/1.1\r\nHost: a")
+        assert stalled.recv(1)
+        stalled.sendall(b"GET / HTTP/1.1\r\n")
+        assert service.active == 1, "it is not done before it is read"
+        with contextlib.suppress(ConnectionResetError):
+            while stalled.recv(1 << 16):
+                pass
+        size = 1
+        while service.active or size < 30_000_000:
+            size += len(large.recv(1 << 20))
+        server.should_exit = True
+        thread.join()
+
+
+@posix
+def test_many_connections_are_open_where_the_system_lets_them(
+    exact_path: Path, started: Callable[..., Process]
+) -> None:
+    few = (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (64, r.getrlimit(r.RLIMIT_NOFILE)[1]))"
+    )
+    server = started(str(exact_path), code=few)
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            made = socket.create_connection(("127.0.0.1", server.port), 20)
+            stack.enter_context(made).sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert made.recv(12) == b"HTTP/1.1 200"
 
 
 @posix
