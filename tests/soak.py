@@ -59,8 +59,10 @@ class Soak:
 
     async def until(self, end: float) -> None:
         """Ask in every way."""
-        kinds = (self._good, self._good, self._hangs_up, self._reads_slowly, self._broken,
-                 self._half_closed, self._too_large, self._endless_head, self._slow_body)  # fmt: skip
+        kinds = (
+            self._good, self._good, self._hangs_up, self._reads_slowly, self._broken,
+            self._half_closed, self._too_large, self._endless_head, self._slow_body,
+        )  # fmt: skip
 
         async def client() -> None:
             while time.monotonic() < end:
