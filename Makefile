@@ -14,7 +14,7 @@ TORCH := torch==2.13.0
 COMMA := ,
 EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo cuda; else echo cpu; fi)
 
-.PHONY: help demo test check format bench docs cuda-check cuda-train clean FORCE
+.PHONY: help demo test check format bench load docs cuda-check cuda-train clean FORCE
 
 help:
 	@echo "make demo        set up, train a small model for about a minute, export it, generate text"
@@ -23,6 +23,7 @@ help:
 	@echo "make format      mend what a program can mend"
 	@echo "make docs        build the documentation as a site, in build/site"
 	@echo "make bench       measure this machine; the report goes to benchmark-results/"
+	@echo "make load        load a server of this machine; the report goes to benchmark-results/load/"
 	@echo "make cuda-check  on a machine with an NVIDIA GPU: CUDA tests, then CUDA benchmarks"
 	@echo "make cuda-train  on such a machine: time to 2.1 bits/char on TEXT, then a large model of it"
 	@echo "make clean       remove .venv and everything built"
@@ -60,6 +61,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/charlm-bench $(ARGS)
+
+load: $(VENV)/.dev
+	$(BIN)/python -m charlm.benchmarks.load $(ARGS)
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/build.py

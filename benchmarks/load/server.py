@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from charlm.data.system.errors import SettingsError
 
@@ -60,6 +61,6 @@ def serving(*arguments: str) -> Iterator[Server]:
             process.wait()
 
 
-def _read(log: "tempfile._TemporaryFileWrapper[str]") -> str:
+def _read(log: IO[str]) -> str:
     log.seek(0)
     return log.read()

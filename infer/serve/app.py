@@ -163,16 +163,14 @@ def _add_about(app: FastAPI, service: Service) -> None:
 def _add_elsewhere(app: FastAPI) -> None:
     """What OpenAI's API has beside it."""
 
-    @app.api_route("/v1/{path:path}", methods=["GET", "POST"], include_in_schema=False)
-    async def elsewhere(path: str) -> Response:
-        if path in NOT_SERVED:
-            raise ApiError(
-                f"/v1/{path} is not served: the model goes on with text; use /v1/completions",
-                code="unsupported",
-            )
-        if path in ("completions", "score"):
-            raise ApiError(f"/v1/{path} takes POST", 405, headers={"Allow": "POST"})
-        raise ApiError(NOTHING, 404)
+    async def elsewhere(request: Request) -> Response:
+        raise ApiError(
+            f"{request.url.path} is not served: the model goes on with text; use {COMPLETIONS}",
+            code="unsupported",
+        )
+
+    for path in NOT_SERVED:
+        app.add_route(f"/v1/{path}", elsewhere, ["GET", "POST"], include_in_schema=False)
 
 
 def _model(service: Service, name: str) -> dict[str, Any]:

@@ -182,6 +182,27 @@ def test_a_server_that_ends_begins_nothing_new(serving: Serving) -> None:
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
+def test_a_client_that_reads_nothing_is_given_up(serving: Serving) -> None:
+    """Asked for directly: a socket takes a while to fill."""
+    client = serving(seconds=1, length=1 << 40)
+    body = json.dumps({"max_tokens": 1 << 40, "stream": True}).encode()
+    scope = {"type": "http", "method": "POST", "path": COMPLETIONS,
+             "headers": [(b"content-type", b"application/json")]}  # fmt: skip
+    incoming = [{"type": "http.request", "body": body}]
+
+    async def receive() -> Any:
+        return incoming.pop() if incoming else await asyncio.sleep(30)
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.sleep(30)
+
+    assert client.portal is not None
+    client.portal.call(client.app, scope, receive, send)
+    while "charlm_streams 0.0" not in client.get("/metrics").text:
+        pass
+
+
 @pytest.mark.parametrize(("limits", "status"), [({"arrival": 1}, 408), ({"bodies": 3}, 429)])
 def test_bodies_that_are_slow_or_many(
     serving: Serving, limits: dict[str, int], status: int

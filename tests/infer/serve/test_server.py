@@ -229,6 +229,27 @@ def test_many_connections_are_open_where_the_system_lets_them(
             assert made.recv(12) == b"HTTP/1.1 200"
 
 
+@pytest.mark.parametrize(
+    ("head", "part"),
+    [
+        (b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+         b"10000\r\n" + b" " * (1 << 16) + b"\r\n"),
+        (b"GET / HTTP/1.1\r\nX-A: ", b"a" * (1 << 16)),
+    ],
+    ids=["body", "head"],
+)  # fmt: skip
+def test_what_has_no_end_is_refused_while_it_comes(live: Process, head: bytes, part: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as made:
+
+        def send() -> None:
+            made.sendall(head)
+            for _ in range((64 << 20) // len(part)):
+                made.sendall(part)
+
+        with pytest.raises(ConnectionError):
+            send()
+
+
 @posix
 def test_a_signal_ends_what_runs_and_begins_nothing(
     exact_path: Path, started: Callable[..., Process]
