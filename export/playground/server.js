@@ -1,6 +1,7 @@
 // Backend of `charlm serve`: OpenAI's completions, streamed by the host that serves this page.
 
 const LIKELY = 5;
+const ENDED = "The server ended the text early: is charlm serve still running?";
 
 export async function open(config, key) {
   const server = new Server(key);
@@ -115,13 +116,15 @@ async function* eventsOf(stream) {
       if (data) yield JSON.parse(data);
     }
   }
-  throw new Error("The server ended the text early: is charlm serve still running?");
+  throw new Error(ENDED);
 }
 
 async function* pieces(stream) {
   const reader = stream.getReader(); // Safari's streams are not iterable
   try {
     for (let read; !(read = await reader.read()).done;) yield read.value;
+  } catch (problem) {
+    throw problem.name === "AbortError" ? problem : new Error(ENDED);
   } finally {
     reader.cancel().catch(() => {});
   }

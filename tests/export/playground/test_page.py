@@ -219,6 +219,9 @@ class Stub(BaseHTTPRequestHandler):
         self.kept.append(body)
         if body["prompt"] == "full":
             return self.error(429, "all rows are taken")
+        if body["prompt"] == "killed":
+            self.close_connection = True
+            return self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\ndata: ")
         chunks = []
         for index in range(body["n"]):
             logprobs = {
@@ -283,7 +286,7 @@ def test_what_a_server_is_sent_and_what_it_says(browser: Browser) -> None:
             browser,
             """
             const said = [];
-            for (const prompt of ["full", "broken"]) {
+            for (const prompt of ["full", "killed", "broken"]) {
               const shown = await write({ samples: 1 }, prompt);
               said.push([$("error").textContent, shown]);
             }
@@ -293,8 +296,9 @@ def test_what_a_server_is_sent_and_what_it_says(browser: Browser) -> None:
         )
         before = ["pa\n", "pa\na\n"]
         assert said[0] == ["All rows are taken. Try again in 3 s.", before]
-        assert said[1] == ["The model is damaged.", ["brokena\n"]]
-        assert said[2].startswith("The seed is a whole number")
+        assert said[1][0].startswith("The server ended the text early")
+        assert said[2] == ["The model is damaged.", ["brokena\n"]]
+        assert said[3].startswith("The seed is a whole number")
 
 
 def test_the_colours_are_those_of_all_pages() -> None:
