@@ -1,6 +1,7 @@
 // Backend of `charlm serve`: OpenAI's completions, streamed by the host that serves this page.
 
 const LIKELY = 5;
+const PIECE = 10_000; // of a text to be scored: a large one would fill a request, and a server
 const ENDED = "The server ended the text early: is charlm serve still running?";
 
 export async function open(config, key) {
@@ -50,11 +51,16 @@ class Server {
 
   /** Yields lists of characters of a text with what they cost. */
   async *score({ model, text }, signal) {
-    const body = { model, prompt: text, max_tokens: 0, echo: true, logprobs: LIKELY };
-    const answer = await this.ask("v1/completions", body, signal);
-    const characters = charactersOf((await answer.json()).choices[0].logprobs);
-    if (characters.length) delete characters[0].bits; // read, not predicted
-    yield characters;
+    const body = { model, max_tokens: 0, echo: true, logprobs: LIKELY, return_state: true };
+    for (let from = 0, to; from === 0 || from < text.length; from = to) {
+      to = from + PIECE;
+      if (text.codePointAt(to - 1) > 0xffff) to++; // not within a character
+      body.prompt = text.slice(from, to);
+      const answer = await this.ask("v1/completions", body, signal);
+      const [choice] = (await answer.json()).choices;
+      body.state = choice.state;
+      yield charactersOf(choice.logprobs);
+    }
   }
 
   /** The answer; errors in the server's own words. `seed` is a BigInt, which JSON can't write. */

@@ -172,10 +172,11 @@ def test_the_page_writes_what_charlm_writes(
           [...new Set(places.map((place) => new URL(place).origin))],
         ];
         """,
-        whole,
+        text := whole * (90 if host == "real_server" else 1),  # in two pieces, the state carried
     )
-    assert figures == f"{generator.score(whole).bits_per_character:.3f} bits per character"
-    assert (len(levels), levels[0], hosts) == (120, "read", [address])
+    assert figures == f"{generator.score(text).bits_per_character:.3f} bits per character"
+    assert (len(levels), levels[0], hosts) == (len(text), "read", [address])
+    assert levels.count("read") == 1
 
 
 class Stub(BaseHTTPRequestHandler):
