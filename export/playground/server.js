@@ -1,6 +1,8 @@
 // Backend of `charlm serve`: OpenAI's completions, streamed by the host that serves this page.
 
 const LIKELY = 5;
+const PIECE = 10_000; // of a text to be scored: a large one would fill a request, and a server
+const ENDED = "The server ended the text early: is charlm serve still running?";
 
 export async function open(config, key) {
   const server = new Server(key);
@@ -49,11 +51,16 @@ class Server {
 
   /** Yields lists of characters of a text with what they cost. */
   async *score({ model, text }, signal) {
-    const body = { model, prompt: text, max_tokens: 0, echo: true, logprobs: LIKELY };
-    const answer = await this.ask("v1/completions", body, signal);
-    const characters = charactersOf((await answer.json()).choices[0].logprobs);
-    if (characters.length) delete characters[0].bits; // read, not predicted
-    yield characters;
+    const body = { model, max_tokens: 0, echo: true, logprobs: LIKELY, return_state: true };
+    for (let from = 0, to; from === 0 || from < text.length; from = to) {
+      to = from + PIECE;
+      if (text.codePointAt(to - 1) > 0xffff) to++; // not within a character
+      body.prompt = text.slice(from, to);
+      const answer = await this.ask("v1/completions", body, signal);
+      const [choice] = (await answer.json()).choices;
+      body.state = choice.state;
+      yield charactersOf(choice.logprobs);
+    }
   }
 
   /** The answer; errors in the server's own words. `seed` is a BigInt, which JSON can't write. */
@@ -115,13 +122,15 @@ async function* eventsOf(stream) {
       if (data) yield JSON.parse(data);
     }
   }
-  throw new Error("The server ended the text early: is charlm serve still running?");
+  throw new Error(ENDED);
 }
 
 async function* pieces(stream) {
   const reader = stream.getReader(); // Safari's streams are not iterable
   try {
     for (let read; !(read = await reader.read()).done;) yield read.value;
+  } catch (problem) {
+    throw problem.name === "AbortError" ? problem : new Error(ENDED);
   } finally {
     reader.cancel().catch(() => {});
   }
