@@ -38,6 +38,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         500: "The server has failed.", 503: "The server is ending.", 504: "It took too long.",
     }.items()
 }  # fmt: skip
+POSTED = ("completions", "score")
 NOT_SERVED = ("chat/completions", "responses", "embeddings", "edits", "audio/speech",
               "images/generations", "moderations")  # fmt: skip
 
@@ -89,6 +90,8 @@ def _of_field(problem: RequestValidationError) -> ApiError:
     said = str(first["msg"])
     if first["type"] == "extra_forbidden":
         said = "there is no such field"
+    elif first["loc"] == ("body",):
+        said = "the body is not a JSON object, or lacks Content-Type: application/json"
     elif first["type"] == "json_invalid":
         said = f"the body is not JSON: {first.get('ctx', {}).get('error', '')}"
     message = f"{field[:100]}: {said}" if field else said
@@ -173,6 +176,8 @@ def _add_elsewhere(app: FastAPI) -> None:
                 f"/v1/{path} is not served: the model goes on with text; use /v1/completions",
                 code="unsupported",
             )
+        if path in POSTED:
+            raise ApiError(f"/v1/{path} takes POST", 405, headers={"Allow": "POST"})
         raise ApiError("there is nothing at this address", 404)
 
 
