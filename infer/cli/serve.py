@@ -86,11 +86,13 @@ def serve(
     check_threads(threads)
     if not 1 <= workers <= MAX_WORKERS:
         raise SettingsError(f"`workers` is from 1 to {MAX_WORKERS}, not {workers}")
+    if api_key == "":
+        raise SettingsError("`api_key` is empty: leave it out to ask for none")
     key = api_key or os.environ.get(KEY) or None
     limits = Limits(
         streams=streams, queue=queue, texts=texts, length=length, body=body, seconds=seconds,
         drain=drain, key=key, unknown=unknown,
-        hosts=LOOPBACK if is_loopback(host) and key is None else (),
+        hosts=(*LOOPBACK, host) if is_loopback(host) and key is None else (),
     )  # fmt: skip
     from charlm.infer.serve import process
     from charlm.infer.serve.service import Service, open_models
@@ -110,8 +112,8 @@ def serve(
         if workers > 1 and descriptor is None:
             shared = threads or max(1, usable_cores() // workers)
             open_models(given, provider, shared, precision, limits)  # mistakes: told once
-            command = [sys.executable, "-m", "charlm.infer.cli.serve", *sys.argv[1:]]
-            command += ["--threads", str(shared)]
+            command = [sys.executable, "-m", "charlm.infer.cli.serve"]
+            command += ["--threads", str(shared), *sys.argv[1:]]
             raise typer.Exit(process.supervise(command, workers, listening, drain))
         generators = open_models(given, provider, threads, precision, limits)
         devices = ", ".join(f"{name} ({each.model.device})" for name, each in generators.items())

@@ -16,7 +16,7 @@ FORMAT = "1"
 KEY = "charlm.state"
 # h is an output gate times tanh(c), and c grows by at most 1 with a character. From numbers within
 # these bounds all others are finite, whoever made the state.
-MOST_H, MOST_C = 1.001, 2.0**40
+MOST_H, MOST_C, MOST_LOGIT = 1.001, 2.0**40, 1e30
 MAX_STATE_BYTES = 1 << 26  # a state from elsewhere is untrusted: no more is ever read
 NUMBERS = ("characters", "weights_sha256", "seed", "sample", "position")
 
@@ -182,7 +182,7 @@ def _is_state(tensors: dict[str, npt.NDArray[np.generic]], numbers: object) -> b
     if not (np.abs(h).max() <= MOST_H and np.abs(c).max() <= MOST_C and np.isfinite(logits.max())):
         return False
     # -inf among the logits is a character that never begins a text.
-    if numbers["characters"] != 0 and not np.isfinite(logits).all():
+    if (np.abs(logits) > MOST_LOGIT).any() and (logits.max() > MOST_LOGIT or numbers["characters"]):
         return False
     given = [numbers[name] for name in ("seed", "sample") if numbers[name] is not None]
     counts = [numbers["characters"], numbers["position"], *given]

@@ -15,6 +15,7 @@ from charlm.infer.generator import Generator
 from charlm.infer.model.state import State
 from charlm.infer.request import Request, draw_seed
 from charlm.infer.sampling import stops
+from charlm.infer.sampling.filters import SMALLEST_TOP_P
 from charlm.infer.serve.answers import Outlet
 from charlm.infer.serve.bodies import ApiError, CompletionBody, as_json
 from charlm.infer.serve.drawing import StreamedText
@@ -75,7 +76,7 @@ def read_body(body: CompletionBody, model: ServedModel, limits: Limits) -> list[
             temperature=1.0 if body.temperature is None else body.temperature,
             seed=draw_seed() if seed is None else seed,
             top_k=body.top_k or 0,
-            top_p=1.0 if body.top_p is None else body.top_p,
+            top_p=1.0 if body.top_p is None else max(SMALLEST_TOP_P, body.top_p),
             min_p=body.min_p or 0.0,
             stop=stop,
             unknown=unknown,

@@ -65,7 +65,9 @@ class Guard:
         try:
             self._check(scope)
             body = await self._body(scope, receive, held)
-            await self._app(scope, _replayed(body, receive), seen)
+            # What answers GET answers HEAD; uvicorn leaves the body out.
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await self._app(asked, _replayed(body, receive), seen)
         except Exception as problem:
             if status == 0:
                 error = as_api_error(problem)
@@ -78,8 +80,8 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         limits, headers = self._service.limits, dict(scope["headers"])
-        if limits.hosts:
-            host = PORT.sub("", headers.get(b"host", b"").decode("latin-1")).strip("[]")
+        if limits.hosts and b"host" in headers:  # a browser always names it
+            host = PORT.sub("", headers[b"host"].decode("latin-1")).strip("[]")
             if host.lower() not in limits.hosts:
                 raise ApiError(
                     f"the host {ascii(host)[:100]} is not served here: start the server with a key "

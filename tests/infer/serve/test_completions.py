@@ -123,6 +123,13 @@ def test_log_probabilities_are_the_models_own(
         assert list(top.values())[:3] == pytest.approx(likeliest, abs=1e-4)
 
 
+def test_a_top_p_of_0_is_the_likeliest(client: TestClient) -> None:
+    """As OpenAI has it."""
+    found = [complete(client, prompt="ab", seed=1, **{name: 0})["choices"]
+             for name in ("top_p", "temperature")]  # fmt: skip
+    assert found[0] == found[1]
+
+
 def test_a_prompt_is_judged_without_drawing(client: TestClient, exact: Generator) -> None:
     (choice,) = complete(client, prompt="the lamp", max_tokens=0, echo=True, logprobs=0)["choices"]
     assert (choice["text"], choice["finish_reason"]) == ("the lamp", "length")
@@ -183,6 +190,7 @@ def forged(exact: Generator, **changes: Any) -> str:
         ({"h": np.full((1, 16), 3e38, np.float32)}, "damaged"),
         ({"c": np.full((1, 16), 1e30, np.float32)}, "damaged"),
         ({"logits": np.full(28, -np.inf, np.float32)}, "damaged"),
+        ({"logits": np.array([3e38, -3e38], np.float32)}, "damaged"),
     ],
 )
 def test_a_forged_state_is_refused(
@@ -203,6 +211,12 @@ def test_the_best_of_several(client: TestClient, exact: Generator) -> None:
     drawn = complete(client, **asked, n=4)["choices"]
     best = complete(client, **asked, n=2, best_of=4, echo=True)["choices"]
     assert [each["index"] for each in best] == [0, 1, 2, 3]
+    varied = {"prompt": "a", "seed": 2, "temperature": 5}
+    begun = [each["text"][0] for each in complete(client, **varied, n=16)["choices"]]
+    stop = sorted(set(begun) - {begun[0]})[:16]
+    assert stop
+    kept = complete(client, **varied, best_of=16, stop=stop)["choices"]
+    assert kept[0]["text"], "one that has characters is better than one that has none"
     for prompt, start in (("the ", 0), ("a", 4)):
         means = {each["text"]: np.mean(each["logprobs"]["token_logprobs"])
                  for each in drawn[start : start + 4]}  # fmt: skip
@@ -280,6 +294,11 @@ def test_errors_have_one_form(client: TestClient) -> None:
     for path, body, status, code in given:
         answer = client.post(path, json=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), path
+    wrong = client.get("/v1/completions")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert client.head("/health").status_code == client.head("/").status_code == 200
+    form = client.post("/v1/completions", data={"prompt": "a"})
+    assert (form.status_code, "application/json" in form.json()["error"]["message"]) == (400, True)
     for content in (b"{", b"\xff", b'{"seed": NaN}', b"[" * 5000, b"9" * 5000, b"[]"):
         headers = {"content-type": "application/json"}
         answer = client.post("/v1/completions", content=content, headers=headers)

@@ -287,6 +287,7 @@ def test_mistakes_are_one_line(
         (["--port", "0", str(exact_path), str(folder)], "two models are called exact"),
         (["--port", "0", str(tmp_path / "none.onnx")], "none.onnx"),
         (["--port", "0", "--queue", "0"], "--queue is 1 or more"),
+        (["--port", "0", "--api-key", ""], "--api-key is empty"),
         (["--port", "0", "--host", "256.1.1.1"], "--host 256.1.1.1"),
         (["--port", "65536"], "--port is from 0 to 65535"),
         (["--port", "0", "--streams", str(1 << 30), str(exact_path)], "--width"),
