@@ -94,7 +94,7 @@ def serve(
         drain=drain, key=key, unknown=unknown,
         hosts=(*LOOPBACK, host) if is_loopback(host) and key is None else (),
     )  # fmt: skip
-    from charlm.infer.serve import process
+    from charlm.infer.serve.http import process
     from charlm.infer.serve.service import Service, open_models
 
     descriptor = os.environ.get(process.DESCRIPTOR)

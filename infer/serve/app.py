@@ -14,7 +14,6 @@ from starlette.staticfiles import StaticFiles
 from charlm.data.system.errors import CharlmError
 from charlm.data.system.package import version
 from charlm.export.contract import PLAYGROUND
-from charlm.infer.serve import pages
 from charlm.infer.serve.answers import LongAnswer, as_api_error
 from charlm.infer.serve.bodies import (
     ApiError,
@@ -25,11 +24,13 @@ from charlm.infer.serve.bodies import (
     as_json,
     field_error,
 )
-from charlm.infer.serve.completions import Completion, text_of
-from charlm.infer.serve.direct import Direct
-from charlm.infer.serve.guard import Guard
+from charlm.infer.serve.completions import Completion
+from charlm.infer.serve.http import pages
+from charlm.infer.serve.http.direct import Direct
+from charlm.infer.serve.http.guard import Guard
 from charlm.infer.serve.scores import Scoring
 from charlm.infer.serve.service import Service
+from charlm.infer.serve.wishes import text_of
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": what, "content": {"application/json": {"schema": {"type": "object"}}}}

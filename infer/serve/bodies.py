@@ -71,13 +71,12 @@ def field_error(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     Args:
         errors: pydantic's, at least one.
     """
-    first, *others = errors
-    # Of a field of several types the one that it nearly has says most.
-    near = (each for each in others if each["loc"][:2] == first["loc"][:2])
-    if first["type"].endswith("_type"):
+    first = errors[0]
+    named = [str(each) for each in first["loc"] if each != "body"][:1]
+    field = named[0] if named and first["type"] != "json_invalid" else None
+    if first["type"].endswith("_type"):  # of a field of several types the nearest says most
+        near = (each for each in errors if field in each["loc"])
         first = next((each for each in near if not each["type"].endswith("_type")), first)
-    where = [str(each) for each in first["loc"] if each != "body"]
-    field = where[0] if where and first["type"] != "json_invalid" else None
     said = str(first["msg"])
     if field is None and first["type"] != "json_invalid":
         said = "the body is a JSON object, sent with Content-Type: application/json"

@@ -16,7 +16,7 @@ from charlm.data.system.errors import ModelFileError
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
 from charlm.infer.serve.drawing import Drawer, StreamedText
-from charlm.infer.serve.guard import Guard
+from charlm.infer.serve.http.guard import Guard
 from tests.infer.serve.conftest import Serving, complete
 
 COMPLETIONS = "/v1/completions"

@@ -22,7 +22,7 @@ import pytest
 
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
-from charlm.infer.serve.process import HttpServer, open_socket
+from charlm.infer.serve.http.process import HttpServer, open_socket
 from charlm.infer.serve.service import Service
 from charlm.infer.serve.settings import Limits
 from tests.infer.serve.conftest import Process

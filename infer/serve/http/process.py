@@ -21,7 +21,7 @@ import uvicorn
 from charlm.data.system import console
 from charlm.data.system.errors import ProviderError, SettingsError
 from charlm.infer.serve.app import make_app
-from charlm.infer.serve.protocol import Protocol
+from charlm.infer.serve.http.protocol import Protocol
 from charlm.infer.serve.service import FOLDER, Service
 
 DESCRIPTOR = "CHARLM_SERVE_DESCRIPTOR"  # of a worker: the socket that all share

@@ -7,6 +7,8 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from charlm.infer.serve.settings import MOST_HEAD
 
+MANY = 1 << 16  # bytes that do not wait for the end of a turn
+
 
 class Gathered:
     """A transport that sends what is written within one turn of the event loop at once.
@@ -19,17 +21,20 @@ class Gathered:
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport, self._parts = transport, list[bytes]()
+        self._transport, self._parts, self._size = transport, list[bytes](), 0
         self._call_soon = asyncio.get_running_loop().call_soon
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send bytes at the end of this turn."""
+        """Send bytes at the end of this turn, or once they are many: slow readers are then seen."""
         if not self._parts:
             self._call_soon(self._flush)
         self._parts.append(data)
+        self._size += len(data)
+        if self._size >= MANY:
+            self._flush()
 
     def close(self) -> None:
         """Close the connection once everything is sent."""
@@ -40,6 +45,7 @@ class Gathered:
         if self._parts and not self._transport.is_closing():
             self._transport.write(b"".join(self._parts))
         self._parts.clear()
+        self._size = 0
 
 
 class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # chosen as uvicorn starts

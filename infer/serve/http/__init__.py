@@ -1,0 +1,1 @@
+"""What any server over HTTP has: who may ask, sockets and signals, pages."""
