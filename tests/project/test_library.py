@@ -97,7 +97,7 @@ def test_messages_that_can_not_be_written_cost_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, whole)
 
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "MODEL_FILE.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "MODEL_FILE.md"
 VECTOR = re.compile(r"^\| (\d+), (\d+) \| (`.*`) \| ([\d., ]+) \|$", re.MULTILINE)
 GOLDEN = re.compile(r"^\| (`.*?`|\(empty\)) \| T (\d).*? \| `(.{60})` \|$", re.MULTILINE)
 

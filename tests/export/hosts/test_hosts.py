@@ -22,7 +22,7 @@ Describe = Callable[[CharLSTM], Metadata]
 Export = Callable[..., tuple[int, list[str]]]
 Refuses = Callable[..., None]
 
-SHIPPED = Path(__file__).parents[2] / "infer" / "models" / "lovecraft.onnx"
+SHIPPED = Path(__file__).parents[3] / "infer" / "models" / "lovecraft.onnx"
 GENAI = {"genai_config.json", "model.json", "model.onnx", "tokenizer.json", "tokenizer_config.json"}
 
 

@@ -14,7 +14,7 @@ import pytest
 from charlm.export.contract import PLAYGROUND
 from charlm.export.contract.native import LIBRARY, problem
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
 DATA_FILES = {
     "charlm/benchmarks/cases/probe.cpp",
