@@ -54,5 +54,4 @@ def test_reading_round(model: CharLSTM, chunk: int, monkeypatch: pytest.MonkeyPa
     assert found.bits == pytest.approx(expected, abs=1e-5)
     assert found.places[-1] == length
     assert len(found.places) == -(-length // chunk)
-    assert (found.hidden > 0).all()
-    assert (found.cell > 0).all()
+    assert min(*found.hidden, *found.cell) > 0
