@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as hnp
 from charlm.data.system.errors import SettingsError
 from charlm.export.contract import GREEDY_UNIFORM
 from charlm.infer.request import Request, draw_seed
-from charlm.infer.sampling import draw, filters, philox
+from charlm.infer.sampling import draw, philox
 from charlm.infer.sampling.draw import Sampler, Sampling
-from charlm.infer.sampling.filters import Filters
+from charlm.infer.sampling.filters import Filters, inverse_temperature
 from charlm.infer.sampling.philox import UniformStream
 
 Floats = npt.NDArray[np.float32]
@@ -95,7 +95,7 @@ def test_logits_are_read_anew_at_each_draw() -> None:
 @pytest.mark.parametrize("temperature", [-1.0, 1e-30, 1e-300, 1e30, float("inf"), float("nan")])
 def test_an_impossible_temperature_is_refused(temperature: float) -> None:
     with pytest.raises(SettingsError, match="`temperature` is 0"):
-        filters.inverse_temperature(temperature)
+        inverse_temperature(temperature)
 
 
 def test_drawn_seeds_differ_and_are_seeds() -> None:
