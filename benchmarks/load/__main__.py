@@ -41,7 +41,7 @@ def load(
 ) -> None:
     """Load a server of this machine; hold every text against the generator's own.
 
-    The clients are ours, and lean: locust's take as long for a request as the server does.
+    The clients are ours, and lean: they share the cores with what they measure.
     """
     del debug
     generator, options = Generator.open(model), serve.split()
