@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("h5py")  # of the extra keras
+
 from charlm.data.system import console
 from charlm.export import cli as export_cli
 from charlm.infer.cli import gen as cli_gen

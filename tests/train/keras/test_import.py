@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("h5py")  # of the extra keras
+
 from charlm.data.system import console
 from charlm.data.system.errors import ModelFileError, VocabularyError
 from charlm.data.text.corpus import read_corpus

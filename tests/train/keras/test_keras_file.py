@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
-from charlm.data.system.errors import ModelFileError
-from charlm.train.keras.keras_file import read_keras
+h5py = pytest.importorskip("h5py")  # of the extra keras
+
+from charlm.data.system.errors import ModelFileError  # noqa: E402
+from charlm.train.keras.keras_file import read_keras  # noqa: E402
 
 HERE = Path(__file__).parent
 WINDOWS = np.random.default_rng(0).integers(34, size=(3, 40))
