@@ -17,7 +17,7 @@ from charlm.data.system.console import USER_ERROR
 from charlm.data.system.errors import CharlmError, SettingsError, TrainingError
 from charlm.data.text.corpus import Splits
 from charlm.train.config import Options, check_names, options_said
-from charlm.train.loop.display import Display, Observer, Unfailing, introduce
+from charlm.train.loop.display import Display, Observer, Unfailing, in_epochs, introduce
 from charlm.train.loop.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop.training import Trainer
 from charlm.train.runs import run_folder
@@ -201,11 +201,11 @@ def _train(console: Console, started: Started, group: Group, resume: bool) -> in
         )
         return code
     ended = progress.best_epoch, progress.epoch
-    best, read = (run_folder.read_epochs(progress, each) for each in ended)
+    best, read = (in_epochs(run_folder.read_epochs(progress, each)) for each in ended)
     console.print(
         f"{started.folder}: test {progress.test_bits:.3f} bits/char"
         f"{started.setup.rare.counted()} "
-        f"(epoch {best:.3g} of {read:.3g}, {progress.seconds / 60:.1f} minutes)",
+        f"(epoch {best} of {read}, {progress.seconds / 60:.1f} minutes)",
     )
     return None
 

@@ -163,7 +163,7 @@ class Display(Observer):
         """`epoch 2 of 20`; of how many, as soon as the number of steps is fixed."""
         total = self.last.progress.total_steps if self.last is not None else None
         whole = [total / self.steps_an_epoch] if total and self.steps_an_epoch else []
-        return "epoch " + " of ".join(f"{round(each, 1) or each:g}" for each in (number, *whole))
+        return "epoch " + " of ".join(map(in_epochs, (number, *whole)))
 
     def save(self, checkpoint: Checkpoint, epoch_ended: bool) -> None:
         """Save the state first, then what is derived from it."""
@@ -174,6 +174,11 @@ class Display(Observer):
                 run_folder.remove_older(self.folder, checkpoint)
         if epoch_ended:
             run_folder.write(self.folder, checkpoint)
+
+
+def in_epochs(number: float) -> str:
+    """How often a text was read, to a tenth."""
+    return f"{round(number, 1) or number:g}"
 
 
 def _shown(text: str) -> str:
