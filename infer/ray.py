@@ -18,6 +18,7 @@ import contextlib
 import logging
 import os
 import pickle
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ from charlm.infer.request import Request, Settings
 SHARES = 4  # of an actor, at least: what one that dies had in hand is drawn again
 MOST_ROWS = 1024  # of a share: four batches of a core
 LOCAL = "local"
+REACHED_SECONDS = 10
 # What rows gain, and its types in Arrow.
 TEXTS = {"text": "string", "finish": "string", "characters": "int64", "seed": "uint64",
          "sample": "uint64", "error": "string"}  # fmt: skip
@@ -64,6 +66,7 @@ def connected(address: str) -> Iterator[None]:
     ray = require("ray", "ray")
     begun = not ray.is_initialized()
     if begun:
+        _check_reachable(address)
         alone = {"include_dashboard": False} if address == LOCAL else {}
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **alone)
@@ -75,6 +78,17 @@ def connected(address: str) -> Iterator[None]:
     finally:
         if begun:
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """See that somebody listens there: Ray itself asks for minutes, and says so in many lines."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):  # `local`, `auto`, or what Ray alone understands
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACHED_SECONDS).close()
+    except (OSError, OverflowError) as problem:
+        raise ProviderError(f"no Ray cluster at `ray` {address}: {problem}") from problem
 
 
 @dataclass(frozen=True)

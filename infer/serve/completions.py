@@ -27,14 +27,17 @@ class Completion:
         body: what is asked for.
         service: draws it.
         note: of the request: its id, when it came, and what is for the log.
+
+    Attributes:
+        wanted: until the client has left.
     """
 
     def __init__(self, body: CompletionBody, service: Service, note: dict[str, Any]) -> None:
-        self._body, self._service, self._note = body, service, note
+        self.body, self.service, self._note = body, service, note
         self._news = asyncio.Event()
         self._head: dict[str, Any] = {}
         self._drawn: list[StreamedText] = []
-        self.wanted = True  # until the client has left
+        self.wanted = True
 
     async def write(self, outlet: Outlet) -> None:
         """Draw and send it.
@@ -42,7 +45,7 @@ class Completion:
         Raises:
             ApiError, CharlmError: it can't be had.
         """
-        body, service = self._body, self._service
+        body, service = self.body, self.service
         body.check()
         model = service.model(body.model)
         prompts = body.prompts
@@ -80,10 +83,10 @@ class Completion:
 
     def _to_judge(self, wishes: list[Wish]) -> int:
         """How many log-probabilities the answer has at most."""
-        if self._body.logprobs is None:
+        if self.body.logprobs is None:
             return 0
-        echoed = sum(len(each.prompt) for each in wishes) if self._body.echo else 0
-        return (echoed + sum(each.request.length for each in wishes)) * (self._body.logprobs + 1)
+        echoed = sum(len(each.prompt) for each in wishes) if self.body.echo else 0
+        return (echoed + sum(each.request.length for each in wishes)) * (self.body.logprobs + 1)
 
     async def _begin(self, parts: "list[_Part]") -> None:
         """Hand the texts to the drawer; prompts that are long are read aside, once for each."""
@@ -97,13 +100,13 @@ class Completion:
                     known[request.prompt] = await part.after(wish.prompt, wish.before)
                 part.primed = known[request.prompt]
                 request = replace(request, prompt="", state=part.primed)
-            part.drawing = StreamedText(request, self._news.set, bool(self._body.stream))
+            part.drawing = StreamedText(request, self._news.set, bool(self.body.stream))
             self._drawn.append(part.drawing)
         for text in self._drawn:
             parts[0].model.drawer.submit(text)
 
     async def _whole(self, outlet: Outlet, parts: "list[_Part]", read: int) -> None:
-        best = self._body.drawn > (self._body.n or 1)
+        best = self.body.drawn > (self.body.n or 1)
         for part in parts:
             while not part.ended:
                 self._news.clear()
@@ -117,15 +120,15 @@ class Completion:
 
     def _best(self, parts: "list[_Part]", choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Of each prompt's texts those with the highest mean log-probability."""
-        drawn, kept = self._body.drawn, []
+        drawn, kept = self.body.drawn, []
         for start in range(0, len(parts), drawn):
             places = range(start, start + drawn)
             ranked = sorted(places, key=lambda place: -parts[place].mean)
-            kept += [choices[place] for place in ranked[: self._body.n or 1]]
+            kept += [choices[place] for place in ranked[: self.body.n or 1]]
         return [{**each, "index": index} for index, each in enumerate(kept)]
 
     async def _stream(self, outlet: Outlet, parts: "list[_Part]", read: int) -> None:
-        counted = self._body.stream_options is not None and self._body.stream_options.include_usage
+        counted = self.body.stream_options is not None and self.body.stream_options.include_usage
         head = {**self._head, "usage": None} if counted else self._head
         opening = as_json({**head, "choices": []}).removesuffix(b"]}")
         left = list(parts)
@@ -153,17 +156,7 @@ class Completion:
         if came and "first" not in self._note:
             waited = came - self._note["arrived"]
             self._note["first"] = round(waited, 4)
-            self._service.metrics.first.observe(waited)
-
-    @property
-    def body(self) -> CompletionBody:
-        """What is asked for."""
-        return self._body
-
-    @property
-    def service(self) -> Service:
-        """Draws it."""
-        return self._service
+            self.service.metrics.first.observe(waited)
 
 
 class _Part:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.infer.engines.base import Array, Tokens, run_length
+from charlm.infer.engines.base import Array, Tokens, log_softmax, run_length
 from charlm.infer.engines.reader import StepTextReader
 from charlm.infer.generator import Generator
 from charlm.infer.model.state import State
@@ -70,7 +70,7 @@ class LogprobReader:
 
     def _judge(self, tokens: Tokens, found: dict[str, list[Any]]) -> None:
         logits, self._h, self._c = self._reader.logits(tokens[None], self._h, self._c)
-        expected = np.concatenate((self._expected[None], _log_softmax(logits[:, 0])))
+        expected = np.concatenate((self._expected[None], log_softmax(logits[:, 0])))
         self._expected = expected[-1]
         rows, ranked = expected[:-1].tolist(), self._ranked(expected[:-1])
         for id_, row, likeliest in zip(tokens.tolist(), rows, ranked, strict=True):
@@ -89,9 +89,3 @@ class LogprobReader:
         order = np.argsort(-rows, axis=1, kind="stable")
         ranked: list[list[int]] = order[:, : self._likeliest].tolist()
         return ranked
-
-
-def _log_softmax(logits: Array) -> Array:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    found: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return found

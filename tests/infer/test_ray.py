@@ -95,7 +95,9 @@ def test_rows_keep_their_columns_and_say_why_they_have_no_text(
     assert (number["text"], number["error"]) == (7, "not text: 7")
 
 
-def test_what_can_not_be_done(generate: Generate, damaged_path: Path, exact_path: Path) -> None:
+def test_what_can_not_be_done(
+    generate: Generate, damaged_path: Path, exact_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for options, saying in ((["x"], "--prompts"), (["--prompts", "p", "--explain"], "--explain")):
         code, _, (line,) = generate(*options, "--ray", "auto")
         assert (code, saying in line) == (2, True)
@@ -109,6 +111,10 @@ def test_what_can_not_be_done(generate: Generate, damaged_path: Path, exact_path
     with connected("auto"):
         pass
     assert ray.is_initialized()  # it was not this block that began
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    for nobody in ("127.0.0.1:9", "ray://127.0.0.1:9"):
+        with pytest.raises(ProviderError, match=f"`ray` {nobody}: .*refused"), connected(nobody):
+            pass
 
 
 def drawing() -> set[int]:

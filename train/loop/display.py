@@ -177,8 +177,8 @@ class Display(Observer):
 
 
 def in_epochs(number: float) -> str:
-    """How often a text was read, to a tenth."""
-    return f"{round(number, 1) or number:g}"
+    """How often a text was read."""
+    return f"{round(number, 2) or number:g}"
 
 
 def _shown(text: str) -> str:
