@@ -1,7 +1,6 @@
 """A client of `charlm serve` that costs little, since it runs on the server's own cores.
 
-locust's takes about as long for a request as the server does, and would hide it. This one keeps the
-bytes of an answer and the moments when they came; what they say is read later.
+It keeps the bytes of an answer and the moments when they came; what they say is read later.
 """
 
 import asyncio
