@@ -10,19 +10,21 @@ from charlm.benchmarks.harness import machine
 from charlm.benchmarks.load import report as reports
 from charlm.benchmarks.load.client import ask_all, http_request, run
 from charlm.benchmarks.load.server import serving
-from charlm.benchmarks.load.trials import Case, half_load, measure
+from charlm.benchmarks.load.trials import LoadCase, half_load, measure
 from charlm.data.system import console
 from charlm.data.system.errors import CharlmError
 from charlm.infer.generator import Generator
 
 ROUNDS, HALF_LOAD_SECONDS = 5, 20.0
 CASES = (
-    Case("1,000 streams at once of 300", 1000, 1000, 300, True),
-    Case("64 streams of 2,000", 64, 192, 2000, True),
-    Case("64 clients, texts of 300", 64, 1000, 300, False),
-    Case("64 clients, texts of 1", 64, 2000, 1, False),
-    Case("64 clients, texts of 200", 64, 1000, 200, False),
-    Case("64 streams of 200", 64, 1000, 200, True),  # the last one: half of it is asked for, too
+    LoadCase("1,000 streams at once of 300", 1000, 1000, 300, True),
+    LoadCase("64 streams of 2,000", 64, 192, 2000, True),
+    LoadCase("64 clients, texts of 300", 64, 1000, 300, False),
+    LoadCase("64 clients, texts of 1", 64, 2000, 1, False),
+    LoadCase("64 clients, texts of 200", 64, 1000, 200, False),
+    LoadCase(
+        "64 streams of 200", 64, 1000, 200, True
+    ),  # the last one: half of it is asked for, too
 )
 app = console.make_app()
 

@@ -19,7 +19,7 @@ EVENT = b"data: "
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What came of one request.
 
     Attributes:
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._streamed = False
         self._end: int | None = None  # bytes of an answer that says how long it is
         self._began = self._first = 0.0
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[Reply] | None = None
 
     @classmethod
     async def open(cls, port: int) -> "Connection":
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self.transport = cast(asyncio.Transport, transport)
 
-    async def ask(self, sent: bytes) -> Answer:
+    async def ask(self, sent: bytes) -> Reply:
         """Send a request, take its answer.
 
         Raises:
@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         if ended and self._searched and self._answer and not self._answer.done():
             now = time.perf_counter()
             first = (self._first or now) - self._began
-            self._answer.set_result(Answer(bytes(self._content), first, now - self._began))
+            self._answer.set_result(Reply(bytes(self._content), first, now - self._began))
 
     def _read_head(self) -> None:
         end = self._content.find(HEAD_END)
@@ -135,10 +135,10 @@ def post(body: bytes, path: str = "/v1/completions") -> bytes:
     return head.encode() + body
 
 
-async def ask_all(port: int, sent: list[bytes], clients: int) -> list[Answer]:
+async def ask_all(port: int, sent: list[bytes], clients: int) -> list[Reply]:
     """Ask for many texts, so many at a time, each client over one connection."""
     waiting = iter(list(enumerate(sent)))
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Reply] = {}
 
     async def client() -> None:
         connection = await Connection.open(port)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from charlm.benchmarks.harness.machine import Machine
-from charlm.benchmarks.load.trials import CaseResult, HalfLoad
+from charlm.benchmarks.load.trials import HalfLoad, LoadResult
 from charlm.data.pages.markdown import lay_out
 from charlm.data.pages.table import Row, Table, table
 from charlm.data.system.files import write_set
@@ -30,7 +30,7 @@ class LoadReport:
     model: str
     options: Sequence[str]
     rounds: int
-    cases: Sequence[CaseResult]
+    cases: Sequence[LoadResult]
     half: HalfLoad
 
     @property
@@ -72,13 +72,13 @@ characters, the first character came within {half.first_ms[0]:.0f} ms (50th perc
 """
 
 
-def _table(cases: Sequence[CaseResult]) -> Table:
+def _table(cases: Sequence[LoadResult]) -> Table:
     heads = ("clients", "requests/s", "characters/s", "of `batch`", "server CPU, µs/character",
              "`batch`", "client", "first character, ms")  # fmt: skip
     return table(heads, [_row(each) for each in cases], (0, 7))
 
 
-def _row(result: CaseResult) -> Row:
+def _row(result: LoadResult) -> Row:
     case, rate = result.case, result.requests_per_second
     per = 1e6 / case.requests / case.length
     server = result.median(lambda each: each.server_cpu_seconds or 0) * per

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from charlm.benchmarks.load.client import Answer, Connection, ask_all, http_request, run
+from charlm.benchmarks.load.client import Connection, Reply, ask_all, http_request, run
 from charlm.benchmarks.load.server import Server
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
@@ -17,7 +17,7 @@ HALF_LOAD_CLIENTS = 32
 
 
 @dataclass(frozen=True)
-class Case:
+class LoadCase:
     """Requests that are sent together.
 
     Attributes:
@@ -52,7 +52,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class CaseResult:
+class LoadResult:
     """What came of a case.
 
     Attributes:
@@ -60,7 +60,7 @@ class CaseResult:
         first_ms: when the first character had come, in milliseconds: the percentiles 50, 90, 99.
     """
 
-    case: Case
+    case: LoadCase
     wrong: int = 0
     rounds: list[Round] = field(default_factory=list)
     first_ms: tuple[float, ...] = ()
@@ -87,8 +87,8 @@ class HalfLoad:
     Attributes:
         requests_per_second: that were asked for.
         requests: how many there were.
-        wrong: see `CaseResult`.
-        first_ms: see `CaseResult`.
+        wrong: see `LoadResult`.
+        first_ms: see `LoadResult`.
     """
 
     requests_per_second: float
@@ -97,7 +97,7 @@ class HalfLoad:
     first_ms: tuple[float, ...]
 
 
-def measure(case: Case, generator: Generator, server: Server, rounds: int) -> CaseResult:
+def measure(case: LoadCase, generator: Generator, server: Server, rounds: int) -> LoadResult:
     """Take a case by both ways, in turns."""
     taken, wrong, first = list[Round](), 0, list[float]()
     for number in range(rounds):
@@ -115,11 +115,11 @@ def measure(case: Case, generator: Generator, server: Server, rounds: int) -> Ca
         taken.append(Round(*batch, seconds, own, client))
         wrong += _wrong(answers, wanted)
         first += [each.first for each in answers]
-    return CaseResult(case, wrong, taken, _percentiles(first))
+    return LoadResult(case, wrong, taken, _percentiles(first))
 
 
 def half_load(
-    case: Case, generator: Generator, server: Server, per_second: float, seconds: float
+    case: LoadCase, generator: Generator, server: Server, per_second: float, seconds: float
 ) -> HalfLoad:
     """Ask for texts of a case at half of a rate, from clients who wait for each answer.
 
@@ -133,7 +133,7 @@ def half_load(
         Request(PROMPT, length=case.length, seed=seed)
         for seed in range(1, 1 + HALF_LOAD_CLIENTS * count)
     ]
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Reply] = {}
 
     async def client(place: int) -> None:
         connection = await Connection.open(server.port)
@@ -155,7 +155,7 @@ def half_load(
     return HalfLoad(per_second / 2, len(requests), wrong, first)
 
 
-def _wrong(answers: Sequence[Answer], wanted: Sequence[str]) -> int:
+def _wrong(answers: Sequence[Reply], wanted: Sequence[str]) -> int:
     return sum(answer.text != text for answer, text in zip(answers, wanted, strict=True))
 
 

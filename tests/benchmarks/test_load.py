@@ -12,12 +12,12 @@ pytest.importorskip("fastapi")
 from charlm.benchmarks.harness.machine import Machine
 from charlm.benchmarks.load.report import JSON, MARKDOWN, LoadReport, write
 from charlm.benchmarks.load.server import serving
-from charlm.benchmarks.load.trials import Case, half_load, measure
+from charlm.benchmarks.load.trials import LoadCase, half_load, measure
 from charlm.data.system.errors import SettingsError
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
 
-STREAMS = Case("streams", 3, 12, 40, True)
+STREAMS = LoadCase("streams", 3, 12, 40, True)
 MACHINE = Machine("Some CPU", 2, 8 << 30, "Linux", None, {"python": "3.11"})
 
 
@@ -32,7 +32,7 @@ class Others(Generator):
 def test_every_text_is_held_against_the_generators_own(tmp_path: Path) -> None:
     generator = Generator.open("lovecraft", "cpu")
     with serving("lovecraft", "--threads", "1") as server:
-        whole = measure(Case("whole", 2, 6, 40, False), generator, server, 2)
+        whole = measure(LoadCase("whole", 2, 6, 40, False), generator, server, 2)
         streamed = measure(STREAMS, generator, server, 1)
         wrong = measure(STREAMS, Others(generator.model), server, 1)
         half = half_load(STREAMS, generator, server, 128, 1)
