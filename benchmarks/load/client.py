@@ -135,16 +135,25 @@ def post(body: bytes, path: str = "/v1/completions") -> bytes:
     return head.encode() + body
 
 
-async def ask_all(port: int, sent: list[bytes], clients: int) -> list[Reply]:
-    """Ask for many texts, so many at a time, each client over one connection."""
+async def ask_all(port: int, sent: list[bytes], clients: int, keep: bool = True) -> list[Reply]:
+    """Ask for many texts, so many at a time.
+
+    Args:
+        keep: each client has one connection, not one for each request.
+    """
     waiting = iter(list(enumerate(sent)))
     answers: dict[int, Reply] = {}
 
     async def client() -> None:
         connection = await Connection.open(port)
-        for place, each in waiting:
-            answers[place] = await connection.ask(each)
-        connection.transport.close()
+        try:
+            for number, (place, each) in enumerate(waiting):
+                if number and not keep:
+                    connection.transport.close()
+                    connection = await Connection.open(port)
+                answers[place] = await connection.ask(each)
+        finally:
+            connection.transport.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return [answers[place] for place in range(len(sent))]

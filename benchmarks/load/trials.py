@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from charlm.benchmarks.load.client import Connection, Reply, ask_all, http_request, run
+from charlm.benchmarks.load.peer import PeerRound, measure_peer
 from charlm.benchmarks.load.server import Server
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
@@ -26,6 +27,7 @@ class LoadCase:
         requests: of all clients.
         length: characters of each text.
         stream: whether texts come as they are drawn.
+        beside: requests that llama.cpp's server gets; 0: it is not asked.
     """
 
     name: str
@@ -33,6 +35,7 @@ class LoadCase:
     requests: int
     length: int
     stream: bool
+    beside: int = 0
 
     def texts(self, first: int) -> list[Request]:
         """What is asked for; each text has a seed of its own, from the first on."""
@@ -58,12 +61,14 @@ class LoadResult:
     Attributes:
         wrong: texts that were not those of the generator.
         first_ms: when the first character had come, in milliseconds: the percentiles 50, 90, 99.
+        peer: llama.cpp's server, where it was asked.
     """
 
     case: LoadCase
     wrong: int = 0
     rounds: list[Round] = field(default_factory=list)
     first_ms: tuple[float, ...] = ()
+    peer: list[PeerRound] = field(default_factory=list)
 
     def median(self, figure: Callable[[Round], float]) -> float:
         """Of the rounds."""
@@ -97,9 +102,15 @@ class HalfLoad:
     first_ms: tuple[float, ...]
 
 
-def measure(case: LoadCase, generator: Generator, server: Server, rounds: int) -> LoadResult:
-    """Take a case by both ways, in turns."""
-    taken, wrong, first = list[Round](), 0, list[float]()
+def measure(
+    case: LoadCase, generator: Generator, server: Server, rounds: int, peer: Server | None = None
+) -> LoadResult:
+    """Take a case by all ways, in turns.
+
+    Args:
+        peer: llama.cpp's server.
+    """
+    taken, wrong, first, beside = list[Round](), 0, list[float](), list[PeerRound]()
     for number in range(rounds):
         requests = case.texts(1 + number * case.requests)
         sent = [http_request(each, case.stream) for each in requests]
@@ -115,7 +126,9 @@ def measure(case: LoadCase, generator: Generator, server: Server, rounds: int) -
         taken.append(Round(*batch, seconds, own, client))
         wrong += _wrong(answers, wanted)
         first += [each.first for each in answers]
-    return LoadResult(case, wrong, taken, _percentiles(first))
+        if peer and case.beside:
+            beside.append(measure_peer(peer, case.beside, case.clients, case.length, case.stream))
+    return LoadResult(case, wrong, taken, percentiles(first), beside)
 
 
 def half_load(
@@ -151,7 +164,7 @@ def half_load(
     run(clients())
     wanted = [str(each) for each in generator.batch(requests)]
     wrong = _wrong([answers[index] for index in range(len(requests))], wanted)
-    first = _percentiles([each.first for each in answers.values()])
+    first = percentiles([each.first for each in answers.values()])
     return HalfLoad(per_second / 2, len(requests), wrong, first)
 
 
@@ -159,7 +172,7 @@ def _wrong(answers: Sequence[Reply], wanted: Sequence[str]) -> int:
     return sum(answer.text != text for answer, text in zip(answers, wanted, strict=True))
 
 
-def _percentiles(seconds: Sequence[float]) -> tuple[float, ...]:
+def percentiles(seconds: Sequence[float]) -> tuple[float, ...]:
     """The percentiles 50, 90, 99, in milliseconds."""
     cuts = statistics.quantiles(seconds, n=100)
     return tuple(round(1000 * cuts[each - 1], 1) for each in (50, 90, 99))

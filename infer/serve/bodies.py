@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError, to_json
 
 from charlm.infer.request import MAX_SEED
 from charlm.infer.serve.settings import MOST_LOGPROBS, MOST_STOP, MOST_STOPS
@@ -22,7 +23,6 @@ UnknownField = Annotated[
         description="Ours, of characters that the model lacks: error, drop, or one to put there."
     ),
 ]
-_encoded = json.JSONEncoder(ensure_ascii=False).encode
 Ids = list[Annotated[int, Field(ge=0)]]
 PromptIds = list[Annotated[int, Field(ge=0)] | None]
 
@@ -62,7 +62,10 @@ class ApiError(Exception):
 
 def as_json(value: Any) -> bytes:
     """JSON in UTF-8; half a character, which JSON can name and UTF-8 can't hold, becomes `?`."""
-    return _encoded(value).encode("utf-8", "replace")
+    try:
+        return to_json(value)
+    except PydanticSerializationError:
+        return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def field_error(errors: Sequence[Mapping[str, Any]]) -> ApiError:

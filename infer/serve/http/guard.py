@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import itertools
 import json
 import os
 import re
@@ -40,13 +41,14 @@ class Guard:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
         self._held = 0  # bytes of all bodies
+        self._run, self._numbers = os.urandom(4).hex(), itertools.count()  # make requests' ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, whatever happens."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, name = time.perf_counter(), os.urandom(8).hex()
+        started, name = time.perf_counter(), f"{self._run}{next(self._numbers):08x}"
         note: dict[str, Any] = {"id": name, "arrived": started}
         scope["charlm"] = note
         status = 0
