@@ -12,7 +12,7 @@ from charlm.data.text.vocabulary import Unknown
 from charlm.infer.engines.base import TextReader, run_length
 from charlm.infer.engines.planning import open_text_reader
 from charlm.infer.model.open import Model
-from charlm.infer.scoring.score import Score, TokenText, bits, zero_states
+from charlm.infer.scoring.score import Score, TokenText, total_bits, zero_states
 
 # Rows of a worker's batch. On one core, LSTM-192: 1 text 178,000 characters/s, 8 texts 399,000,
 # 64 texts 542,000, 256 texts 550,000.
@@ -173,9 +173,10 @@ class _Worker:
                 ids[place, : count + 1] = row.text.take(count)
         read = self._reader.run(ids, self._h, self._c)
         self._h, self._c = read.h, read.c
-        costs = bits(read.log_probability)
-        costs[np.arange(time) >= np.array(counts)[:, None]] = 0
-        for row, count, cost in zip(self._rows, counts, costs.sum(axis=1).tolist(), strict=True):
+        for place, count in enumerate(counts):
+            read.log_probability[place, count:] = 0
+        costs = total_bits(read.log_probability, axis=1).tolist()
+        for row, count, cost in zip(self._rows, counts, costs, strict=True):
             row.characters += count
             row.bits += cost
 

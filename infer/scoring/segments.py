@@ -21,7 +21,7 @@ from charlm.data.system.errors import SettingsError
 from charlm.data.text.vocabulary import Unknown
 from charlm.infer.engines.base import Array, TextReader, Tokens, read_in_runs
 from charlm.infer.model.open import Model
-from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, zero_states
+from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, total_bits, zero_states
 
 # What a segment of the shipped model's test text costs more than in the exact figure, in bits: 34
 # without warming up, 0.9 after 64 characters, 0.005 after 256, less than rounding after 1024.
@@ -205,12 +205,12 @@ class SegmentScorer(Scorer):
         warming, own = np.zeros((2, len(rows)))
         first = np.zeros((len(rows), CHECKED))
         for start, read in read_in_runs(reader, self.model, rows, h, c):
-            h, c, costs = read.h, read.c, bits(read.log_probability)
+            h, c, found = read.h, read.c, read.log_probability
             cut = max(0, warm_up - start)
-            warming += costs[:, :cut].sum(axis=1)
-            own += costs[:, cut:].sum(axis=1)
+            warming += total_bits(found[:, :cut], axis=1)
+            own += total_bits(found[:, cut:], axis=1)
             place = start + cut - warm_up  # among the row's own characters
-            seen = costs[:, cut : cut + max(0, CHECKED - place)]
+            seen = bits(found[:, cut : cut + max(0, CHECKED - place)])
             first[:, place : place + seen.shape[1]] = seen
         return _Rows(warming, own, first, h, c)
 
