@@ -31,7 +31,6 @@ enum OrtTensorType {
   ORT_UINT8 = 2,
   ORT_INT32 = 6,
   ORT_INT64 = 7,
-  ORT_BOOL = 9,
   ORT_UINT64 = 13
 };
 enum OrtCharacteristic { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 };
