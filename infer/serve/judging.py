@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.infer.engines.base import Array, Tokens, run_length
+from charlm.infer.engines.base import Tokens, run_length
 from charlm.infer.engines.planning import open_predictor
 from charlm.infer.generator import Generator
 from charlm.infer.model.state import State
@@ -70,24 +70,19 @@ class LogprobReader:
         return self.total / self.judged if self.judged else float("-inf")
 
     def _judge(self, tokens: Tokens, found: dict[str, list[Any]]) -> None:
-        ids = np.concatenate((self._last, tokens))[None]
-        after, self._h, self._c = self._predictor.predict(ids, self._h, self._c)
+        unread = np.concatenate((self._last, tokens))[None]
+        after, self._h, self._c = self._predictor.predict(unread, self._h, self._c)
         expected = np.concatenate((self._first, after[0]))
         self._first, self._last = self._first[:0], tokens[-1:]
-        rows, ranked = expected.tolist(), self._ranked(expected)
-        for id_, row, likeliest in zip(tokens.tolist(), rows, ranked, strict=True):
-            if not self._known:
-                found["token_logprobs"].append(None)
-                found["top_logprobs"].append(None)
-                self._known = True
-                continue
-            own, names = row[id_], likeliest if id_ in likeliest else [*likeliest, id_]
-            top = {self._vocabulary.characters[each]: row[each] for each in names}
+        order = np.argsort(-expected, axis=1, kind="stable")[:, : self._likeliest]
+        named = np.concatenate((order, tokens[:, None].astype(order.dtype)), axis=1)
+        shares = np.take_along_axis(expected, named, axis=1)
+        characters = self._vocabulary.characters
+        for ids, row in zip(named.tolist(), shares.tolist(), strict=True):
+            own = top = None
+            if self._known:
+                own, top = row[-1], dict(zip((characters[id_] for id_ in ids), row, strict=True))
+                self.total, self.judged = self.total + own, self.judged + 1
             found["token_logprobs"].append(own)
             found["top_logprobs"].append(top)
-            self.total, self.judged = self.total + own, self.judged + 1
-
-    def _ranked(self, rows: Array) -> list[list[int]]:
-        order = np.argsort(-rows, axis=1, kind="stable")
-        ranked: list[list[int]] = order[:, : self._likeliest].tolist()
-        return ranked
+            self._known = True
