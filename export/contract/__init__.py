@@ -66,7 +66,8 @@ H_NEXT, C_NEXT = "h_next", "c_next"
 TOKEN, LOGITS = "token", "logits"
 UNIFORM, INVERSE_TEMPERATURE = "uniform", "inverse_temperature"
 TOP_K, TOP_P, MIN_P = "top_k", "top_p", "min_p"
-TOKENS, TARGETS, LOG_PROBABILITY = "tokens", "targets", "log_probability"
+TOKENS, TARGETS = "tokens", "targets"
+LOG_PROBABILITY, LOG_PROBABILITIES = "log_probability", "log_probabilities"
 PROMPT, LENGTHS, SCORED, STEPS = "prompt", "lengths", "scored", "steps"
 SEED, STREAM, POSITION = "seed", "stream", "position"
 
@@ -305,11 +306,10 @@ def tensors(kind: Kind, metadata: Metadata) -> tuple[Tensors, Tensors]:
         inputs = {TOKEN: (ids, [None]), **inputs}
         outputs = {LOGITS: (numbers, [None, characters]), **outputs}
     elif kind == NATIVE:
-        inputs |= {PROMPT: drawn, LENGTHS: (ids, [None]), SCORED: ("tensor(bool)", [])}
-        inputs |= {STEPS: (ids, [])}
+        inputs |= {PROMPT: drawn, LENGTHS: (ids, [None]), SCORED: (ids, []), STEPS: (ids, [])}
         inputs |= dict.fromkeys((SEED, STREAM, POSITION), ("tensor(uint64)", [None]))
         inputs |= {INVERSE_TEMPERATURE: each, TOP_K: (ids, [None]), TOP_P: each, MIN_P: each}
-        outputs |= {TOKENS: drawn}
+        outputs |= {TOKENS: drawn, LOG_PROBABILITIES: (numbers, [None, None, characters])}
     elif kind == SEQUENCE:
         inputs |= dict.fromkeys((TOKENS, TARGETS), (ids, [None, None]))
     else:

@@ -16,7 +16,8 @@ more than 256 characters, it is `CharLSTMWide`, whose ids are int32. Entries of 
 | in  | `h`, `c`              | float32 | [batch, layers, hidden] | zeros start a text            |
 | in  | `prompt`              | uint8   | [batch, time]           | read first; time may be 0     |
 | in  | `lengths`             | int64   | [batch]                 | how many ids each reads       |
-| in  | `scored`              | bool    | []                      | is `log_probability` wanted?  |
+| in  | `scored`              | int64   | []                      | 1: `log_probability` is       |
+|     |                       |         |                         | wanted; 2: both are; else 0   |
 | in  | `steps`               | int64   | []                      | how many to draw; may be 0    |
 | in  | `seed`, `stream`      | uint64  | [batch]                 | the key of its random words   |
 | in  | `position`            | uint64  | [batch]                 | of the first word, from 0     |
@@ -26,7 +27,10 @@ more than 256 characters, it is `CharLSTMWide`, whose ids are int32. Entries of 
 | out | `tokens`              | uint8   | [batch, steps]          | drawn by sampling version 1   |
 | out | `log_probability`     | float32 | [batch, time]           | of each id read and the next, |
 |     |                       |         |                         | given all before; then 0.     |
-|     |                       |         |                         | [batch, 0] where not scored   |
+|     |                       |         |                         | [batch, 0] where not wanted   |
+| out | `log_probabilities`   | float32 | [batch, time,           | of every id in its place; on  |
+|     |                       |         |  vocabulary]            | the CPU only. [batch, 0,      |
+|     |                       |         |                         | vocabulary] where not wanted  |
 | out | `logits`              | float32 | [batch, vocabulary]     | of the character to come      |
 | out | `h_next`, `c_next`    | float32 | [batch, layers, hidden] | after all of it               |
 
@@ -71,7 +75,8 @@ INPUTS = (
     contract.INVERSE_TEMPERATURE, contract.TOP_K, contract.TOP_P, contract.MIN_P,
 )  # fmt: skip
 OUTPUTS = (
-    contract.TOKENS, contract.LOG_PROBABILITY, contract.LOGITS, contract.H_NEXT, contract.C_NEXT,
+    contract.TOKENS, contract.LOG_PROBABILITY, contract.LOG_PROBABILITIES, contract.LOGITS,
+    contract.H_NEXT, contract.C_NEXT,
 )  # fmt: skip
 
 
@@ -93,12 +98,13 @@ _ARRAY_SIZE, _ARRAY_TYPE, _ARRAY_NAME, _ARRAY_BYTES = 1, 2, 8, 9
 _FLOAT = 1
 _ELEMENTS = {
     "tensor(float)": _FLOAT, "tensor(uint8)": 2, "tensor(int32)": 6, "tensor(int64)": 7,
-    "tensor(bool)": 9, "tensor(uint64)": 13,
+    "tensor(uint64)": 13,
 }  # fmt: skip
 _SECOND = {
     contract.PROMPT: "time",
     contract.TOKENS: "steps",
     contract.LOG_PROBABILITY: "scored_time",
+    contract.LOG_PROBABILITIES: "known_time",
 }  # names of free sizes
 Array = tuple[tuple[int, ...], bytes | memoryview]  # its sizes, and its content
 

@@ -124,7 +124,7 @@ class NativeGraph:
         feed = self._inputs(state, np.ones(len(ids), np.float32)) | {
             names.PROMPT: ids.astype(self._ids),
             names.LENGTHS: np.full(len(ids), ids.shape[1] - 1),
-            names.SCORED: np.array(True),
+            names.SCORED: np.array(1),
         }
         found = run(self.session, READ, feed)
         # Of each id and the next, given what was read before: the first is of the state alone.
@@ -145,7 +145,7 @@ class NativeGraph:
         return state | {
             names.PROMPT: np.zeros((batch, 0), dtype=self._ids),
             names.LENGTHS: np.zeros(batch, dtype=np.int64),
-            names.SCORED: np.array(False),
+            names.SCORED: np.array(0),
             names.STEPS: np.array(0),
             names.SEED: np.full(batch, SEED, dtype=np.uint64),
             names.STREAM: np.arange(batch, dtype=np.uint64),

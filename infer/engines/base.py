@@ -123,6 +123,20 @@ class TextReader(Protocol):
         """
 
 
+class Predictor(Protocol):
+    """Reads a batch of texts, and says what it expects in every place; states go in and out."""
+
+    def predict(self, ids: Tokens, h: Array, c: Array) -> tuple[Array, Array, Array]:
+        """Read all but the last character of every text.
+
+        Args, Raises: see `TextReader.run`.
+
+        Returns:
+            Natural logarithms of all probabilities before each character but the first, float32
+            [batch, time, vocabulary]; h and c after what was read.
+        """
+
+
 class HostEngine:
     """What all engines share: their streams' state can be had as arrays, and others put there."""
 
@@ -185,10 +199,15 @@ def read_prompts(
     return state
 
 
-def run_length(batch: int, model: Model) -> int:
-    """How many characters of each text one run should read: long enough, in bounded memory."""
-    cells = CELLS[model.device]
-    if model.device == "cpu":
+def run_length(batch: int, model: Model, device: str | None = None) -> int:
+    """How many characters of each text one run should read: long enough, in bounded memory.
+
+    Args:
+        device: that reads them; None: the model's.
+    """
+    device = device or model.device
+    cells = CELLS[device]
+    if device == "cpu":
         widest = max(len(model.metadata.vocabulary), 4 * model.metadata.hidden)
         cells = min(cells, MOST_NUMBERS // widest)
     return max(1, min(LONGEST_RUN, cells // batch))

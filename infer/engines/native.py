@@ -39,7 +39,7 @@ class NativeEngine(HostEngine):
 
 
 class NativeReader:
-    """A `Reader` of prompts, and a `TextReader`.
+    """A `Reader` of prompts, a `TextReader`, and on the CPU a `Predictor`.
 
     Args:
         longest: characters of each prompt in one run: of a long one only a part stands in memory.
@@ -60,10 +60,20 @@ class NativeReader:
 
     def run(self, ids: Tokens, h: Array, c: Array) -> Read:
         """See `TextReader`."""
+        found, h, c, logits = self._scored(1, contract.LOG_PROBABILITY, ids, h, c)
+        return Read(h, c, logits, found)
+
+    def predict(self, ids: Tokens, h: Array, c: Array) -> tuple[Array, Array, Array]:
+        """See `Predictor`."""
+        return self._scored(2, contract.LOG_PROBABILITIES, ids, h, c)[:3]
+
+    def _scored(
+        self, scored: int, name: str, ids: Tokens, h: Array, c: Array
+    ) -> tuple[Array, Array, Array, Array]:
         counts = np.full(len(ids), ids.shape[1] - 1)
-        feed = self._reading(ids, counts, h, c) | {contract.SCORED: np.array(True)}
-        h, c, logits, found = _run(self._session, [*AFTER, contract.LOG_PROBABILITY], feed)
-        return Read(h, c, logits, found[:, 1:])
+        feed = self._reading(ids, counts, h, c) | {contract.SCORED: np.array(scored)}
+        found, *after = _run(self._session, [name, *AFTER], feed)
+        return found[:, 1:], *after  # the first is of what stands before all
 
     def _reading(
         self, ids: Tokens, counts: npt.NDArray[np.int64], h: Array, c: Array
@@ -87,7 +97,7 @@ def _feed(
         contract.C: c,
         contract.PROMPT: prompt,
         contract.LENGTHS: np.zeros(len(h), dtype=np.int64),
-        contract.SCORED: np.array(False),
+        contract.SCORED: np.array(0),
         contract.STEPS: np.array(0),
         contract.SEED: np.array([each.seed for each in numbers], dtype=np.uint64),
         contract.STREAM: np.array([each.stream for each in numbers], dtype=np.uint64),

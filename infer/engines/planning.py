@@ -12,7 +12,7 @@ from charlm.infer.request import Request
 from charlm.infer.sampling.filters import NO_FILTERS
 
 if TYPE_CHECKING:
-    from charlm.infer.engines.base import Engine, Reader, TextReader
+    from charlm.infer.engines.base import Engine, Predictor, Reader, TextReader
 
 NATIVE, BLOCKS, STEP = "native operator", "blocks", "step loop"
 WAYS = ("native", "blocks", "steps")
@@ -300,6 +300,21 @@ def open_text_reader(model: Model, precision: str = "float32", threads: int = 1)
 
     if model.has(SEQUENCE):
         return GraphTextReader(model.sibling(SEQUENCE, threads))
+    return StepTextReader(model)
+
+
+def open_predictor(model: Model) -> "Predictor":
+    """What gives all log-probabilities in a text: in float32, on the CPU.
+
+    Raises:
+        ModelFileError: the model's weights are damaged.
+    """
+    if model.without_native is None:
+        from charlm.infer.engines.native import NativeReader
+
+        return NativeReader(model.native("float32", 1, "cpu"), model.metadata)
+    from charlm.infer.engines.reader import StepTextReader
+
     return StepTextReader(model)
 
 

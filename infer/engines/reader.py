@@ -45,7 +45,7 @@ class GraphTextReader:
 
 
 class StepTextReader:
-    """A `TextReader` for a model without other graphs: the step graph, character by character."""
+    """A `TextReader` and `Predictor` by the step graph alone, character by character."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -53,31 +53,28 @@ class StepTextReader:
 
     def run(self, ids: Tokens, h: Array, c: Array) -> Read:
         """See `TextReader`."""
-        logits, h, c = self.logits(ids[:, :-1], h, c)
-        targets = np.ascontiguousarray(ids[:, 1:].T, dtype=np.int64)
-        found = np.take_along_axis(log_softmax(logits), targets[..., None], axis=-1)[..., 0]
-        return Read(h, c, logits[-1], found.T)
+        logits, h, c = self._logits(ids, h, c)
+        targets = ids[:, 1:, None].astype(np.int64)
+        found = np.take_along_axis(log_softmax(logits), targets, axis=-1)[..., 0]
+        return Read(h, c, logits[:, -1], found)
 
-    def logits(self, ids: Tokens, h: Array, c: Array) -> tuple[Array, Array, Array]:
-        """Read texts, and keep the logits after every character.
+    def predict(self, ids: Tokens, h: Array, c: Array) -> tuple[Array, Array, Array]:
+        """See `Predictor`."""
+        logits, h, c = self._logits(ids, h, c)
+        return log_softmax(logits), h, c
 
-        Args:
-            ids: [batch, time].
-            h, c: float32 [batch, layers, hidden], the state before the first.
-
-        Returns:
-            Logits, float32 [time, batch, vocabulary], and the state after the last character.
-        """
-        batch, time = ids.shape
+    def _logits(self, ids: Tokens, h: Array, c: Array) -> tuple[Array, Array, Array]:
+        """After every character but the last, [batch, time, vocabulary]; the state after those."""
+        batch, time = len(ids), ids.shape[1] - 1
         if len(self._stepper.token) != batch:
             self._stepper = Stepper(self._model, batch)
         stepper = self._stepper
         stepper.set_state(h, c)
-        logits = np.empty((time, *stepper.logits.shape), dtype=np.float32)
-        for row, column in zip(logits, np.ascontiguousarray(ids.T), strict=True):
-            stepper.token[:] = column
+        logits = np.empty((batch, time, stepper.logits.shape[1]), dtype=np.float32)
+        for place in range(time):
+            stepper.token[:] = ids[:, place]
             stepper.step()
-            row[:] = stepper.logits
+            logits[:, place] = stepper.logits
         return logits, *stepper.state()
 
 

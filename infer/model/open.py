@@ -73,8 +73,11 @@ class Model:
         numbers = 4 * metadata.hidden**2 * (2 * metadata.layers - 1)
         return numbers * (1 if precision == "int8" else 4) > WORTH_SHARING
 
-    def native(self, precision: str, threads: int) -> Any:
+    def native(self, precision: str, threads: int, device: str | None = None) -> Any:
         """The session of the native operator; the same one again the next time.
+
+        Args:
+            device: `cpu` or `cuda`; None: the model's.
 
         Raises:
             ModelFileError: its weights are damaged.
@@ -83,10 +86,11 @@ class Model:
         def start() -> Any:
             options = contract.session_options(threads)
             with native_errors(str(self.path)):
-                contract_native.add_entries(options, precision, threads, self.device)
+                contract_native.add_entries(options, precision, threads, where)
                 return start_session(self._native_graph, options)
 
-        return self._session(precision, threads, start)
+        where = device or self.device
+        return self._session(f"{precision} {where}", threads, start)
 
     @property
     def session(self) -> Any:

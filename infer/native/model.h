@@ -34,6 +34,7 @@ struct Call {
   const std::int64_t* top_k;                         // [streams]
   void* tokens;                                      // ids [streams, steps]
   float* log_probability;                            // [streams, time] where `scored`
+  float* log_probabilities;                          // [streams, time, vocabulary], or null
   float* logits;                                     // [streams, vocabulary]
   float *h_next, *c_next;                            // [streams, layers, hidden]
 

@@ -51,7 +51,7 @@ enum Input {
   kMinP,
   kInputs
 };
-enum Output { kTokens, kLogProbability, kLogits, kHNext, kCNext, kOutputs };
+enum Output { kTokens, kLogProbability, kLogProbabilities, kLogits, kHNext, kCNext, kOutputs };
 
 struct Tensor {
   const char* name;
@@ -63,17 +63,18 @@ constexpr Tensor kInputTensors[kInputs] = {
     {"head", ORT_FLOAT},      {"head_bias", ORT_FLOAT},
     {"h", ORT_FLOAT},         {"c", ORT_FLOAT},
     {"prompt", ORT_UINT8},    {"lengths", ORT_INT64},
-    {"scored", ORT_BOOL},     {"steps", ORT_INT64},
+    {"scored", ORT_INT64},    {"steps", ORT_INT64},
     {"seed", ORT_UINT64},     {"stream", ORT_UINT64},
     {"position", ORT_UINT64}, {"inverse_temperature", ORT_FLOAT},
     {"top_k", ORT_INT64},     {"top_p", ORT_FLOAT},
     {"min_p", ORT_FLOAT}};
-constexpr OrtTensorType kOutputTypes[kOutputs] = {ORT_UINT8, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT,
-                                                  ORT_FLOAT};
+constexpr OrtTensorType kOutputTypes[kOutputs] = {ORT_UINT8, ORT_FLOAT, ORT_FLOAT,
+                                                  ORT_FLOAT, ORT_FLOAT, ORT_FLOAT};
 
 // What the weights' sizes may be: as `export/contract/__init__.py` has them.
 constexpr std::int64_t kMostHidden = 1 << 13, kMostLayers = 1 << 8, kMostVocabulary = 0x110000;
 constexpr std::int64_t kMostSteps = std::int64_t{1} << 31;
+constexpr std::int64_t kEvery = 2;  // of `scored`: the log-probabilities of all characters, too
 
 // Bytes of weights from which a single stream is faster by several threads: those that one core's
 // cache does not hold.
@@ -231,7 +232,7 @@ class Kernel {
     call.id_bytes = settings_.wide ? 4 : 1;
     call.prompt = input<void>(context, kPrompt, text, 2, problem);
     call.lengths = input<std::int64_t>(context, kLengths, each, 1, problem);
-    const auto* scored = input<bool>(context, kScored, nullptr, 0, problem);
+    const auto* scored = input<std::int64_t>(context, kScored, nullptr, 0, problem);
     const auto* steps = input<std::int64_t>(context, kSteps, nullptr, 0, problem);
     call.seed = input<std::uint64_t>(context, kSeed, each, 1, problem);
     call.stream = input<std::uint64_t>(context, kStream, each, 1, problem);
@@ -241,13 +242,20 @@ class Kernel {
     call.top_p = input<float>(context, kTopP, each, 1, problem);
     call.min_p = input<float>(context, kMinP, each, 1, problem);
     if (!problem.ok()) return;
-    call.streams = state[0], call.time = text[1], call.scored = *scored, call.steps = *steps;
+    call.streams = state[0], call.time = text[1], call.scored = *scored > 0, call.steps = *steps;
+    if (*scored < 0 || *scored > kEvery) {
+      problem.say("CharLSTM: scored is %lld, not 0, 1 or 2", static_cast<long long>(*scored));
+      return;
+    }
     if (!check(call, problem)) return;
     const std::int64_t drawn[] = {call.streams, call.steps};
     const std::int64_t read[] = {call.streams, call.scored ? call.time : 0};
+    const std::int64_t every[] = {call.streams, *scored == kEvery ? call.time : 0, vocabulary_};
     const std::int64_t logits[] = {call.streams, vocabulary_};
     call.tokens = output<void>(context, kTokens, drawn, 2, problem);
     call.log_probability = output<float>(context, kLogProbability, read, 2, problem);
+    auto* const all = output<float>(context, kLogProbabilities, every, 3, problem);
+    if (*scored == kEvery) call.log_probabilities = all;
     call.logits = output<float>(context, kLogits, logits, 2, problem);
     call.h_next = output<float>(context, kHNext, state, 3, problem);
     call.c_next = output<float>(context, kCNext, state, 3, problem);

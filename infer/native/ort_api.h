@@ -26,14 +26,7 @@ constexpr std::uint32_t kOrtApiVersion = 17;  // the oldest that has all functio
 
 enum OrtErrorCode { ORT_FAIL = 1, ORT_INVALID_ARGUMENT = 2 };
 enum OrtMemType { ORT_MEM_DEFAULT = 0, ORT_MEM_CPU_INPUT = -2, ORT_MEM_CPU_OUTPUT = -1 };
-enum OrtTensorType {
-  ORT_FLOAT = 1,
-  ORT_UINT8 = 2,
-  ORT_INT32 = 6,
-  ORT_INT64 = 7,
-  ORT_BOOL = 9,
-  ORT_UINT64 = 13
-};
+enum OrtTensorType { ORT_FLOAT = 1, ORT_UINT8 = 2, ORT_INT32 = 6, ORT_INT64 = 7, ORT_UINT64 = 13 };
 enum OrtCharacteristic { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 };
 
 // The table, read by place.

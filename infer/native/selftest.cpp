@@ -94,11 +94,12 @@ struct Case {
 
 struct Result {
   std::vector<std::int32_t> tokens;
-  Floats log_probability, logits, h, c;
+  Floats log_probability, log_probabilities, logits, h, c;
   Outcome outcome = Outcome::done;
   bool operator==(const Result& other) const {
     return tokens == other.tokens && equal(log_probability, other.log_probability) &&
-           equal(logits, other.logits) && equal(h, other.h) && equal(c, other.c);
+           equal(log_probabilities, other.log_probabilities) && equal(logits, other.logits) &&
+           equal(h, other.h) && equal(c, other.c);
   }
 };
 
@@ -109,6 +110,8 @@ Result run(const InstructionSet& set, const Model& model, const Case& given, int
   Result found;
   found.tokens.resize(static_cast<size_t>(count * given.steps));
   found.log_probability.resize(static_cast<size_t>(scored ? count * given.time : 0));
+  found.log_probabilities.resize(found.log_probability.size() *
+                                 static_cast<size_t>(given.vocabulary));
   found.logits.resize(static_cast<size_t>(count * given.vocabulary));
   found.h.resize(static_cast<size_t>(count * units)), found.c.resize(found.h.size());
   const Call call{count,
@@ -129,6 +132,7 @@ Result run(const InstructionSet& set, const Model& model, const Case& given, int
                   given.top_k.data() + first,
                   found.tokens.data(),
                   found.log_probability.data(),
+                  scored ? found.log_probabilities.data() : nullptr,
                   found.logits.data(),
                   found.h.data(),
                   found.c.data()};
@@ -151,6 +155,7 @@ Result part(const Result& of, const Case& given, int64_t first, int64_t count) {
   Result found;
   found.tokens = rows(of.tokens, first, count, given.steps);
   found.log_probability = rows(of.log_probability, first, count, given.time);
+  found.log_probabilities = rows(of.log_probabilities, first, count, given.time * given.vocabulary);
   found.logits = rows(of.logits, first, count, given.vocabulary);
   found.h = rows(of.h, first, count, units), found.c = rows(of.c, first, count, units);
   return found;
@@ -196,12 +201,13 @@ struct Plain {
             given.head[static_cast<size_t>(unit * given.vocabulary + id)];
     return found;
   }
-  double log_probability(int64_t id) const {
-    const std::vector<double> all = logits();
+  std::vector<double> log_probabilities() const {
+    std::vector<double> all = logits();
     double most = all[0], sum = 0;
     for (double each : all) most = std::max(most, each);
     for (double each : all) sum += std::exp(each - most);
-    return all[static_cast<size_t>(id)] - most - std::log(sum);
+    for (double& each : all) each -= most + std::log(sum);
+    return all;
   }
 };
 
@@ -217,17 +223,26 @@ void check_float32(const InstructionSet& set, const Case& given) {
       plain.c.push_back(given.c[static_cast<size_t>(at)]);
     }
     const size_t start = static_cast<size_t>(stream * given.time);
-    std::vector<double> scores(static_cast<size_t>(given.time), 0.0);
+    const size_t characters = static_cast<size_t>(given.vocabulary);
+    std::vector<double> scores(static_cast<size_t>(given.time) * characters, 0.0);
+    const Result own = part(all, given, stream, 1);
+    bool chosen = true;
     for (int64_t at = 0; at < given.time; ++at) {
       const int64_t id = given.prompt[start + static_cast<size_t>(at)];
       const int64_t length = given.lengths[static_cast<size_t>(stream)];
-      if (at <= length) scores[static_cast<size_t>(at)] = plain.log_probability(id);
+      const size_t row = static_cast<size_t>(at) * characters;
+      const float due = at <= length ? own.log_probabilities[row + static_cast<size_t>(id)] : 0;
+      chosen = chosen && own.log_probability[static_cast<size_t>(at)] == due;
+      if (at <= length) {
+        const std::vector<double> wanted = plain.log_probabilities();
+        std::copy(wanted.begin(), wanted.end(), scores.begin() + static_cast<long>(row));
+      }
       if (at < length) plain.step(id);
     }
     for (int64_t at = 0; at < given.steps; ++at)
       plain.step(all.tokens[static_cast<size_t>(stream * given.steps + at)]);
-    const Result own = part(all, given, stream, 1);
-    expect(near(own.log_probability, scores, 1e-4), set.name, "log-probabilities");
+    expect(near(own.log_probabilities, scores, 1e-4), set.name, "log-probabilities");
+    expect(chosen, set.name, "the log-probability of what followed");
     expect(near(own.h, plain.h, 1e-4) && near(own.c, plain.c, 1e-4), set.name, "the state");
     expect(near(own.logits, plain.logits(), 1e-3), set.name, "logits");
   }

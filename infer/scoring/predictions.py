@@ -1,7 +1,7 @@
 """What a model expected before each character of a text: all probabilities, bits and ranks.
 
-The step graph runs over the text with the state carried. Where the sum of the bits is enough,
-`score` has it several times as fast.
+The state is carried from stretch to stretch. Where the sum of the bits is enough, `score` has it in
+less memory, faster.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.text.vocabulary import Unknown
-from charlm.infer.engines.base import Array, Tokens, log_softmax, run_length
-from charlm.infer.engines.reader import StepTextReader
+from charlm.infer.engines.base import Array, Tokens, run_length
+from charlm.infer.engines.planning import open_predictor
 from charlm.infer.model.open import Model
 from charlm.infer.scoring.score import Score, TokenText, bits, zero_states
 
@@ -78,13 +78,13 @@ def judge(
         VocabularyError, CorpusError: see `TokenText`.
         ModelFileError: the graph can't be run.
     """
-    reader, longest = StepTextReader(model), run_length(1, model)
+    predictor, longest = open_predictor(model), run_length(1, model, "cpu")
     h, c = state or (zero_states(model.metadata, 1),) * 2
     opening = 1
     while (count := text.have(longest)) > 0:
         ids = text.take(count)
-        logits, h, c = reader.logits(ids[None, :-1], h, c)
-        yield Judged(ids[1:], log_softmax(logits[:, 0]), ids[:opening])
+        expected, h, c = predictor.predict(ids[None], h, c)
+        yield Judged(ids[1:], expected[0], ids[:opening])
         opening = 0
 
 

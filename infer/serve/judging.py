@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from charlm.infer.engines.base import Array, Tokens, log_softmax, run_length
-from charlm.infer.engines.reader import StepTextReader
+from charlm.infer.engines.base import Tokens, run_length
+from charlm.infer.engines.planning import open_predictor
 from charlm.infer.generator import Generator
 from charlm.infer.model.state import State
 
@@ -37,9 +37,10 @@ class LogprobReader:
     ) -> None:
         self._wanted = wanted
         self._model, self._vocabulary = generator.model, generator.vocabulary
-        self._reader, self._likeliest = StepTextReader(generator.model), likeliest
+        self._predictor, self._likeliest = open_predictor(generator.model), likeliest
         self._h, self._c = before.h[None], before.c[None]
-        self._expected = np.maximum(before.log_probabilities(), LEAST)
+        self._first = np.maximum(before.log_probabilities(), LEAST)[None]  # but once
+        self._last: Tokens = np.zeros(0, self._vocabulary.dtype)  # is judged, but not yet read
         self._known = begun or before.characters > 0  # of the first of all nothing is predicted
         self._offset, self._begun = offset, begun
         self.total, self.judged = 0.0, 0  # of log-probabilities, and characters that have one
@@ -56,7 +57,7 @@ class LogprobReader:
             found = {name: [value, *found[name]] for name, value in place.items()}
             self._begun = False
         self._offset += len(text)
-        step = run_length(1, self._model)
+        step = run_length(1, self._model, "cpu")
         for start in range(0, len(tokens), step):
             if not self._wanted():
                 break
@@ -69,23 +70,19 @@ class LogprobReader:
         return self.total / self.judged if self.judged else float("-inf")
 
     def _judge(self, tokens: Tokens, found: dict[str, list[Any]]) -> None:
-        logits, self._h, self._c = self._reader.logits(tokens[None], self._h, self._c)
-        expected = np.concatenate((self._expected[None], log_softmax(logits[:, 0])))
-        self._expected = expected[-1]
-        rows, ranked = expected[:-1].tolist(), self._ranked(expected[:-1])
-        for id_, row, likeliest in zip(tokens.tolist(), rows, ranked, strict=True):
-            if not self._known:
-                found["token_logprobs"].append(None)
-                found["top_logprobs"].append(None)
-                self._known = True
-                continue
-            own, names = row[id_], likeliest if id_ in likeliest else [*likeliest, id_]
-            top = {self._vocabulary.characters[each]: row[each] for each in names}
+        unread = np.concatenate((self._last, tokens))[None]
+        after, self._h, self._c = self._predictor.predict(unread, self._h, self._c)
+        expected = np.concatenate((self._first, after[0]))
+        self._first, self._last = self._first[:0], tokens[-1:]
+        order = np.argsort(-expected, axis=1, kind="stable")[:, : self._likeliest]
+        named = np.concatenate((order, tokens[:, None].astype(order.dtype)), axis=1)
+        shares = np.take_along_axis(expected, named, axis=1)
+        characters = self._vocabulary.characters
+        for ids, row in zip(named.tolist(), shares.tolist(), strict=True):
+            own = top = None
+            if self._known:
+                own, top = row[-1], dict(zip((characters[id_] for id_ in ids), row, strict=True))
+                self.total, self.judged = self.total + own, self.judged + 1
             found["token_logprobs"].append(own)
             found["top_logprobs"].append(top)
-            self.total, self.judged = self.total + own, self.judged + 1
-
-    def _ranked(self, rows: Array) -> list[list[int]]:
-        order = np.argsort(-rows, axis=1, kind="stable")
-        ranked: list[list[int]] = order[:, : self._likeliest].tolist()
-        return ranked
+            self._known = True

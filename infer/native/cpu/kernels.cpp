@@ -428,10 +428,18 @@ void score_waiting(Block<P>& block) {
     float* logits = block.logits + row * characters;
     const std::int64_t place = block.scored[row];
     const float logit = logits[block.call.prompt_at(place)];
+    float* every = block.call.log_probabilities;
+    if (every) {
+      every += place * model.vocabulary;
+      std::memcpy(every, logits, static_cast<std::size_t>(model.vocabulary) * sizeof *every);
+    }
     const float most = soften(logits, characters, 1.0f);
     Floats total{};
     for (std::int64_t at = 0; at < characters; at += kLanes) total += load(logits + at);
-    block.call.log_probability[place] = logit - most - __builtin_logf(sum(total));
+    const float whole = __builtin_logf(sum(total));
+    block.call.log_probability[place] = logit - most - whole;
+    for (std::int64_t id = 0; every && id < model.vocabulary; ++id)
+      every[id] = every[id] - most - whole;
   }
   block.waiting = 0;
 }
@@ -594,8 +602,14 @@ void begin(Block<P>& block) {
   }
   for (std::int64_t row = 0; row < block.rows; ++row) {
     const std::int64_t stream = block.stream[row];
-    for (std::int64_t time = call.lengths[stream] + 1; call.scored && time < call.time; ++time)
-      call.log_probability[stream * call.time + time] = 0;  // nothing is read there
+    const std::int64_t read = stream * call.time + call.lengths[stream] + 1;
+    const std::int64_t rest = (stream + 1) * call.time - read;  // nothing is read there
+    const auto zero = [&](float* each, std::int64_t width) {
+      if (each && rest > 0)
+        std::memset(each + read * width, 0, static_cast<std::size_t>(rest * width) * sizeof *each);
+    };
+    zero(call.scored ? call.log_probability : nullptr, 1);
+    zero(call.log_probabilities, model.vocabulary);
     block.random[row].begin(call.seed[stream], call.stream[stream], call.position[stream]);
     block.inverse[row] = call.inverse_temperature[stream];
     block.filtered[row] =

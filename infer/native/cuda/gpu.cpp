@@ -263,6 +263,10 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
     problem = "2^31 characters in one run: ask for fewer";
     return;
   }
+  if (call.log_probabilities) {
+    problem = "a GPU gives no log_probabilities: ask a session on the CPU";
+    return;
+  }
   const Program* program = program_for(call.streams, problem);
   if (!program) return;
   const Device::Current current(device_);

@@ -65,7 +65,7 @@ def test_it_has_the_step_graphs_weights_and_the_contracts_tensors(
     ]
     free = {(place, each.dim_param) for dim in shapes for place, each in enumerate(dim)}
     assert {name for place, name in free if place == 0} == {"batch"}
-    assert len({name for place, name in free if place == 1} - {""}) == 3, "each size is its own"
+    assert len({name for place, name in free if place == 1} - {""}) == 4, "each size is its own"
 
 
 def described(value: onnx.ValueInfoProto) -> tuple[str, tuple[str, list[int | None]]]:

@@ -84,6 +84,10 @@ def bits(path: Path, provider: str, precision: str, text: str) -> float:
     return scorer.score([text]).bits_per_character
 
 
+def predictions(path: Path, provider: str, text: str) -> Any:
+    return list(Generator.open(path, provider).predictions(text))
+
+
 class Gpu:
     """A process that calls functions of this file: a process looks for a driver once."""
 
@@ -242,7 +246,7 @@ def feed_of(path: Path, batch: int, time: int, steps: int, filtered: bool = Fals
         C: 3 * c,
         names.PROMPT: random.randint(0, size, (batch, time)).astype(ids),
         names.LENGTHS: random.randint(0, time + 1, batch),
-        names.SCORED: np.array(True),
+        names.SCORED: np.array(1),
         names.STEPS: np.array(steps),
         names.SEED: np.full(batch, 3, dtype=np.uint64),
         names.STREAM: np.arange(batch, dtype=np.uint64),
@@ -471,6 +475,16 @@ def test_streams_without_memory_are_refused_and_fewer_run_then(emulated: Gpu, ma
     assert "CharLSTM: no memory on an emulated GPU for 3 MiB: give a smaller --width" in refusal
     (wanted,) = run(path, "cpu", "float32", few)
     np.testing.assert_array_equal(found[names.TOKENS], wanted[names.TOKENS])
+
+
+def test_all_log_probabilities_are_the_cpus(emulated: Gpu, made: Made) -> None:
+    path = made(28, 17, 1)
+    (refusal,) = emulated(
+        run, path, "cuda", "float32", feed_of(path, 2, 6, 3) | {names.SCORED: np.array(2)}
+    )
+    assert "a GPU gives no log_probabilities: ask a session on the CPU" in refusal
+    found = emulated(predictions, path, "cuda", "+,-")
+    np.testing.assert_array_equal(found, predictions(path, "cpu", "+,-"))
 
 
 # ---- What was compiled is kept

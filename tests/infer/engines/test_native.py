@@ -22,15 +22,21 @@ from charlm.export import weights
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.contract import native as contract_native
 from charlm.export.graphs import step_graph
+from charlm.infer.engines.base import log_softmax
 from charlm.infer.engines.native import NativeEngine, NativeReader
+from charlm.infer.engines.planning import open_predictor
+from charlm.infer.engines.reader import StepTextReader
 from charlm.infer.generator import Generator
 from charlm.infer.model.open import open_model
 from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import Filters
 from charlm.infer.sampling.philox import UniformStream
+from charlm.infer.scoring.score import zero_states
 
 CountFlips = Callable[..., int]
-OUTPUTS = [names.TOKENS, names.LOG_PROBABILITY, LOGITS, H_NEXT, C_NEXT]
+OUTPUTS = [
+    names.TOKENS, names.LOG_PROBABILITY, names.LOG_PROBABILITIES, LOGITS, H_NEXT, C_NEXT,
+]  # fmt: skip
 OLDEST = "1.22.0"  # of onnxruntime, that pyproject.toml allows
 
 pytestmark = pytest.mark.skipif(
@@ -76,7 +82,7 @@ def inputs(opened: Any, batch: int, **given: Any) -> dict[str, npt.NDArray[Any]]
         C: 3 * h[::-1],
         names.PROMPT: np.zeros((batch, 0)),
         names.LENGTHS: np.zeros(batch, dtype=np.int64),
-        names.SCORED: np.array(False),
+        names.SCORED: np.array(0),
         names.STEPS: np.array(0),
         names.SEED: np.full(batch, 3, dtype=np.uint64),
         names.STREAM: np.arange(batch, dtype=np.uint64),
@@ -107,7 +113,7 @@ def test_a_stream_is_the_same_to_the_bit_in_any_batch_and_on_any_threads(
     read = {
         names.PROMPT: random.randint(0, size, (1000, 7)),
         names.LENGTHS: random.randint(0, 8, 1000),
-        names.SCORED: np.array(True),
+        names.SCORED: np.array(2),
         names.STEPS: np.array(20),
     }
     feed = inputs(one, 1000, **read)
@@ -152,6 +158,12 @@ def test_ids_are_bytes_where_a_byte_holds_them(
             for via in ("native", "steps")
         )
         assert native == steps
+        text, zeros = metadata.vocabulary.encode(prompt * 9)[None], zero_states(metadata, 1)
+        found, wanted = (
+            each.predict(text, zeros, zeros)[0]
+            for each in (open_predictor(model), StepTextReader(model))
+        )
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
         feed = inputs(model.native("float32", 1), 2, **{names.STEPS: np.array(5)})
         assert model.native("float32", 1).run([names.TOKENS], feed)[0].dtype == ids
     graph = contract_native.native_graph(path.read_bytes(), metadata, "257")
@@ -185,9 +197,9 @@ def test_what_was_drawn_can_be_read_again(small: Generator) -> None:
     """Reading a text leaves the state that drawing it left, to the bit."""
     opened = small.model.native("float32", 1)
     feed = inputs(opened, 9, **{names.STEPS: np.array(30)})
-    tokens, _, *drawn = opened.run(OUTPUTS, feed)
+    tokens, _, _, *drawn = opened.run(OUTPUTS, feed)
     again = {names.PROMPT: tokens, names.LENGTHS: np.full(9, 30)}
-    _, _, *read = opened.run(OUTPUTS, inputs(opened, 9, **again))
+    _, _, _, *read = opened.run(OUTPUTS, inputs(opened, 9, **again))
     for found, wanted in zip(read, drawn, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
@@ -252,12 +264,37 @@ def test_scores_end_where_a_text_ends(small: Generator) -> None:
     opened = small.model.native("float32", 1)
     ids = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
     long = inputs(opened, 2, **{names.PROMPT: ids, names.LENGTHS: np.array([4, 4])})
-    long[names.SCORED] = np.array(True)
+    long[names.SCORED] = np.array(2)
     short = long | {names.LENGTHS: np.array([1, 0])}
     short[names.PROMPT] = np.array([[3, 1, 28, 99, 99], [9] + [255] * 4], dtype=np.uint8)
-    whole, part = (opened.run([names.LOG_PROBABILITY], each)[0] for each in (long, short))
-    np.testing.assert_array_equal(part[0], [*whole[0, :2], 0, 0, 0])
-    np.testing.assert_array_equal(part[1], [whole[1, 0], 0, 0, 0, 0])
+    for name in (names.LOG_PROBABILITY, names.LOG_PROBABILITIES):
+        whole, part = (opened.run([name], each)[0] for each in (long, short))
+        whole[0, 2:] = whole[1, 1:] = 0
+        np.testing.assert_array_equal(part, whole)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("model", ["small", "lovecraft"])
+def test_all_log_probabilities_are_those_of_the_logits_in_each_place(
+    request: pytest.FixtureRequest, model: str, precision: str
+) -> None:
+    """And that of what followed is the score, to the bit."""
+    opened = request.getfixturevalue(model).model.native(precision, 1)
+    size = len(request.getfixturevalue(model).vocabulary)
+    lengths, ids = np.arange(60) % 8, np.random.RandomState(1).randint(0, size, (60, 8))
+    feed = inputs(opened, 60, **{names.PROMPT: ids, names.LENGTHS: lengths})
+    names_of = [names.LOG_PROBABILITY, names.LOG_PROBABILITIES]
+    shapes = [[each.shape for each in opened.run(names_of, feed | {names.SCORED: np.array(kind)})]
+              for kind in (0, 1)]  # fmt: skip
+    assert shapes == [[(60, 0), (60, 0, size)], [(60, 8), (60, 0, size)]]
+    chosen, every = opened.run(names_of, feed | {names.SCORED: np.array(2)})
+    np.testing.assert_array_equal(chosen, np.take_along_axis(every, ids[..., None], axis=2)[..., 0])
+    for place in range(8):
+        reads = np.flatnonzero(lengths >= place)
+        (logits,) = opened.run([LOGITS], feed | {names.LENGTHS: np.minimum(lengths, place)})
+        wanted = log_softmax(logits[reads].astype(np.float64))
+        spread = max(1.0, float(np.abs(wanted).max()))
+        np.testing.assert_allclose(every[reads, place], wanted, rtol=0, atol=1e-6 * spread)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -271,6 +308,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a negative length": ({names.LENGTHS: np.array([-1, 0])}, "length of prompt 0 is -1"),
     "negative steps": ({names.STEPS: np.array(-1)}, "steps is -1"),
     "steps without end": ({names.STEPS: np.array(1 << 40)}, "steps is"),
+    "scores of a kind that there is not": ({names.SCORED: np.array(3)}, "scored is 3"),
+    "less than no scores": ({names.SCORED: np.array(-1)}, "scored is -1"),
     "a state that is not finite": ({H: np.full((2, 2, 16), np.nan, np.float32)}, "not finite"),
     "a state of another size": ({H: np.zeros((2, 2, 15), np.float32)}, "dimension 2|INVALID"),
     "states of other streams": ({C: np.zeros((3, 2, 16), np.float32)}, "dimension 0 of c is 3"),

@@ -142,7 +142,7 @@ for turn in range(400):
             "h": state, "c": state,
             "prompt": draw(0, 28).astype(np.uint8)[:, None] * np.array([1, 0, 1], np.uint8),
             "lengths": draw(0, 4 if chosen.random() < 0.1 else 3),
-            "scored": np.array(chosen.random() < 0.5), "steps": np.array(chosen.randint(0, 5)),
+            "scored": np.array(chosen.randint(0, 2)), "steps": np.array(chosen.randint(0, 5)),
             "seed": draw(0, 9).astype(np.uint64), "stream": draw(0, 9).astype(np.uint64),
             "position": draw(0, 9).astype(np.uint64), "inverse_temperature": numbers(),
             "top_k": draw(1, 40), "top_p": numbers() + np.float32(0.01),

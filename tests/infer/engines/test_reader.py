@@ -15,7 +15,7 @@ import torch
 from charlm.data.system.errors import ModelFileError, SettingsError
 from charlm.export.contract import SEQUENCE, sibling_path
 from charlm.infer.engines.base import Primed, Read, read_prompts, run_length
-from charlm.infer.engines.planning import Work, open_text_reader, reader_of
+from charlm.infer.engines.planning import Work, open_predictor, open_text_reader, reader_of
 from charlm.infer.engines.reader import GraphTextReader, WindowReader
 from charlm.infer.engines.step import Stepper, WindowStepper
 from charlm.infer.generator import Generator
@@ -57,6 +57,10 @@ def test_texts_are_read_and_judged_as_by_torch(
     h, c = (each.numpy().swapaxes(0, 1) for each in after)
     wanted = Read(h, c, logits[-1].numpy(), found.numpy().T)
     check_equal(open_text_reader(each_way.model).run(ids, *before), wanted)
+    every, *states = open_predictor(each_way.model).predict(ids, *before)
+    for ours, theirs in zip((every, *states), (shares.numpy().swapaxes(0, 1), h, c), strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("batch", [2, 9])
@@ -127,6 +131,8 @@ def test_runs_are_long_and_bounded(
     wide = copy(small.model)
     wide.metadata = replace(small.metadata, hidden=1 << 14)
     assert run_length(4, wide) == 16, "of 65,536 gates each"
+    gpu.metadata = wide.metadata
+    assert run_length(1, gpu, "cpu") == 64
 
 
 @pytest.mark.parametrize("columns", [4, 6])
