@@ -234,8 +234,9 @@ def test_the_best_of_several(client: TestClient, exact: Generator) -> None:
     assert stop
     (kept,) = complete(client, **varied, best_of=16, stop=stop)["choices"]
     assert kept["text"], "one that has characters is better than one that has none"
-    (echoed,) = complete(client, **varied, best_of=16, stop=stop, echo=True)["choices"]
-    assert echoed["text"] == "a" + kept["text"], "an echo changes nothing of which is best"
+    stopped: dict[str, Any] = {"prompt": "the ", "seed": 2, "best_of": 16, "stop": [*"eaox"]}
+    plain, echoed = (complete(client, **stopped, echo=echo)["choices"] for echo in (False, True))
+    assert echoed[0]["text"] == "the " + plain[0]["text"], "the prompt's own cost has no part in it"
     for prompt, start in (("the ", 0), ("a", 4)):
         means = {each["text"]: np.mean(each["logprobs"]["token_logprobs"])
                  for each in drawn[start : start + 4]}  # fmt: skip
