@@ -72,6 +72,17 @@ def test_a_stand_in_must_be_known_itself() -> None:
         Vocabulary("ab").encode("abc", unknown="?")
 
 
+def test_none_of_all_latin_characters_is_taken_for_absent() -> None:
+    every = "".join(map(chr, range(256)))
+    assert Vocabulary(every).lacks(every) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_an_id_past_the_last_is_no_character(dtype: type) -> None:
+    with pytest.raises(IndexError):
+        Vocabulary("ab").decode(np.array([2], dtype))
+
+
 @pytest.mark.parametrize(
     ("size", "dtype"),
     [(1, np.uint8), (256, np.uint8), (257, np.uint16), (65_536, np.uint16), (65_537, np.uint32)],

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from charlm.infer.generator import Generator
 from charlm.infer.model.state import State
 from charlm.infer.request import Request
+from charlm.infer.serve.judging import LogprobReader
 from charlm.infer.serve.settings import LONG_PROMPT
 from tests.infer.serve.conftest import complete, events
 
@@ -87,6 +88,12 @@ def test_a_seed_that_is_not_given_is_told(client: TestClient) -> None:
     assert complete(client, prompt="a")["usage"]["completion_tokens"] == 16, "as OpenAI has it"
 
 
+def test_a_text_that_ends_as_it_begins(client: TestClient, exact: Generator) -> None:
+    """Its only character follows from no prompt, and is drawn before there is a block."""
+    wanted = exact.text(length=1, seed=7)
+    assert complete(client, max_tokens=1, seed=7)["choices"][0]["text"] == wanted
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("echo", [False, True])
 @pytest.mark.parametrize("prompt", ["", "the lamp"])
@@ -154,6 +161,11 @@ def test_null_before_ids_has_the_first_character_judged(
     assert complete(client, prompt=ids, **asked)["choices"] == plain
 
 
+def test_nothing_is_judged_for_a_client_that_has_left(exact: Generator) -> None:
+    judge = LogprobReader(exact, State.start(exact.metadata), 0, 0, lambda: False)
+    assert judge.read("the lamp")["token_logprobs"] == []
+
+
 @pytest.mark.parametrize("stop", [None, ["e"]])
 def test_a_state_goes_on_as_the_text_would_have(
     client: TestClient, exact: Generator, stop: list[str] | None
@@ -172,6 +184,9 @@ def test_a_state_goes_on_as_the_text_would_have(
     assert (state.seed, state.sample) == (5, 1)
     given = {"state": pieces[-1]["state"], "max_tokens": 900 - len(first)}
     assert first + complete(client, **given)["choices"][0]["text"] == whole
+    (more,) = complete(client, **{**given, "max_tokens": 50}, return_state=True)["choices"]
+    (last,) = complete(client, state=more["state"], max_tokens=850 - len(first))["choices"]
+    assert first + more["text"] + last["text"] == whole
     found = complete(client, prompt="x", seed=9, max_tokens=30, state=given["state"])
     wanted = exact.text("x", state=state, length=30, seed=9)
     assert found["choices"][0]["text"] == wanted
@@ -199,9 +214,11 @@ def test_a_forged_state_is_refused(
     state = exact.read("the lamp")
     shaped = {name: np.resize(value, vars(state)[name].shape) if name != "weights_sha256" else value
               for name, value in changes.items()}  # fmt: skip
-    answer = client.post("/v1/completions", json={"state": forged(exact, **shaped)})
-    assert answer.status_code == 400
-    assert said in answer.json()["error"]["message"]
+    for length in (0, 16):
+        asked = {"state": forged(exact, **shaped), "max_tokens": length}
+        answer = client.post("/v1/completions", json=asked)
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]["message"]
     huge = np.full_like(state.c, 2.0**40)
     assert len(complete(client, state=forged(exact, c=huge))["choices"][0]["text"]) == 16
 
@@ -215,8 +232,11 @@ def test_the_best_of_several(client: TestClient, exact: Generator) -> None:
     begun = [each["text"][0] for each in complete(client, **varied, n=16)["choices"]]
     stop = sorted(set(begun) - {begun[0]})[:16]
     assert stop
-    kept = complete(client, **varied, best_of=16, stop=stop)["choices"]
-    assert kept[0]["text"], "one that has characters is better than one that has none"
+    (kept,) = complete(client, **varied, best_of=16, stop=stop)["choices"]
+    assert kept["text"], "one that has characters is better than one that has none"
+    stopped: dict[str, Any] = {"prompt": "the ", "seed": 2, "best_of": 16, "stop": [*"eaox"]}
+    plain, echoed = (complete(client, **stopped, echo=echo)["choices"] for echo in (False, True))
+    assert echoed[0]["text"] == "the " + plain[0]["text"], "the prompt's own cost has no part in it"
     for prompt, start in (("the ", 0), ("a", 4)):
         means = {each["text"]: np.mean(each["logprobs"]["token_logprobs"])
                  for each in drawn[start : start + 4]}  # fmt: skip

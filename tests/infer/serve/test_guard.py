@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -15,8 +16,10 @@ from starlette.testclient import TestClient
 from charlm.data.system.errors import ModelFileError
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
+from charlm.infer.serve import scores
 from charlm.infer.serve.drawing import Drawer, StreamedText
 from charlm.infer.serve.http.guard import Guard
+from charlm.infer.serve.settings import LONG_PROMPT
 from tests.infer.serve.conftest import Serving, complete
 
 COMPLETIONS = "/v1/completions"
@@ -97,10 +100,12 @@ def test_drawing_that_fails_is_told_and_goes_on_with_others(
         raise ModelFileError("its weights are damaged")
 
     monkeypatch.setattr(exact, "batch", broken)
+    monkeypatch.setattr(exact, "read_tokens", broken)
     failing = serving()
-    answer = failing.post(COMPLETIONS, json={"prompt": "a"})
-    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
-    assert "ModelFileError: its weights are damaged" in capsys.readouterr().err
+    for prompt in ("a", "a" * (LONG_PROMPT + 1)):
+        answer = failing.post(COMPLETIONS, json={"prompt": prompt})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+        assert "ModelFileError: its weights are damaged" in capsys.readouterr().err
     monkeypatch.undo()
     assert complete(failing, prompt="a")["usage"]["completion_tokens"] == 16
 
@@ -127,6 +132,41 @@ def test_texts_that_wait_are_forgotten_where_their_clients_leave(exact: Generato
         time.sleep(0.01)
     drawer.close()
     loop.close()
+
+
+def test_texts_are_scored_no_further_once_their_client_has_left(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for directly, so that it leaves once the first part is read."""
+    client, read, left = serving(), list[str](), threading.Event()
+    begun = threading.Event()
+
+    def slowly(_: Any, texts: Any, **__: Any) -> Any:
+        for chunk in texts[0].chunks:
+            read.append(chunk)
+            begun.set()
+            left.wait()
+        return ()
+
+    monkeypatch.setattr(scores, "score_many", slowly)
+    incoming = [{"type": "http.request", "body": json.dumps({"input": "a" * 200_000}).encode()}]
+
+    async def receive() -> Any:
+        if not incoming:
+            await asyncio.to_thread(begun.wait)
+        return incoming.pop() if incoming else {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        """Nobody is there to be told."""
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/score", "query_string": b"",
+             "headers": [(b"content-type", b"application/json")]}  # fmt: skip
+    guard: Any = client.app
+    assert client.portal is not None
+    client.portal.call(guard, scope, receive, send)
+    left.set()
+    guard._service._pool.shutdown()
+    assert len(read) == 1
 
 
 def test_a_log_line_and_figures_without_what_was_said(
@@ -207,8 +247,8 @@ def test_a_client_that_reads_nothing_is_given_up(serving: Serving) -> None:
 def test_bodies_that_are_slow_or_many(
     serving: Serving, limits: dict[str, int], status: int
 ) -> None:
-    """Asked for directly: no client sends so slowly."""
-    guard, sent = serving(**limits).app, list[dict[str, Any]]()
+    """Asked for directly: no client sends so slowly. What came of them is held no longer."""
+    client, sent = serving(**limits), list[dict[str, Any]]()
 
     async def parts() -> AsyncIterator[dict[str, Any]]:
         yield {"type": "http.request", "body": b"{}  ", "more_body": True}
@@ -221,7 +261,8 @@ def test_bodies_that_are_slow_or_many(
         async def keep(message: Any) -> None:
             sent.append(message)
 
-        await guard(scope, lambda: anext(incoming), keep)
+        await client.app(scope, lambda: anext(incoming), keep)
 
     asyncio.run(ask())
     assert sent[0]["status"] == status
+    assert client.get("/health").status_code == 200

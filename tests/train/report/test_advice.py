@@ -95,8 +95,9 @@ def test_what_has_hardly_begun_is_trained_longer(subject: Subject, content: Evid
     """Worse than how often each character occurs: nothing else is worth a word."""
     (point, *_) = content.curve
     poor = replace(
-        content, curve=(replace(point, epoch=0.1),), bits=4.5, ngrams=(4.25, 2.5), gap=(4.1, 4.5)
-    )
+        content, curve=(replace(point, epoch=0.1),), bits=4.5, ngrams=(4.25, 2.5), gap=(4.1, 4.5),
+        context=(ContextPoint(40, 4.4), ContextPoint(None, 4.5)),
+    )  # fmt: skip
     first, second = advise(subject, poor)
     assert (first.what, second.what) == ("train longer", SHORT)
     assert "it needs 4.500 bits, and how often each character occurs alone gives 4.250" in (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from charlm.train import report as files
 from charlm.train.loop.evaluate import bits_per_character
@@ -153,6 +154,12 @@ def test_any_character_can_be_drawn(evidence: Evidence, character: str) -> None:
         drawn = pictures.draw_all(replace(evidence, hardest=hardest))
     root = ET.fromstring(drawn["characters"])
     assert pictures.shown(character) in "".join(root.itertext())
+
+
+def test_a_model_worse_than_all_baselines_is_in_the_picture(evidence: Evidence) -> None:
+    figure = Figure()
+    assert pictures.DRAWERS["baselines"](figure, replace(evidence, bits=9.0))
+    assert figure.axes[0].get_xlim()[1] > 9
 
 
 def test_the_headline_does_not_flatter(

@@ -70,6 +70,12 @@ def test_a_state_saved_again_says_the_same_and_so_do_its_derived_files(
         assert (folder / name).read_bytes() == (tiny_run / name).read_bytes(), name
 
 
+def test_an_epoch_that_was_cut_is_told_as_a_part(finished: Path) -> None:
+    saved = Checkpoint.load(finished)
+    saved.progress.metrics[-1]["epoch"] = 1.6
+    assert run_folder.describe(saved)["results"]["epochs"] == 1.6
+
+
 def test_the_card_of_a_long_text_says_how_much_was_scored(finished: Path) -> None:
     saved = torch.load(finished / FILE, weights_only=True)
     setup = saved["setup"]
