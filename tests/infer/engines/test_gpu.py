@@ -281,11 +281,12 @@ def parted(
 
 # ---- The same as the CPU's
 
+OFF_CHIP = {"EMULATED_SHARED": str(48 << 10), "CHARLM_CLUSTERS": "0"}
 CASES = [
-    pytest.param((28, 17, 1), 1, False, {}, id="alone"),
+    pytest.param((28, 17, 1), 1, False, {"CHARLM_CLUSTERS": "0"}, id="alone"),
     pytest.param((28, 17, 1), 20, False, {"EMULATED_PROCESSORS": "2"}, id="blocks"),
     pytest.param((70, 40, 3), 35, True, {}, id="layers"),
-    pytest.param((70, 40, 3), 9, True, {"EMULATED_SHARED": str(48 << 10)}, id="state-off-chip"),
+    pytest.param((70, 40, 3), 9, True, OFF_CHIP, id="state-off-chip"),
     pytest.param((300, 25, 3), 17, True, {}, id="wide"),
     pytest.param((257, 16, 1), 65, True, {}, id="many"),
 ]
@@ -310,6 +311,47 @@ def test_a_run_is_that_of_the_cpu(
     assert same.sum() >= batch - 1
     found, wanted = ({name: each[name][same] for name in OUTPUTS} for each in (found, wanted))
     assert_close(found, wanted, 1e-4 if gpu.real else 1e-5)
+
+
+ROOMY = {"EMULATED_PROCESSORS": "40"}  # five clusters of 8
+SMALL_SHARED = ROOMY | {"EMULATED_SHARED": str(56 << 10)}
+ON_CLUSTERS = [
+    pytest.param((28, 17, 1), 3, False, 7, ROOMY, id="units-to-spare"),
+    pytest.param((62, 192, 1), 1, False, 5, ROOMY, id="shipped"),
+    pytest.param((5, 96, 2), 3, True, 7, ROOMY, id="layers"),
+    pytest.param((300, 25, 3), 2, True, 4, ROOMY, id="wide"),
+    pytest.param((5, 96, 2), 2, False, 0, ROOMY, id="no-steps"),
+    pytest.param((200, 96, 1), 1, False, 3, SMALL_SHARED, id="table-off-chip"),
+]
+
+
+@pytest.mark.parametrize(("model", "batch", "filtered", "steps", "variables"), ON_CLUSTERS)
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("fp16", 0.005)])
+def test_a_run_on_clusters_is_that_of_the_cpu(
+    gpu: Gpu,
+    made: Made,
+    count_flips: Any,
+    tmp_path: Path,
+    model: tuple[int, int, int],
+    batch: int,
+    filtered: bool,
+    steps: int,
+    variables: Variables,
+    precision: str,
+    tolerance: float,
+) -> None:
+    path = made(*model)
+    feed = feed_of(path, batch, time=5, steps=steps, filtered=filtered)
+    (wanted,) = run(path, "cpu", "float32", feed)
+    own = variables | {"CHARLM_CACHE": str(tmp_path)}
+    (found,) = gpu(run, path, "cuda", precision, feed, variables=own)
+    (program,) = tmp_path.iterdir()
+    assert b"charlm_alone" in program.read_bytes()
+    if precision == "fp16":
+        assert (found[names.TOKENS] == wanted[names.TOKENS]).all()
+    else:
+        assert not parted(path, feed, found, wanted, filtered, count_flips).any()
+    assert_close(found, wanted, 1e-4 if gpu.real and tolerance < 1e-4 else tolerance)
 
 
 def test_texts_that_end_and_begin_side_by_side_are_those_of_the_cpu(gpu: Gpu, made: Made) -> None:
