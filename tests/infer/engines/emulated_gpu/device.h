@@ -47,6 +47,10 @@ struct Warp {
 struct Stop {
   jmp_buf place;
 };
+struct Wait {
+  const long* counter;
+  long needed;  // until the thread goes on
+};
 
 // Blocks that run at the same time: one, or those of a cluster. Threads are numbered through.
 struct Cluster {
@@ -55,6 +59,7 @@ struct Cluster {
   long came_all = 0;                                     // to the cluster's
   std::vector<ucontext_t> fibers;                        // how each begins
   std::vector<Stop> stops;                               // where it goes on
+  std::vector<Wait> waits;
   std::vector<std::vector<char>> stacks;
   std::vector<char> begun, done;
   std::vector<long> times, barriers, cluster_barriers;  // that each thread has come
@@ -64,11 +69,19 @@ struct Cluster {
 };
 inline Cluster* cluster;
 
+inline bool can_go_on(int thread) {
+  const Wait& wait = cluster->waits[thread];
+  return !cluster->done[thread] && *wait.counter >= wait.needed;
+}
 inline void switch_to_next() {
-  const int before = cluster->current;
+  const int before = cluster->current, all = static_cast<int>(cluster->fibers.size());
   int next = before;
-  do next = (next + 1) % static_cast<int>(cluster->fibers.size());
-  while (cluster->done[next] && next != before);
+  do next = (next + 1) % all;
+  while (next != before && !can_go_on(next));
+  if (!can_go_on(next)) {
+    std::fprintf(stderr, "a thread waits for others that never come\n");
+    std::abort();
+  }
   if (next == before) return;
   cluster->current = next;
   if (_setjmp(cluster->stops[before].place)) return;  // which, unlike swapcontext, calls no system
@@ -76,16 +89,9 @@ inline void switch_to_next() {
   cluster->begun[next] = 1;
   setcontext(&cluster->fibers[next]);
 }
-
-template <class Ready>
-void wait_until(Ready ready) {
-  for (long turns = 0; !ready(); ++turns) {
-    if (turns > 10'000'000) {
-      std::fprintf(stderr, "a thread waits for others that never come\n");
-      std::abort();
-    }
-    switch_to_next();
-  }
+inline void wait_for(const long& counter, long needed) {
+  cluster->waits[cluster->current] = {&counter, needed};
+  if (counter < needed) switch_to_next();
 }
 
 // What all lanes of the warp have brought, once they have.
@@ -97,7 +103,7 @@ const Word (&together(const Word (&mine)[count]))[32][6] {
   std::copy(mine, mine + count, brought[thread % 32]);
   const long needed = ++cluster->times[thread] * 32;
   ++warp.came;
-  wait_until([&] { return warp.came >= needed; });
+  wait_for(warp.came, needed);
   return brought;
 }
 
@@ -131,14 +137,14 @@ inline void meet() {
   long& came = cluster->came[rank()];
   const long needed = ++cluster->barriers[cluster->current] * cluster->threads;
   ++came;
-  emulated::wait_until([&] { return came >= needed; });
+  emulated::wait_for(came, needed);
 }
 inline void meet_cluster() {
   using emulated::cluster;
   const auto threads = static_cast<long>(cluster->fibers.size());
   const long needed = ++cluster->cluster_barriers[cluster->current] * threads;
   ++cluster->came_all;
-  emulated::wait_until([&] { return cluster->came_all >= needed; });
+  emulated::wait_for(cluster->came_all, needed);
 }
 
 template <class T>
