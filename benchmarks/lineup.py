@@ -180,6 +180,13 @@ CASES = (
         "fp16",
     ),
     *_both(
+        Case(
+            "charlm_stream_cuda_many", "charlm on CUDA, one text, kernel for many",
+            "ours:stream_without_clusters", **ON_CUDA,
+        ),
+        "fp16",
+    ),
+    *_both(
         _many(
             "charlm_native_cuda", f"charlm on CUDA, operator, {WIDE_CUDA:,} texts", "ours:engine",
             path="native", steps=1024, batch=WIDE_CUDA, **ON_CUDA,

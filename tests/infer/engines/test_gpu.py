@@ -307,10 +307,23 @@ def test_a_run_is_that_of_the_cpu(
     feed = feed_of(path, batch, time=5, steps=7, filtered=filtered)
     (wanted,) = run(path, "cpu", "float32", feed)
     (found,) = gpu(run, path, "cuda", "float32", feed, variables=variables)
+    assert_same(path, feed, found, wanted, filtered, count_flips, 1e-4 if gpu.real else 1e-5)
+
+
+def assert_same(
+    path: Path,
+    feed: Feed,
+    found: Feed,
+    wanted: Feed,
+    filtered: bool,
+    count_flips: Any,
+    share: float,
+) -> None:
+    """But for one stream, which may have met a near-tie."""
     same = ~parted(path, feed, found, wanted, filtered, count_flips)
-    assert same.sum() >= batch - 1
+    assert same.sum() >= len(same) - 1
     found, wanted = ({name: each[name][same] for name in OUTPUTS} for each in (found, wanted))
-    assert_close(found, wanted, 1e-4 if gpu.real else 1e-5)
+    assert_close(found, wanted, share)
 
 
 ROOMY = {"EMULATED_PROCESSORS": "24"}  # three clusters of 8
@@ -344,15 +357,42 @@ def test_a_run_on_clusters_is_that_of_the_cpu(
     wanted = run(path, "cpu", "float32", *feeds)
     own = variables | {"CHARLM_CACHE": str(tmp_path)}
     found = gpu(run, path, "cuda", precision, *feeds, variables=own)
-    (program,) = tmp_path.iterdir()
-    assert b"charlm_alone" in program.read_bytes()
-    for each, ours, theirs in zip(feeds, found, wanted, strict=True):
-        if precision == "float32":
-            assert not parted(path, each, ours, theirs, True, count_flips).any()
-            assert_close(ours, theirs, 1e-4 if gpu.real else 1e-5)
-        else:
-            np.testing.assert_array_equal(ours[names.TOKENS], theirs[names.TOKENS])
-            assert_close(ours, theirs, 0.005)
+    assert kernels(tmp_path) == ["charlm_alone"]
+    if precision == "fp16":
+        assert (found[0][names.TOKENS] == wanted[0][names.TOKENS]).mean() > 0.7
+        assert_close(found[1], wanted[1], 0.005)
+        return
+    for each in zip(feeds, found, wanted, strict=True):
+        assert_same(path, *each, True, count_flips, 1e-4 if gpu.real else 1e-5)
+
+
+def kernels(folder: Path) -> list[str]:
+    """Those that were compiled into it."""
+    programs = [each.read_bytes() for each in folder.iterdir()]
+    return sorted(
+        name
+        for name in ("charlm_alone", "charlm_run")
+        if any(name.encode() in each for each in programs)
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "variables", "wanted"),
+    [
+        (5, {"EMULATED_ARCHITECTURE": "89"}, ["charlm_run"]),
+        (5, {"EMULATED_CLUSTERS": "1"}, ["charlm_alone", "charlm_run"]),
+        (400, {}, ["charlm_run"]),
+    ],
+)
+def test_few_streams_have_clusters_where_the_device_has(
+    emulated: Gpu, made: Made, tmp_path: Path, size: int, variables: Variables, wanted: list[str]
+) -> None:
+    """Two streams, of which one is opened for first; and 400 characters are too many."""
+    path = made(size, 16, 1)
+    own = ROOMY | variables | {"CHARLM_CACHE": str(tmp_path)}
+    (found,) = emulated(run, path, "cuda", "float32", feed_of(path, 2, 2, 1), variables=own)
+    assert LOGITS in found
+    assert kernels(tmp_path) == wanted
 
 
 def test_texts_that_end_and_begin_side_by_side_are_those_of_the_cpu(gpu: Gpu, made: Made) -> None:
