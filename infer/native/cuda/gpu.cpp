@@ -91,9 +91,10 @@ class Gpu {
  private:
   class Memory;
   struct Layout {
-    int streams, blocks;   // of those that work together
-    int threads, shared;   // of a block; of shared memory in units of 16 bytes, as of
-    std::int64_t scratch;  // all its blocks' scratch
+    int streams, blocks;  // one block, or a cluster, and its streams
+    int threads;          // of a block
+    int shared,
+        scratch;  // memory of a block, in units of 16 bytes; only single blocks have scratch
   };
   struct Program;
   struct Work;
@@ -246,22 +247,19 @@ const Gpu::Program* Gpu::cluster_for(std::int64_t streams) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (streams > clusters_) return nullptr;
   if (cluster_) return cluster_.get();
+  const Device::Current current(device_);
+  const auto blocks = static_cast<unsigned>(alone_.blocks);
+  const auto threads = static_cast<unsigned>(alone_.threads());
+  const auto bytes = 16 * static_cast<unsigned>(alone_.shared());
+  const Launch launch{{blocks, 1, 1}, {threads, 1, 1}, bytes, nullptr, nullptr, 0};
+  const auto count = device_.driver().cuOccupancyMaxActiveClusters;
   Problem unsaid;
-  cluster_ = made(alone_, {1, alone_.blocks, alone_.threads(), alone_.shared(), 0}, unsaid);
   int most = 0;
-  if (cluster_ && device_.driver().cuOccupancyMaxActiveClusters) {
-    const Device::Current current(device_);
-    const auto blocks = static_cast<unsigned>(alone_.blocks);
-    const Launch launch{{blocks, 1, 1},
-                        {static_cast<unsigned>(alone_.threads()), 1, 1},
-                        16 * static_cast<unsigned>(alone_.shared()),
-                        nullptr,
-                        nullptr,
-                        0};
-    if (device_.driver().cuOccupancyMaxActiveClusters(&most, cluster_->function, &launch) != 0)
-      most = 0;
-  }
+  if (count)
+    cluster_ = made(alone_, {1, alone_.blocks, alone_.threads(), alone_.shared(), 0}, unsaid);
+  if (!cluster_ || count(&most, cluster_->function, &launch) != 0) most = 0;
   clusters_ = std::min(clusters_, most);
+  if (clusters_ == 0) cluster_.reset();
   return streams <= clusters_ ? cluster_.get() : nullptr;
 }
 
