@@ -180,6 +180,13 @@ CASES = (
         "fp16",
     ),
     *_both(
+        Case(
+            "charlm_stream_cuda_cluster", "charlm on CUDA, one text on a cluster",
+            "ours:stream_on_cluster", **ON_CUDA,
+        ),
+        "fp16",
+    ),
+    *_both(
         _many(
             "charlm_native_cuda", f"charlm on CUDA, operator, {WIDE_CUDA:,} texts", "ours:engine",
             path="native", steps=1024, batch=WIDE_CUDA, **ON_CUDA,

@@ -1,5 +1,6 @@
 """charlm's own procedures: each path by itself, and what a user calls."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,12 @@ def engine(settings: CaseSettings) -> Run:
 def stream(settings: CaseSettings) -> Run:
     """`Generator.stream`, which chooses its path by itself; it goes on where a trial stopped."""
     return run_of(_generator(settings).stream(**_request(settings), length=0))
+
+
+def stream_on_cluster(settings: CaseSettings) -> Run:
+    """The same by the kernel for few texts."""
+    os.environ["CHARLM_CLUSTERS"] = "1"
+    return stream(settings)
 
 
 def window(settings: CaseSettings) -> Run:

@@ -19,6 +19,24 @@ CHARLM_DEVICE uint4* shared_memory() {
 // All threads of the block have come here, and see what the others wrote.
 CHARLM_DEVICE void meet() { __syncthreads(); }
 
+// Of a cluster of blocks: this block's number among them, and the same for all their threads as
+// `meet`. Where a place in this block's shared memory stands in another's.
+#if __CUDA_ARCH__ >= 900
+CHARLM_DEVICE int rank() {
+  int found;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(found));
+  return found;
+}
+CHARLM_DEVICE void meet_cluster() {
+  asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+}
+CHARLM_DEVICE float* in_block(float* own, int rank) {
+  float* found;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(found) : "l"(own), "r"(rank));
+  return found;
+}
+#endif
+
 // Among the 32 lanes of a warp.
 template <class T>
 CHARLM_DEVICE T from_lane(T value, int lane) {

@@ -60,6 +60,7 @@ bool open_driver(Driver& found, Problem& problem) {
   CHARLM_FIND(cuStreamSynchronize);
   CHARLM_FIND(cuLaunchKernel);
 #undef CHARLM_FIND
+  find(library, "cuOccupancyMaxActiveClusters", found.cuOccupancyMaxActiveClusters);
   if (!all) {
     problem = "the NVIDIA driver is too old";
     return false;

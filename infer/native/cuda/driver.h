@@ -41,8 +41,19 @@ struct Driver {
   int (*cuLaunchKernel)(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                         void*, void**, void**);
 
+  // Of CUDA 11.8 and later; null before. Its last argument is a `Launch`.
+  int (*cuOccupancyMaxActiveClusters)(int*, void*, const void*);
+
   // Whether a call went well; where not, says what failed.
   bool good(int status, const char* what, Problem& problem) const;
+};
+
+// What the driver calls CUlaunchConfig.
+struct Launch {
+  unsigned grid[3], block[3], shared_bytes;
+  void* stream;
+  const void* attributes;
+  unsigned attribute_count;
 };
 
 // The driver, ready to be used; null where there is none, or no device.

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -14,34 +16,47 @@
 #include "run.h"
 #include "shapes.h"
 
-// The kernel's source, for NVRTC.
+// The kernels' sources, for NVRTC.
 #define CHARLM_SOURCE(name, file)             \
   extern "C" const char name[], name##_end[]; \
   asm(".section .rodata\n" #name ":\n.incbin \"" file "\"\n" #name "_end:\n.byte 0\n.previous")
 CHARLM_SOURCE(charlm_device_source, CHARLM_CUDA "/device.h");
 CHARLM_SOURCE(charlm_run_source, CHARLM_CUDA "/run.h");
+CHARLM_SOURCE(charlm_step_source, CHARLM_CUDA "/step.h");
 CHARLM_SOURCE(charlm_kernel_source, CHARLM_CUDA "/kernel.cu");
+CHARLM_SOURCE(charlm_alone_source, CHARLM_CUDA "/alone.cu");
 
 namespace charlm_gpu {
 namespace {
 
-constexpr int kDynamicSharedBytes = 8;  // an attribute of a function
+constexpr int kDynamicSharedBytes = 8, kAnyCluster = 14;  // attributes of a function
+constexpr int kClusters = 90;  // the architecture from which on blocks form clusters
 
-std::string source_of(const Shape& shape) {
-  const auto flag = [](bool value) { return std::string(value ? "true" : "false"); };
+template <class Any>  // a `Shape` or an `Alone`
+std::string source_of(const Any& shape, std::initializer_list<int> sizes,
+                      std::initializer_list<bool> flags, const char* name, int value,
+                      const char* kernel) {
   std::string list;
-  for (const int each : {shape.units, shape.layers, shape.vocabulary, shape.parts, shape.tiles,
-                         shape.row_warps, shape.column_warps, shape.chunk, shape.head_groups})
-    list += std::to_string(each) + ", ";
-  list +=
-      flag(shape.table_shared) + ", " + flag(shape.state_shared) + ", " + flag(shape.logits_held);
+  for (const int each : sizes) list += std::to_string(each) + ", ";
+  for (const bool each : flags) list += each ? "true, " : "false, ";
   const auto define = [](const char* name, const std::string& value) {
     return std::string("#define ") + name + " " + value + "\n";
   };
   return define("SHAPE", list) + define("VOCABULARY", std::to_string(shape.vocabulary)) +
-         define("PARTS", std::to_string(shape.parts)) +
-         define("LOGITS_HELD", shape.logits_held ? "1" : "0") + charlm_device_source +
-         charlm_run_source + charlm_kernel_source;
+         define("PARTS", std::to_string(shape.parts)) + define(name, std::to_string(value)) +
+         charlm_device_source + charlm_run_source + charlm_step_source + kernel;
+}
+std::string source_of(const Shape& shape) {
+  return source_of(shape,
+                   {shape.units, shape.layers, shape.vocabulary, shape.parts, shape.tiles,
+                    shape.row_warps, shape.column_warps, shape.chunk, shape.head_groups},
+                   {shape.table_shared, shape.state_shared, shape.logits_held}, "LOGITS_HELD",
+                   shape.logits_held, charlm_kernel_source);
+}
+std::string source_of(const Alone& shape) {
+  return source_of(shape, {shape.units, shape.layers, shape.vocabulary, shape.parts, shape.blocks},
+                   {shape.recurrent_held, shape.head_held, shape.table_shared}, "BLOCKS",
+                   shape.blocks, charlm_alone_source);
 }
 
 // Places of arrays in one piece of memory, each on a border of 256 bytes.
@@ -75,11 +90,19 @@ class Gpu {
 
  private:
   class Memory;
+  struct Layout {
+    int streams, blocks;  // one block, or a cluster, and its streams
+    int threads;          // of a block
+    int shared,
+        scratch;  // memory of a block, in units of 16 bytes; only single blocks have scratch
+  };
   struct Program;
   struct Work;
 
   const Program* program_for(std::int64_t streams, Problem& problem);
-  std::unique_ptr<Program> made(const Shape& shape, Problem& problem);
+  const Program* cluster_for(std::int64_t streams);
+  template <class Any>
+  std::unique_ptr<Program> made(const Any& shape, const Layout& layout, Problem& problem);
   std::unique_ptr<Work> work();
   void keep(std::unique_ptr<Work> work);
 
@@ -90,6 +113,9 @@ class Gpu {
   charlm::Weights weights_{};
   std::mutex mutex_;
   std::map<int, std::unique_ptr<Program>> programs_;  // by streams of a block
+  Alone alone_{};
+  std::unique_ptr<Program> cluster_;  // for runs of as many streams as it has clusters
+  int clusters_ = 0;
   std::vector<std::unique_ptr<Work>> idle_;
 };
 
@@ -149,7 +175,7 @@ struct Gpu::Program {
   Program& operator=(const Program&) = delete;
 
   const Device& device;
-  Shape shape{};
+  Layout layout{};
   void *module = nullptr, *function = nullptr;
   Memory weights{device}, table{device}, bias{device}, head_bias{device};
   float gate_scale = 1, head_scale = 1;
@@ -185,6 +211,10 @@ Gpu::Gpu(const charlm::Weights& weights, charlm::Precision precision, const std:
     numbers_.insert(numbers_.end(), *pointers[each], *pointers[each] + sizes[each]);
   const float* place = numbers_.data();
   for (int each = 0; each < 6; ++each) *pointers[each] = place, place += sizes[each];
+  const char* wanted = std::getenv("CHARLM_CLUSTERS");
+  if (device_.architecture() >= kClusters && wanted && std::string(wanted) == "1")
+    alone_ = alone_of(weights_, parts_, device_.shared_bytes());
+  clusters_ = alone_.blocks ? device_.processors() / alone_.blocks : 0;
   if (problem.empty()) program_for(1, problem);  // what can't work is said now
 }
 
@@ -193,25 +223,52 @@ Gpu::~Gpu() {
   const Device::Current current(device_);
   idle_.clear();
   programs_.clear();
+  cluster_.reset();
 }
 
-// Blocks as small as let all streams run at once, or the largest.
+// A cluster for each stream where all have room at once; else blocks as small as let all streams
+// run at once, or the largest.
 const Gpu::Program* Gpu::program_for(std::int64_t streams, Problem& problem) {
+  if (const Program* program = cluster_for(streams)) return program;
   int wanted = 0;
   for (const int each : kStreamsOfBlocks)
     if (!wanted || std::int64_t{wanted} * device_.processors() < streams) wanted = each;
   const Shape shape = shape_of(weights_, parts_, wanted, device_.shared_bytes());
   const std::lock_guard<std::mutex> lock(mutex_);
   auto& program = programs_[shape.streams()];
-  if (!program) program = made(shape, problem);
+  if (!program)
+    program = made(shape, {shape.streams(), 1, shape.threads(), shape.shared(), shape.scratch()},
+                   problem);
   return program.get();
 }
 
-std::unique_ptr<Gpu::Program> Gpu::made(const Shape& shape, Problem& problem) {
+// Null where there are more streams than clusters, or what is here, as an old NVRTC, has none.
+const Gpu::Program* Gpu::cluster_for(std::int64_t streams) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (streams > clusters_) return nullptr;
+  if (cluster_) return cluster_.get();
+  const Device::Current current(device_);
+  const auto blocks = static_cast<unsigned>(alone_.blocks);
+  const auto threads = static_cast<unsigned>(alone_.threads());
+  const auto bytes = 16 * static_cast<unsigned>(alone_.shared());
+  const Launch launch{{blocks, 1, 1}, {threads, 1, 1}, bytes, nullptr, nullptr, 0};
+  const auto count = device_.driver().cuOccupancyMaxActiveClusters;
+  Problem unsaid;
+  int most = 0;
+  if (count)
+    cluster_ = made(alone_, {1, alone_.blocks, alone_.threads(), alone_.shared(), 0}, unsaid);
+  if (!cluster_ || count(&most, cluster_->function, &launch) != 0) most = 0;
+  clusters_ = std::min(clusters_, most);
+  if (clusters_ == 0) cluster_.reset();
+  return streams <= clusters_ ? cluster_.get() : nullptr;
+}
+
+template <class Any>
+std::unique_ptr<Gpu::Program> Gpu::made(const Any& shape, const Layout& layout, Problem& problem) {
   const Device::Current current(device_);
   const Driver& driver = device_.driver();
   auto program = std::make_unique<Program>(device_);
-  program->shape = shape;
+  program->layout = layout;
   const std::string source = source_of(shape);
   int status = 0;
   for (const bool anew : {false, true}) {  // what was kept may be damaged
@@ -226,11 +283,15 @@ std::unique_ptr<Gpu::Program> Gpu::made(const Shape& shape, Problem& problem) {
                 problem);
     return nullptr;
   }
-  if (!driver.good(driver.cuModuleGetFunction(&program->function, program->module, "charlm_run"),
+  const char* name = layout.blocks == 1 ? "charlm_run" : "charlm_alone";
+  if (!driver.good(driver.cuModuleGetFunction(&program->function, program->module, name),
                    "finding the kernel", problem) ||
       !driver.good(
-          driver.cuFuncSetAttribute(program->function, kDynamicSharedBytes, 16 * shape.shared()),
-          "taking shared memory", problem))
+          driver.cuFuncSetAttribute(program->function, kDynamicSharedBytes, 16 * layout.shared),
+          "taking shared memory", problem) ||
+      (layout.blocks > 8 &&
+       !driver.good(driver.cuFuncSetAttribute(program->function, kAnyCluster, 1),
+                    "taking a large cluster", problem)))
     return nullptr;
   const Packed packed = charlm_gpu::packed(weights_, shape);
   program->gate_scale = packed.gate_scale, program->head_scale = packed.head_scale;
@@ -272,11 +333,11 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
   const Device::Current current(device_);
   const Driver& driver = device_.driver();
   auto work = this->work();
-  const Shape& shape = program->shape;
+  const Layout& layout = program->layout;
   const auto id_bytes = static_cast<std::int64_t>(call.id_bytes);
-  const std::int64_t blocks = (call.streams + shape.streams() - 1) / shape.streams();
-  const std::int64_t state = call.streams * shape.layers * shape.units;
-  const std::int64_t logits = call.streams * shape.vocabulary, drawn = call.streams * call.steps;
+  const std::int64_t groups = (call.streams + layout.streams - 1) / layout.streams;
+  const std::int64_t state = call.streams * weights_.layers * weights_.hidden;
+  const std::int64_t logits = call.streams * weights_.vocabulary, drawn = call.streams * call.steps;
   const std::int64_t scored = call.scored ? call.streams * call.time : 0;
 
   // What is small goes in one piece.
@@ -302,9 +363,9 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
     run.inverse_temperature = each(places.take<float>(call.streams), call.inverse_temperature);
     run.top_p = each(places.take<float>(call.streams), call.top_p);
     run.min_p = each(places.take<float>(call.streams), call.min_p);
-    run.longest = fill(places.take<int>(blocks), blocks, [&](std::int64_t block) {
-      const auto* first = call.lengths + block * shape.streams();
-      const auto* last = call.lengths + std::min(call.streams, (block + 1) * shape.streams());
+    run.longest = fill(places.take<int>(groups), groups, [&](std::int64_t group) {
+      const auto* first = call.lengths + group * layout.streams;
+      const auto* last = call.lengths + std::min(call.streams, (group + 1) * layout.streams);
       return *std::max_element(first, last);
     });
     run.not_finite = fill(places.take<int>(1), 1, [](std::int64_t) { return 0; });
@@ -314,7 +375,7 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
     run.tokens = places.take<std::uint8_t>(drawn * id_bytes);
     run.log_probability = places.take<float>(scored), run.logits = places.take<float>(logits);
     run.h_next = places.take<float>(state), run.c_next = places.take<float>(state);
-    run.scratch = places.take<std::uint8_t>(blocks * shape.scratch() * 16);
+    run.scratch = places.take<std::uint8_t>(groups * layout.scratch * 16);
     return std::pair(sent, places.used());
   };
   const auto [sent, needed] = place_all(0, 0);
@@ -322,8 +383,8 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
   settings.resize(sent);
   place_all(work->memory.address(), reinterpret_cast<Address>(settings.data()));
   for (std::int64_t at = 0; at < call.streams; ++at)
-    filtered =
-        filtered || call.top_k[at] < shape.vocabulary || call.top_p[at] < 1 || call.min_p[at] > 0;
+    filtered = filtered || call.top_k[at] < weights_.vocabulary || call.top_p[at] < 1 ||
+               call.min_p[at] > 0;
 
   run.weights = reinterpret_cast<const void*>(program->weights.address());
   run.table = reinterpret_cast<const void*>(program->table.address());
@@ -349,9 +410,10 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
     driver.cuMemsetD8Async(reinterpret_cast<Address>(run.log_probability), 0,
                            static_cast<std::size_t>(scored) * 4, work->stream);
   void* arguments[] = {&run};
-  good = good && driver.good(driver.cuLaunchKernel(program->function, static_cast<unsigned>(blocks),
-                                                   1, 1, static_cast<unsigned>(shape.threads()), 1,
-                                                   1, 16 * static_cast<unsigned>(shape.shared()),
+  good = good && driver.good(driver.cuLaunchKernel(program->function,
+                                                   static_cast<unsigned>(groups * layout.blocks), 1,
+                                                   1, static_cast<unsigned>(layout.threads), 1, 1,
+                                                   16 * static_cast<unsigned>(layout.shared),
                                                    work->stream, arguments, nullptr),
                              "starting the kernel", problem);
   int not_finite = 0;

@@ -19,12 +19,6 @@
 
 namespace charlm_gpu {
 
-#if VOCABULARY <= 256
-using Id = unsigned char;
-#else
-using Id = int;
-#endif
-
 constexpr Shape kShape{SHAPE};
 constexpr int kUnits = kShape.units, kLayers = kShape.layers, kTiles = kShape.tiles;
 constexpr int kColumnWarps = kShape.column_warps;
@@ -43,67 +37,6 @@ constexpr int kCells = kShape.cells(), kInputs = kShape.inputs(), kLetters = kSh
 constexpr int kValues = kShape.values(), kScratch = kShape.scratch();
 constexpr int kChunks = kShape.chunks(), kHeadChunks = kShape.head_chunks();
 constexpr int kStepChunks = kShape.step_chunks();
-
-constexpr float kLog2E = 1.44269504f;
-constexpr float kGreedy = 0x1p100f, kGreedyUniform = 0x1p-24f;  // see `export/contract_siblings.py`
-
-template <class T>
-CHARLM_DEVICE T sum_of_four(T value) {
-  value += across(value, 1);
-  return value + across(value, 2);
-}
-CHARLM_DEVICE float most_of_four(float value) {
-  value = fmaxf(value, across(value, 1));
-  return fmaxf(value, across(value, 2));
-}
-// Of the lanes before this one among its four.
-template <class T>
-CHARLM_DEVICE T sum_before(T value, int pair) {
-  const T one = across(value, 1);
-  const T two = across(value + one, 2);
-  return (pair & 1 ? one : T(0)) + (pair & 2 ? two : T(0));
-}
-
-// ---- The cell. The host takes the weights times what makes each of these one or two instructions.
-
-#if PARTS == 1
-CHARLM_DEVICE float sigmoid(float half) { return fmaf(0.5f, rough_tanh(half), 0.5f); }
-CHARLM_DEVICE float drive(float x) { return rough_tanh(x); }
-CHARLM_DEVICE float squashed(float c) { return rough_tanh(c); }
-#else
-CHARLM_DEVICE float sigmoid(float exponent) { return inverse(1.0f + power_of_two(exponent)); }
-CHARLM_DEVICE float drive(float exponent) {
-  return fmaf(-2.0f, inverse(1.0f + power_of_two(exponent)), 1.0f);
-}
-CHARLM_DEVICE float squashed(float c) { return drive(2 * kLog2E * c); }
-#endif
-
-// ---- Random numbers: the words of numpy.random.Philox(key=[seed, stream]), by their positions
-
-struct Uniforms {
-  float value[4];
-
-  CHARLM_DEVICE void fill(Wide seed, Wide stream, Wide position) {
-    Wide a = position / 4 + 1, b = 0, c = 0, d = 0;
-#pragma unroll 1
-    for (int turn = 0; turn < 10; ++turn) {
-      const Wide first = upper_product(0xD2E7470EE14C6C93, a);
-      const Wide second = upper_product(0xCA5A826395121157, c);
-      const Wide low = 0xD2E7470EE14C6C93 * a;
-      const Wide other = 0xCA5A826395121157 * c;
-      a = second ^ b ^ seed, b = other, c = first ^ d ^ stream, d = low;
-      seed += 0x9E3779B97F4A7C15, stream += 0xBB67AE8584CAA73B;
-    }
-    value[0] = uniform(a), value[1] = uniform(b), value[2] = uniform(c), value[3] = uniform(d);
-  }
-  CHARLM_DEVICE float at(Wide position) const {
-    const float low = position & 1 ? value[1] : value[0], high = position & 1 ? value[3] : value[2];
-    return position & 2 ? high : low;
-  }
-  static CHARLM_DEVICE float uniform(Wide word) {
-    return (static_cast<float>(static_cast<int>(word >> 41)) + 0.5f) * 0x1p-23f;
-  }
-};
 
 // ---- A thread's part of a run
 
@@ -608,129 +541,25 @@ class Thread {
     }
 #pragma unroll
     for (int second = 0; second < 2; ++second) {
-      const int row = own_tile() * 16 + row_ + 8 * second;
-      if (step == last_) give_logits(held, second, row);
-      if (run_.scored) score(held, second, row, step);
+      const int row = own_tile() * 16 + row_ + 8 * second, stream = stream_at(row);
+      const auto logit = [&](int own) -> float& { return value(held, second, own); };
+      Choice<4, kOwn, kAtOnce, decltype(logit)> choice(run_, stream, pair_, logit);
       int letter = given(row, step);
+      if (step == last_ && is_stream(row)) choice.give();
+      if (run_.scored) {
+        const float score = choice.score(letter);
+        const int at = step - starts_[row];
+        if (pair_ == 0 && is_stream(row) && at >= 0 && at < run_.time && step <= longest_)
+          run_.log_probability[static_cast<Wide>(stream) * run_.time + at] = score;
+      }
       if (drawing) {
-        const int stream = stream_at(row);
-        const float u = from_lane(uniform, row_ + 8 * second),
-                    rate = run_.inverse_temperature[stream];
-        letter = draw(held, second, stream, rate, rate < kGreedy ? u : kGreedyUniform);
+        letter = choice.draw(from_lane(uniform, row_ + 8 * second));
         if (pair_ == 0 && is_stream(row))
           static_cast<Id*>(run_.tokens)[static_cast<Wide>(stream) * run_.steps + step - longest_] =
               static_cast<Id>(letter);
       }
       if (pair_ == 0) letters_[row] = letter;
     }
-  }
-
-  // Calls function(value, id) for the characters that a lane has of a stream.
-  template <class Function>
-  CHARLM_DEVICE void for_each_character(Held& held, int second, Function function) {
-#pragma unroll kAtOnce
-    for (int own = 0; own < kOwn; ++own) {
-      const int id = pair_ * kOwn + own;
-      if (own < VOCABULARY - 3 * kOwn || id < VOCABULARY) function(value(held, second, own), id);
-    }
-  }
-  CHARLM_DEVICE float most(Held& held, int second) {
-    float most = -3e38f;
-    for_each_character(held, second, [&](float value, int) { most = fmaxf(most, value); });
-    return most_of_four(most);
-  }
-
-  CHARLM_DEVICE void give_logits(Held& held, int second, int row) {
-    if (!is_stream(row)) return;
-    float* logits = run_.logits + static_cast<Wide>(stream_at(row)) * VOCABULARY;
-    float rest = 0;
-    for_each_character(held, second, [&](float value, int id) {
-      logits[id] = value;
-      rest += value - value;
-    });
-    if (rest != 0) *run_.not_finite = 1;
-  }
-
-  // The logarithm of the probability of the id that is read now, or that follows on the last.
-  CHARLM_DEVICE void score(Held& held, int second, int row, int step) {
-    const int letter = given(row, step), at = step - starts_[row];
-    const float top = most(held, second);
-    float total = 0, mine = 0;
-    for_each_character(held, second, [&](float value, int id) {
-      total += power_of_two((value - top) * kLog2E);
-      if (id == letter) mine = value - top;
-    });
-    total = sum_of_four(total), mine = sum_of_four(mine);
-    if (pair_ == 0 && is_stream(row) && at >= 0 && at < run_.time && step <= longest_)
-      run_.log_probability[static_cast<Wide>(stream_at(row)) * run_.time + at] =
-          mine - logarithm_of_two(total) / kLog2E;
-  }
-
-  // The first character whose running sum of weights reaches u of their total.
-  CHARLM_DEVICE int draw(Held& held, int second, int stream, float rate, float u) {
-    const float top = most(held, second), factor = rate * kLog2E;
-    float total = 0;
-    for_each_character(held, second, [&](float& value, int) {
-      value = power_of_two((value - top) * factor);
-      total += value;
-    });
-    if (run_.filtered) {
-      filter(held, second, stream);
-      total = 0;
-      for_each_character(held, second, [&](float value, int) { total += value; });
-    }
-    const float before = sum_before(total, pair_), all = sum_of_four(total);
-    if (!(all < 3e38f)) *run_.not_finite = 1;
-    const float bound = u * all;
-    float sum = before;
-    int found = 0, last = 0;
-    for_each_character(held, second, [&](float value, int id) {
-      sum += value;
-      found += sum < bound;
-      if (value > 0) last = id;
-    });
-    found = sum_of_four(found);
-    last = max(last, across(last, 1));
-    last = max(last, across(last, 2));
-    return found < last ? found : last;  // rounding may leave the bound above all sums
-  }
-
-  // ---- Filters: see `infer/sampling/filters.py`. The heaviest weight is 1.
-
-  CHARLM_DEVICE void filter(Held& held, int second, int stream) {
-    keep_heaviest(held, second, static_cast<float>(run_.top_k[stream]), [](float) { return 1.0f; });
-    float total = 0;
-    for_each_character(held, second, [&](float value, int) { total += value; });
-    keep_heaviest(held, second, run_.top_p[stream] * sum_of_four(total), [](float x) { return x; });
-    const float least = run_.min_p[stream];
-    for_each_character(held, second, [&](float& value, int) { value = value < least ? 0 : value; });
-  }
-
-  // Removes all but the heaviest, the lowest ids of equals, whose measures together reach `enough`.
-  template <class Measure>
-  CHARLM_DEVICE void keep_heaviest(Held& held, int second, float enough, Measure measure) {
-    const auto together = [&](float least, bool equal) {
-      float sum = 0;
-      for_each_character(held, second, [&](float value, int) {
-        if (value > least || (equal && value == least)) sum += measure(value);
-      });
-      return sum_of_four(sum);
-    };
-    Word least = 0;  // weights that are not negative are ordered as their bits
-#pragma unroll 1
-    for (Word bit = 1u << 29; bit; bit >>= 1)
-      if (together(__uint_as_float(least | bit), true) >= enough) least |= bit;
-    const float bound = __uint_as_float(least), lacking = enough - together(bound, false);
-    float equals = 0;
-    for_each_character(held, second, [&](float value, int) { equals += value == bound; });
-    float before = sum_before(equals, pair_) * measure(bound);
-    for_each_character(held, second, [&](float& value, int) {
-      if (value < bound) value = 0;
-      if (value == bound) {
-        if (before > 0 && before >= lacking) value = 0;
-        before += measure(bound);
-      }
-    });
   }
 
   const Run& run_;

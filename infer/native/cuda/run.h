@@ -54,6 +54,50 @@ struct Shape {
   constexpr int step_chunks() const { return head_chunks() + layer_chunks(); }
 };
 
+// How the work of one stream is dealt out to a cluster of blocks: each has so many of the units,
+// and the head. Matrices are [units, 4 * own] and [units, vocabulary]; a thread has of each a
+// column, and of its rows a slice, in pieces of 16 bytes.
+struct Alone {
+  int units, layers, vocabulary;
+  int parts;                            // 1: weights of fp16; 2: of float32
+  int blocks;                           // of a cluster
+  bool recurrent_held, head_held;       // in registers: of the first layer, and of the head
+  bool table_shared;                    // it stays on the chip
+  static constexpr int kThreads = 384;  // at most, of a block
+  static constexpr int kHeld = 24;      // pieces that a thread may hold
+
+  constexpr static int over(int size, int part) { return (size + part - 1) / part; }
+
+  constexpr int own() const { return over(units, blocks); }
+  constexpr int columns() const { return over(4 * own(), 32) * 32; }
+  constexpr int slices() const { return columns() < kThreads ? kThreads / columns() : 1; }
+  constexpr int threads() const { return columns() * slices(); }
+  constexpr int characters() const { return over(vocabulary, 32) * 32; }
+  constexpr int head_slices() const { return threads() / characters(); }  // 0: they have no room
+  constexpr int piece() const { return parts == 1 ? 8 : 4; }              // rows
+  constexpr int depth() const { return over(over(units, piece()), slices()); }
+  constexpr int head_depth() const {
+    return head_slices() ? over(over(units, piece()), head_slices()) : 0;
+  }
+  constexpr int rows() const {  // of h, and such as are always 0
+    const int layer = depth() * slices(), head = head_depth() * head_slices();
+    return (layer > head ? layer : head) * piece();
+  }
+
+  // In units of 16 bytes.
+  constexpr int matrix() const { return depth() * threads(); }  // a block's part
+  constexpr int matrices() const { return 2 * layers - 1; }     // of the layers above two each
+  constexpr int head() const { return head_depth() * threads(); }
+  constexpr int table() const { return vocabulary * own(); }  // a block's part, of float32
+  constexpr int bias() const { return (layers - 1) * own(); }
+  constexpr int state() const { return layers * rows() / 4; }  // h of a side
+  constexpr int shared() const {
+    return (matrices() - recurrent_held) * matrix() + (head_held ? 0 : head()) +
+           (table_shared ? table() : 0) + bias() + characters() / 4 + 2 * state() +
+           over(layers * own(), 4) + threads() / 4 + over(head_slices() * characters(), 4);
+  }
+};
+
 // Pointers are the device's.
 struct Run {
   const void* weights;  // in the order in which a step uses them: the head's, then the layers'

@@ -72,9 +72,19 @@ float factor(int gate, int parts) {
   return gate < 3 ? -log2e : 2 * log2e;
 }
 
+void append_half(std::vector<std::uint8_t>& to, std::uint16_t half) {
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&half);
+  to.insert(to.end(), bytes, bytes + sizeof half);
+}
+void append(std::vector<std::uint8_t>& to, float value, int parts) {
+  if (parts == 1) return append_half(to, half_of(value));
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&value);
+  to.insert(to.end(), bytes, bytes + sizeof value);
+}
+
 // Appends 16 rows and 32 columns: number(row, column tile, column) of rows up to 16, 4 tiles of 8.
 template <class Number>
-void append_piece(std::vector<std::uint16_t>& to, int parts, Number number) {
+void append_piece(std::vector<std::uint8_t>& to, int parts, Number number) {
   for (int part = 0; part < parts; ++part)
     for (int pair = 0; pair < 2; ++pair)
       for (int lane = 0; lane < 32; ++lane)
@@ -82,15 +92,8 @@ void append_piece(std::vector<std::uint16_t>& to, int parts, Number number) {
           for (int row : {0, 1, 8, 9}) {
             const float value = number(2 * (lane % 4) + row, tile, lane / 4);
             const std::uint16_t large = half_of(value);
-            to.push_back(part == 0 ? large : half_of(value - float_of(large)));
+            append_half(to, part == 0 ? large : half_of(value - float_of(large)));
           }
-}
-
-void append(std::vector<std::uint8_t>& to, float value, int parts) {
-  const std::uint16_t half = half_of(value);
-  const auto* bytes = parts == 1 ? reinterpret_cast<const std::uint8_t*>(&half)
-                                 : reinterpret_cast<const std::uint8_t*>(&value);
-  to.insert(to.end(), bytes, bytes + (parts == 1 ? sizeof half : sizeof value));
 }
 
 float largest_of(const float* values, std::int64_t count) {
@@ -121,6 +124,67 @@ Shape shape_of(const charlm::Weights& weights, int parts, int streams, int share
   Shape shape = dealt(weights, parts, std::min(streams, 64));
   fit(shape, false, 1, shared_bytes);
   return shape;
+}
+
+// Registers for what every step reads, shared memory for the rest; 8 blocks before 16, which not
+// every device has side by side.
+Alone alone_of(const charlm::Weights& weights, int parts, int shared_bytes) {
+  Alone shape{};
+  shape.units = static_cast<int>(weights.hidden), shape.layers = static_cast<int>(weights.layers);
+  shape.vocabulary = static_cast<int>(weights.vocabulary), shape.parts = parts;
+  for (const int blocks : {8, 16}) {
+    shape.blocks = blocks;
+    if (shape.threads() > Alone::kThreads || shape.head_slices() == 0) continue;
+    shape.recurrent_held = shape.depth() <= Alone::kHeld;
+    const int left = Alone::kHeld - (shape.recurrent_held ? shape.depth() : 0);
+    shape.head_held = shape.head_depth() <= left;
+    for (const bool table_shared : {true, false}) {
+      shape.table_shared = table_shared;
+      if (std::int64_t{16} * shape.shared() <= shared_bytes) return shape;
+    }
+  }
+  shape.blocks = 0;
+  return shape;
+}
+
+Packed packed(const charlm::Weights& weights, const Alone& shape) {
+  const std::int64_t hidden = weights.hidden, gates = 4 * hidden;
+  Packed made{{}, {}, {}, {}, 1, 1};
+  // number(row) of a thread's slice, of all threads of a block by turns.
+  const auto append_matrix = [&](int depth, int columns, auto number) {
+    for (int at = 0; at < depth; ++at)
+      for (int thread = 0; thread < shape.threads(); ++thread)
+        for (int row = 0; row < shape.piece(); ++row) {
+          const int from = (thread / columns * depth + at) * shape.piece() + row;
+          append(made.weights, from < hidden ? number(from, thread % columns) : 0.0f, shape.parts);
+        }
+  };
+  // Of a row of all gates those of a block's column; 0 where it has none.
+  const auto gate = [&](const float* row, int block, int column) {
+    const std::int64_t unit = block * shape.own() + column / 4;
+    if (column >= 4 * shape.own() || unit >= hidden) return 0.0f;
+    return row[column % 4 * hidden + unit] * factor(column % 4, shape.parts);
+  };
+  for (int block = 0; block < shape.blocks; ++block) {
+    for (int matrix = 0; matrix < shape.matrices(); ++matrix) {
+      const float* rows =
+          matrix ? weights.upper + (matrix - 1) * hidden * gates : weights.recurrent;
+      append_matrix(shape.depth(), shape.columns(),
+                    [&](int row, int column) { return gate(rows + row * gates, block, column); });
+    }
+    for (std::int64_t id = 0; id < weights.vocabulary; ++id)
+      for (int column = 0; column < 4 * shape.own(); ++column)
+        append(made.table, gate(weights.table + id * gates, block, column), 2);
+    for (std::int64_t layer = 0; layer < weights.layers - 1; ++layer)
+      for (int column = 0; column < 4 * shape.own(); ++column)
+        made.bias.push_back(gate(weights.upper_bias + layer * gates, block, column));
+  }
+  append_matrix(shape.head_depth(), shape.characters(), [&](int row, int id) {
+    return id < weights.vocabulary ? weights.head[row * weights.vocabulary + id] : 0.0f;
+  });
+  made.head_bias.assign(weights.head_bias, weights.head_bias + weights.vocabulary);
+  made.head_bias.resize(static_cast<std::size_t>(shape.characters()));
+  return made;
 }
 
 Packed packed(const charlm::Weights& weights, const Shape& shape) {

@@ -1,4 +1,4 @@
-// How a model is laid out for the kernel: the shape of its work, and its weights in that order.
+// How a model is laid out for the kernels: the shape of its work, and its weights in that order.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,15 @@ constexpr int kStreamsOfBlocks[] = {16, 32, 64, 128};
 // room on the chip; where none has, it is in global memory.
 Shape shape_of(const charlm::Weights& weights, int parts, int streams, int shared_bytes);
 
+// For a cluster; of 0 blocks where the model has no room on the chip.
+Alone alone_of(const charlm::Weights& weights, int parts, int shared_bytes);
+
 struct Packed {
-  std::vector<std::uint16_t> weights;  // fp16
-  std::vector<std::uint8_t> table;     // fp16 or float32
+  std::vector<std::uint8_t> weights, table;  // fp16 or float32
   std::vector<float> bias, head_bias;
   float gate_scale, head_scale;
 };
 Packed packed(const charlm::Weights& weights, const Shape& shape);
+Packed packed(const charlm::Weights& weights, const Alone& shape);
 
 }  // namespace charlm_gpu

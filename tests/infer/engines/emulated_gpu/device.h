@@ -1,5 +1,6 @@
-// `infer/native/cuda/device.h` on a CPU: each of a block's threads is a fiber, and where the
-// threads of a warp or a block do something together, each waits until all have come.
+// `infer/native/cuda/device.h` on a CPU: each thread of a block or a cluster is a fiber, and where
+// the threads of a warp, a block or a cluster do something together, each waits until all have
+// come.
 #pragma once
 
 #undef _FORTIFY_SOURCE  // which knows of no jump to another stack
@@ -18,6 +19,7 @@
 #define __global__ __attribute__((visibility("default")))
 #define __grid_constant__
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 
 using Word = unsigned int;
 using Wide = unsigned long long;
@@ -45,55 +47,63 @@ struct Warp {
 struct Stop {
   jmp_buf place;
 };
+struct Wait {
+  const long* counter;
+  long needed;  // until the thread goes on
+};
 
-struct Block {
-  int number = 0, threads = 0, current = 0, running = 0;
-  long came = 0;
-  std::vector<ucontext_t> fibers;  // how each begins
-  std::vector<Stop> stops;         // where it goes on
+// Blocks that run at the same time: one, or those of a cluster. Threads are numbered through.
+struct Cluster {
+  int first = 0, threads = 0, current = 0, running = 0;  // threads of a block
+  std::vector<long> came;                                // of each block to its barrier
+  long came_all = 0;                                     // to the cluster's
+  std::vector<ucontext_t> fibers;                        // how each begins
+  std::vector<Stop> stops;                               // where it goes on
+  std::vector<Wait> waits;
   std::vector<std::vector<char>> stacks;
   std::vector<char> begun, done;
-  std::vector<long> times, barriers;  // that each thread has come
+  std::vector<long> times, barriers, cluster_barriers;  // that each thread has come
   std::vector<Warp> warps;
-  std::vector<uint4> shared;
+  std::vector<std::vector<uint4>> shared;  // of each block
   ucontext_t outside;
 };
-inline Block* block;
+inline Cluster* cluster;
 
-inline void switch_to_next() {
-  const int before = block->current;
-  int next = before;
-  do next = (next + 1) % block->threads;
-  while (block->done[next] && next != before);
-  if (next == before) return;
-  block->current = next;
-  if (_setjmp(block->stops[before].place)) return;  // which, unlike swapcontext, calls no system
-  if (block->begun[next]) _longjmp(block->stops[next].place, 1);
-  block->begun[next] = 1;
-  setcontext(&block->fibers[next]);
+inline bool can_go_on(int thread) {
+  const Wait& wait = cluster->waits[thread];
+  return !cluster->done[thread] && *wait.counter >= wait.needed;
 }
-
-template <class Ready>
-void wait_until(Ready ready) {
-  for (long turns = 0; !ready(); ++turns) {
-    if (turns > 10'000'000) {
-      std::fprintf(stderr, "a thread waits for others that never come\n");
-      std::abort();
-    }
-    switch_to_next();
+inline void switch_to_next() {
+  const int before = cluster->current, all = static_cast<int>(cluster->fibers.size());
+  int next = before;
+  do next = (next + 1) % all;
+  while (next != before && !can_go_on(next));
+  if (!can_go_on(next)) {
+    std::fprintf(stderr, "a thread waits for others that never come\n");
+    std::abort();
   }
+  if (next == before) return;
+  cluster->current = next;
+  if (_setjmp(cluster->stops[before].place)) return;  // which, unlike swapcontext, calls no system
+  if (cluster->begun[next]) _longjmp(cluster->stops[next].place, 1);
+  cluster->begun[next] = 1;
+  setcontext(&cluster->fibers[next]);
+}
+inline void wait_for(const long& counter, long needed) {
+  cluster->waits[cluster->current] = {&counter, needed};
+  if (counter < needed) switch_to_next();
 }
 
 // What all lanes of the warp have brought, once they have.
 template <int count>
 const Word (&together(const Word (&mine)[count]))[32][6] {
-  const int thread = block->current;
-  Warp& warp = block->warps[thread / 32];
-  auto& brought = warp.brought[block->times[thread] % 2];
+  const int thread = cluster->current;
+  Warp& warp = cluster->warps[thread / 32];
+  auto& brought = warp.brought[cluster->times[thread] % 2];
   std::copy(mine, mine + count, brought[thread % 32]);
-  const long needed = ++block->times[thread] * 32;
+  const long needed = ++cluster->times[thread] * 32;
   ++warp.came;
-  wait_until([&] { return warp.came >= needed; });
+  wait_for(warp.came, needed);
   return brought;
 }
 
@@ -112,15 +122,29 @@ inline Word float_to_half(float value) {
 
 }  // namespace emulated
 
-inline int thread_number() { return emulated::block->current; }
-inline int block_number() { return emulated::block->number; }
-inline uint4* shared_memory() { return emulated::block->shared.data(); }
+inline int thread_number() { return emulated::cluster->current % emulated::cluster->threads; }
+inline int rank() { return emulated::cluster->current / emulated::cluster->threads; }
+inline int block_number() { return emulated::cluster->first + rank(); }
+inline uint4* shared_memory() { return emulated::cluster->shared[rank()].data(); }
+inline float* in_block(float* own, int rank) {
+  const auto place = reinterpret_cast<char*>(own) - reinterpret_cast<char*>(shared_memory());
+  return reinterpret_cast<float*>(reinterpret_cast<char*>(emulated::cluster->shared[rank].data()) +
+                                  place);
+}
 
 inline void meet() {
-  using emulated::block;
-  const long needed = ++block->barriers[block->current] * block->threads;
-  ++block->came;
-  emulated::wait_until([&] { return block->came >= needed; });
+  using emulated::cluster;
+  long& came = cluster->came[rank()];
+  const long needed = ++cluster->barriers[cluster->current] * cluster->threads;
+  ++came;
+  emulated::wait_for(came, needed);
+}
+inline void meet_cluster() {
+  using emulated::cluster;
+  const auto threads = static_cast<long>(cluster->fibers.size());
+  const long needed = ++cluster->cluster_barriers[cluster->current] * threads;
+  ++cluster->came_all;
+  emulated::wait_for(cluster->came_all, needed);
 }
 
 template <class T>

@@ -124,6 +124,10 @@ EXPORT int cuModuleGetFunction(void** function, void* module, const char*) {
   *function = library ? dlsym(library, "charlm_emulate") : reinterpret_cast<void*>(&not_run);
   return *function ? 0 : 1;
 }
+EXPORT int cuOccupancyMaxActiveClusters(int* count, void*, const void*) {
+  *count = static_cast<int>(number("EMULATED_CLUSTERS", 16));
+  return 0;
+}
 EXPORT int cuFuncSetAttribute(void*, int, int value) {
   return value <= number("EMULATED_SHARED", 227 << 10) ? 0 : 1;
 }

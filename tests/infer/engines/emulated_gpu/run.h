@@ -3,13 +3,20 @@
 
 namespace emulated {
 
+#ifdef BLOCKS
+constexpr int kBlocks = BLOCKS;  // of a cluster
+constexpr auto& kernel = charlm_alone;
+#else
+constexpr int kBlocks = 1;
+constexpr auto& kernel = charlm_run;
+#endif
 inline const charlm_gpu::Run* argument;
 
 inline void fiber() {
-  charlm_run(*argument);
-  block->done[block->current] = 1;
-  if (--block->running == 0) {
-    setcontext(&block->outside);
+  kernel(*argument);
+  cluster->done[cluster->current] = 1;
+  if (--cluster->running == 0) {
+    setcontext(&cluster->outside);
   }
   switch_to_next();
   std::abort();  // nobody comes back to a thread that is done
@@ -21,17 +28,19 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
                                                                       int threads, int shared) {
   using namespace emulated;
   argument = static_cast<const charlm_gpu::Run*>(run);
-  for (int number = 0; number < blocks; ++number) {
-    Block now;
-    block = &now;
-    now.number = number, now.threads = now.running = threads;
-    now.shared.resize(static_cast<std::size_t>(shared) / sizeof(uint4));
-    now.fibers.resize(threads), now.stops.resize(threads), now.stacks.resize(threads);
-    now.begun.resize(threads), now.done.resize(threads), now.times.resize(threads),
-        now.barriers.resize(threads);
-    now.warps.resize(threads / 32);
-    for (int thread = 0; thread < threads; ++thread) {
-      now.stacks[thread].resize(1 << 16);
+  for (int first = 0; first < blocks; first += kBlocks) {
+    Cluster now;
+    cluster = &now;
+    const int all = kBlocks * threads;
+    now.first = first, now.threads = threads, now.running = all;
+    now.came.resize(kBlocks), now.shared.resize(kBlocks);
+    for (auto& each : now.shared) each.resize(static_cast<std::size_t>(shared) / sizeof(uint4));
+    now.fibers.resize(all), now.stops.resize(all), now.stacks.resize(all);
+    now.begun.resize(all), now.done.resize(all), now.times.resize(all);
+    now.barriers.resize(all), now.cluster_barriers.resize(all);
+    now.warps.resize(all / 32), now.waits.assign(all, {&now.came_all, 0});
+    for (int thread = 0; thread < all; ++thread) {
+      now.stacks[thread].resize(1 << (kBlocks == 1 ? 16 : 14));
       getcontext(&now.fibers[thread]);
       now.fibers[thread].uc_stack.ss_sp = now.stacks[thread].data();
       now.fibers[thread].uc_stack.ss_size = now.stacks[thread].size();
