@@ -25,9 +25,10 @@ WINDOW = 4  # batches of requests under way or waiting, where results come in or
 LONGEST_BLOCK = 64
 BLOCKS = (8, 16, 32, 64, 128, 256, 512)
 BLOCK_COST = 3  # what starting a block costs, in steps
-# Of a block whose texts are watched, so that they move: the longest of the three. Less would mostly
-# be starts of blocks, however slow the machine, and however many texts there are.
-WATCHED_SECONDS, WATCHED_CHARACTERS, WATCHED_STEPS = 0.02, 8192, 32
+# Of a block whose texts are watched, so that they move: it lasts so long, and longer for each of
+# them, as showing it does; but never less than mostly starts of blocks, however slow the machine.
+WATCHED_SECONDS, SECONDS_EACH = 0.02, 0.0004
+WATCHED_CHARACTERS, WATCHED_STEPS = 8192, 32
 
 
 @dataclass(frozen=True)
@@ -261,8 +262,9 @@ class _Batch:
     def _steps(self) -> int:
         longest = self._longest
         if any(stream.watched for stream in self.streams):
-            moving = max(WATCHED_CHARACTERS, int(self._speed * WATCHED_SECONDS))
-            longest = min(longest, max(WATCHED_STEPS, moving // len(self.streams)))
+            count = len(self.streams)
+            moving = int(self._speed * (WATCHED_SECONDS + count * SECONDS_EACH))
+            longest = min(longest, max(WATCHED_STEPS, max(WATCHED_CHARACTERS, moving) // count))
         remaining = np.array([each.remaining for each in self.streams])
         return block_length(remaining, longest)
 
