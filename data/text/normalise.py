@@ -37,16 +37,20 @@ class Normalisation:
     def __call__(self, text: str) -> str:
         """Normalise a whole text; line ends are LF already (see `corpus.read_text`)."""
         text = self._replace_newlines(text)
-        try:  # ten times as fast; and text of Latin-1 is composed already
-            plain = text.encode("latin-1")
-        except UnicodeEncodeError:
+        if is_latin(text):  # ten times as fast; and such text is composed already
             if self.case == "lower":
-                text = text.lower()
-            return unicodedata.normalize("NFC", text) if self.nfc else text
-        return plain.translate(_LOWER).decode("latin-1") if self.case == "lower" else text
+                text = text.encode("latin-1").translate(_LOWER).decode("latin-1")
+            return text
+        if self.case == "lower":
+            text = text.lower()
+        return unicodedata.normalize("NFC", text) if self.nfc else text
 
     def stream(self, chunks: Iterable[str]) -> Iterator[str]:
-        """Normalise a text that arrives in chunks; joined, the result is that of the whole.
+        """Normalise a text that arrives in chunks; joined, the result is that of the whole."""
+        return map(self, self.parts(chunks))
+
+    def parts(self, chunks: Iterable[str]) -> Iterator[str]:
+        """A text that arrives in chunks, its newlines done, in parts that are normalised apart.
 
         What follows a chunk's last boundary waits for the next chunk.
         """
@@ -56,9 +60,14 @@ class Normalisation:
             if cut is None:
                 held.append(chunk)
             else:
-                yield self("".join((*held, chunk[:cut])))
+                yield "".join((*held, chunk[:cut]))
                 held = [chunk[cut:]]
-        yield self("".join(held))
+        yield "".join(held)
+
+    @property
+    def latin(self) -> bytes:
+        """What becomes of each character of a part that is all of Latin-1."""
+        return _LOWER if self.case == "lower" else SAME
 
     def _replace_newlines(self, text: str) -> str:
         if self.newlines == "keep":
@@ -87,8 +96,18 @@ class Normalisation:
         return self.from_dict(self.as_dict() | chosen)
 
 
+SAME = bytes(range(256))
 NOTEBOOK = Normalisation(case="lower", nfc=False, newlines="drop")
 """What the notebook does: lower-case everything, delete newlines."""
+
+
+def is_latin(text: str) -> bool:
+    """Whether all its characters are of Latin-1, where a character is a byte."""
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _LOWER = bytes(map(ord, bytes(range(256)).decode("latin-1").lower()))

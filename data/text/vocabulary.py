@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import VocabularyError
+from charlm.data.text.normalise import SAME
 
 Unknown = Literal["error", "drop"] | str
 ABSENT = 255  # no id, where ids are bytes
@@ -45,24 +46,37 @@ class Vocabulary:
     def __repr__(self) -> str:
         return f"Vocabulary({''.join(self.characters)!r})"
 
+    @property
+    def is_latin(self) -> bool:
+        """Whether all are of Latin-1, so that `encode` takes what becomes of characters first."""
+        return bool(self._latin)
+
     @cached_property
     def dtype(self) -> npt.DTypeLike:
         """The smallest unsigned integer type that holds every id."""
         return np.min_scalar_type(len(self) - 1)
 
-    def encode(self, text: str, unknown: Unknown = "error") -> npt.NDArray[Any]:
+    def encode(
+        self, text: str, unknown: Unknown = "error", latin: bytes = SAME
+    ) -> npt.NDArray[Any]:
         """Token ids of `text`, shape [characters], of type `dtype`.
 
         Args:
             text: normalised text.
             unknown: `"error"`, `"drop"`, or the one character of the vocabulary that
                 stands for every character outside it.
+            latin: what becomes of each character first; only of text and a vocabulary of Latin-1.
 
         Raises:
             VocabularyError: a character outside the vocabulary, named with its position.
         """
-        plain = self._plain_ids(text)
-        if plain is not None and ABSENT not in plain:
+        plain = self._plain_ids(text, latin)
+        if plain is not None:
+            if ABSENT in plain:
+                if unknown == "error":
+                    raise self._unknown_character(text, plain.index(ABSENT))
+                other = b"" if unknown == "drop" else bytes([self.id_of(unknown)])
+                plain = plain.replace(bytes([ABSENT]), other)
             return np.frombuffer(bytearray(plain), dtype=np.uint8)
         ids = self._looked_up(text)
         missing = ids < 0
@@ -75,9 +89,9 @@ class Vocabulary:
                 ids[missing] = self.id_of(unknown)
         return ids.astype(self.dtype)
 
-    def lacks(self, text: str) -> int:
-        """How many characters of `text` are outside the vocabulary."""
-        if (plain := self._plain_ids(text)) is not None:
+    def lacks(self, text: str, latin: bytes = SAME) -> int:
+        """How many characters of `text` are outside the vocabulary; see `encode`."""
+        if (plain := self._plain_ids(text, latin)) is not None:
             return plain.count(ABSENT)
         return int((self._looked_up(text) < 0).sum())
 
@@ -158,12 +172,12 @@ class Vocabulary:
             ids[character] = number
         return bytes(ids)
 
-    def _plain_ids(self, text: str) -> bytes | None:
+    def _plain_ids(self, text: str, latin: bytes) -> bytes | None:
         """The ids of a text of Latin-1, `ABSENT` for those outside; None of any other text."""
         if not self._latin:
             return None
         try:
-            return text.encode("latin-1").translate(self._to_ids)
+            return text.encode("latin-1").translate(latin.translate(self._to_ids))
         except UnicodeEncodeError:
             return None
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import CorpusError, ModelFileError, VocabularyError
+from charlm.data.text.normalise import SAME, is_latin
 from charlm.data.text.vocabulary import Unknown
 from charlm.export.contract import Metadata
 from charlm.infer.engines.base import Array, Tokens, run_length
@@ -184,11 +185,16 @@ class TokenText:
 
     def _encoded(self, chunks: Iterable[str], metadata: Metadata) -> Iterator[Tokens]:
         """Token ids of the normalised text, in chunks."""
-        vocabulary, before = metadata.vocabulary, 0
-        for text in metadata.normalisation.stream(chunks):
+        vocabulary, normalisation, before = metadata.vocabulary, metadata.normalisation, 0
+        for part in normalisation.parts(chunks):
+            if vocabulary.is_latin and is_latin(part):  # normalised as it is encoded
+                text, latin = part, normalisation.latin
+            else:
+                text, latin = normalisation(part), SAME
             try:
-                ids = vocabulary.encode(text, self._unknown)
+                ids = vocabulary.encode(text, self._unknown, latin)
             except VocabularyError as problem:
+                text = normalisation(part)
                 known = set(vocabulary.characters)
                 index = next(place for place, c in enumerate(text) if c not in known)
                 raise VocabularyError(
@@ -200,7 +206,7 @@ class TokenText:
             if self._unknown == "drop":
                 self._lacking += len(text) - len(ids)
             elif self._unknown != "error":
-                self._lacking += vocabulary.lacks(text)
+                self._lacking += vocabulary.lacks(text, latin)
             yield ids
 
 

@@ -22,6 +22,8 @@ from charlm.data.system.errors import (
     VocabularyError,
 )
 from charlm.data.text.corpus import SAMPLE
+from charlm.data.text.normalise import Normalisation
+from charlm.data.text.vocabulary import Vocabulary
 from charlm.export import contract
 from charlm.infer.engines.base import LONGEST_RUN, Read
 from charlm.infer.engines.reader import GraphTextReader
@@ -30,7 +32,7 @@ from charlm.infer.model import shipped
 from charlm.infer.model.open import Model, open_model
 from charlm.infer.scoring import many, score
 from charlm.infer.scoring.many import Scored, Text, score_many
-from charlm.infer.scoring.score import Score, Scorer
+from charlm.infer.scoring.score import Score, Scorer, TokenText
 from charlm.infer.scoring.segments import SegmentedScore, SegmentScorer
 from charlm.infer.scoring.windows import WindowScore, WindowScorer
 from charlm.train.loop.evaluate import bits_per_character
@@ -64,6 +66,34 @@ def test_chunking_changes_nothing(small: Generator, text: str, cuts: list[int]) 
     chunks = [text[a:b] for a, b in itertools.pairwise(places)]
     scorer = Scorer(small.model)
     assert scorer.score(chunks) == scorer.score([text])
+
+
+@given(
+    chunks=st.lists(st.text(st.sampled_from(" aAbÉe\u0301\nжЖ~"), max_size=8), max_size=5),
+    characters=st.sampled_from([" abeé", " abeéж"]),
+    case=st.sampled_from(["keep", "lower"]),
+    newlines=st.sampled_from(["drop", "space"]),
+    unknown=st.sampled_from(["drop", "b"]),
+)
+def test_a_text_is_encoded_as_it_is_normalised(
+    small_metadata: contract.Metadata,
+    chunks: list[str],
+    characters: str,
+    case: Any,
+    newlines: Any,
+    unknown: str,
+) -> None:
+    vocabulary, normalisation = Vocabulary(characters), Normalisation(case, True, newlines)
+    metadata = replace(
+        small_metadata, vocabulary=vocabulary, normalisation=normalisation,
+        initial=(1 / len(characters),) * len(characters),
+    )  # fmt: skip
+    whole = normalisation("".join(chunks))
+    wanted = vocabulary.encode(whole, unknown).tolist()
+    text = TokenText(chunks, "the text", metadata, unknown)
+    assert text.have(100) == max(0, len(wanted) - 1)
+    assert text.take(100).tolist() == wanted
+    assert text.dropped + text.replaced == vocabulary.lacks(whole)
 
 
 def test_a_text_that_failed_leaves_nothing_behind(each_way: Generator) -> None:
