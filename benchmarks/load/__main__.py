@@ -10,7 +10,7 @@ import typer
 from charlm.benchmarks.harness import machine
 from charlm.benchmarks.load import report as reports
 from charlm.benchmarks.load.client import ask_all, http_request, run
-from charlm.benchmarks.load.peer import llama_serving
+from charlm.benchmarks.load.peer import llama_serving, llama_version
 from charlm.benchmarks.load.server import serving
 from charlm.benchmarks.load.trials import LoadCase, half_load, measure
 from charlm.data.system import console
@@ -66,7 +66,7 @@ def load(
         half = half_load(CASES[-1], generator, server, rate, HALF_LOAD_SECONDS)
     report = reports.LoadReport(
         datetime.datetime.now(datetime.UTC).date().isoformat(), machine.describe("cpu"), model,
-        options, rounds, results, half,
+        options, rounds, results, half, llama_version(llama_server) if llama_server else "",
     )  # fmt: skip
     reports.write(report, out)
     print(reports.markdown(report))

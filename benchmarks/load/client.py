@@ -5,8 +5,9 @@ It keeps the bytes of an answer and the moments when they came; what they say is
 
 import asyncio
 import json
+import statistics
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -157,6 +158,14 @@ async def ask_all(port: int, sent: list[bytes], clients: int, keep: bool = True)
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return [answers[place] for place in range(len(sent))]
+
+
+def percentiles(seconds: Sequence[float]) -> tuple[float, ...]:
+    """The percentiles 50, 90, 99, in milliseconds."""
+    if len(seconds) < 2:
+        return tuple(1000 * each for each in seconds) * 3
+    cuts = statistics.quantiles(seconds, n=100)
+    return tuple(round(1000 * cuts[each - 1], 1) for each in (50, 90, 99))
 
 
 def run(work: Coroutine[Any, Any, Found]) -> Found:

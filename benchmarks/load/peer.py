@@ -10,30 +10,42 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from charlm.benchmarks.load.client import ask_all, post, run
+from charlm.benchmarks.load.client import ask_all, percentiles, post, run
 from charlm.benchmarks.load.server import START_SECONDS, Server
 from charlm.data.system.cores import usable_cores
 from charlm.data.system.errors import MissingExtraError, SettingsError
 
 WIDTH, INNER, HEADS, CHARACTERS = 128, 256, 4, 62
-SLOTS, CONTEXT = 256, 2112  # its most; characters of each
+SLOTS, CONTEXT = 256, 2112  # streams at once, of which it allows no more; characters of each
+# A character takes all weights but the embedding.
+WEIGHTS = 4 * WIDTH**2 + 3 * WIDTH * INNER + WIDTH * CHARACTERS
 PROMPT = "the old house "
+DRAWN_ALIKE = {  # as ours are: all characters, no end before the last, each prompt read anew
+    "temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "ignore_eos": True, "cache_prompt": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PeerRound:
-    """A case once. CPU seconds are the server's, of all cores."""
+    """A case once.
 
+    Attributes:
+        clients: at once.
+        cpu_seconds: the server's, of all cores.
+        first_ms: when the first character had come; see `LoadResult`.
+    """
+
+    clients: int
     requests: int
     seconds: float
     cpu_seconds: float | None
-    first: Sequence[float] = field(repr=False)  # seconds, of each request
+    first_ms: tuple[float, ...]
 
 
 def write_model(path: Path) -> None:
@@ -117,6 +129,12 @@ def llama_serving(program: str) -> Iterator[Server]:
             process.wait()
 
 
+def llama_version(program: str) -> str:
+    """What llama.cpp's server says of itself."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return (said.stderr + said.stdout).strip().partition("\n")[0].removeprefix("version: ")
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
@@ -137,16 +155,14 @@ def measure_peer(
     Raises:
         SettingsError: an answer is an error, or too short.
     """
-    body = {"prompt": PROMPT, "max_tokens": length, "ignore_eos": True, "cache_prompt": False}
-    sent = [
-        post(json.dumps({**body, "stream": stream, "seed": seed}).encode())
-        for seed in range(1, 1 + requests)
-    ]
+    body = {**DRAWN_ALIKE, "prompt": PROMPT, "max_tokens": length, "stream": stream}
+    sent = [post(json.dumps({**body, "seed": seed}).encode()) for seed in range(1, 1 + requests)]
+    clients = min(clients, requests)
     before, began = server.cpu_seconds(), time.perf_counter()
-    answers = run(ask_all(server.port, sent, min(clients, requests), keep=False))
+    answers = run(ask_all(server.port, sent, clients, keep=False))
     seconds, after = time.perf_counter() - began, server.cpu_seconds()
     for each in answers:
         if each.status != 200 or len(each.text) < length:
             raise SettingsError(f"llama.cpp's server gave no text: {each.text[:200]}")
     cpu = None if before is None or after is None else after - before
-    return PeerRound(requests, seconds, cpu, [each.first for each in answers])
+    return PeerRound(clients, requests, seconds, cpu, percentiles([each.first for each in answers]))

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from charlm.benchmarks.harness.machine import Machine
-from charlm.benchmarks.load.trials import HalfLoad, LoadResult, percentiles
+from charlm.benchmarks.load.peer import CHARACTERS, SLOTS, WEIGHTS, WIDTH
+from charlm.benchmarks.load.trials import HalfLoad, LoadResult
 from charlm.data.pages.markdown import lay_out
 from charlm.data.pages.table import Row, Table, table
 from charlm.data.system.files import write_set
@@ -23,6 +24,7 @@ class LoadReport:
         model: its name.
         options: of `charlm-serve`.
         rounds: of each case.
+        llama_version: of llama.cpp's server, where it was asked.
         half: the first character at half of the load that `cases[-1]` had.
     """
 
@@ -33,6 +35,7 @@ class LoadReport:
     rounds: int
     cases: Sequence[LoadResult]
     half: HalfLoad
+    llama_version: str = ""
 
     @property
     def wrong(self) -> int:
@@ -67,7 +70,9 @@ def markdown(report: LoadReport) -> str:
 CPU is of the server, beside that of `Generator.batch` for the same texts. First character: at the
 percentiles 50, 90 and 99; of a text that is not streamed it comes with the last.
 
-{_beside(report.cases)}At half load, {half.requests_per_second:.0f} requests/s of
+{_beside(report)}## Half load
+
+At half load, {half.requests_per_second:.0f} requests/s of
 {report.cases[-1].case.length} streamed characters, the first character came within
 {half.first_ms[0]:.0f} ms (50th percentile), {half.first_ms[1]:.0f} ms (90th) and
 {half.first_ms[2]:.0f} ms (99th).
@@ -80,35 +85,35 @@ def _table(cases: Sequence[LoadResult]) -> Table:
     return table(heads, [_row(each) for each in cases], (0, 7))
 
 
-def _beside(cases: Sequence[LoadResult]) -> str:
+def _beside(report: LoadReport) -> str:
     """What llama.cpp's server did, if it was asked."""
-    rows = []
-    for each in cases:
-        if each.peer:
-            case = each.case
-            rate = statistics.median(one.requests / one.seconds for one in each.peer)
-            cpu = statistics.median((one.cpu_seconds or 0) / one.requests for one in each.peer)
-            first = percentiles([second for one in each.peer for second in one.first])
-            rows.append(Row((
-                case.name, f"{rate:.1f}", f"{rate * case.length:,.0f}",
-                f"{each.requests_per_second / rate:.1f}",
-                f"{1e6 * cpu / case.length:.1f}" if cpu else "?", _together(first),
-            )))  # fmt: skip
+    rows = [_row_beside(each) for each in report.cases if each.peer]
     if not rows:
         return ""
-    heads = ("clients", "requests/s", "characters/s", "charlm serve is faster by",
+    heads = ("clients", "at once", "requests/s", "characters/s", "charlm serve is faster by",
              "server CPU, µs/character", "first character, ms")  # fmt: skip
     return f"""## llama.cpp's server
 
-In the same rounds, on the same cores, with a transformer of one layer, 128 wide: 180,000 random
-weights, of which a character takes 172,000 (LSTM-192: 159,000), and 64 tokens of one character. It
-was asked for fewer texts, and draws 256 at once at most.
+Version {report.llama_version}, in the same rounds, on the same cores, with a transformer of one
+layer, {WIDTH} wide, of {CHARACTERS} characters: {WEIGHTS:,} random weights are read for each.
+It was asked for fewer texts, and draws {SLOTS} at once at most.
 
-{lay_out(table(heads, rows, (0, 5)))}
-
-## Half load
+{lay_out(table(heads, rows, (0, 6)))}
 
 """
+
+
+def _row_beside(result: LoadResult) -> Row:
+    case, rounds = result.case, result.peer
+    rate = statistics.median(each.requests / each.seconds for each in rounds)
+    cpu = statistics.median((each.cpu_seconds or 0) / each.requests for each in rounds)
+    percentiles = zip(*(each.first_ms for each in rounds), strict=True)
+    first = [statistics.median(each) for each in percentiles]
+    return Row((
+        case.name, f"{rounds[0].clients:,}", f"{rate:.1f}", f"{rate * case.length:,.0f}",
+        f"{result.requests_per_second / rate:.1f}",
+        f"{1e6 * cpu / case.length:.1f}" if cpu else "?", _together(first),
+    ))  # fmt: skip
 
 
 def _together(first: Sequence[float]) -> str:

@@ -7,7 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from charlm.benchmarks.load.client import Connection, Reply, ask_all, http_request, run
+from charlm.benchmarks.load.client import (
+    Connection,
+    Reply,
+    ask_all,
+    http_request,
+    percentiles,
+    run,
+)
 from charlm.benchmarks.load.peer import PeerRound, measure_peer
 from charlm.benchmarks.load.server import Server
 from charlm.infer.generator import Generator
@@ -170,9 +177,3 @@ def half_load(
 
 def _wrong(answers: Sequence[Reply], wanted: Sequence[str]) -> int:
     return sum(answer.text != text for answer, text in zip(answers, wanted, strict=True))
-
-
-def percentiles(seconds: Sequence[float]) -> tuple[float, ...]:
-    """The percentiles 50, 90, 99, in milliseconds."""
-    cuts = statistics.quantiles(seconds, n=100)
-    return tuple(round(1000 * cuts[each - 1], 1) for each in (50, 90, 99))

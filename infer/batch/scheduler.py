@@ -25,8 +25,8 @@ WINDOW = 4  # batches of requests under way or waiting, where results come in or
 LONGEST_BLOCK = 64
 BLOCKS = (8, 16, 32, 64, 128, 256, 512)
 BLOCK_COST = 3  # what starting a block costs, in steps
-# Of a block whose texts are watched, so that they move: it lasts so long, and longer for each of
-# them, as showing it does; but never less than mostly starts of blocks, however slow the machine.
+# A block of which texts are shown lasts so long, and longer for each of them, as showing them does;
+# but it has so many characters or steps: in less, starting blocks would take most of the time.
 WATCHED_SECONDS, SECONDS_EACH = 0.02, 0.0004
 WATCHED_CHARACTERS, WATCHED_STEPS = 8192, 32
 
@@ -162,6 +162,17 @@ def block_length(remaining: npt.NDArray[np.int64], longest: int) -> int:
     )
 
 
+def longest_shown(watched: int, streams: int, speed: float) -> int:
+    """The most steps of a block of which texts are shown.
+
+    Args:
+        watched: how many of the streams are shown.
+        speed: characters a second, of all of them.
+    """
+    moving = int(speed * (WATCHED_SECONDS + watched * SECONDS_EACH))
+    return max(WATCHED_STEPS, max(WATCHED_CHARACTERS, moving) // streams)
+
+
 class _Batch:
     """The streams that run now, each in a row of the engine."""
 
@@ -261,10 +272,8 @@ class _Batch:
 
     def _steps(self) -> int:
         longest = self._longest
-        if any(stream.watched for stream in self.streams):
-            count = len(self.streams)
-            moving = int(self._speed * (WATCHED_SECONDS + count * SECONDS_EACH))
-            longest = min(longest, max(WATCHED_STEPS, max(WATCHED_CHARACTERS, moving) // count))
+        if watched := sum(stream.watched for stream in self.streams):
+            longest = min(longest, longest_shown(watched, len(self.streams), self._speed))
         remaining = np.array([each.remaining for each in self.streams])
         return block_length(remaining, longest)
 

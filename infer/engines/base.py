@@ -129,7 +129,12 @@ class Predictor(Protocol):
     def predict(self, ids: Tokens, h: Array, c: Array) -> tuple[Array, Array, Array]:
         """Read all but the last character of every text.
 
-        Args, Raises: see `TextReader.run`.
+        Args:
+            ids: [batch, time + 1]; a time of 0 reads nothing.
+            h, c: float32 [batch, layers, hidden], before the first.
+
+        Raises:
+            ModelFileError: see `TextReader.run`.
 
         Returns:
             Natural logarithms of all probabilities before each character but the first, float32

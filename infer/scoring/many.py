@@ -175,7 +175,7 @@ class _Worker:
         self._h, self._c = read.h, read.c
         for place, count in enumerate(counts):
             read.log_probability[place, count:] = 0
-        costs = total_bits(read.log_probability, axis=1).tolist()
+        costs = total_bits(read.log_probability).tolist()
         for row, count, cost in zip(self._rows, counts, costs, strict=True):
             row.characters += count
             row.bits += cost

@@ -113,9 +113,10 @@ def bits(log_probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return log_probability.astype(np.float64) / -math.log(2)
 
 
-def total_bits(log_probability: npt.NDArray[np.float32], axis: int | None = None) -> Any:
-    """The sum of `bits`, float64: thirty times as fast, since no array of them is made."""
-    return log_probability.sum(axis=axis, dtype=np.float64) / -math.log(2)
+def total_bits(log_probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The sums of `bits` along the last axis; no array of them is made, which takes long."""
+    total: npt.NDArray[np.float64] = log_probability.sum(axis=-1, dtype=np.float64)
+    return total / -math.log(2)
 
 
 def zero_states(metadata: Metadata, count: int) -> Array:
@@ -252,5 +253,5 @@ class Scorer:
         while (count := text.have(longest)) > 0:
             read = self._readers[0].run(text.take(count)[None], h, c)
             h, c = read.h, read.c
-            found += Score(count, float(total_bits(read.log_probability)))
+            found += Score(count, float(total_bits(read.log_probability[0])))
         return found.finished(text)

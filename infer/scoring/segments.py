@@ -207,8 +207,8 @@ class SegmentScorer(Scorer):
         for start, read in read_in_runs(reader, self.model, rows, h, c):
             h, c, found = read.h, read.c, read.log_probability
             cut = max(0, warm_up - start)
-            warming += total_bits(found[:, :cut], axis=1)
-            own += total_bits(found[:, cut:], axis=1)
+            warming += total_bits(found[:, :cut])
+            own += total_bits(found[:, cut:])
             place = start + cut - warm_up  # among the row's own characters
             seen = bits(found[:, cut : cut + max(0, CHECKED - place)])
             first[:, place : place + seen.shape[1]] = seen

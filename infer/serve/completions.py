@@ -14,7 +14,7 @@ from charlm.infer.serve.bodies import ApiError, CompletionBody, as_json
 from charlm.infer.serve.drawing import StreamedText
 from charlm.infer.serve.judging import LogprobReader
 from charlm.infer.serve.service import ServedModel, Service
-from charlm.infer.serve.settings import LONG_PROMPT, MESSAGES, PACE
+from charlm.infer.serve.settings import LONG_PROMPT
 from charlm.infer.serve.wishes import Wish, read_body
 
 Logprobs = dict[str, list[Any]]
@@ -68,7 +68,8 @@ class Completion:
                 with service.judged(self._to_judge(wishes)):
                     await self._begin(parts)
                     if body.stream:
-                        await self._stream(outlet, parts, read_characters)
+                        with service.streaming(len(parts)):
+                            await self._stream(outlet, parts, read_characters)
                     else:
                         await self._whole(outlet, parts, read_characters)
             finally:
@@ -143,7 +144,7 @@ class Completion:
                 break
             if events:
                 await outlet.events(*events)
-                await asyncio.sleep(max(PACE, self.service.active / MESSAGES))
+                await asyncio.sleep(self.service.pace)
             await self._news.wait()
         if counted:
             usage = _usage(read, sum(text.size for text in self._drawn))

@@ -28,7 +28,7 @@ from charlm.infer.model.shipped import find_model
 from charlm.infer.model.state import State
 from charlm.infer.serve.bodies import ApiError
 from charlm.infer.serve.drawing import Drawer
-from charlm.infer.serve.settings import RETRY_SECONDS, Limits
+from charlm.infer.serve.settings import MESSAGES, PACE, RETRY_SECONDS, Limits
 
 Found = TypeVar("Found")
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where workers leave their figures
@@ -117,6 +117,7 @@ class Service:
         self._models: dict[str, ServedModel] = {}
         self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="charlm-read")
         self._texts = dict.fromkeys(generators, 0)  # let in, by model
+        self._streamed = 0  # texts that are told as they come
         self._judged = 0  # log-probabilities that the answers under way hold at most
         self.active = 0
         self.draining = False
@@ -196,6 +197,20 @@ class Service:
         finally:
             self._texts[model.name] -= texts
             self.active -= 1
+
+    @contextlib.contextmanager
+    def streaming(self, texts: int) -> Iterator[None]:
+        """So many texts are told as they come."""
+        self._streamed += texts
+        try:
+            yield
+        finally:
+            self._streamed -= texts
+
+    @property
+    def pace(self) -> float:
+        """Seconds between two messages of one stream: longer where there are many."""
+        return max(PACE, self._streamed / MESSAGES)
 
     async def aside(self, work: Callable[[], Found]) -> Found:
         """Do something that takes long in a thread of the pool."""

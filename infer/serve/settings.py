@@ -50,4 +50,4 @@ LONG_PROMPT = 2048  # characters: a longer one is read aside, so that it holds u
 READ_TOGETHER = 1 << 14  # characters of prompts that are read between two blocks
 MOST_HEAD = 1 << 16  # bytes of a request before its body
 PACE = 0.04  # seconds between two messages of one stream: sooner than an eye notices
-MESSAGES = 4000  # of all streams in a second, where they are so many: a third of a core
+MESSAGES = 4000  # of all streams in a second at most: a third of a core

@@ -73,7 +73,6 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer).serve_forever()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a program of one script")
 def test_llama_cpps_server_is_loaded_beside_ours(tmp_path: Path) -> None:
-    pytest.importorskip("gguf")
     program = tmp_path / "llama-server"
     program.write_text(LLAMA.format(python=sys.executable))
     with pytest.raises(SettingsError, match="can't run"), llama_serving(str(program)):
@@ -85,11 +84,14 @@ def test_llama_cpps_server_is_loaded_beside_ours(tmp_path: Path) -> None:
         result = measure(case, generator, server, 1, peer)
         with pytest.raises(SettingsError, match="gave no text: xxx"):
             measure_peer(peer, 1, 1, 31, False)
-    assert [len(each.first) for each in result.peer] == [3]
+    assert [(each.clients, each.requests, len(each.first_ms)) for each in result.peer] == [
+        (2, 3, 3)
+    ]
     half = HalfLoad(1, 1, 0, (1, 2, 3))
-    page = markdown(LoadReport("2026-01-02", MACHINE, "lovecraft", [], 1, [result], half))
+    page = markdown(LoadReport("2026-01-02", MACHINE, "lovecraft", [], 1, [result], half, "1.2"))
     assert "## llama.cpp's server" in page
-    assert "| texts | " in page.partition("256 at once")[2]
+    assert "Version 1.2" in page
+    assert "| texts | 2 | " in page.partition("256 at once")[2]
 
 
 def test_a_server_that_does_not_start_says_why() -> None:

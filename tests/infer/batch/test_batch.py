@@ -17,7 +17,7 @@ from charlm.data.system.errors import CharlmError, ModelFileError, SettingsError
 from charlm.infer.batch import scheduler
 from charlm.infer.batch.prompt_file import BadLine
 from charlm.infer.batch.results import Failure, Outcome, Result
-from charlm.infer.batch.scheduler import Piece, block_length, generate_batch
+from charlm.infer.batch.scheduler import Piece, block_length, generate_batch, longest_shown
 from charlm.infer.engines.base import Primed, Rows, Tokens
 from charlm.infer.engines.native import NativeEngine, NativeReader
 from charlm.infer.engines.planning import Work, engine_of, reader_of
@@ -515,6 +515,16 @@ def test_requests_that_come_while_others_run_do_not_hold_them_up(exact: Generato
 )
 def test_blocks_are_as_long_as_pays(remaining: list[int], longest: int, steps: int) -> None:
     assert block_length(np.array(remaining, dtype=np.int64), longest) == steps
+
+
+@pytest.mark.parametrize(
+    ("watched", "streams", "steps"),
+    [(1, 1, 8192), (8, 8, 1024), (512, 512, 131), (1, 512, 32), (1, 20, 409)],
+)
+def test_blocks_last_longer_the_more_texts_are_shown(
+    watched: int, streams: int, steps: int
+) -> None:
+    assert longest_shown(watched, streams, 300_000) == steps
 
 
 @given(st.lists(st.integers(1, 1 << 60), min_size=1, max_size=50), st.integers(1, 200))

@@ -63,6 +63,13 @@ def test_texts_are_read_and_judged_as_by_torch(
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3)
 
 
+def test_of_one_character_nothing_is_expected(each_way: Generator) -> None:
+    every, *after = open_predictor(each_way.model).predict(texts(1, 0), *state(1))
+    assert every.shape == (1, 0, 28)
+    for ours, before in zip(after, state(1), strict=True):
+        np.testing.assert_array_equal(ours, before)
+
+
 @pytest.mark.parametrize("batch", [2, 9])
 def test_runs_go_on_where_the_last_one_ended(each_way: Generator, batch: int) -> None:
     ids, reading = texts(batch, 40), open_text_reader(each_way.model)

@@ -16,7 +16,8 @@ from charlm.infer.generator import Generator
 from charlm.infer.model.state import State
 from charlm.infer.request import Request
 from charlm.infer.serve.judging import LogprobReader
-from charlm.infer.serve.settings import LONG_PROMPT
+from charlm.infer.serve.service import Service
+from charlm.infer.serve.settings import LONG_PROMPT, PACE, Limits
 from tests.infer.serve.conftest import complete, events
 
 SETTINGS: list[dict[str, Any]] = [
@@ -221,6 +222,15 @@ def test_a_forged_state_is_refused(
         assert said in answer.json()["error"]["message"]
     huge = np.full_like(state.c, 2.0**40)
     assert len(complete(client, state=forged(exact, c=huge))["choices"][0]["text"]) == 16
+
+
+def test_many_streams_are_told_less_often(exact: Generator) -> None:
+    service = Service({"exact": exact}, Limits())
+    with service.streaming(1):
+        assert service.pace == PACE
+        with service.streaming(999):
+            assert service.pace == 0.25
+    assert service.pace == PACE
 
 
 def test_the_best_of_several(client: TestClient, exact: Generator) -> None:
