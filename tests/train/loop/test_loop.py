@@ -131,6 +131,8 @@ def test_final_has_no_validation_and_keeps_the_last_epoch() -> None:
     assert [record["validation_bits"] for record in watcher.records] == [None, None]
     assert trainer.progress.best_epoch == 2
     assert trainer.progress.test_bits is not None
+    assert trainer.progress.carried is not None
+    assert not any(part.any() for part in trainer.progress.carried)  # an epoch begins with zeros
 
 
 def poisoned(trainer: Trainer, at: int) -> Trainer:
