@@ -153,6 +153,14 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_never_saved(
     assert watcher.saved_steps == [0, 9, 10, 18, 20]
 
 
+def test_bits_far_above_guessing_end_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "bits_per_character", lambda *_: 17.0)
+    watcher = Watcher()
+    with pytest.raises(TrainingError, match="17 bits per character after step 9, where guessing"):
+        make().run(watcher)
+    assert watcher.saved_steps == [0]
+
+
 @pytest.mark.parametrize("final", [True, False])
 def test_weights_that_are_not_finite_are_never_saved(final: bool) -> None:
     """A finite loss may have an update that is not: here that of an epoch's last step."""
@@ -220,7 +228,9 @@ def test_a_stop_in_the_warm_up_measures_again(twenty_steps: list[dict[str, float
         for group in part["param_groups"]
     ]
     assert rates == pytest.approx([START] * len(rates)), "low, while the budget is measured"
-    resumed = make(MINUTES, progress=saved)
+    saved.best_bits, saved.best_weights = 0.0, saved.weights
+    saved.stale_epochs = 49  # of the warm-up, so that they count for nothing
+    resumed = make(replace(MINUTES, patience=50), progress=saved)
     assert resumed.run(Watcher())
     assert resumed.progress.step == resumed.progress.total_steps
     assert len(twenty_steps) == 1
