@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from charlm.train.loop.evaluate import bits_per_character
 from charlm.train.optim.optimisers import share_of_peak
 from charlm.train.runs import run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint, current_versions
+from charlm.train.runs.resume import adapted
 from tests.train.helpers import EPOCH, FAST, Train, content, refused
 
 STOPPED = EPOCH + 7
@@ -156,6 +158,19 @@ def test_more_epochs_continue_the_schedule_of_the_longer_run(stopped: Path, trai
     assert second["step"] == 2 * EPOCH
     assert second["lr"] == pytest.approx(0.064 * share_of_peak(2 * EPOCH, 5 * EPOCH))
     assert saved.setup.training.epochs == 5
+
+
+def test_figures_of_another_text_are_forgotten_and_the_warm_up_stays(stopped: Path) -> None:
+    saved = Checkpoint.load(stopped)
+    progress = replace(
+        saved.progress, stale_epochs=3, schedule={"total_steps": 9, "taken": STOPPED - 4}
+    )
+    same = adapted(progress, saved.setup, saved.setup, EPOCH)
+    assert (same.best_bits, same.stale_epochs) == (progress.best_bits, 3)
+    other = adapted(progress, saved.setup, replace(saved.setup, sha256="another"), EPOCH)
+    assert (other.best_bits, other.stale_epochs) == (None, 0)
+    assert other.total_steps is not None
+    assert other.schedule == {"total_steps": other.total_steps - 4, "taken": STOPPED - 4}
 
 
 def test_fewer_epochs_end_sooner_and_too_few_are_refused(stopped: Path, train: Train) -> None:
