@@ -24,7 +24,7 @@ from charlm.export.contract import (
     Metadata,
 )
 from charlm.export.graphs import build_siblings, step_graph
-from charlm.export.proof.errors import Proof
+from charlm.export.proof.errors import Errors, Proof
 from charlm.export.proof.prove import due_tokens, prove_siblings, prove_step
 from charlm.export.proof.texts import runs
 from charlm.export.weights import Weights
@@ -147,6 +147,13 @@ def test_proofs_read_well() -> None:
         "largest relative error, 1000 carried steps: h_next 1.0e-05 (allowed 1e-03)",
         "68,000 characters drawn as due, 1 by near-ties",
     ]
+
+
+def test_the_largest_error_counts_whenever_it_came() -> None:
+    errors, zeros = Errors(), np.zeros((2, 3), dtype=np.float32)
+    for error in (0.0, 0.5, 0.25):
+        errors.add({"h": zeros + np.float32([[error], [0]])}, {"h": zeros})
+    assert errors.relative() == {(2, "h"): 0.5}
 
 
 @pytest.mark.parametrize(

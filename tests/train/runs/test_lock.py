@@ -15,7 +15,7 @@ from charlm.train.runs.checkpoint import FILE, Checkpoint
 from charlm.train.runs.lock import FolderLock
 from tests.train.helpers import FAST, Train, content, refused, stopping_after
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="nothing is locked on Windows")
+fcntl = pytest.importorskip("fcntl", reason="nothing is locked on Windows")
 
 
 def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path: Path) -> None:
@@ -65,6 +65,37 @@ def test_a_file_system_without_locks_is_no_obstacle(
 
     monkeypatch.setattr("fcntl.flock", unsupported)
     FolderLock().take(tmp_path)
+
+
+def test_a_lock_file_that_its_holder_has_just_removed_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = fcntl.flock, list[int]()
+
+    def late(descriptor: int, how: int) -> None:
+        if not calls:
+            (tmp_path / lock.FILE).unlink()
+        calls.append(how)
+        real(descriptor, how)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with FolderLock() as held:
+        held.take(tmp_path)
+        assert len(calls) == 2
+        with pytest.raises(RunError, match="trains there"):
+            FolderLock().take(tmp_path)
+
+
+def test_a_run_that_began_and_ended_while_the_folder_was_looked_at_stays(finished: Path) -> None:
+    class Late(FolderLock):
+        def take(self, folder: Path) -> None:
+            finished.rename(folder / "run")
+            for each in (folder / "run").iterdir():
+                each.rename(folder / each.name)
+
+    folder = finished.parent / "new"
+    with pytest.raises(RunError, match="holds a run already"):
+        lock.open_folder(folder, False, Late())
 
 
 def test_an_overwritten_run_stays_until_the_first_save(

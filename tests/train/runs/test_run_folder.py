@@ -76,6 +76,16 @@ def test_an_epoch_that_was_cut_is_told_as_a_part(finished: Path) -> None:
     assert run_folder.describe(saved)["results"]["epochs"] == 1.6
 
 
+def test_the_report_of_a_run_that_goes_on_is_removed(finished: Path) -> None:
+    saved, report = Checkpoint.load(finished), finished / "report.html"
+    report.touch()
+    run_folder.remove_older(finished, saved)
+    assert report.exists()
+    saved.progress.finished = False
+    run_folder.remove_older(finished, saved)
+    assert not report.exists()
+
+
 def test_the_card_of_a_long_text_says_how_much_was_scored(finished: Path) -> None:
     saved = torch.load(finished / FILE, weights_only=True)
     setup = saved["setup"]
