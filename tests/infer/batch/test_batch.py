@@ -292,7 +292,7 @@ def test_the_first_character_of_an_empty_prompt_can_end_a_text(exact: Generator)
     assert whole.text == exact.text("", length=30, seed=4)
 
 
-def test_what_is_wrong_with_one_leaves_the_others(exact: Generator) -> None:
+def test_what_is_wrong_with_one_leaves_the_others(exact: Generator, small: Generator) -> None:
     bad = BadLine(3, CharlmError("no"))
     requests: list[Request | BadLine] = [
         Request("a", length=5, seed=1),
@@ -301,14 +301,17 @@ def test_what_is_wrong_with_one_leaves_the_others(exact: Generator) -> None:
         Request("a", length=5, stop=""),
         Request("a", length=5, unknown="??"),
         Request("A?", length=5, seed=1, unknown="drop"),
+        Request("a", length=5, state=small.read("a")),
     ]
     outcomes = list(exact.batch(requests, width=2))
-    assert [each.index for each in outcomes] == list(range(6))
+    assert [each.index for each in outcomes] == list(range(7))
     failures = [each for each in outcomes if isinstance(each, Failure)]
-    assert [(each.index, each.line) for each in failures] == [(1, 3), (2, 4), (3, None), (4, None)]
+    assert [each.index for each in failures] == [1, 2, 3, 4, 6]
+    assert [each.line for each in failures] == [3, 4, None, None, None]
     assert failures[0].error is bad.error
     assert "'?' (U+003F) at position 1" in str(failures[1].error)
     assert "is empty" in str(failures[2].error)
+    assert "other weights" in str(failures[4].error)
     first, last = outcomes[0], outcomes[5]
     assert isinstance(first, Result)
     assert isinstance(last, Result)
