@@ -1,4 +1,4 @@
-// What the kernel uses of a GPU: one function for each instruction.
+// What both kernels use of a GPU: one function for each instruction.
 #pragma once
 
 #ifndef CHARLM_EMULATED  // the tests have these functions for a CPU

@@ -93,14 +93,14 @@ class Gpu {
   struct Layout {
     int streams, blocks;  // one block, or a cluster, and its streams
     int threads;          // of a block
-    int shared,
-        scratch;  // memory of a block, in units of 16 bytes; only single blocks have scratch
+    int shared;           // memory of a block, in units of 16 bytes
+    int scratch;          // outside the chip, the same; a cluster has none
   };
   struct Program;
   struct Work;
 
   const Program* program_for(std::int64_t streams, Problem& problem);
-  const Program* cluster_for(std::int64_t streams);
+  void make_cluster(Problem& problem);
   template <class Any>
   std::unique_ptr<Program> made(const Any& shape, const Layout& layout, Problem& problem);
   std::unique_ptr<Work> work();
@@ -113,8 +113,7 @@ class Gpu {
   charlm::Weights weights_{};
   std::mutex mutex_;
   std::map<int, std::unique_ptr<Program>> programs_;  // by streams of a block
-  Alone alone_{};
-  std::unique_ptr<Program> cluster_;  // for runs of as many streams as it has clusters
+  std::unique_ptr<Program> cluster_;  // for at most `clusters_` streams; null where not asked for
   int clusters_ = 0;
   std::vector<std::unique_ptr<Work>> idle_;
 };
@@ -212,10 +211,8 @@ Gpu::Gpu(const charlm::Weights& weights, charlm::Precision precision, const std:
   const float* place = numbers_.data();
   for (int each = 0; each < 6; ++each) *pointers[each] = place, place += sizes[each];
   const char* wanted = std::getenv("CHARLM_CLUSTERS");
-  if (device_.architecture() >= kClusters && wanted && std::string(wanted) == "1")
-    alone_ = alone_of(weights_, parts_, device_.shared_bytes());
-  clusters_ = alone_.blocks ? device_.processors() / alone_.blocks : 0;
   if (problem.empty()) program_for(1, problem);  // what can't work is said now
+  if (problem.empty() && wanted && std::string(wanted) == "1") make_cluster(problem);
 }
 
 Gpu::~Gpu() {
@@ -229,7 +226,7 @@ Gpu::~Gpu() {
 // A cluster for each stream where all have room at once; else blocks as small as let all streams
 // run at once, or the largest.
 const Gpu::Program* Gpu::program_for(std::int64_t streams, Problem& problem) {
-  if (const Program* program = cluster_for(streams)) return program;
+  if (cluster_ && streams <= clusters_) return cluster_.get();
   int wanted = 0;
   for (const int each : kStreamsOfBlocks)
     if (!wanted || std::int64_t{wanted} * device_.processors() < streams) wanted = each;
@@ -242,25 +239,33 @@ const Gpu::Program* Gpu::program_for(std::int64_t streams, Problem& problem) {
   return program.get();
 }
 
-// Null where there are more streams than clusters, or what is here, as an old NVRTC, has none.
-const Gpu::Program* Gpu::cluster_for(std::int64_t streams) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (streams > clusters_) return nullptr;
-  if (cluster_) return cluster_.get();
-  const Device::Current current(device_);
-  const auto blocks = static_cast<unsigned>(alone_.blocks);
-  const auto threads = static_cast<unsigned>(alone_.threads());
-  const auto bytes = 16 * static_cast<unsigned>(alone_.shared());
-  const Launch launch{{blocks, 1, 1}, {threads, 1, 1}, bytes, nullptr, nullptr, 0};
-  const auto count = device_.driver().cuOccupancyMaxActiveClusters;
-  Problem unsaid;
-  int most = 0;
-  if (count)
-    cluster_ = made(alone_, {1, alone_.blocks, alone_.threads(), alone_.shared(), 0}, unsaid);
-  if (!cluster_ || count(&most, cluster_->function, &launch) != 0) most = 0;
-  clusters_ = std::min(clusters_, most);
-  if (clusters_ == 0) cluster_.reset();
-  return streams <= clusters_ ? cluster_.get() : nullptr;
+// Who asks for clusters is told where there can be none.
+void Gpu::make_cluster(Problem& problem) {
+  const Driver& driver = device_.driver();
+  const Alone shape = alone_of(weights_, parts_, device_.shared_bytes());
+  Problem reason;
+  if (device_.architecture() < kClusters) {
+    reason = "compute capability 9.0 or later is needed";
+  } else if (!driver.cuOccupancyMaxActiveClusters) {
+    reason = "a driver of CUDA 11.8 or later is needed";
+  } else if (!shape.blocks) {
+    reason = "the model is too large";
+  } else if ((cluster_ =
+                  made(shape, {1, shape.blocks, shape.threads(), shape.shared(), 0}, reason))) {
+    const Device::Current current(device_);
+    const auto blocks = static_cast<unsigned>(shape.blocks);
+    const auto threads = static_cast<unsigned>(shape.threads());
+    const auto bytes = 16 * static_cast<unsigned>(shape.shared());
+    const Launch launch{{blocks, 1, 1}, {threads, 1, 1}, bytes, nullptr, nullptr, 0};
+    int most = 0;
+    driver.good(driver.cuOccupancyMaxActiveClusters(&most, cluster_->function, &launch),
+                "counting clusters", reason);
+    clusters_ = std::min(most, device_.processors() / shape.blocks);
+    if (clusters_ == 0 && reason.empty())
+      reason = "no cluster of " + std::to_string(shape.blocks) + " blocks has room";
+  }
+  if (!reason.empty())
+    problem = "no clusters on " + device_.name() + ", since " + reason + ": unset CHARLM_CLUSTERS";
 }
 
 template <class Any>

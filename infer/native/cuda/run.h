@@ -1,4 +1,4 @@
-// What the host and the kernel agree on: how the work of a model is cut up, and one run of it.
+// What the host and the kernels agree on: how the work of a model is cut up, and one run of it.
 #pragma once
 
 namespace charlm_gpu {
@@ -98,18 +98,20 @@ struct Alone {
   }
 };
 
-// Pointers are the device's.
+// Pointers are the device's. In brackets: what a cluster has (`Alone`), where it is something else.
 struct Run {
-  const void* weights;  // in the order in which a step uses them: the head's, then the layers'
-  const void* table;    // of the first layer, by groups of 8 units
-  const float* bias;    // of the layers above
+  const void* weights;  // as a step uses them: the head's, then the layers' [by blocks the layers',
+                        // then the head's, for all]
+  const void* table;    // of the first layer, by groups of 8 units [by blocks]
+  const float* bias;    // of the layers above, the same
   const float* head_bias;
-  float gate_scale, head_scale;  // what takes products of split numbers back to size
-  int streams, time, steps, scored, filtered;
+  float gate_scale, head_scale;  // what takes products of split numbers back to size [unused]
+  int streams;                   // [unused]
+  int time, steps, scored, filtered;
   const float *h, *c;                                  // [streams, layers, units]
   const void* prompt;                                  // Id [streams, time]
   const int* lengths;                                  // [streams], at most `time`
-  const int* longest;                                  // of each block's
+  const int* longest;                                  // of each block's [unused]
   const unsigned long long *seed, *stream, *position;  // [streams]
   const float *inverse_temperature, *top_p, *min_p;    // [streams]
   const int* top_k;                                    // [streams]
@@ -118,7 +120,7 @@ struct Run {
   float* logits;                                       // [streams, vocabulary]
   float *h_next, *c_next;                              // [streams, layers, units]
   int* not_finite;                                     // becomes 1 where a number is not
-  void* scratch;                                       // of each block `Shape::scratch`
+  void* scratch;                                       // of each block `Shape::scratch` [unused]
 };
 
 }  // namespace charlm_gpu

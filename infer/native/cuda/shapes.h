@@ -20,7 +20,8 @@ Shape shape_of(const charlm::Weights& weights, int parts, int streams, int share
 Alone alone_of(const charlm::Weights& weights, int parts, int shared_bytes);
 
 struct Packed {
-  std::vector<std::uint8_t> weights, table;  // fp16 or float32
+  std::vector<std::uint8_t> weights;  // of a `Shape` fp16, one or two each; else fp16 or float32
+  std::vector<std::uint8_t> table;    // fp16 or float32; of an `Alone` always float32
   std::vector<float> bias, head_bias;
   float gate_scale, head_scale;
 };

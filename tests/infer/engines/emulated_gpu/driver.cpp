@@ -48,7 +48,8 @@ std::string content(const std::string& path) {
 }  // namespace
 
 // ---- The driver. EMULATED_DEVICES, EMULATED_PROCESSORS, EMULATED_SHARED, EMULATED_MEMORY and
-// EMULATED_ARCHITECTURE say what it finds.
+// EMULATED_ARCHITECTURE say what it finds, EMULATED_CLUSTERS how many clusters run at once. Each
+// launch adds a line to the file EMULATED_LAUNCHES: the blocks of a cluster, or 1.
 
 EXPORT int cuInit(unsigned) { return 0; }
 EXPORT int cuDriverGetVersion(int* version) {
