@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from charlm.export.contract import native as contract_native
+from charlm.infer.cli import gen
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
 
@@ -126,6 +127,15 @@ def test_standard_input_that_is_not_utf8_is_one_line(
         "charlm-gen: the prompt on standard input is not utf-8: byte 0xff at position 4 "
         "(invalid start byte); convert it first"
     ]
+
+
+def test_standard_input_without_end_is_not_read_for_ever(
+    generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gen, "MAX_PROMPT_BYTES", 4)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the city")))
+    code, _, err = generate("-")
+    assert (code, err) == (2, ["charlm-gen: the prompt on standard input is longer than 4 bytes"])
 
 
 def test_model_onnx_here_comes_before_the_shipped_one(

@@ -187,7 +187,7 @@ def test_a_seed_that_is_not_given_is_drawn(generator: Generator) -> None:
 
 
 def test_the_command_keeps_and_takes_states(
-    generate: Callable[..., tuple[int, str, list[str]]], tmp_path: Path
+    generate: Callable[..., tuple[int, str, list[str]]], generator: Generator, tmp_path: Path
 ) -> None:
     kept = tmp_path / "kept.state"
     whole = generate("a", "--length", "100", "--seed", "5")[1]
@@ -200,6 +200,11 @@ def test_the_command_keeps_and_takes_states(
     kept.with_name("notes").write_text("mine")
     code, out, lines = generate("a", "--save-state", kept.with_name("notes"))
     assert (code, out, "is no state" in lines[-1]) == (2, "", True)
+    text = generator.stream("a", length=60, seed=5, sample=2)
+    head = "".join(itertools.islice(text, 20))
+    text.state.save(kept)
+    _, then, _ = generate("--length", "40", "--load-state", kept, "--no-echo", model=None)
+    assert head + then == generator.text("a", length=60, seed=5, sample=2) + "\n"
     assert kept.with_name("notes").read_text() == "mine"
     code, out, lines = generate("a", "--save-state", "no/state")
     assert (code, out) == (2, ""), "found out before anything is drawn"
