@@ -22,7 +22,7 @@ from charlm.data.system.cores import usable_cores
 from charlm.data.system.errors import MissingExtraError, SettingsError
 
 WIDTH, INNER, HEADS, CHARACTERS = 128, 256, 4, 62
-SLOTS, CONTEXT = 256, 2112  # streams at once, of which it allows no more; characters of each
+SLOTS, CONTEXT = 256, 2112  # streams at once, the most it allows; characters of each
 # A character takes all weights but the embedding.
 WEIGHTS = 4 * WIDTH**2 + 3 * WIDTH * INNER + WIDTH * CHARACTERS
 PROMPT = "the old house "

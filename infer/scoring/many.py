@@ -174,7 +174,7 @@ class _Worker:
         read = self._reader.run(ids, self._h, self._c)
         self._h, self._c = read.h, read.c
         for place, count in enumerate(counts):
-            read.log_probability[place, count:] = 0
+            read.log_probability[place, count:] = 0  # past the text's end
         costs = total_bits(read.log_probability).tolist()
         for row, count, cost in zip(self._rows, counts, costs, strict=True):
             row.characters += count

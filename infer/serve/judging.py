@@ -39,8 +39,8 @@ class LogprobReader:
         self._model, self._vocabulary = generator.model, generator.vocabulary
         self._predictor, self._likeliest = open_predictor(generator.model), likeliest
         self._h, self._c = before.h[None], before.c[None]
-        self._first = np.maximum(before.log_probabilities(), LEAST)[None]  # but once
-        self._last: Tokens = np.zeros(0, self._vocabulary.dtype)  # is judged, but not yet read
+        self._first = np.maximum(before.log_probabilities(), LEAST)[None]  # used once
+        self._last: Tokens = np.zeros(0, self._vocabulary.dtype)  # judged, to be read next
         self._known = begun or before.characters > 0  # of the first of all nothing is predicted
         self._offset, self._begun = offset, begun
         self.total, self.judged = 0.0, 0  # of log-probabilities, and characters that have one

@@ -57,7 +57,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.give(b"{{}}")
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = "x" * min(30, asked["max_tokens"])
+        drawn_alike = asked["temperature"] == 1 and asked["top_k"] == asked["min_p"] == 0
+        text = "x" * min(30, asked["max_tokens"]) * drawn_alike
         self.give(json.dumps({{"choices": [{{"text": text}}]}}).encode())
     def give(self, body):
         self.send_response(200)

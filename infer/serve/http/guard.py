@@ -41,14 +41,14 @@ class Guard:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app, self._service = app, service
         self._held = 0  # bytes of all bodies
-        self._run, self._numbers = os.urandom(4).hex(), itertools.count()  # make requests' ids
+        self._ids = map(f"{os.urandom(4).hex()}{{:08x}}".format, itertools.count())  # of requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, whatever happens."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, name = time.perf_counter(), f"{self._run}{next(self._numbers):08x}"
+        started, name = time.perf_counter(), next(self._ids)
         note: dict[str, Any] = {"id": name, "arrived": started}
         scope["charlm"] = note
         status = 0

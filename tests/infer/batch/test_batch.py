@@ -475,6 +475,13 @@ def test_texts_are_watched_while_others_leave_and_enter_and_one_is_left(exact: G
     assert seen.texts == {each: texts(outcomes)[each] for each in (0, 5, 29)}
 
 
+def test_texts_that_are_shown_come_in_shorter_blocks(exact: Generator) -> None:
+    requests = [Request("a", length=200, sample=s) for s in range(300)]
+    engine, outcomes = recorded(exact, requests, width=300, watcher=Seen(0))
+    assert len(list(outcomes)) == 300
+    assert engine.blocks[0] == (300, 32)
+
+
 def test_after_a_first_that_fails_none_is_shown(exact: Generator) -> None:
     requests = [Request("?"), *[Request("a", length=200, sample=s) for s in range(300)]]
     engine, outcomes = recorded(exact, requests, width=300, watcher=(seen := Seen(0)))

@@ -224,13 +224,24 @@ def test_a_forged_state_is_refused(
     assert len(complete(client, state=forged(exact, c=huge))["choices"][0]["text"]) == 16
 
 
-def test_many_streams_are_told_less_often(exact: Generator) -> None:
-    service = Service({"exact": exact}, Limits())
+def test_many_streams_are_told_less_often(
+    client: TestClient, exact: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, pauses = Service({"exact": exact}, Limits()), list[float]()
     with service.streaming(1):
         assert service.pace == PACE
         with service.streaming(999):
             assert service.pace == 0.25
     assert service.pace == PACE
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("charlm.infer.serve.service.MESSAGES", 1)
+    monkeypatch.setattr("charlm.infer.serve.completions.asyncio.sleep", sleep)
+    asked = {"prompt": "a", "max_tokens": 3000, "n": 2, "stream": True}
+    assert client.post("/v1/completions", json=asked).status_code == 200
+    assert set(pauses) == {2.0}, "one second for each text"
 
 
 def test_the_best_of_several(client: TestClient, exact: Generator) -> None:
