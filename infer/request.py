@@ -82,14 +82,17 @@ class Request:
         """The stop strings, one or several."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
-    @functools.cached_property
+    @property
     def filters(self) -> Filters:
         """Which characters may be drawn.
 
         Raises:
             SettingsError: a filter out of range.
         """
-        return Filters(self.top_k, self.top_p, self.min_p)
+        return _filters(self.top_k, self.top_p, self.min_p)
+
+
+_filters = functools.lru_cache(Filters)  # many requests have the same
 
 
 def check_window(window: int | None) -> None:
@@ -111,7 +114,7 @@ def _check_text(value: object, what: str) -> None:
 
 
 def _check_number(value: object, what: str) -> None:
-    if not isinstance(value, Real):
+    if not isinstance(value, (float, Real)):
         raise SettingsError(f"{what} is a number, not {value!r}")
 
 

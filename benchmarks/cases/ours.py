@@ -55,18 +55,19 @@ def engine(settings: CaseSettings) -> Run:
         via=settings.path,
     )  # fmt: skip
     drawing = engine_of(model, plan)
-    sampling = Sampling.same(batch, len(model.metadata.vocabulary), settings.temperature)
+    numbers = [UniformStream(settings.seed, number) for number in range(batch)]
+    vocabulary = len(model.metadata.vocabulary)
+    sampling = Sampling.same(batch, vocabulary, settings.temperature, numbers=numbers)
     stepper = Stepper(model, batch=1)
     for token in _prompt(model):
         stepper.token[0] = token
         stepper.step()
     primed = Primed(*stepper.state(), stepper.logits.copy())
     drawing.start(primed.take([0] * batch), sampling)
-    streams = [UniformStream(settings.seed, number) for number in range(batch)]
 
     def run(count: int) -> npt.NDArray[np.int64]:
         blocks = (min(settings.steps, count - at) for at in range(0, count, settings.steps))
-        return np.concatenate([np.asarray(drawing.draw(streams, n)) for n in blocks], axis=1)
+        return np.concatenate([np.asarray(drawing.draw(n)) for n in blocks], axis=1)
 
     return run
 

@@ -21,7 +21,6 @@ from charlm.infer.sampling.philox import UniformStream
 from charlm.infer.sampling.stops import StopFinder, normalised
 
 NO_END = "`length` 0, a text without end, can't be one of several"
-AT_FIRST = 1 << 12  # tokens that a stream has room for as it begins; a stop may end it sooner
 Refuse = Callable[[Request], CharlmError | None]  # why a request can't be served, if it can't
 
 
@@ -74,51 +73,42 @@ class Stream:
     Attributes:
         prompt: tokens to be read before the next is drawn; where there are none, a first one has
             been drawn already.
-        uniforms: the stream's random numbers, at its position.
+        uniforms: the stream's random numbers, from where it begins to be drawn.
         remaining: how many characters may yet be drawn; 0 once the text has ended.
-        certain: how many characters of the text no stop string can take back.
         watched: whether somebody looks on as the text comes.
     """
 
     def __init__(self, index: int, request: Request, opening: Opening, metadata: Metadata) -> None:
         self.index, self.request, self.opening = index, request, opening
-        self._vocabulary = metadata.vocabulary
+        self._vocabulary, state = metadata.vocabulary, request.state
         self._stop = StopFinder(opening.stops) if opening.stops else None
-        self._type = np.dtype(metadata.vocabulary.dtype)
-        # Tokens in the vocabulary's smallest type: room for all of them, or for the first of many.
-        self._drawn = bytearray(min(request.length, AT_FIRST) * self._type.itemsize)
-        self._size = 0  # bytes of them
-        state = request.state
+        self._certain: list[str] = []  # of the text, what no stop string can take back
+        self.watched, self._told = False, 0
         position = 0 if state is None else state.position
         self.uniforms = UniformStream(request.seed, request.sample, position)
-        self.remaining, self.certain, self.prompt = request.length, 0, opening.prompt
-        self.watched, self._told = False, 0
+        self.remaining, self.prompt = request.length, opening.prompt
         if not len(self.prompt) and (state is None or not state.characters):
             first = draw_first(opening.initial, self.uniforms, request.temperature)
-            self.prompt = np.array([first], dtype=self._type)
-            self.take(self.prompt.tobytes())
+            self.prompt = np.array([first], dtype=metadata.vocabulary.dtype)
+            self.take(self.prompt)
 
-    def take(self, tokens: bytes | memoryview) -> None:
+    def take(self, tokens: Tokens) -> None:
         """Add tokens that were drawn, in the vocabulary's type; what lies past the end is not."""
-        size, before = self._type.itemsize, self._size
-        taken = tokens[: self.remaining * size]
-        self._size += len(taken)
-        if self._size > len(self._drawn):
-            self._drawn.extend(bytes(max(len(self._drawn), len(taken))))
-        self._drawn[before : self._size] = taken
-        self.remaining -= len(taken) // size
+        taken = tokens[: self.remaining]
+        self.remaining -= len(taken)
+        text = self._vocabulary.decode(taken)
         if self._stop is not None:
-            self.certain += len(self._stop.take(self._text(before // size, self._size // size)))
+            text = self._stop.take(text)
             if self._stop.found is not None:
                 self.remaining = 0
-                return
-        if self._stop is None or not self.remaining:
-            self.certain = self._size // size
+            elif not self.remaining:
+                text += self._stop.held
+        self._certain.append(text)
 
     def news(self) -> str:
         """What has become certain of the text since this was asked last."""
-        told, self._told = self._told, self.certain
-        return self._text(told, self.certain)
+        told, self._told = self._told, len(self._certain)
+        return "".join(self._certain[told:])
 
     def result(self) -> Result:
         """The text, once nothing remains."""
@@ -127,15 +117,11 @@ class Stream:
             self.index,
             self.request,
             self.opening.shown,
-            self._text(0, self.certain),
+            "".join(self._certain),
             "length" if found is None else "stop",
             None if found is None else self.request.stops[found],
             self.opening.lacking,
         )
-
-    def _text(self, start: int, end: int) -> str:
-        drawn = np.frombuffer(self._drawn, self._type, self._size // self._type.itemsize)
-        return self._vocabulary.decode(drawn[start:end])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from charlm.infer.batch.results import Order, Outcome
 from charlm.infer.engines.base import Engine, Reader, Tokens
 from charlm.infer.request import Request
 from charlm.infer.sampling.filters import Sampling
-from charlm.infer.sampling.philox import UniformStream
 
 WINDOW = 4  # batches of requests under way or waiting, where results come in order
 LONGEST_BLOCK = 64
@@ -188,7 +187,7 @@ class _Batch:
     ) -> None:
         self.streams: list[Stream] = []
         self._engine, self._intake, self._width, self._longest = engine, intake, width, longest
-        self._type = np.dtype(metadata.vocabulary.dtype)
+        self._type = metadata.vocabulary.dtype
         self._size = len(metadata.vocabulary)
         self._watcher, self._pool, self._speed = watcher, pool, 0.0
         self._block: Tokens | Future[Tokens] | None = None
@@ -197,16 +196,16 @@ class _Batch:
         """Draw a block, in the pool if there is one."""
         self._block = None
         if self.streams:
-            steps, numbers = self._steps(), [stream.uniforms for stream in self.streams]
+            steps = self._steps()
             if self._pool:
-                self._block = self._pool.submit(self._timed, numbers, steps)
+                self._block = self._pool.submit(self._timed, steps)
             else:
-                self._block = self._timed(numbers, steps)
+                self._block = self._timed(steps)
 
-    def _timed(self, numbers: list[UniformStream], steps: int) -> Tokens:
+    def _timed(self, steps: int) -> Tokens:
         began = time.perf_counter()
-        tokens = self._engine.draw(numbers, steps)
-        speed = len(numbers) * steps / max(1e-6, time.perf_counter() - began)
+        tokens = self._engine.draw(steps)
+        speed = tokens.size / max(1e-6, time.perf_counter() - began)
         self._speed = (self._speed + speed) / 2
         return tokens
 
@@ -217,10 +216,8 @@ class _Batch:
             block = block.result() if wait or block.done() else None
         if block is None:
             return []
-        tokens = np.ascontiguousarray(block, dtype=self._type).data.cast("B")
-        size = block.shape[1] * self._type.itemsize
-        for row, stream in enumerate(self.streams):
-            stream.take(tokens[row * size : (row + 1) * size])
+        for stream, tokens in zip(self.streams, block.astype(self._type, copy=False), strict=True):
+            stream.take(tokens)
         return [stream for stream in self.streams if not stream.remaining]
 
     def show(self) -> list[Stream]:
@@ -278,5 +275,5 @@ class _Batch:
         return block_length(remaining, longest)
 
     def _sampling(self, entrants: Entrants) -> Sampling:
-        asked = [stream.request for stream in entrants.streams]
-        return Sampling.of([(each.temperature, each.filters) for each in asked], self._size)
+        how = [(each.request.temperature, each.request.filters) for each in entrants.streams]
+        return Sampling.of(how, self._size, [each.uniforms for each in entrants.streams])

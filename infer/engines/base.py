@@ -13,7 +13,6 @@ from charlm.infer.model.open import Model
 
 if TYPE_CHECKING:
     from charlm.infer.sampling.filters import Sampling
-    from charlm.infer.sampling.philox import UniformStream
 
 Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
@@ -73,7 +72,7 @@ class Read(Primed):
 
 
 class Engine(Protocol):
-    """Draws blocks of characters for a batch of streams whose state it holds."""
+    """Draws blocks of characters for a batch of streams whose states and settings it holds."""
 
     def start(self, primed: Primed, sampling: "Sampling") -> None:
         """Hold these streams, at least one, and no others."""
@@ -87,13 +86,8 @@ class Engine(Protocol):
     def held(self) -> Primed:
         """The streams as they are now, but for their logits, which may be older."""
 
-    def draw(self, numbers: "Sequence[UniformStream]", steps: int) -> Tokens:
-        """The next characters of each stream, [batch, steps]; state and numbers move on.
-
-        Args:
-            numbers: for each stream, those that choose its characters.
-            steps: how many characters, at least 1.
-        """
+    def draw(self, steps: int) -> Tokens:
+        """The next characters of each stream, at least one, [batch, steps]."""
 
 
 class Reader(Protocol):
@@ -149,7 +143,7 @@ class HostEngine:
         """See `Engine`."""
         self._h = np.ascontiguousarray(primed.h, dtype=np.float32)
         self._c = np.ascontiguousarray(primed.c, dtype=np.float32)
-        self._logits, self._sampling = primed.logits, sampling
+        self._logits, self._sampling = primed.logits, sampling.take(slice(None))
 
     def replace(self, rows: Rows, primed: Primed, sampling: "Sampling") -> None:
         """See `Engine`."""

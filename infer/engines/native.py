@@ -11,10 +11,8 @@ from charlm.export.contract import Metadata
 from charlm.infer.engines.base import Array, HostEngine, Primed, Read, Tokens, read_prompts
 from charlm.infer.model.open import native_errors
 from charlm.infer.sampling.filters import Sampling
-from charlm.infer.sampling.philox import UniformStream
 
 AFTER = [contract.H_NEXT, contract.C_NEXT, contract.LOGITS]
-NOTHING = UniformStream(0, 0)
 LONGEST_READ = 4096  # characters of each prompt in one run
 
 
@@ -24,17 +22,15 @@ class NativeEngine(HostEngine):
     def __init__(self, session: Any, metadata: Metadata) -> None:
         self._session, self._ids = session, id_type(metadata)
 
-    def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
+    def draw(self, steps: int) -> Tokens:
         """See `Engine`."""
-        blank = np.zeros((len(numbers), 0), dtype=self._ids)
-        feed = _feed(self._h, self._c, blank, self._sampling, numbers)
-        feed[contract.STEPS] = np.array(steps)
+        blank = np.zeros((len(self._h), 0), dtype=self._ids)
+        feed = _feed(self._h, self._c, blank, self._sampling) | {contract.STEPS: np.array(steps)}
         tokens: Tokens
         tokens, self._h, self._c = _run(
             self._session, [contract.TOKENS, contract.H_NEXT, contract.C_NEXT], feed
         )
-        for each in numbers:
-            each.position += steps
+        self._sampling.move(steps)
         return tokens
 
 
@@ -80,7 +76,7 @@ class NativeReader:
     ) -> dict[str, npt.NDArray[Any]]:
         prompt = np.ascontiguousarray(ids, dtype=id_type(self._metadata))
         sampling = Sampling.same(len(ids), len(self._metadata.vocabulary))
-        return _feed(h, c, prompt, sampling, [NOTHING] * len(ids)) | {contract.LENGTHS: counts}
+        return _feed(h, c, prompt, sampling) | {contract.LENGTHS: counts}
 
 
 def id_type(metadata: Metadata) -> type[np.integer[Any]]:
@@ -88,9 +84,7 @@ def id_type(metadata: Metadata) -> type[np.integer[Any]]:
     return np.uint8 if len(metadata.vocabulary) <= contract.BYTE_VOCABULARY else np.int32
 
 
-def _feed(
-    h: Array, c: Array, prompt: Tokens, sampling: Sampling, numbers: Sequence[UniformStream]
-) -> dict[str, npt.NDArray[Any]]:
+def _feed(h: Array, c: Array, prompt: Tokens, sampling: Sampling) -> dict[str, npt.NDArray[Any]]:
     """All inputs, of a run that reads no more than its prompts' first 0 ids and draws nothing."""
     return {
         contract.H: h,
@@ -99,9 +93,6 @@ def _feed(
         contract.LENGTHS: np.zeros(len(h), dtype=np.int64),
         contract.SCORED: np.array(0),
         contract.STEPS: np.array(0),
-        contract.SEED: np.array([each.seed for each in numbers], dtype=np.uint64),
-        contract.STREAM: np.array([each.stream for each in numbers], dtype=np.uint64),
-        contract.POSITION: np.array([each.position for each in numbers], dtype=np.uint64),
         **sampling.inputs(),
     }
 

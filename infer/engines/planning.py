@@ -27,7 +27,7 @@ WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
 # gained, and a reader would see text jump.
 LONGEST_ALONE = {NATIVE: 1024, BLOCKS: 256, STEP: 8}
 LONGEST_TOGETHER = {NATIVE: 256, BLOCKS: 64, STEP: 64}
-LONGEST_ON_GPU = 1024  # of many texts: about 50 ms of work, against 15 of copies
+LONGEST_ON_GPU = 4096  # of many texts: 100 to 200 ms of work, against 15 of copies
 # Where the speed of a core levels off (LSTM-192), and that of a GPU's multiprocessor; two such
 # batches take turns on a GPU.
 DEFAULT_WIDTH, WIDTH_OF_PROCESSOR = 256, 2 * 128

@@ -1,6 +1,5 @@
 """Many steps in one run: an engine on the generate graph, its streams shared out over threads."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from charlm.export import contract
 from charlm.export.contract import C_NEXT, H_NEXT, TOKENS, UNIFORM, C, H, runtime_errors_as
 from charlm.infer.engines.base import Array, HostEngine, Rows, Tokens
 from charlm.infer.sampling.draw import with_greedy
-from charlm.infer.sampling.philox import UniformStream, take_block
+from charlm.infer.sampling.philox import take_block
 
 OUTPUTS = [TOKENS, H_NEXT, C_NEXT]
 # A thread with fewer streams than this would spend its time on the graph's nodes, not on products.
@@ -33,11 +32,13 @@ class ScanEngine(HostEngine):
 
             self._pool = ThreadPoolExecutor(threads, "charlm")
 
-    def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
+    def draw(self, steps: int) -> Tokens:
         """See `Engine`."""
-        uniform = with_greedy(take_block(numbers, steps), self._sampling)
-        most = max(1, min(self._threads, len(numbers) // STREAMS_A_THREAD))
-        shares = np.array_split(np.arange(len(numbers)), most)
+        uniform = with_greedy(take_block(self._sampling.numbers(), steps), self._sampling)
+        self._sampling.move(steps)
+        streams = len(uniform)
+        most = max(1, min(self._threads, streams // STREAMS_A_THREAD))
+        shares = np.array_split(np.arange(streams), most)
         if len(shares) == 1:
             tokens, self._h, self._c = self._run(shares[0], uniform)
             return tokens

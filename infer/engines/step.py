@@ -1,6 +1,5 @@
 """Drawing step by step: the state is kept in place, and the character is chosen in NumPy."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from charlm.infer.engines.base import Array, HostEngine, Primed, Tokens
 from charlm.infer.model.open import Model
 from charlm.infer.sampling.draw import Sampler
 from charlm.infer.sampling.filters import Sampling
-from charlm.infer.sampling.philox import UniformStream, take_block
+from charlm.infer.sampling.philox import take_block
 
 
 class Stepper:
@@ -176,16 +175,17 @@ class StepEngine(HostEngine):
             self._batch, self._stepper = count, stepper_of(self._model, count, self._window)
         self._stepper.set_state(primed.h, primed.c)
         self._stepper.logits[:] = primed.logits
-        self._sampling = sampling
+        self._sampling, self._numbers = sampling.take(slice(None)), sampling.numbers()
         self._sampler = Sampler(self._stepper.logits, sampling)
 
-    def draw(self, numbers: Sequence[UniformStream], steps: int) -> Tokens:
+    def draw(self, steps: int) -> Tokens:
         """See `Engine`."""
         stepper = self._stepper
         token, step = stepper.token, stepper.step
-        uniform = np.ascontiguousarray(take_block(numbers, steps).T)
+        uniform = np.ascontiguousarray(take_block(self._numbers, steps).T)
+        self._sampling.move(steps)
         drawn = np.empty(uniform.shape, dtype=np.int64)
-        if len(numbers) == 1:
+        if uniform.shape[1] == 1:
             draw_one = self._sampler.draw_one
             for place, chosen in enumerate(uniform[:, 0]):
                 token[0] = drawn[place] = draw_one(chosen)

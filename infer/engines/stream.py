@@ -62,19 +62,20 @@ class TextStream(Iterator[str]):
         if before is not None:
             before.check(model.metadata)
         position = 0 if before is None else before.position
-        self._numbers = UniformStream(request.seed, request.sample, position)
+        numbers = UniformStream(request.seed, request.sample, position)
         if not len(prompt) and (before is None or not before.characters):
             from charlm.infer.sampling.draw import draw_first
 
             initial = np.asarray(model.metadata.initial, dtype=np.float32)
-            prompt = np.array([draw_first(initial, self._numbers, request.temperature)])
+            prompt = np.array([draw_first(initial, numbers, request.temperature)])
             self._first = self._vocabulary.characters[prompt[0]]
         primed = None if before is None else before.primed
         if primed is None or len(prompt):
             primed = self._reader.read([prompt], primed)
         check_finite(primed.logits)
-        size = len(self._vocabulary)
-        self._engine.start(primed, Sampling.same(1, size, request.temperature, request.filters))
+        size, temperature = len(self._vocabulary), request.temperature
+        sampling = Sampling.same(1, size, temperature, request.filters, [numbers])
+        self._engine.start(primed, sampling)
         self._begun, self._given = primed, 0
         self._blocks: deque[Block] = deque()  # of which characters may yet be given
         self._pieces = self._until_stop()
@@ -132,7 +133,7 @@ class TextStream(Iterator[str]):
             while self._blocks and self._blocks[0].end < self._given:
                 self._blocks.popleft()
             before = self._engine.held()
-            text = self._vocabulary.decode(self._engine.draw([self._numbers], steps)[0])
+            text = self._vocabulary.decode(self._engine.draw(steps)[0])
             self._blocks.append(Block(drawn, before, text))
             drawn += steps
             yield text

@@ -1,4 +1,4 @@
-"""How a stream draws: its temperature, and its filters, which say what may be drawn at all.
+"""How a stream draws: its temperature, its filters, which say what may be drawn, its numbers.
 
 Filters see the weights after the temperature, in this order, and ties go to the lowest id:
 top-k keeps the k likeliest; top-p, of these, the likeliest that together reach the share p, the
@@ -13,14 +13,25 @@ import numpy.typing as npt
 
 from charlm.data.system.errors import SettingsError
 from charlm.export import contract
-from charlm.export.contract import INVERSE_TEMPERATURE, MIN_P, TOP_K, TOP_P
+from charlm.export.contract import (
+    INVERSE_TEMPERATURE,
+    MIN_P,
+    POSITION,
+    SEED,
+    STREAM,
+    TOP_K,
+    TOP_P,
+)
+from charlm.infer.sampling.philox import UniformStream
 
 Array = npt.NDArray[np.float32]
 FILTERS = (TOP_K, TOP_P, MIN_P)
-OPERATOR_INPUTS = (INVERSE_TEMPERATURE, *FILTERS)
+NUMBER = (SEED, STREAM, POSITION)  # what fixes a random number
 SETTINGS = np.dtype(
     [(INVERSE_TEMPERATURE, "f4"), (TOP_K, "i8"), (TOP_P, "f4"), (MIN_P, "f4"), ("greedy", "?")]
+    + [(name, "u8") for name in NUMBER]
 )
+OPERATOR_INPUTS = (INVERSE_TEMPERATURE, *FILTERS, *NUMBER)
 SMALLEST_TOP_P = 1e-30  # well inside float32; the likeliest character alone, as for anything small
 TOP_P_OFF = np.float32(contract.TOP_P_OFF)
 
@@ -69,12 +80,13 @@ def inverse_temperature(temperature: float) -> np.float32:
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """How each stream of a batch draws.
+    """How each stream of a batch draws, and its next random number.
 
     Attributes:
         settings: `SETTINGS` [batch], the temperature and filters of each stream as the arithmetic
             takes them: what is off removes nothing, and greedy choice, the likeliest whatever the
-            filters and the number are, is a temperature that leaves the others no weight.
+            filters and the number are, is a temperature that leaves the others no weight. What
+            fixes the number that it draws by next.
         vocabulary: how many characters there are.
     """
 
@@ -82,32 +94,57 @@ class Sampling:
     vocabulary: int
 
     @classmethod
-    def of(cls, each: Sequence[tuple[float, Filters]], vocabulary: int) -> "Sampling":
+    def of(
+        cls,
+        each: Sequence[tuple[float, Filters]],
+        vocabulary: int,
+        numbers: Sequence[UniformStream] = (),
+    ) -> "Sampling":
         """Settings of streams, from the temperature and the filters of each.
+
+        Args:
+            numbers: of each stream, at the next; none where only the settings are wanted.
 
         Raises:
             SettingsError: an impossible temperature.
         """
         made = {distinct: _row(*distinct, vocabulary) for distinct in set(each)}
-        return cls(np.array([made[one] for one in each], SETTINGS), vocabulary)
+        numbers = numbers or [UniformStream(0, 0)] * len(each)
+        rows = [
+            (*made[one], number.seed, number.stream, number.position)
+            for one, number in zip(each, numbers, strict=True)
+        ]
+        return cls(np.array(rows, SETTINGS), vocabulary)
 
     @classmethod
     def same(
-        cls, batch: int, vocabulary: int, temperature: float = 1.0, filters: Filters = NO_FILTERS
+        cls,
+        batch: int,
+        vocabulary: int,
+        temperature: float = 1.0,
+        filters: Filters = NO_FILTERS,
+        numbers: Sequence[UniformStream] = (),
     ) -> "Sampling":
         """The same settings for all streams of a batch; see `of`."""
-        row = np.array(_row(temperature, filters, vocabulary), SETTINGS)
-        return cls(np.full(batch, row), vocabulary)
+        return cls.of([(temperature, filters)] * batch, vocabulary, numbers)
 
     def take(self, rows: Sequence[int] | slice | npt.NDArray[np.intp]) -> "Sampling":
-        """The settings of some streams, in the order chosen."""
-        return Sampling(self.settings[rows], self.vocabulary)
+        """A copy of the settings of some streams, in the order chosen."""
+        return Sampling(self.settings[rows].copy(), self.vocabulary)
 
     def replaced(self, rows: npt.NDArray[np.intp], others: "Sampling") -> "Sampling":
         """The settings of a batch in which other streams have taken some rows."""
         changed = self.settings.copy()
         changed[rows] = others.settings
         return Sampling(changed, self.vocabulary)
+
+    def numbers(self) -> list[UniformStream]:
+        """The random numbers of each stream, from the next on."""
+        return [UniformStream(*place) for place in self.settings[[*NUMBER]].tolist()]
+
+    def move(self, steps: int) -> None:
+        """Go so many numbers on, in place."""
+        self.settings[POSITION] += np.uint64(steps)
 
     def inputs(self) -> dict[str, npt.NDArray[np.generic]]:
         """The settings as charlm's operator takes them, by the names of its inputs."""

@@ -240,7 +240,8 @@ def feed_of(path: Path, batch: int, time: int, steps: int, filtered: bool = Fals
     h, c = random.standard_normal((2, batch, metadata.layers, metadata.hidden)).astype(np.float32)
     ids = np.uint8 if size <= names.BYTE_VOCABULARY else np.int32
     temperatures, filters = zip(*(settings_of(row, filtered) for row in range(batch)), strict=True)
-    sampling = Sampling.of(list(zip(temperatures, filters, strict=True)), size)
+    numbers = [UniformStream(3, row, row % 9) for row in range(batch)]
+    sampling = Sampling.of(list(zip(temperatures, filters, strict=True)), size, numbers)
     return {
         H: np.tanh(h),
         C: 3 * c,
@@ -248,9 +249,6 @@ def feed_of(path: Path, batch: int, time: int, steps: int, filtered: bool = Fals
         names.LENGTHS: random.randint(0, time + 1, batch),
         names.SCORED: np.array(1),
         names.STEPS: np.array(steps),
-        names.SEED: np.full(batch, 3, dtype=np.uint64),
-        names.STREAM: np.arange(batch, dtype=np.uint64),
-        names.POSITION: np.arange(batch, dtype=np.uint64) % np.uint64(9),
         **sampling.inputs(),
     }
 

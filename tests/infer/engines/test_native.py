@@ -216,9 +216,10 @@ def test_it_draws_the_step_graphs_characters_but_for_near_ties(
     prompt = lovecraft.encode("the nameless city of the")
     primed = NativeReader(model.native("float32", 1), model.metadata).read([prompt])
     engine = NativeEngine(model.native("float32", 1), model.metadata)
-    sampling = Sampling.same(streams, len(lovecraft.vocabulary), temperature, filters)
+    numbers = [UniformStream(3, stream) for stream in range(streams)]
+    sampling = Sampling.same(streams, len(lovecraft.vocabulary), temperature, filters, numbers)
     engine.start(primed.take([0] * streams), sampling)
-    drawn = engine.draw([UniformStream(3, stream) for stream in range(streams)], length)
+    drawn = engine.draw(length)
     feed = np.concatenate((np.tile(prompt, (streams, 1)), drawn), axis=1).astype(np.int64)
     h = c = np.zeros((streams, 1, 192), dtype=np.float32)
     logits = []

@@ -17,7 +17,6 @@ from charlm.infer.engines.scan import STREAMS_A_THREAD, ScanEngine
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
 from charlm.infer.sampling.draw import Sampling
-from charlm.infer.sampling.philox import UniformStream
 
 TEMPERATURES = [1.0, 0.5, 0.0]
 
@@ -61,7 +60,7 @@ def test_each_thread_gets_a_share_that_is_worth_it(streams: int, shares: list[in
     session, state = Noting(), np.arange(streams, dtype=np.float32)[:, None, None]
     engine = ScanEngine(session, vocabulary=28, threads=4)
     engine.start(Primed(state, state, state), Sampling.same(streams, 28))
-    assert engine.draw([UniformStream(1, n) for n in range(streams)], 5).shape == (streams, 5)
+    assert engine.draw(5).shape == (streams, 5)
     assert sorted(session.streams) == shares
 
 
@@ -77,7 +76,7 @@ def test_a_graph_that_gives_what_was_not_asked_for_is_refused(given: tuple[int, 
     engine = ScanEngine(Damaged(), vocabulary=28)
     engine.start(Primed(state, state, state), Sampling.same(2, 28))
     with pytest.raises(ModelFileError, match="write it anew with charlm-export"):
-        engine.draw([UniformStream(1, n) for n in range(2)], 5)
+        engine.draw(5)
 
 
 def test_what_onnx_runtime_refuses_is_one_line(exact_with_siblings: Path) -> None:
@@ -86,7 +85,7 @@ def test_what_onnx_runtime_refuses_is_one_line(exact_with_siblings: Path) -> Non
     narrow = np.zeros((1, 1, 5), dtype=np.float32)
     engine.start(Primed(narrow, narrow, narrow), Sampling.same(1, 28))
     with pytest.raises(ModelFileError, match="ONNX Runtime can't run the model: ") as caught:
-        engine.draw([UniformStream(1, 0)], 3)
+        engine.draw(3)
     assert "\n" not in str(caught.value)
 
 
