@@ -20,7 +20,7 @@ Tokens = npt.NDArray[Any]  # of any integer type
 
 # Characters in one run: a single text gains nothing from longer runs than 1,024, many texts nothing
 # from longer than 16 each.
-CELLS = {"cpu": 4096, "cuda": 1 << 22}
+CELLS = {"cpu": 4096, "cuda": 1 << 23}
 LONGEST_RUN = 1024
 MOST_NUMBERS = 1 << 22  # in the largest array of a run, 16 MiB, where a vocabulary is large
 

@@ -7,6 +7,7 @@ one that crosses it included; min-p, those at least as likely as that share of t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,12 +110,8 @@ class Sampling:
             SettingsError: an impossible temperature.
         """
         made = {distinct: _row(*distinct, vocabulary) for distinct in set(each)}
-        numbers = numbers or [UniformStream(0, 0)] * len(each)
-        rows = [
-            (*made[one], number.seed, number.stream, number.position)
-            for one, number in zip(each, numbers, strict=True)
-        ]
-        return cls(np.array(rows, SETTINGS), vocabulary)
+        settings = np.array([made[one] for one in each], SETTINGS)
+        return cls(_numbered(settings, numbers), vocabulary)
 
     @classmethod
     def same(
@@ -126,7 +123,8 @@ class Sampling:
         numbers: Sequence[UniformStream] = (),
     ) -> "Sampling":
         """The same settings for all streams of a batch; see `of`."""
-        return cls.of([(temperature, filters)] * batch, vocabulary, numbers)
+        row = np.array(_row(temperature, filters, vocabulary), SETTINGS)
+        return cls(_numbered(np.full(batch, row), numbers), vocabulary)
 
     def take(self, rows: Sequence[int] | slice | npt.NDArray[np.intp]) -> "Sampling":
         """A copy of the settings of some streams, in the order chosen."""
@@ -170,13 +168,22 @@ class Sampling:
         return some
 
 
-def _row(
-    temperature: float, filters: Filters, vocabulary: int
-) -> tuple[np.float32, int, np.float32, np.float32, bool]:
-    inverse = inverse_temperature(temperature)
+def _row(temperature: float, filters: Filters, vocabulary: int) -> tuple[Any, ...]:
+    """An element of `SETTINGS`, of the numbers from 0 on."""
+    inverse, number = inverse_temperature(temperature), (0, 0, 0)
     if not inverse:
-        return (np.float32(contract.GREEDY), *NO_FILTERS.limits(vocabulary), True)
-    return (inverse, *filters.limits(vocabulary), False)
+        return (np.float32(contract.GREEDY), *NO_FILTERS.limits(vocabulary), True, *number)
+    return (inverse, *filters.limits(vocabulary), False, *number)
+
+
+def _numbered(
+    settings: npt.NDArray[np.void], numbers: Sequence[UniformStream]
+) -> npt.NDArray[np.void]:
+    if numbers:
+        settings[SEED] = [each.seed for each in numbers]
+        settings[STREAM] = [each.stream for each in numbers]
+        settings[POSITION] = [each.position for each in numbers]
+    return settings
 
 
 def remove_from_one(weights: Array, top_k: int, top_p: np.float32, min_p: np.float32) -> None:

@@ -21,7 +21,7 @@ from charlm.data.system.errors import SettingsError
 from charlm.data.text.vocabulary import Unknown
 from charlm.infer.engines.base import Array, TextReader, Tokens, read_in_runs
 from charlm.infer.model.open import Model
-from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, total_bits, zero_states
+from charlm.infer.scoring.score import Score, Scorer, TokenText, total_bits, zero_states
 
 # What a segment of the shipped model's test text costs more than in the exact figure, in bits: 34
 # without warming up, 0.9 after 64 characters, 0.005 after 256, less than rounding after 1024.
@@ -35,6 +35,7 @@ LONGEST_SEGMENT = 1 << 14
 LONGEST_PIECE = 1 << 26
 # A shorter one is not worth it, and leaves no state behind to measure the next one's against.
 SHORTEST_SEGMENT = 1 << 10
+FEWER = 16  # of so many segments one may be left out, for all to be of equal length
 SHORTEST_IN_WARM_UPS = 4  # at most a fifth of the time goes into warming up
 MEASURED = 16  # borders of a piece where the difference is measured, and
 CHECKED = 256  # the characters after each: no difference was left beyond them
@@ -112,7 +113,7 @@ class _Rows:
 
     warming: Costs  # float64 [rows], cost of the characters that are there to warm up
     own: Costs  # float64 [rows], cost of the others
-    first: Costs  # float64 [rows, CHECKED], of each of the first others; 0 where there are fewer
+    first: Costs  # float64 [rows], of the first `CHECKED` of them
     h: Array
     c: Array
 
@@ -190,28 +191,31 @@ class SegmentScorer(Scorer):
         """Rows of equal length and how many characters of each but the first are another's.
 
         The first row has a warm-up's length more of its own, so that all are equal; so the others
-        warm up on up to `segments` characters more where the length is no multiple.
+        warm up on some characters more where the length is no multiple. Of thousands of rows these
+        might be as many as their own: a few rows less are taken where that is less work.
         """
         length = len(ids) - 1
         shortest = max(self._shortest, SHORTEST_IN_WARM_UPS * self.warm_up)
-        count = max(1, min(self.segments, (length - self.warm_up) // shortest))
-        own = (length - self.warm_up) // count if count > 1 else length
-        row = length - (count - 1) * own
-        rows = np.lib.stride_tricks.sliding_window_view(ids, row + 1)[::own]
-        return rows, row - own
+        most = max(1, min(self.segments, (length - self.warm_up) // shortest))
+        if most == 1:
+            return ids[None], 0
+        counts = np.arange(most, most - most // FEWER - 1, -1)
+        owns = (length - self.warm_up) // counts
+        rows = length - (counts - 1) * owns
+        best = (counts * rows).argmin()
+        own, row = int(owns[best]), int(rows[best])
+        return np.lib.stride_tricks.sliding_window_view(ids, row + 1)[::own], row - own
 
     def _read(self, reader: TextReader, rows: Tokens, h: Array, c: Array, warm_up: int) -> _Rows:
         """Read rows [rows, characters + 1] to their ends."""
-        warming, own = np.zeros((2, len(rows)))
-        first = np.zeros((len(rows), CHECKED))
+        warming, own, first = np.zeros((3, len(rows)))
         for start, read in read_in_runs(reader, self.model, rows, h, c):
             h, c, found = read.h, read.c, read.log_probability
             cut = max(0, warm_up - start)
             warming += total_bits(found[:, :cut])
             own += total_bits(found[:, cut:])
             place = start + cut - warm_up  # among the row's own characters
-            seen = bits(found[:, cut : cut + max(0, CHECKED - place)])
-            first[:, place : place + seen.shape[1]] = seen
+            first += total_bits(found[:, cut : cut + max(0, CHECKED - place)])
         return _Rows(warming, own, first, h, c)
 
     def _excess(self, rows: Tokens, warm_up: int, read: _Rows) -> Costs:
@@ -225,7 +229,7 @@ class SegmentScorer(Scorer):
         after = borders[chosen]
         own = rows[after, warm_up : warm_up + CHECKED + 1]
         longer = self._read(self._readers[0], own, read.h[after - 1], read.c[after - 1], 0)
-        excess: Costs = read.first[after].sum(axis=1) - longer.own
+        excess: Costs = read.first[after] - longer.own
         return excess
 
 

@@ -327,7 +327,7 @@ def test_the_stated_difference_is_the_real_one(each_way: Generator) -> None:
 
 
 def test_some_borders_stand_for_all_where_there_are_many(small: Generator) -> None:
-    text = letters(8000)
+    text = letters(8001)
     exact = Scorer(small.model).score([text]).bits_per_character
     found = SegmentScorer(small.model, segments=40, warm_up=0, measured=6, **SHORT).score([text])
     assert (found.borders, len(found.excess)) == (39, 6)
