@@ -7,12 +7,23 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 from charlm.data.system.errors import SettingsError
 
 CASES = ("keep", "lower")
 NEWLINES = ("keep", "drop", "space")
+
+
+class Latin(NamedTuple):
+    """What becomes of the characters of a text of Latin-1, as `bytes.translate` takes it."""
+
+    table: bytes  # of each that stays
+    removed: bytes = b""  # those that don't
+
+
+AS_IT_IS = Latin(bytes(range(256)))
 
 
 @dataclass(frozen=True)
@@ -36,11 +47,12 @@ class Normalisation:
 
     def __call__(self, text: str) -> str:
         """Normalise a whole text; line ends are LF already (see `corpus.read_text`)."""
-        text = self._replace_newlines(text)
         if is_latin(text):  # ten times as fast; and such text is composed already
-            if self.case == "lower":
-                text = text.encode("latin-1").translate(_LOWER).decode("latin-1")
-            return text
+            if self.latin == AS_IT_IS:
+                return text
+            return text.encode("latin-1").translate(*self.latin).decode("latin-1")
+        if self.newlines != "keep":
+            text = text.replace("\n", "" if self.newlines == "drop" else " ")
         if self.case == "lower":
             text = text.lower()
         return unicodedata.normalize("NFC", text) if self.nfc else text
@@ -50,13 +62,15 @@ class Normalisation:
         return map(self, self.parts(chunks))
 
     def parts(self, chunks: Iterable[str]) -> Iterator[str]:
-        """A text that arrives in chunks, its newlines done, in parts that are normalised apart.
+        """A text that arrives in chunks, in parts that can be normalised apart.
 
         What follows a chunk's last boundary waits for the next chunk.
         """
         held: list[str] = []
-        for chunk in map(self._replace_newlines, chunks):
-            cut = _last_boundary(chunk)
+        boundary = _BOUNDARY_WITHIN_LINES if self.newlines == "drop" else _BOUNDARY
+        for chunk in chunks:
+            places = range(len(chunk) - 1, -1, -1)
+            cut = next((place for place in places if boundary.match(chunk, place)), None)
             if cut is None:
                 held.append(chunk)
             else:
@@ -64,15 +78,13 @@ class Normalisation:
                 held = [chunk[cut:]]
         yield "".join(held)
 
-    @property
-    def latin(self) -> bytes:
-        """What becomes of each character of a part that is all of Latin-1."""
-        return _LOWER if self.case == "lower" else SAME
-
-    def _replace_newlines(self, text: str) -> str:
-        if self.newlines == "keep":
-            return text
-        return text.replace("\n", "" if self.newlines == "drop" else " ")
+    @cached_property
+    def latin(self) -> Latin:
+        """What becomes of a text that is all of Latin-1."""
+        table = _LOWER if self.case == "lower" else AS_IT_IS.table
+        if self.newlines == "space":
+            table = table.replace(b"\n", b" ")
+        return Latin(table, b"\n" if self.newlines == "drop" else b"")
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form, as stored in `config.json` and in a model's metadata."""
@@ -96,7 +108,6 @@ class Normalisation:
         return self.from_dict(self.as_dict() | chosen)
 
 
-SAME = bytes(range(256))
 NOTEBOOK = Normalisation(case="lower", nfc=False, newlines="drop")
 """What the notebook does: lower-case everything, delete newlines."""
 
@@ -112,14 +123,10 @@ def is_latin(text: str) -> bool:
 
 _LOWER = bytes(map(ord, bytes(range(256)).decode("latin-1").lower()))
 _PLAIN = r"[0-9A-Za-z\u3400-\u9fff]"
-_BOUNDARY = re.compile(rf"[ \n]|(?<={_PLAIN}){_PLAIN}")
-"""Where the two sides of a text can be normalised apart: before a space or newline, or between
-two plain letters, digits or ideographs, for scripts and data without spaces. None of them
+_BOUNDARY, _BOUNDARY_WITHIN_LINES = (
+    re.compile(rf"{space}|(?<={_PLAIN}){_PLAIN}") for space in (r"[ \n]", " ")
+)
+"""Where the two sides of a text can be normalised apart: before a space or a newline that stays, or
+between two plain letters, digits or ideographs, for scripts and data without spaces. None of them
 composes with what stands before it, and lower-casing a capital sigma, which depends on the
 letters around it (final or not), looks no further than the next of them."""
-
-
-def _last_boundary(text: str) -> int | None:
-    """The last place in `text` where it can be cut, if there is one."""
-    places = range(len(text) - 1, -1, -1)
-    return next((place for place in places if _BOUNDARY.match(text, place)), None)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import VocabularyError
-from charlm.data.text.normalise import SAME
+from charlm.data.text.normalise import AS_IT_IS, Latin
 
 Unknown = Literal["error", "drop"] | str
 ABSENT = 255  # no id, where ids are bytes
@@ -48,7 +48,7 @@ class Vocabulary:
 
     @property
     def is_latin(self) -> bool:
-        """Whether all are of Latin-1, so that `encode` takes what becomes of characters first."""
+        """Whether all are of Latin-1, so that `encoded` takes what becomes of a text first."""
         return bool(self._latin)
 
     @cached_property
@@ -56,44 +56,52 @@ class Vocabulary:
         """The smallest unsigned integer type that holds every id."""
         return np.min_scalar_type(len(self) - 1)
 
-    def encode(
-        self, text: str, unknown: Unknown = "error", latin: bytes = SAME
-    ) -> npt.NDArray[Any]:
+    def encode(self, text: str, unknown: Unknown = "error") -> npt.NDArray[Any]:
         """Token ids of `text`, shape [characters], of type `dtype`.
 
         Args:
             text: normalised text.
             unknown: `"error"`, `"drop"`, or the one character of the vocabulary that
                 stands for every character outside it.
-            latin: what becomes of each character first; only of text and a vocabulary of Latin-1.
 
         Raises:
             VocabularyError: a character outside the vocabulary, named with its position.
         """
+        return self.encoded(text, unknown)[0]
+
+    def encoded(
+        self, text: str, unknown: Unknown, latin: Latin = AS_IT_IS
+    ) -> tuple[npt.NDArray[Any], int]:
+        """The same, and how many characters are outside the vocabulary.
+
+        Args:
+            text, unknown: see `encode`.
+            latin: what becomes of the text first; only of text and a vocabulary of Latin-1.
+        """
         plain = self._plain_ids(text, latin)
         if plain is not None:
-            if ABSENT in plain:
+            lacking = plain.count(ABSENT) if ABSENT in plain else 0
+            if lacking:
                 if unknown == "error":
                     raise self._unknown_character(text, plain.index(ABSENT))
                 other = b"" if unknown == "drop" else bytes([self.id_of(unknown)])
                 plain = plain.replace(bytes([ABSENT]), other)
-            return np.frombuffer(bytearray(plain), dtype=np.uint8)
+            return np.frombuffer(bytearray(plain), dtype=np.uint8), lacking
         ids = self._looked_up(text)
         missing = ids < 0
-        if missing.any():
+        lacking = int(missing.sum())
+        if lacking:
             if unknown == "error":
                 raise self._unknown_character(text, int(missing.argmax()))
             if unknown == "drop":
                 ids = ids[~missing]
             else:
                 ids[missing] = self.id_of(unknown)
-        return ids.astype(self.dtype)
+        return ids.astype(self.dtype), lacking
 
-    def lacks(self, text: str, latin: bytes = SAME) -> int:
+    def lacks(self, text: str) -> int:
         """How many characters of `text` are outside the vocabulary; see `encode`."""
-        if (plain := self._plain_ids(text, latin)) is not None:
-            return plain.count(ABSENT)
-        return int((self._looked_up(text) < 0).sum())
+        return self.encoded(text, "drop")[1]
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """The text of token ids, shape [characters], any integer type, each below `len(self)`."""
@@ -172,14 +180,15 @@ class Vocabulary:
             ids[character] = number
         return bytes(ids)
 
-    def _plain_ids(self, text: str, latin: bytes) -> bytes | None:
+    def _plain_ids(self, text: str, latin: Latin) -> bytes | None:
         """The ids of a text of Latin-1, `ABSENT` for those outside; None of any other text."""
         if not self._latin:
             return None
         try:
-            return text.encode("latin-1").translate(latin.translate(self._to_ids))
+            plain = text.encode("latin-1")
         except UnicodeEncodeError:
             return None
+        return plain.translate(latin.table.translate(self._to_ids), latin.removed)
 
     @cached_property
     def _code_points(self) -> npt.NDArray[np.uint32]:

@@ -51,11 +51,11 @@ class Opening:
             SettingsError: an empty stop string.
         """
         vocabulary, text = metadata.vocabulary, metadata.normalisation(request.prompt)
-        prompt = vocabulary.encode(text, metadata.unknown(request.unknown))
+        prompt, lacking = vocabulary.encoded(text, metadata.unknown(request.unknown))
         return cls(
             prompt,
             vocabulary.decode(prompt),
-            vocabulary.lacks(text),
+            lacking,
             normalised(request.stops, metadata),
             np.asarray(metadata.initial, dtype=np.float32),
         )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import CorpusError, ModelFileError, VocabularyError
-from charlm.data.text.normalise import SAME, is_latin
+from charlm.data.text.normalise import AS_IT_IS, is_latin
 from charlm.data.text.vocabulary import Unknown
 from charlm.export.contract import Metadata
 from charlm.infer.engines.base import Array, Tokens, run_length
@@ -191,9 +191,9 @@ class TokenText:
             if vocabulary.is_latin and is_latin(part):  # normalised as it is encoded
                 text, latin = part, normalisation.latin
             else:
-                text, latin = normalisation(part), SAME
+                text, latin = normalisation(part), AS_IT_IS
             try:
-                ids = vocabulary.encode(text, self._unknown, latin)
+                ids, lacking = vocabulary.encoded(text, self._unknown, latin)
             except VocabularyError as problem:
                 text = normalisation(part)
                 known = set(vocabulary.characters)
@@ -203,11 +203,8 @@ class TokenText:
                     f"position {before + index} is not one of the "
                     f"model's {len(vocabulary)} characters; `unknown` drop leaves it out"
                 ) from problem
-            before += len(text)
-            if self._unknown == "drop":
-                self._lacking += len(text) - len(ids)
-            elif self._unknown != "error":
-                self._lacking += vocabulary.lacks(text, latin)
+            before += len(ids) + (lacking if self._unknown == "drop" else 0)
+            self._lacking += lacking
             yield ids
 
 

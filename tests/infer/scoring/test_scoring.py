@@ -25,7 +25,9 @@ from charlm.data.text.corpus import SAMPLE
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.export import contract
-from charlm.infer.engines.base import LONGEST_RUN, Read
+from charlm.infer.engines import native
+from charlm.infer.engines.base import LONGEST_RUN, Array, Read, Tokens
+from charlm.infer.engines.native import NativeReader
 from charlm.infer.engines.reader import GraphTextReader
 from charlm.infer.generator import Generator
 from charlm.infer.model import shipped
@@ -304,6 +306,23 @@ def test_a_long_text_is_cut_into_many_segments_piece_after_piece(each_way: Gener
     assert found.borders == 10 * 4
     assert found.characters == 10_000
     assert found.warm_up == 10
+
+
+def test_what_the_cutting_leaves_over_is_not_read_by_every_segment(
+    small: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100 segments of 99 characters 99 are left over, which all would read beforehand."""
+    read: list[int] = []
+
+    class Counting(NativeReader):
+        def run(self, ids: Tokens, h: Array, c: Array) -> Read:
+            read.append(ids.size - len(ids))
+            return super().run(ids, h, c)
+
+    monkeypatch.setattr(native, "NativeReader", Counting)
+    scorer = SegmentScorer(small.model, segments=100, warm_up=0, measured=1, **SHORT)
+    assert scorer.score([letters(10_000)]).segments >= 94
+    assert sum(read) < 10_000 * 1.1
 
 
 def test_chunks_change_nothing(small: Generator) -> None:
