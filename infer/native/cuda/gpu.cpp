@@ -421,6 +421,8 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
                                                    16 * static_cast<unsigned>(layout.shared),
                                                    work->stream, arguments, nullptr),
                              "starting the kernel", problem);
+  // What the kernel did wrong is told as such, and waited for outside of the copies.
+  good = good && driver.good(driver.cuStreamSynchronize(work->stream), "the kernel", problem);
   int not_finite = 0;
   copy(&not_finite, run.not_finite, sizeof not_finite);
   copy(call.tokens, run.tokens, drawn * id_bytes);
@@ -429,7 +431,7 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
   copy(call.h_next, run.h_next, state * 4);
   copy(call.c_next, run.c_next, state * 4);
   const int status = driver.cuStreamSynchronize(work->stream);  // whatever failed before
-  good = good && driver.good(status, "the kernel", problem);
+  good = good && driver.good(status, "copying", problem);
   if (good && not_finite)
     problem = "the model gives numbers that are not finite: its weights are damaged";
   keep(std::move(work));

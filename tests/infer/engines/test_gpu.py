@@ -137,6 +137,11 @@ def serve() -> None:
 # ---- The two GPUs
 
 
+def build_driver(folder: Path, *options: str) -> None:
+    options = ("-std=c++17", "-O2", "-shared", "-fPIC", "-o", str(folder / "emulated.so"), *options)
+    subprocess.run(["g++", *options, str(SOURCES / "driver.cpp"), "-ldl"], check=True)
+
+
 @pytest.fixture(scope="module")
 def emulation(tmp_path_factory: pytest.TempPathFactory) -> Variables:
     """The environment in which charlm finds the emulated GPU."""
@@ -144,11 +149,7 @@ def emulation(tmp_path_factory: pytest.TempPathFactory) -> Variables:
         pytest.skip("g++ compiles the emulated GPU, and is not here")
     from tests.support.shared import made_once  # not there where this file is a process of its own
 
-    def build(folder: Path) -> None:
-        options = ["-std=c++17", "-O2", "-shared", "-fPIC", "-o", str(folder / "emulated.so")]
-        subprocess.run(["g++", *options, str(SOURCES / "driver.cpp"), "-ldl"], check=True)
-
-    folder = made_once(tmp_path_factory, "emulation", build)
+    folder = made_once(tmp_path_factory, "emulation", build_driver)
     library = str(folder / "emulated.so")
     return {
         "CHARLM_LIBCUDA": library,
@@ -537,6 +538,17 @@ def test_a_gpu_that_can_not_be_used_is_an_error_and_auto_says_why(
     device, note = emulated(device_and_note, path, "auto", variables=variables)
     assert device == "cpu"
     assert note.startswith(f"an NVIDIA GPU is here but is not used: {reason}")
+
+
+def test_a_driver_that_knows_no_clusters_is_told_and_has_the_other_kernel(
+    emulation: Variables, made: Made, tmp_path: Path
+) -> None:
+    build_driver(tmp_path, "-DcuOccupancyMaxActiveClusters=unknown")
+    gpu = Gpu(False, emulation | {"CHARLM_LIBCUDA": str(tmp_path / "emulated.so")})
+    with contextlib.closing(gpu):
+        with pytest.raises(ProviderError, match="since a driver of CUDA 11"):
+            gpu(device_and_note, made(28, 17, 1), "cuda", variables=ROOMY)
+        assert gpu(device_and_note, made(28, 17, 1), "cuda") == ("cuda", None)
 
 
 NO_GPU = {
