@@ -32,6 +32,7 @@ from charlm.benchmarks.report.results import (
     VECTOR_LIMIT,
 )
 from charlm.data.system.cores import usable_cores
+from charlm.infer.engines.planning import LONGEST_ON_GPU
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ STEPS = 64  # characters of each text in one call, where a path draws several
 WIDE, WIDE_CUDA = 256, 128 * 132  # where a core's speed levels off, and that of 132 processors
 MOST_CUDA = 2 * WIDE_CUDA  # one half is drawn while the other's texts are cut
 CUDA_LENGTH = 16_384  # of each text: of a shorter one its request takes as long as its characters
+SHORT = 64  # characters of a text, below which beginning and ending it is what takes time
 CORES = usable_cores()
 SAMPLES = f"charlm-gen --samples {WIDE}"
 BLOCKS: dict[str, Any] = {"path": "blocks", "steps": STEPS}
@@ -156,7 +158,7 @@ CASES = (
     *_both(
         _many(
             "charlm_batch_cores", f"charlm-gen, {WIDE} texts, every core", "ours:batch",
-            batch=WIDE, every_core=True, use=f"{SAMPLES} --threads {CORES}",
+            batch=WIDE, every_core=True, least=SHORT, use=f"{SAMPLES} --threads {CORES}",
         )
     ),
     *_both(
@@ -189,7 +191,7 @@ CASES = (
     *_both(
         _many(
             "charlm_native_cuda", f"charlm on CUDA, operator, {WIDE_CUDA:,} texts", "ours:engine",
-            path="native", steps=1024, batch=WIDE_CUDA, **ON_CUDA,
+            path="native", steps=LONGEST_ON_GPU, least=LONGEST_ON_GPU, batch=WIDE_CUDA, **ON_CUDA,
         ),
         "fp16",
     ),

@@ -184,7 +184,12 @@ def _sweep(sweep: Sweep, plan: BenchPlan, settings: CaseSettings, say: Say) -> r
     points = [(case, value) for case in cases for value in values]
     points += [(bound, value) for bound in sweep.bounds() for value in set(limits_at.values())]
     workers = [
-        timing.Worker(f"{case.name} at {value}", case.target, sweep.settings(case, value, settings))
+        timing.Worker(
+            f"{case.name} at {value}",
+            case.target,
+            sweep.settings(case, value, settings),
+            case.least,
+        )
         for case, value in points
     ]
     rounds = max(1, round(SWEEP_SHARE * plan.rounds))
