@@ -233,7 +233,7 @@ def _rest(outcomes: Iterator[Outcome], interruption: KeyboardInterrupt) -> Itera
 
 
 class _TextWriter:
-    """Texts, the first in pieces as it is drawn."""
+    """Texts, on a terminal the first in pieces as it is drawn."""
 
     def __init__(self, out: IO[str], job: Job) -> None:
         self._out, self._job = out, job
@@ -244,8 +244,8 @@ class _TextWriter:
         self._any = False
 
     def watches(self, index: int) -> bool:
-        """The first text alone."""
-        return index == 0
+        """The first text alone, on a terminal: in between, blocks are short."""
+        return index == 0 and self._out.isatty()
 
     def see(self, pieces: Sequence[Piece]) -> tuple[int, ...]:
         """Write a piece of it."""

@@ -49,7 +49,9 @@ std::string content(const std::string& path) {
 
 // ---- The driver. EMULATED_DEVICES, EMULATED_PROCESSORS, EMULATED_SHARED, EMULATED_MEMORY and
 // EMULATED_ARCHITECTURE say what it finds, EMULATED_CLUSTERS how many clusters run at once. Each
-// launch adds a line to the file EMULATED_LAUNCHES: the blocks of a cluster, or 1.
+// launch adds a line to the file EMULATED_LAUNCHES: the blocks of a cluster, or 1. With
+// EMULATED_RATE, characters a second, a kernel takes its time and does nothing, so that the host
+// can be measured.
 
 EXPORT int cuInit(unsigned) { return 0; }
 EXPORT int cuDriverGetVersion(int* version) {
@@ -138,6 +140,7 @@ EXPORT int cuMemAlloc_v2(std::uintptr_t* address, std::size_t size) {
   void* memory = nullptr;
   if (posix_memalign(&memory, 256, size + 256) != 0) return 2;
   allocated += static_cast<long>(size);
+  std::memset(memory, 0, size + 256);
   *static_cast<std::size_t*>(memory) = size;
   *address = reinterpret_cast<std::uintptr_t>(memory) + 256;
   return 0;

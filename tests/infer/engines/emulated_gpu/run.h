@@ -33,6 +33,12 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
     std::fprintf(file, "%d\n", kBlocks);
     std::fclose(file);
   }
+  if (const char* rate = std::getenv("EMULATED_RATE")) {
+    const double characters = static_cast<double>(argument->streams) *
+                              (static_cast<double>(argument->time) + argument->steps);
+    std::this_thread::sleep_for(std::chrono::duration<double>(characters / std::atof(rate)));
+    return;
+  }
   for (int first = 0; first < blocks; first += kBlocks) {
     Cluster now;
     cluster = &now;
