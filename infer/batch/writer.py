@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import GeneratorType
 from typing import IO, TYPE_CHECKING, Any
@@ -304,8 +304,8 @@ def as_object(outcome: Outcome) -> dict[str, Any]:
     """
     if isinstance(outcome, Failure):
         return {"index": outcome.index, "line": outcome.line, "error": _one_line(outcome)}
-    asked, off = outcome.request, asdict(NO_FILTERS)
-    filters = asdict(asked.filters)
+    asked, off = outcome.request, vars(NO_FILTERS)
+    filters = vars(asked.filters)
     return {
         "index": outcome.index,
         "prompt": asked.prompt,
