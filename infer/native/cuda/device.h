@@ -47,20 +47,27 @@ CHARLM_DEVICE T across(T value, int mask) {
   return __shfl_xor_sync(0xFFFFFFFFu, value, mask);
 }
 
-// 16 bytes from global to shared memory; they are there once `copies_are_there` returns.
-CHARLM_DEVICE void copy(uint4* to, const uint4* from) {
+// Whether `copy` goes on beside the thread: 16 bytes from global to shared memory, so many places
+// on in both, if wanted; neither needs an instruction of its own. They are there once
+// `copies_are_there` returns.
 #if __CUDA_ARCH__ >= 800
+constexpr bool kCopiesBeside = true;
+template <int kPlace = 0>
+CHARLM_DEVICE void copy(uint4* to, const uint4* from, bool wanted = true) {
   const auto place = static_cast<Word>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(place), "l"(from) : "memory");
+  asm volatile(
+      "{.reg .pred p; setp.ne.u32 p, %3, 0; @p cp.async.cg.shared.global [%0 + %2], [%1 + %2], "
+      "16;}" ::"r"(place),
+      "l"(from), "n"(16 * kPlace), "r"(static_cast<Word>(wanted))
+      : "memory");
+}
+CHARLM_DEVICE void copies_are_there() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 #else
-  *to = *from;
+constexpr bool kCopiesBeside = false;
+template <int kPlace>
+void copy(uint4* to, const uint4* from, bool wanted);  // there is none
+CHARLM_DEVICE void copies_are_there() {}
 #endif
-}
-CHARLM_DEVICE void copies_are_there() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_all;" ::: "memory");
-#endif
-}
 
 // sums [16, 8] += a [16, 16] b [16, 8], of fp16 numbers, summed in float32. A lane holds of each
 // what PTX's m16n8k16 says: of `sums` and `a` rows lane / 4 and lane / 4 + 8.

@@ -266,26 +266,37 @@ class Thread {
 
   // ---- Weights, chunk by chunk
 
+  // From a thread's own first place on every so many-th; of at most `kMost`.
+  template <int kMost, int kPlace = 0>
   CHARLM_DEVICE static void copy_all(uint4* to, const uint4* from, int size) {
-    for (int place = thread_number(); place < size; place += kThreads)
-      copy(to + place, from + place);
+    if constexpr (!kCopiesBeside) {  // one at a time: each has its numbers in registers
+#pragma unroll 1
+      for (int place = 0; place + thread_number() < size; place += kThreads)
+        to[place] = from[place];
+    } else if constexpr (kPlace < kMost) {
+      copy<kPlace>(to, from, kPlace + thread_number() < size);
+      copy_all<kMost, kPlace + kThreads>(to, from, size);
+    }
   }
 
-  // Sends for the chunk after the last that was sent for.
+  // Sends for the chunk after the last that was sent for, if there is one; without a branch, so
+  // that it is mixed with products.
   CHARLM_DEVICE void order() {
-    if (ordered_step_ == last_ && chunk_ >= kHeadChunks) return;
-    const auto* weights = static_cast<const uint4*>(run_.weights);
-    uint4* slot = slots_ + turn_ % 2 * kSlot;
-    if (chunk_ < kHeadChunks) {
-      copy_all(slot, weights + chunk_ * kHeadChunk, kHeadChunk);
-    } else {
-      const int place = chunk_ - kHeadChunks;
-      copy_all(slot, weights + kHeadChunks * kHeadChunk + place * kLayerChunk, kLayerChunk);
-      if (kTableShared && place < kRounds * kChunks && place % kChunks == 0)
-        copy_all(slot + kLargest, static_cast<const uint4*>(run_.table) + place / kChunks * kTable,
-                 kTable);
-    }
-    if (++chunk_ == kStepChunks) chunk_ = heads(++ordered_step_) ? 0 : kHeadChunks;
+    const int left = 2 * (last_ - ordered_step_) + (chunk_ < kHeadChunks);
+    const int place = chunk_ - kHeadChunks;
+    const bool head = place < 0, table = !head && place < kRounds * kChunks && place % kChunks == 0;
+    const int from = head ? chunk_ * kHeadChunk : kHeadChunks * kHeadChunk + place * kLayerChunk;
+    uint4* slot = slots_ + turn_ % 2 * kSlot + thread_number();
+    copy_all<kLargest>(slot, static_cast<const uint4*>(run_.weights) + from + thread_number(),
+                       left > 0 ? head ? kHeadChunk : kLayerChunk : 0);
+    if (kTableShared)
+      copy_all<kTable>(
+          slot + kLargest,
+          static_cast<const uint4*>(run_.table) + place / kChunks * kTable + thread_number(),
+          left > 0 && table ? kTable : 0);
+    const bool step_ends = ++chunk_ == kStepChunks;
+    ordered_step_ += step_ends;
+    if (step_ends) chunk_ = heads(ordered_step_) ? 0 : kHeadChunks;
   }
 
   // The next chunk; the one before may be overwritten from here on.
@@ -294,8 +305,13 @@ class Thread {
     meet();
     const uint4* slot = slots_ + turn_ % 2 * kSlot;
     ++turn_;
-    order();
+    if (!kCopiesBeside) order();
     return slot;
+  }
+
+  // Who has taken a chunk calls this once its first products are under way.
+  CHARLM_DEVICE void go_on() {
+    if (kCopiesBeside) order();
   }
 
   // ---- The layers
@@ -372,6 +388,7 @@ class Thread {
           sums[own].add(input(side, from, tile(own), at), b);
         }
       }
+      if (place == 0) go_on();
       if constexpr (finishes) {
 #pragma unroll
         for (int cell = 0; cell < Finishing::kCount; ++cell)
@@ -455,7 +472,7 @@ class Thread {
 
   // ---- The head: logits, and what is done with them, of one tile of a warp
 
-  CHARLM_DEVICE bool has_head() const { return column_warp_ < kTiles; }
+  CHARLM_DEVICE bool has_head() const { return kColumnWarps <= kTiles || column_warp_ < kTiles; }
   CHARLM_DEVICE int own_tile() const { return tile(has_head() ? column_warp_ : 0); }
 
   struct Held {
@@ -510,13 +527,17 @@ class Thread {
 #pragma unroll 1
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       const uint4* slot = next() + lane_;
-      if (!has_head()) continue;
+      if (!has_head()) {
+        go_on();
+        continue;
+      }
 #pragma unroll
       for (int place = 0; place < kChunk; ++place) {
         const Input a = input(side_, kLayers - 1, own_tile(), chunk * kChunk + place);
 #pragma unroll
         for (int each = 0; each < kHeadGroups; ++each)
           sums[each].add(a, Weights(slot + (each * kChunk + place) * kPiece));
+        if (place == 0) go_on();
       }
     }
 #if PARTS == 2

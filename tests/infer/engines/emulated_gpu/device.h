@@ -163,7 +163,11 @@ T across(T value, int mask) {
   return from_lane(value, thread_number() % 32 ^ mask);
 }
 
-inline void copy(uint4* to, const uint4* from) { *to = *from; }
+constexpr bool kCopiesBeside = true;
+template <int kPlace = 0>
+void copy(uint4* to, const uint4* from, bool wanted = true) {
+  if (wanted) to[kPlace] = from[kPlace];
+}
 inline void copies_are_there() {}
 
 inline void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Word b_high) {
