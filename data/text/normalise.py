@@ -67,7 +67,7 @@ class Normalisation:
         What follows a chunk's last boundary waits for the next chunk.
         """
         held: list[str] = []
-        boundary = _BOUNDARY_WITHIN_LINES if self.newlines == "drop" else _BOUNDARY
+        boundary = _BOUNDARIES[self.newlines]
         for chunk in chunks:
             places = range(len(chunk) - 1, -1, -1)
             cut = next((place for place in places if boundary.match(chunk, place)), None)
@@ -123,10 +123,13 @@ def is_latin(text: str) -> bool:
 
 _LOWER = bytes(map(ord, bytes(range(256)).decode("latin-1").lower()))
 _PLAIN = r"[0-9A-Za-z\u3400-\u9fff]"
-_BOUNDARY, _BOUNDARY_WITHIN_LINES = (
-    re.compile(rf"{space}|(?<={_PLAIN}){_PLAIN}") for space in (r"[ \n]", " ")
-)
-"""Where the two sides of a text can be normalised apart: before a space or a newline that stays, or
-between two plain letters, digits or ideographs, for scripts and data without spaces. None of them
-composes with what stands before it, and lower-casing a capital sigma, which depends on the
-letters around it (final or not), looks no further than the next of them."""
+_BOUNDARIES = {
+    "keep": re.compile(rf"[ \n]|(?<={_PLAIN}){_PLAIN}"),
+    "space": re.compile(rf"[ \n]|(?<={_PLAIN}){_PLAIN}"),
+    "drop": re.compile(rf" |(?<={_PLAIN}){_PLAIN}|(?<={_PLAIN}\n){_PLAIN}"),
+}
+"""Where the two sides of a text can be normalised apart, by what becomes of newlines: before a
+space, or a newline that stays, or between two plain letters, digits or ideographs, for scripts and
+data without spaces. None of them composes with what stands before it, and lower-casing a capital
+sigma, which depends on the letters around it (final or not), looks no further than the next of
+them."""

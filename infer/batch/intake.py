@@ -95,15 +95,15 @@ class Stream:
     def take(self, tokens: Tokens) -> None:
         """Add tokens that were drawn, in the vocabulary's type; what lies past the end is not."""
         taken = tokens[: self.remaining]
-        self.remaining -= len(taken)
-        text = self._vocabulary.decode(taken)
+        text, remaining = self._vocabulary.decode(taken), self.remaining - len(taken)
         if self._stop is not None:
             text = self._stop.take(text)
             if self._stop.found is not None:
-                self.remaining = 0
-            elif not self.remaining:
+                remaining = 0
+            elif not remaining:
                 text += self._stop.held
         self._certain.append(text)
+        self.remaining = remaining  # last: only a whole text has ended, whenever Ctrl-C comes
 
     def news(self) -> str:
         """What has become certain of the text since this was asked last."""

@@ -28,6 +28,8 @@ BLOCK_COST = 3  # what starting a block costs, in steps
 # but it has so many characters or steps: in less, starting blocks would take most of the time.
 WATCHED_SECONDS, SECONDS_EACH = 0.02, 0.0004
 WATCHED_CHARACTERS, WATCHED_STEPS = 8192, 32
+# Ctrl-C waits for a block; past a stop string it is drawn for nothing.
+LONGEST_SECONDS, FIRST_STEPS, STEPS_TO_A_STOP = 0.5, 256, 256
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,10 @@ def generate_batch(
         ]
         try:
             for batch in itertools.cycle(batches):
-                for stream in batch.drawn():
-                    order.add(stream.result())
-                for stream in batch.show():  # once they are safe: here Ctrl-C often comes
-                    order.add(stream.result())
+                batch.cut()
+                batch.hand_over(order)
+                batch.show()  # once they are safe: here Ctrl-C often comes
+                batch.hand_over(order)
                 yield from order.ready()  # filling may wait for requests that are yet to be written
                 batch.fill()
                 yield from order.ready()
@@ -135,8 +137,8 @@ def _finished(batches: "list[_Batch]", order: Order[Outcome]) -> Iterator[Outcom
     """All that is finished, where no more will come."""
     for batch in batches:
         with contextlib.suppress(Exception):
-            for stream in batch.drawn(wait=False):
-                order.add(stream.result())
+            batch.cut(wait=False)
+            batch.hand_over(order)
     yield from order.rest()
 
 
@@ -159,6 +161,16 @@ def block_length(remaining: npt.NDArray[np.int64], longest: int) -> int:
         sorted(choices),
         key=lambda steps: np.minimum(remaining, steps).sum() / (steps + BLOCK_COST),
     )
+
+
+def longest_worth(streams: int, speed: float, stops: bool) -> int:
+    """The most steps of a block that neither takes long nor is mostly drawn for nothing.
+
+    Args:
+        speed: characters a second, of all streams; 0 where it is not known yet.
+        stops: whether a stop string may end a text within it.
+    """
+    return STEPS_TO_A_STOP if stops else max(FIRST_STEPS, int(speed * LONGEST_SECONDS) // streams)
 
 
 def longest_shown(watched: int, streams: int, speed: float) -> int:
@@ -191,10 +203,12 @@ class _Batch:
         self._size = len(metadata.vocabulary)
         self._watcher, self._pool, self._speed = watcher, pool, 0.0
         self._block: Tokens | Future[Tokens] | None = None
+        self._row = 0  # the first whose stream has not taken its part of the block
+        self._ended: list[Stream] = []  # whose texts are not handed over
 
     def draw(self) -> None:
         """Draw a block, in the pool if there is one."""
-        self._block = None
+        self._block, self._row = None, 0
         if self.streams:
             steps = self._steps()
             if self._pool:
@@ -206,31 +220,43 @@ class _Batch:
         began = time.perf_counter()
         tokens = self._engine.draw(steps)
         speed = tokens.size / max(1e-6, time.perf_counter() - began)
-        self._speed = (self._speed + speed) / 2
+        self._speed = ((self._speed or speed) + speed) / 2
         return tokens
 
-    def drawn(self, wait: bool = True) -> list[Stream]:
-        """The streams that the block ended, which stay in their rows until others come."""
-        block, self._block = self._block, None
+    def cut(self, wait: bool = True) -> None:
+        """Give the streams what the block has drawn; those that it ends stay in their rows.
+
+        Where this was interrupted it goes on, but for the row that it was at.
+        """
+        block = self._block
         if isinstance(block, Future):
             block = block.result() if wait or block.done() else None
         if block is None:
-            return []
-        for stream, tokens in zip(self.streams, block.astype(self._type, copy=False), strict=True):
+            return
+        for tokens in block[self._row :].astype(self._type, copy=False):
+            stream = self.streams[self._row]
+            self._row += 1
             stream.take(tokens)
-        return [stream for stream in self.streams if not stream.remaining]
+            if not stream.remaining:
+                self._ended.append(stream)
 
-    def show(self) -> list[Stream]:
+    def hand_over(self, order: Order[Outcome]) -> None:
+        """Add the texts that have ended."""
+        for stream in self._ended:
+            order.add(stream.result())
+        self._ended.clear()
+
+    def show(self) -> None:
         """Show what is new of the texts that are watched; those that nobody wants any more end."""
         watched = [stream for stream in self.streams if stream.watched]
         if not (self._watcher and watched):
-            return []
+            return
         pieces = [Piece(each.index, each.opening.shown, each.news()) for each in watched]
         unwanted = self._watcher.see(pieces)
         left = [each for each in watched if each.remaining and each.index in unwanted]
         for stream in left:
             stream.remaining = 0
-        return left
+        self._ended += left
 
     def fill(self) -> None:
         """Put streams that wait into the rows of those that ended; drop the rows left over."""
@@ -268,9 +294,11 @@ class _Batch:
         self.streams = [self.streams[row] for row in rows]
 
     def _steps(self) -> int:
-        longest = self._longest
+        count = len(self.streams)
+        stops = any(stream.opening.stops for stream in self.streams)
+        longest = min(self._longest, longest_worth(count, self._speed, stops))
         if watched := sum(stream.watched for stream in self.streams):
-            longest = min(longest, longest_shown(watched, len(self.streams), self._speed))
+            longest = min(longest, longest_shown(watched, count, self._speed))
         remaining = np.array([each.remaining for each in self.streams])
         return block_length(remaining, longest)
 

@@ -6,6 +6,8 @@ instead, which no corpus holds, and `as_json` writes an object a line.
 
 import collections.abc
 import json
+import os
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -233,7 +235,7 @@ def _rest(outcomes: Iterator[Outcome], interruption: KeyboardInterrupt) -> Itera
 
 
 class _TextWriter:
-    """Texts, on a terminal the first in pieces as it is drawn."""
+    """Texts, the first in pieces as it is drawn unless they go into a file."""
 
     def __init__(self, out: IO[str], job: Job) -> None:
         self._out, self._job = out, job
@@ -244,8 +246,8 @@ class _TextWriter:
         self._any = False
 
     def watches(self, index: int) -> bool:
-        """The first text alone, on a terminal: in between, blocks are short."""
-        return index == 0 and self._out.isatty()
+        """The first text alone, where somebody may look on: blocks are short meanwhile."""
+        return index == 0 and not _is_kept(self._out)
 
     def see(self, pieces: Sequence[Piece]) -> tuple[int, ...]:
         """Write a piece of it."""
@@ -277,6 +279,15 @@ class _TextWriter:
         if self._open:
             self._out.write("\n")
             self._out.flush()
+
+
+def _is_kept(out: IO[str]) -> bool:
+    """Whether it is a file, or thrown away, so that nobody sees it as it comes."""
+    try:
+        kind = os.fstat(out.fileno()).st_mode
+    except OSError:  # it is none of the system's
+        return False
+    return stat.S_ISREG(kind) or (stat.S_ISCHR(kind) and not out.isatty())
 
 
 class _JsonWriter:

@@ -18,8 +18,8 @@ Array = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 Tokens = npt.NDArray[Any]  # of any integer type
 
-# Characters in one run: a single text gains nothing from longer runs than 1,024, many texts nothing
-# from longer than 16 each.
+# Characters in one run: a single text gains nothing from longer runs than 1,024; many texts gain
+# nothing from longer than 16 each on a CPU, and thousands nothing from longer than 1,024 on a GPU.
 CELLS = {"cpu": 4096, "cuda": 1 << 23}
 LONGEST_RUN = 1024
 MOST_NUMBERS = 1 << 22  # in the largest array of a run, 16 MiB, where a vocabulary is large
@@ -87,7 +87,11 @@ class Engine(Protocol):
         """The streams as they are now, but for their logits, which may be older."""
 
     def draw(self, steps: int) -> Tokens:
-        """The next characters of each stream, at least one, [batch, steps]."""
+        """The next characters of each stream, [batch, steps]; states and random numbers move on.
+
+        Args:
+            steps: how many, at least 1.
+        """
 
 
 class Reader(Protocol):
@@ -143,7 +147,7 @@ class HostEngine:
         """See `Engine`."""
         self._h = np.ascontiguousarray(primed.h, dtype=np.float32)
         self._c = np.ascontiguousarray(primed.c, dtype=np.float32)
-        self._logits, self._sampling = primed.logits, sampling.take(slice(None))
+        self._logits, self._sampling = primed.logits, sampling
 
     def replace(self, rows: Rows, primed: Primed, sampling: "Sampling") -> None:
         """See `Engine`."""

@@ -30,7 +30,7 @@ class NativeEngine(HostEngine):
         tokens, self._h, self._c = _run(
             self._session, [contract.TOKENS, contract.H_NEXT, contract.C_NEXT], feed
         )
-        self._sampling.move(steps)
+        self._sampling = self._sampling.moved(steps)
         return tokens
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from charlm.data.system.errors import CharlmError, ModelFileError, SettingsError
-from charlm.export.contract import GENERATE, SEQUENCE, sibling_path
+from charlm.export.contract import BYTE_VOCABULARY, GENERATE, SEQUENCE, sibling_path
 from charlm.export.contract import native as contract_native
 from charlm.infer.model.open import Model
 from charlm.infer.model.providers import ONLY_ON, check_precision
@@ -27,7 +27,7 @@ WORTH_BLOCKS_ALONE, WORTH_BLOCKS_TOGETHER = 600, 8000
 # gained, and a reader would see text jump.
 LONGEST_ALONE = {NATIVE: 1024, BLOCKS: 256, STEP: 8}
 LONGEST_TOGETHER = {NATIVE: 256, BLOCKS: 64, STEP: 64}
-LONGEST_ON_GPU = 4096  # of many texts: 100 to 200 ms of work, against 15 of copies
+LONGEST_ON_GPU = 4096  # of many texts: 100 to 200 ms of an H200's work, against 15 of copies
 # Where the speed of a core levels off (LSTM-192), and that of a GPU's multiprocessor; two such
 # batches take turns on a GPU.
 DEFAULT_WIDTH, WIDTH_OF_PROCESSOR = 256, 2 * 128
@@ -36,6 +36,7 @@ STATE_COPIES = 4  # h and c twice in the stepper, the same again where streams a
 GATE_ROWS = 12  # what a step holds for each unit meanwhile
 LOGIT_ROWS = 6  # logits, and what sampling makes of them
 STREAM_BYTES = 4096  # a stream's own objects
+ID_BYTES = (1, 6)  # of a character in a block; where a byte does not hold an id, once more in two
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def choose(
     shared = path == NATIVE and model.shares_steps(precision)
     count, why_threads = _threads(work, model.device, threads, shared)
     block = (LONGEST_ALONE if work.streams == 1 else LONGEST_TOGETHER)[path]
-    if model.device == "cuda":
+    if model.device == "cuda" and work.streams != 1:
         block = LONGEST_ON_GPU
     reasons = [f"path: {path}, {why}", f"precision: {precision}"]
     if path != STEP:
@@ -246,7 +247,9 @@ def stream_bytes(model: Model, window: int | None = None) -> int:
     metadata = model.metadata
     units = metadata.layers * metadata.hidden * 2 * STATE_COPIES + metadata.hidden * GATE_ROWS
     state = 4 * (units + len(metadata.vocabulary) * LOGIT_ROWS)
-    return state * (window or 1) + STREAM_BYTES
+    ids = LONGEST_ON_GPU if model.device == "cuda" else LONGEST_TOGETHER[NATIVE]
+    ids *= ID_BYTES[len(metadata.vocabulary) > BYTE_VOCABULARY]
+    return state * (window or 1) + STREAM_BYTES + ids
 
 
 def engine_of(model: Model, plan: Plan) -> "Engine":

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from charlm.data.system.errors import ModelFileError
 from charlm.export import contract
 from charlm.export.contract import C_NEXT, H_NEXT, TOKENS, UNIFORM, C, H, runtime_errors_as
-from charlm.infer.engines.base import Array, HostEngine, Rows, Tokens
+from charlm.infer.engines.base import Array, HostEngine, Primed, Rows, Tokens
 from charlm.infer.sampling.draw import with_greedy
+from charlm.infer.sampling.filters import Sampling
 from charlm.infer.sampling.philox import take_block
 
 OUTPUTS = [TOKENS, H_NEXT, C_NEXT]
@@ -32,10 +33,15 @@ class ScanEngine(HostEngine):
 
             self._pool = ThreadPoolExecutor(threads, "charlm")
 
+    def start(self, primed: Primed, sampling: Sampling) -> None:
+        """See `Engine`."""
+        super().start(primed, sampling)
+        self._numbers = sampling.numbers()
+
     def draw(self, steps: int) -> Tokens:
         """See `Engine`."""
-        uniform = with_greedy(take_block(self._sampling.numbers(), steps), self._sampling)
-        self._sampling.move(steps)
+        uniform = with_greedy(take_block(self._numbers, steps), self._sampling)
+        self._sampling = self._sampling.moved(steps)
         streams = len(uniform)
         most = max(1, min(self._threads, streams // STREAMS_A_THREAD))
         shares = np.array_split(np.arange(streams), most)

@@ -175,7 +175,7 @@ class StepEngine(HostEngine):
             self._batch, self._stepper = count, stepper_of(self._model, count, self._window)
         self._stepper.set_state(primed.h, primed.c)
         self._stepper.logits[:] = primed.logits
-        self._sampling, self._numbers = sampling.take(slice(None)), sampling.numbers()
+        self._sampling, self._numbers = sampling, sampling.numbers()
         self._sampler = Sampler(self._stepper.logits, sampling)
 
     def draw(self, steps: int) -> Tokens:
@@ -183,7 +183,7 @@ class StepEngine(HostEngine):
         stepper = self._stepper
         token, step = stepper.token, stepper.step
         uniform = np.ascontiguousarray(take_block(self._numbers, steps).T)
-        self._sampling.move(steps)
+        self._sampling = self._sampling.moved(steps)
         drawn = np.empty(uniform.shape, dtype=np.int64)
         if uniform.shape[1] == 1:
             draw_one = self._sampler.draw_one

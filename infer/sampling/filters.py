@@ -1,4 +1,4 @@
-"""How a stream draws: its temperature, its filters, which say what may be drawn, its numbers.
+"""How a stream draws: by a temperature, by filters, which say what may be drawn, and by numbers.
 
 Filters see the weights after the temperature, in this order, and ties go to the lowest id:
 top-k keeps the k likeliest; top-p, of these, the likeliest that together reach the share p, the
@@ -81,13 +81,13 @@ def inverse_temperature(temperature: float) -> np.float32:
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """How each stream of a batch draws, and its next random number.
+    """How each stream of a batch draws.
 
     Attributes:
         settings: `SETTINGS` [batch], the temperature and filters of each stream as the arithmetic
             takes them: what is off removes nothing, and greedy choice, the likeliest whatever the
-            filters and the number are, is a temperature that leaves the others no weight. What
-            fixes the number that it draws by next.
+            filters and the number are, is a temperature that leaves the others no weight; and what
+            fixes the random number that the stream draws by next.
         vocabulary: how many characters there are.
     """
 
@@ -99,12 +99,12 @@ class Sampling:
         cls,
         each: Sequence[tuple[float, Filters]],
         vocabulary: int,
-        numbers: Sequence[UniformStream] = (),
+        numbers: Sequence[UniformStream],
     ) -> "Sampling":
         """Settings of streams, from the temperature and the filters of each.
 
         Args:
-            numbers: of each stream, at the next; none where only the settings are wanted.
+            numbers: the random numbers of each stream, from the next on.
 
         Raises:
             SettingsError: an impossible temperature.
@@ -122,13 +122,13 @@ class Sampling:
         filters: Filters = NO_FILTERS,
         numbers: Sequence[UniformStream] = (),
     ) -> "Sampling":
-        """The same settings for all streams of a batch; see `of`."""
+        """The same settings for all streams of a batch; see `of`. Readers need no numbers."""
         row = np.array(_row(temperature, filters, vocabulary), SETTINGS)
         return cls(_numbered(np.full(batch, row), numbers), vocabulary)
 
     def take(self, rows: Sequence[int] | slice | npt.NDArray[np.intp]) -> "Sampling":
-        """A copy of the settings of some streams, in the order chosen."""
-        return Sampling(self.settings[rows].copy(), self.vocabulary)
+        """The settings of some streams, in the order chosen."""
+        return Sampling(self.settings[rows], self.vocabulary)
 
     def replaced(self, rows: npt.NDArray[np.intp], others: "Sampling") -> "Sampling":
         """The settings of a batch in which other streams have taken some rows."""
@@ -140,13 +140,15 @@ class Sampling:
         """The random numbers of each stream, from the next on."""
         return [UniformStream(*place) for place in self.settings[[*NUMBER]].tolist()]
 
-    def move(self, steps: int) -> None:
-        """Go so many numbers on, in place."""
-        self.settings[POSITION] += np.uint64(steps)
+    def moved(self, steps: int) -> "Sampling":
+        """The same, so many numbers on."""
+        settings = self.settings.copy()
+        settings[POSITION] += np.uint64(steps)
+        return Sampling(settings, self.vocabulary)
 
     def inputs(self) -> dict[str, npt.NDArray[np.generic]]:
         """The settings as charlm's operator takes them, by the names of its inputs."""
-        return {name: np.ascontiguousarray(self.settings[name]) for name in OPERATOR_INPUTS}
+        return {name: np.array(self.settings[name]) for name in OPERATOR_INPUTS}
 
     @property
     def inverse_temperature(self) -> Array:

@@ -203,7 +203,7 @@ class TokenText:
                     f"position {before + index} is not one of the "
                     f"model's {len(vocabulary)} characters; `unknown` drop leaves it out"
                 ) from problem
-            before += len(ids) + (lacking if self._unknown == "drop" else 0)
+            before += len(ids)
             self._lacking += lacking
             yield ids
 

@@ -202,7 +202,7 @@ class SegmentScorer(Scorer):
         counts = np.arange(most, most - most // FEWER - 1, -1)
         owns = (length - self.warm_up) // counts
         rows = length - (counts - 1) * owns
-        best = (counts * rows).argmin()
+        best = (-(-counts // len(self._readers)) * rows).argmin()
         own, row = int(owns[best]), int(rows[best])
         return np.lib.stride_tricks.sliding_window_view(ids, row + 1)[::own], row - own
 

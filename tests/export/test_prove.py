@@ -30,6 +30,7 @@ from charlm.export.proof.texts import runs
 from charlm.export.weights import Weights
 from charlm.infer.sampling.draw import Sampler, Sampling
 from charlm.infer.sampling.filters import NO_FILTERS
+from charlm.infer.sampling.philox import UniformStream
 from charlm.train.model import CharLSTM
 
 Make = Callable[..., CharLSTM]
@@ -515,7 +516,8 @@ def test_what_is_due_agrees_with_the_sampler_of_the_step_loop() -> None:
     logits = (random.standard_normal((batch, steps, size)) * 3).astype(np.float32)
     uniform = ((random.randint(0, 1 << 23, (batch, steps)) + 0.5) * 2**-23).astype(np.float32)
     temperatures = [(1.0, 0.7, 0.3, 1.5)[stream % 4] for stream in range(batch)]
-    sampling = Sampling.of([(each, NO_FILTERS) for each in temperatures], size)
+    numbers = [UniformStream(0, 0)] * len(temperatures)
+    sampling = Sampling.of([(each, NO_FILTERS) for each in temperatures], size, numbers)
     drawn = np.stack(
         [Sampler(logits[:, at].copy(), sampling).draw(uniform[:, at]) for at in range(steps)],
         axis=1,

@@ -14,10 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.data.system.errors import CharlmError, ModelFileError, SettingsError
-from charlm.infer.batch import scheduler
+from charlm.infer.batch import intake, scheduler
 from charlm.infer.batch.prompt_file import BadLine
 from charlm.infer.batch.results import Failure, Outcome, Result
-from charlm.infer.batch.scheduler import Piece, block_length, generate_batch, longest_shown
+from charlm.infer.batch.scheduler import (
+    Piece,
+    block_length,
+    generate_batch,
+    longest_shown,
+    longest_worth,
+)
 from charlm.infer.engines.base import Primed, Rows, Tokens
 from charlm.infer.engines.native import NativeEngine, NativeReader
 from charlm.infer.engines.planning import Work, engine_of, reader_of
@@ -400,6 +406,25 @@ def test_what_is_no_request_is_said_to_be_none(exact: Generator) -> None:
         list(exact.batch(["a"]))  # type: ignore[list-item]
 
 
+def test_ctrl_c_while_a_block_is_cut_loses_no_text_that_was(
+    exact: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, take = itertools.count(1), intake.Stream.take
+
+    def interrupted(self: Any, tokens: Tokens) -> None:
+        if next(calls) == 15:
+            raise KeyboardInterrupt
+        take(self, tokens)
+
+    monkeypatch.setattr(intake.Stream, "take", interrupted)
+    outcomes = exact.batch([Request("a", length=9, seed=1, sample=n) for n in range(20)])
+    got: list[Outcome] = []
+    with pytest.raises(KeyboardInterrupt):
+        got.extend(outcomes)
+    wanted = [exact.text("a", length=9, seed=1, sample=n) for n in range(20) if n != 14]
+    assert texts(got) == wanted
+
+
 def test_memory_that_is_not_enough_is_one_line(exact: Generator) -> None:
     engine, outcomes = recorded(exact, [Request("a", length=500)], width=4, longest_block=8)
     engine.error = MemoryError()
@@ -524,6 +549,16 @@ def test_requests_that_come_while_others_run_do_not_hold_them_up(exact: Generato
 )
 def test_blocks_are_as_long_as_pays(remaining: list[int], longest: int, steps: int) -> None:
     assert block_length(np.array(remaining, dtype=np.int64), longest) == steps
+
+
+@pytest.mark.parametrize(
+    ("speed", "stops", "steps"),
+    [(0, False, 256), (1e6, False, 256), (400e6, False, 12_500), (400e6, True, 256)],
+)
+def test_a_block_takes_no_longer_than_ctrl_c_may_wait(
+    speed: float, stops: bool, steps: int
+) -> None:
+    assert longest_worth(16_000, speed, stops) == steps
 
 
 @pytest.mark.parametrize(

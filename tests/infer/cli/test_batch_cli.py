@@ -281,7 +281,10 @@ def test_ctrl_c_writes_what_waited_for_its_turn(
     if form == "--json":
         assert [(each["index"], each["text"]) for each in objects(out)] == [*enumerate(texts, 1)]
         return
-    assert out == "\n\n".join("a" + text for text in texts) + "\n"
+    begun, *others = out.removesuffix("\n").split("\n\n")
+    assert others == ["a" + text for text in texts]
+    assert len(begun) > 100
+    assert begun == "the" + exact.text("the", length=len(begun) - 3, seed=1)
 
 
 class Interrupted(io.StringIO):
@@ -349,6 +352,19 @@ def test_a_second_ctrl_c_ends_it_at_once(exact: Generator) -> None:
     with pytest.raises(KeyboardInterrupt):
         writer.run(out, exact, job, "")
     assert len(objects(out.getvalue())) == 4 + 3
+
+
+@needs_posix
+def test_ctrl_c_while_the_first_text_is_shown_ends_its_line(start: Start) -> None:
+    process = start("a", "--samples", "2", "--length", "100000000", "--seed", "1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(3000)
+    process.send_signal(signal.SIGINT)
+    out, err = process.stdout.read(), process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert out.endswith(b"\n"), "the shell's prompt stands on a line of its own"
+    assert err.count(b"\n") == 1
 
 
 @needs_posix

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from charlm.infer.generator import Generator
-
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
 if os.name != "nt":
     from tests.infer.cli.terminal import ENTERED, PROMPT, Terminal
@@ -64,20 +62,6 @@ def test_ctrl_c_stops_the_text_and_ctrl_d_ends(small_path: Path, tmp_path: Path)
     text = (tmp_path / "a.txt").read_text("utf-8")
     assert text.startswith("the city")
     assert "m" in text
-
-
-def test_the_first_of_many_texts_is_seen_as_it_is_drawn(
-    exact_path: Path, exact: Generator, tmp_path: Path
-) -> None:
-    """And Ctrl-C ends its line, for the shell's prompt."""
-    given = ("a", "--samples", "2", "--length", "100000000", "--seed", "1")
-    with Terminal(
-        "charlm.infer.cli.gen", *given, "--model", str(exact_path), folder=tmp_path
-    ) as terminal:
-        terminal.wait_for("\r\na" + exact.text("a", length=50, seed=1))
-        terminal.type("\x03")
-        assert terminal.ended() == 130
-    assert terminal.raw.endswith("\n")
 
 
 def test_without_a_terminal_there_is_no_prompt_line(tmp_path: Path) -> None:

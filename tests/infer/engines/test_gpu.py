@@ -608,6 +608,7 @@ def test_a_kernel_that_only_takes_its_time_measures_the_host(emulated: Gpu, made
     path, request = made(28, 17, 1), Request("1+1", length=40, seed=1)
     drawn = emulated(texts, path, "cuda", [request] * 3, 3, variables={"EMULATED_RATE": "1e6"})
     assert [len(text) for text in drawn] == [40] * 4
+    assert drawn != texts(path, "cpu", [request] * 3, 3)
 
 
 # ---- What was compiled is kept

@@ -154,7 +154,7 @@ def slow_draw(logits: Floats, uniform: np.float32, temperature: float, filters: 
 def test_draws_follow_the_definition_each_stream_with_its_own_settings(
     logits: Floats, uniforms: Floats, given: list[tuple[float, Filters]]
 ) -> None:
-    mixed = Sampling.of(given, VOCABULARY)
+    mixed = Sampling.of(given, VOCABULARY, [UniformStream(0, 0)] * len(given))
     before = logits.copy()
     together = Sampler(logits, mixed).draw(uniforms)
     assert together.dtype == np.int64
@@ -171,7 +171,8 @@ def test_draws_follow_the_definition_each_stream_with_its_own_settings(
 
 def test_greedy_among_drawn_streams_takes_the_lowest_of_ties() -> None:
     logits = np.array([[1, 5, 2, 5], [3, 3, 0, 3], [5, 2, 5, 1]], dtype=np.float32)
-    mixed = Sampling.of([(0, Filters()), (1e-3, Filters()), (0, Filters(3, 0.9, 0.1))], 4)
+    given = [(0, Filters()), (1e-3, Filters()), (0, Filters(3, 0.9, 0.1))]
+    mixed = Sampling.of(given, 4, [UniformStream(0, 0)] * 3)
     assert Sampler(logits, mixed).draw(np.full(3, 0.999, np.float32)).tolist() == [1, 3, 0]
 
 
