@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -38,7 +39,13 @@ def main() -> None:
     if name in COMMANDS:
         del sys.argv[1]
         import_module(COMMANDS[name][0]).main()
-    elif name in ("-h", "--help"):
+    else:
+        console.run(partial(_answer, name), "charlm")
+
+
+def _answer(name: str) -> int:
+    """Do what `charlm` does itself; its exit code."""
+    if name in ("-h", "--help"):
         print("charlm COMMAND …, each with --help:")
         for command, (_, what) in COMMANDS.items():
             print(f"  charlm {command:12}{what}")
@@ -46,7 +53,8 @@ def main() -> None:
         print(f"charlm {version()}")
     else:
         console.say(f"charlm: there is no command {name!r}; they are: {', '.join(COMMANDS)}")
-        sys.exit(console.USER_ERROR)
+        return console.USER_ERROR
+    return 0
 
 
 def _complete() -> None:

@@ -59,7 +59,7 @@ def train(
         ),
     ] = None,
     minutes: Annotated[
-        float | None, said("A budget of time, instead of a number of epochs.")
+        float | None, said("A budget of time; with --epochs, the sooner of the two ends it.")
     ] = None,
     hidden: Annotated[int | None, said("Hidden units.", "192")] = None,
     layers: Annotated[int | None, said("LSTM layers.", "1")] = None,

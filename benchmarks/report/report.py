@@ -13,6 +13,7 @@ from charlm.benchmarks.harness.machine import Machine
 from charlm.benchmarks.report import results
 from charlm.benchmarks.report.results import CaseResult, Spread
 from charlm.data.system.errors import SettingsError
+from charlm.data.system.files import os_errors_as
 
 FORMAT = 2
 DROPPED = ("pair", "memory", "flips")  # which earlier reports have, and no page shows any more
@@ -134,11 +135,11 @@ def load(path: Path) -> BenchReport:
     """Read a `report.json`, of this charlm or an earlier one.
 
     Raises:
-        SettingsError: it is not one, or one of another format.
-        OSError: it can't be read.
+        SettingsError: it can't be read, is not one, or one of another format.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        with os_errors_as(SettingsError, f"can't read {path}"):
+            values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
             raise SettingsError(
                 f"{path}: a report of format {values['format']}; this charlm reads format {FORMAT}"

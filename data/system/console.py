@@ -1,15 +1,17 @@
 """What every command shares: one line for an error, clean ends, `--version` and `--debug`."""
 
 import contextlib
+import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperCommand
 
 from charlm.data.system.errors import CharlmError, CorpusError, as_options
+from charlm.data.system.files import in_one_line, writing
 
 USER_ERROR = 2
 stdout_is_closed = False  # before the command began: what it is for would be lost
@@ -82,6 +84,20 @@ def say(message: str) -> None:
         print(f"{message}\n", end="", file=sys.stderr, flush=True)
 
 
+class Output(io.TextIOWrapper):
+    """Text on standard output, whose errors say so."""
+
+    def write(self, text: str) -> int:
+        """As of any text file."""
+        with writing("standard output"):
+            return super().write(text)
+
+    def flush(self) -> None:
+        """As of any text file."""
+        with writing("standard output"):
+            super().flush()
+
+
 def standard_input() -> IO[bytes]:
     """Standard input, as bytes.
 
@@ -93,14 +109,14 @@ def standard_input() -> IO[bytes]:
     return sys.stdin.buffer
 
 
-def run(app: typer.Typer, name: str, *, quick_exit: bool = False) -> None:
+def run(app: typer.Typer | Callable[[], object], name: str, *, quick_exit: bool = False) -> None:
     """Run a command and end the process with its exit code.
 
     A user's mistake is one line on stderr and exit code 2; Ctrl-C ends with 130; a reader that
     closed the pipe ends it silently.
 
     Args:
-        app: the command.
+        app: the command, or what it does where it takes no options.
         name: what it is called.
         quick_exit: leave without taking the interpreter apart, which takes a fifth of the time of
             a short text; only for commands that have nothing left to do by then.
@@ -110,6 +126,11 @@ def run(app: typer.Typer, name: str, *, quick_exit: bool = False) -> None:
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # the caller closed it: what is written goes nowhere
             setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+    if isinstance(out := sys.stdout, io.TextIOWrapper):
+        sys.stdout = Output(
+            out.buffer, out.encoding, out.errors,
+            line_buffering=out.line_buffering, write_through=out.write_through,
+        )  # fmt: skip
     code = exit_code(app, name, sys.argv[1:])
     if quick_exit:
         with contextlib.suppress(OSError):
@@ -118,7 +139,7 @@ def run(app: typer.Typer, name: str, *, quick_exit: bool = False) -> None:
     sys.exit(code)
 
 
-def exit_code(app: typer.Typer, name: str, arguments: list[str]) -> int:
+def exit_code(app: typer.Typer | Callable[[], object], name: str, arguments: list[str]) -> int:
     """Run a command with `arguments` and return its exit code (see `run`)."""
     try:
         result = _call(app, name, arguments)
@@ -154,8 +175,10 @@ def completing(name: str) -> bool:
     return True
 
 
-def _call(app: typer.Typer, name: str, arguments: list[str]) -> object:
+def _call(app: typer.Typer | Callable[[], object], name: str, arguments: list[str]) -> object:
     """The command's own result. Typer ends with code 1 where a pipe closes: that is undone."""
+    if not isinstance(app, typer.Typer):
+        return app()
     completing(name)
     command = typer.main.get_command(app)
     command.context_settings["help_option_names"] = ["-h", "--help"]
@@ -177,6 +200,8 @@ def _in_one_line(error: Exception, name: str) -> str | None:
     if isinstance(error, CharlmError):
         return as_options(" ".join(str(error).splitlines()))
     if isinstance(error, OSError):
+        for doing in getattr(error, "__notes__", ()):
+            return in_one_line(error, doing)
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
     if isinstance(error, UnicodeEncodeError):

@@ -3,11 +3,29 @@
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from charlm.data.system.errors import CharlmError
+
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+
+
+def target_of(path: Path) -> Path:
+    """The file that is written under that name: what a link leads to, which need not be there.
+
+    Raises:
+        OSError: a device, a FIFO, a socket or a folder has the name, and would be lost.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        kind = stat.S_IFMT(path.stat().st_mode)
+        if kind != stat.S_IFREG:
+            number = errno.EISDIR if kind == stat.S_IFDIR else errno.EEXIST
+            what = f"{path.name} is {KINDS.get(kind, 'a device')} and no file: choose another name"
+            raise OSError(number, what, str(path))
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextlib.contextmanager
@@ -15,16 +33,23 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that takes its name when the block ends well.
 
     The bytes are flushed to the disk before the rename, so that after a crash `path` holds
-    either what it held before or everything new. On any error the temporary file is removed.
+    either what it held before or everything new. On any error the temporary file is removed. A link
+    stays one: the file that it leads to is written.
 
     Raises:
-        OSError: the folder can't be written, or the disk is full.
+        OSError: the folder can't be written, the disk is full, or see `target_of`.
     """
-    with _temporary(path) as temporary:
-        with temporary.open("xb") as file:  # an ordinary file: permissions follow the umask
+    target = target_of(path)
+    with _temporary(target) as temporary:
+        file = temporary.open("xb")  # an ordinary file: permissions follow the umask
+        try:
             yield file
-            _flush_to_disk(file)
-        _rename(temporary, path)
+            with writing(path):
+                _flush_to_disk(file)
+        finally:
+            with writing(path):  # what could not be written is tried once more
+                file.close()
+        _rename(temporary, target)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -51,12 +76,11 @@ def write_set(contents: Mapping[Path, bytes], superseded: Iterable[Path] = ()) -
         superseded: further files that the new set makes wrong, whether they exist or not.
 
     Raises:
-        OSError: the folder can't be written, the disk is full, or a folder has a file's name.
+        OSError: the folder can't be written, the disk is full, or see `target_of`.
     """
+    superseded = [path for path in superseded if path not in contents]  # a link to be written stays
+    contents = {target_of(path): content for path, content in contents.items()}
     first, *others = contents
-    for path in contents:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with contextlib.ExitStack() as stack:
         written = {path: stack.enter_context(_temporary(path)) for path in contents}
         for path, content in contents.items():
@@ -81,8 +105,23 @@ def os_errors_as(error: Callable[[str], CharlmError], doing: str) -> Iterator[No
     try:
         yield
     except OSError as problem:
-        reason = problem.strerror or str(problem)
-        raise error(f"{doing}: {reason[:1].lower()}{reason[1:]}") from problem
+        raise error(in_one_line(problem, doing)) from problem
+
+
+def in_one_line(problem: OSError, doing: str) -> str:
+    """What could not be done, and why."""
+    reason = problem.strerror or str(problem)
+    return f"{doing}: {reason[:1].lower()}{reason[1:]}"
+
+
+@contextlib.contextmanager
+def writing(what: object) -> Iterator[None]:
+    """Note on an `OSError` raised in the block what could not be written."""
+    try:
+        yield
+    except OSError as problem:
+        problem.add_note(f"can't write {what}")
+        raise
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from charlm.data.system.errors import FetchError
-from charlm.data.system.files import atomic_writer, os_errors_as
+from charlm.data.system.files import atomic_writer, os_errors_as, target_of
 
 CHUNK_BYTES = 1 << 16
 TIMEOUT = 30.0  # seconds without a byte
@@ -101,7 +101,7 @@ def _is_there(source: Download, to: Path) -> bool:
     with os_errors_as(FetchError, f"can't read {to}"):
         if to.is_dir():
             raise FetchError(f"{to} is a folder; name a file in it with `to`")
-        if not to.exists():
+        if not target_of(to).exists():  # of no file, reading might never end
             return False
         with to.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == source.sha256:

@@ -145,9 +145,16 @@ def generate(
             if prompts is None
             else "`explain` says how this machine computes: leave out `ray`"
         )
-    single = prompts is None and samples == 1 and not (as_json or null)
+    if prompts is None and prompts_format != "auto":
+        raise SettingsError("`prompts_format` is of `prompts`: give a file of them")
+    alone = prompts is None and samples == 1
+    if alone and unordered:
+        raise SettingsError("`unordered` is for many texts: give `samples` or `prompts`")
+    single = alone and not (as_json or null)
     if (interactive or not single) and (load_state or save_state):
         raise SettingsError("`load_state` and `save_state` are for one text alone")
+    if save_state and window is not None:
+        raise SettingsError("`window` leaves no state to save: leave out `window` or `save_state`")
     if save_state is not None:
         from charlm.infer.model.state import State
 
@@ -194,6 +201,8 @@ def generate(
         generator = Generator.open(path, device, threads, precision)
         if not escapes and any("\\" in each for each in typed):
             _check_backslash(generator.metadata, typed, unknown)
+        if single and width is not None:
+            generator.plan(work, width)  # refuses one that can't be
         if explain:
             device = why_device or generator.model.device
             for reason in (f"provider: {device}", *generator.plan(work, width).reasons):
@@ -216,6 +225,9 @@ def generate(
             cli_shared.say_lacking(lacking, generator.metadata, unknown, "the prompt's")
             try:
                 cli_shared.write_live(out, text.pieces())
+            except (OSError, UnicodeError):  # the text is lost: it goes on from where it was before
+                save_state = None
+                raise
             finally:  # Ctrl-C ends a text without end
                 if save_state is not None:
                     text.state.save(save_state)

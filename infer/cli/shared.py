@@ -65,7 +65,9 @@ def text_output() -> Iterator[IO[str]]:
     kept = os.dup(descriptor)
     os.dup2(sys.stderr.fileno(), descriptor)
     encoding, errors = sys.stdout.encoding, sys.stdout.errors
-    text = os.fdopen(os.dup(kept), "w", encoding=encoding, errors=errors, newline="")
+    text = console.Output(
+        os.fdopen(os.dup(kept), "wb"), encoding, errors, "", line_buffering=os.isatty(kept)
+    )
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield text

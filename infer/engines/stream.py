@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from charlm.data.system.errors import SettingsError
 from charlm.infer.engines.base import Primed, check_finite
 from charlm.infer.engines.planning import Plan, engine_of, reader_of
 from charlm.infer.model.open import Model
@@ -98,9 +99,14 @@ class TextStream(Iterator[str]):
         """The state after the characters that were given so far.
 
         From it the text goes on, with the same seed character by character as it would have.
+
+        Raises:
+            SettingsError: the text has a window.
         """
         from charlm.infer.model.state import State
 
+        if self._request.window is not None:
+            raise SettingsError("`window` leaves no state to go on from: leave it out to have one")
         start, given, request = self._request.state, self._given, self._request
         before = State.start(self._model.metadata) if start is None else start
         found = replace(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.data.system.errors import StateError
-from charlm.data.system.files import os_errors_as, write_bytes
+from charlm.data.system.files import os_errors_as, target_of, write_bytes
 from charlm.export.contract import Metadata
 from charlm.infer.engines.base import Array, Primed, log_softmax
 
@@ -134,11 +134,13 @@ class State:
         """See that a state can be saved there.
 
         Raises:
-            StateError: a folder, a folder that is not there, or a file that is no state.
+            StateError: no file, a file that is no state, or a folder that is not there.
         """
         path = Path(path)
-        if path.is_dir() or not path.parent.is_dir():
-            raise StateError(f"can't write {path}: a folder, or in a folder that is not there")
+        with os_errors_as(StateError, f"can't write {path}"):
+            folder = target_of(path).parent
+        if not folder.is_dir():
+            raise StateError(f"can't write {path}: there is no folder {folder}")
         if path.is_file() and path.stat().st_size:  # nothing is lost of an empty one
             try:
                 cls.load(path)

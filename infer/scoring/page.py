@@ -12,6 +12,7 @@ import numpy as np
 from charlm.data.pages import markup
 from charlm.data.pages.style import BASE
 from charlm.data.system import console
+from charlm.data.system.files import writing
 from charlm.export.contract import Metadata
 from charlm.infer.scoring.page_script import SCRIPT, STYLE
 from charlm.infer.scoring.predictions import LEVEL_NAMES, LEVELS, Judged, Look
@@ -37,7 +38,8 @@ def page(file: IO[bytes], path: Path, metadata: Metadata, name: str, about: str)
             f"charlm-score: {path} shows the first {MOST_CHARACTERS:,} characters of "
             f"{made.whole.characters + 1:,}; --tokens writes a line for each"
         )
-    file.write(made.document(name, about).encode("utf-8", "replace"))
+    with writing(path):
+        file.write(made.document(name, about).encode("utf-8", "replace"))
 
 
 class _Page:

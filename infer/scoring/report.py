@@ -1,6 +1,7 @@
 """Scoring files and writing what was found, as lines or as JSON."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -17,7 +18,7 @@ from charlm.infer.model.open import Model
 from charlm.infer.request import check_window
 from charlm.infer.scoring import many
 from charlm.infer.scoring.many import Scored, Text
-from charlm.infer.scoring.reading import progress_of, read_file
+from charlm.infer.scoring.reading import STANDARD_INPUT, progress_of, read_file
 from charlm.infer.scoring.score import Score, Scorer
 
 if TYPE_CHECKING:
@@ -70,11 +71,22 @@ class ScoringJob:
             )
         if views.show and self.as_json:
             raise SettingsError("`show` prints the text and `json` an object: leave one out")
+        for name, path in (("html", views.html), ("tokens", views.tokens)):
+            if path is not None and _is_same(self.files[0], path):
+                raise SettingsError(f"`{name}` {path} would replace the text: choose another name")
 
     @property
     def alone(self) -> bool:
         """Whether a single text is read from its beginning to its end."""
         return len(self.files) == 1 and not self.parallel and self.window is None
+
+
+def _is_same(text: Path, path: Path) -> bool:
+    source = 0 if text == STANDARD_INPUT else text
+    try:
+        return os.path.samefile(source, path)  # noqa: PTH121 - a path has no descriptors
+    except OSError:  # one of them is not there
+        return False
 
 
 def work_of(job: ScoringJob) -> Work:

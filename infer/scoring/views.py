@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from charlm.data.system.errors import SettingsError
-from charlm.data.system.files import atomic_writer, os_errors_as
+from charlm.data.system.files import atomic_writer, os_errors_as, writing
 from charlm.export.contract import Metadata
 from charlm.infer.model import shipped
 from charlm.infer.model.open import Model
@@ -50,19 +50,18 @@ class Views:
         """What takes a text's stretches; files have their names once the block ends well.
 
         Raises:
-            SettingsError: a file can't be written.
+            SettingsError: a file can't be made.
+            OSError: the disk is full.
         """
         with contextlib.ExitStack() as stack:
 
             def file(path: Path) -> IO[bytes]:
                 with os_errors_as(SettingsError, f"can't write {path}"):
-                    if path.is_dir():
-                        raise SettingsError(f"can't write {path}: it is a folder")
                     return stack.enter_context(atomic_writer(path))
 
             looks: list[Look] = []
             if self.tokens:
-                table = _table(file(self.tokens), self.tokens.suffix, model.metadata)
+                table = _table(file(self.tokens), self.tokens, model.metadata)
                 looks.append(stack.enter_context(table))
             if self.html:
                 from charlm.infer.scoring import page
@@ -79,26 +78,28 @@ class Views:
 
 
 @contextlib.contextmanager
-def _table(file: IO[bytes], suffix: str, metadata: Metadata) -> Iterator[Look]:
+def _table(file: IO[bytes], path: Path, metadata: Metadata) -> Iterator[Look]:
     """Takes a text's stretches and writes a line for each character, as they come.
 
     The first character, which is read and not predicted, has neither bits nor rank.
     """
     lines = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    rows, as_csv = csv.writer(lines, lineterminator="\n"), suffix.lower() == ".csv"
+    rows, as_csv = csv.writer(lines, lineterminator="\n"), path.suffix.lower() == ".csv"
     if as_csv:
         rows.writerow(FIELDS)
 
     def take(judged: Judged) -> None:
         opening, characters = map(metadata.vocabulary.decode, (judged.opening, judged.ids))
         found = zip(characters, judged.bits.round(6).tolist(), judged.ranks.tolist(), strict=True)
-        for row in (*((each, None, None) for each in opening), *found):
-            if as_csv:
-                rows.writerow(row)
-            else:
-                lines.write(json.dumps(dict(zip(FIELDS, row, strict=True))) + "\n")
+        with writing(path):
+            for row in (*((each, None, None) for each in opening), *found):
+                if as_csv:
+                    rows.writerow(row)
+                else:
+                    lines.write(json.dumps(dict(zip(FIELDS, row, strict=True))) + "\n")
 
     try:
         yield take
     finally:
-        lines.detach()  # the file is the caller's to close
+        with writing(path):
+            lines.detach()  # the file is the caller's to close

@@ -79,6 +79,9 @@ def test_a_report_that_makes_no_sense_is_one_line(
         path.write_bytes(content)
         assert bench(option, path) == 2
         assert capsys.readouterr().err.count("\n") == 1
+    path.unlink()
+    assert bench(option, path) == 2
+    assert f"can't read {path}: no such file or directory" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_together_is_one_line(

@@ -189,7 +189,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
 
 def test_a_folder_with_a_siblings_name(refuses: Refuses) -> None:
     Path("model.sequence.onnx").mkdir()
-    refuses("model.onnx", "--run", "runs/first", saying="is a directory")
+    refuses("model.onnx", "--run", "runs/first", saying="model.sequence.onnx is a folder")
     assert files() == {"model.sequence.onnx"}
 
 

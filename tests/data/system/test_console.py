@@ -186,4 +186,5 @@ def test_a_closed_pipe_ends_silently(what: str) -> None:
 def test_a_full_disk_behind_stdout_is_one_line(what: str) -> None:
     with Path("/dev/full").open("w") as full:
         ended = run_script("--what", what, stdout=full)
-    assert (ended.returncode, ended.stderr) == (2, "tool: No space left on device\n")
+    said = "tool: can't write standard output: no space left on device\n"
+    assert (ended.returncode, ended.stderr) == (2, said)

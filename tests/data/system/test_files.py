@@ -196,6 +196,51 @@ def test_a_folder_in_the_way_changes_nothing(
     assert (folder / "gone").read_text() == "old"
 
 
+def make_device(path: Path) -> None:
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+
+
+def make_link_to_fifo(path: Path) -> None:
+    os.mkfifo(path.with_name("gone"))
+    path.symlink_to("gone")
+
+
+@posix
+@pytest.mark.parametrize("write", [write_one, write_new])
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(os.mkfifo, "a FIFO"), (make_device, "a device"), (make_link_to_fifo, "a FIFO")],
+)
+def test_what_is_no_file_stays(
+    tmp_path: Path, write: Callable[[Path], None], make: Callable[[Path], None], kind: str
+) -> None:
+    make(tmp_path / "first")
+    before = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    with pytest.raises(FileExistsError, match=f"first is {kind} and no file"):
+        write(tmp_path)
+    assert {path.name: path.lstat() for path in tmp_path.iterdir()} == before
+
+
+@posix
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("write", [write_one, write_new])
+def test_a_link_is_followed(tmp_path: Path, write: Callable[[Path], None], there: bool) -> None:
+    for name in ("first", "second"):
+        target = tmp_path / "elsewhere" / name
+        target.parent.mkdir(exist_ok=True)
+        if there:
+            target.write_text("old")
+        (tmp_path / name).symlink_to(Path("elsewhere") / name)
+    write(tmp_path)
+    assert contents(tmp_path / "elsewhere")["first"] == "new"
+    assert (tmp_path / "first").is_symlink()
+    assert (tmp_path / "second").is_symlink()
+    assert write is write_one or (tmp_path / "second").read_text() == "new"
+
+
 def test_at_no_moment_do_old_and_new_stand_together(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,12 @@ def test_a_folder_is_no_file(server: Server, tmp_path: Path) -> None:
     assert "is a folder; name a file in it with `to`" in error_of(server.source(), tmp_path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no FIFOs on Windows")
+def test_a_fifo_is_not_waited_for(server: Server, to: Path) -> None:
+    os.mkfifo(to)
+    assert "tiny.txt is a FIFO and no file" in error_of(server.source(), to)
+
+
 @pytest.mark.parametrize("says", [-1, None])
 def test_another_file_is_refused(server: Server, to: Path, says: int | None) -> None:
     server.says = says

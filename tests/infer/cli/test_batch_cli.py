@@ -209,6 +209,9 @@ def test_bad_lines_are_named_and_the_others_run(generate: Generate, exact: Gener
         (["a", "--samples", "2", "--stop", "?"], "the stop string '?' can never come"),
         (["a", "--stop", "?"], "the stop string '?' can never come"),
         (["a", "--json", "--length", "0"], "without end"),
+        (["a", "--width", "0"], "--width is from 1 to 65536, not 0"),
+        (["a", "--prompts-format", "text"], "--prompts-format is of --prompts"),
+        (["a", "--unordered"], "--unordered is for many texts"),
         (["a", "--json", "--null"], "--json and --null contradict each other"),
     ],
 )
@@ -373,7 +376,9 @@ def test_a_full_disk_is_one_line(start: Start) -> None:
         process = start("a", "--samples", "999", "--length", "20", "--seed", "1", stdout=full)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert err.decode().splitlines()[1:] == ["charlm-gen: No space left on device"]
+    assert err.decode().splitlines()[1:] == [
+        "charlm-gen: can't write standard output: no space left on device"
+    ]
 
 
 def test_a_program_can_wait_for_each_text(start: Start, exact: Generator) -> None:

@@ -15,6 +15,7 @@ from charlm.export.contract import native as contract_native
 from charlm.infer.cli import gen
 from charlm.infer.generator import Generator
 from charlm.infer.model import providers
+from charlm.infer.model.state import State
 
 Generate = Callable[..., tuple[int, str, list[str]]]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -240,14 +241,15 @@ def test_a_closed_pipe_ends_it_silently(start: Start, way: str) -> None:
 
 @needs_posix
 @both_ways
-def test_ctrl_c_ends_it_cleanly(start: Start, way: str) -> None:
-    process = start("a", "--length", "0", "--seed", "1", before=way)
+def test_ctrl_c_ends_it_cleanly(start: Start, way: str, tmp_path: Path) -> None:
+    process = start("a", "--length", "0", "--seed", "1", "--save-state", "kept", before=way)
     assert process.stdout is not None
     assert process.stderr is not None
-    process.stdout.read(1000)
+    out = process.stdout.read(1000)
     process.send_signal(signal.SIGINT)
-    out, err = process.stdout.read(), process.stderr.read()
+    out, err = out + process.stdout.read(), process.stderr.read()
     assert process.wait(timeout=60) == 130
+    assert State.load(tmp_path / "kept").characters >= len(out.decode()) - 1
     assert out.endswith(b"\n"), "the shell's prompt stands on a line of its own"
     assert b"Traceback" not in err
     assert err.count(b"\n") == 1
@@ -264,7 +266,7 @@ def test_a_full_disk_is_one_line(start: Start, length: str, way: str) -> None:
     assert b"Traceback" not in err
     first, second = err.decode().splitlines()
     assert "seed 1" in first
-    assert second == "charlm-gen: No space left on device"
+    assert second == "charlm-gen: can't write standard output: no space left on device"
 
 
 WAITING = """

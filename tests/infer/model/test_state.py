@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import os
+import subprocess
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -186,6 +188,37 @@ def test_a_seed_that_is_not_given_is_drawn(generator: Generator) -> None:
     assert generator.text("the ", length=60, seed=found.request.seed) == found.text
 
 
+def test_a_window_leaves_no_state(small: Generator) -> None:
+    stream = small.stream("the ", length=5, window=3)
+    assert len("".join(stream)) == 5
+    with pytest.raises(SettingsError, match="`window` leaves no state"):
+        stream.state  # noqa: B018
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a closed pipe has another error on Windows")
+@pytest.mark.parametrize("lost", ["full", "closed", "encoding"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_text_that_is_lost_leaves_the_older_state(
+    start: Callable[..., subprocess.Popen[bytes]], small: Generator, tmp_path: Path,
+    there: bool, lost: str,
+) -> None:  # fmt: skip
+    kept, options = tmp_path / "kept.state", {}
+    if there:
+        small.read("the ").save(kept)
+    before = [path.read_bytes() for path in tmp_path.iterdir()]
+    if lost == "encoding":
+        options = {"env": {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}}
+    stdout = os.open("/dev/full", os.O_WRONLY)
+    if lost == "closed":
+        reader, stdout = os.pipe()
+        os.close(reader)
+    process = start("a", "--seed", "1", "--save-state", str(kept), stdout=stdout, **options)
+    _, said = process.communicate(timeout=60)
+    os.close(stdout)
+    assert process.returncode == (0 if lost == "closed" else 2), said
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == before
+
+
 def test_the_command_keeps_and_takes_states(
     generate: Callable[..., tuple[int, str, list[str]]], generator: Generator, tmp_path: Path
 ) -> None:
@@ -212,6 +245,12 @@ def test_the_command_keeps_and_takes_states(
     code, _, lines = generate("a", "--load-state", kept, "--window", "40")
     assert code == 2
     assert lines[-1].startswith("charlm-gen: --window reads from a zero state")
+    code, out, lines = generate("a", "--save-state", "new", "--window", "40")
+    assert (code, out) == (2, "")
+    assert "--window leaves no state to save" in lines[-1]
+    code, out, lines = generate("a", "--save-state", ".")
+    assert (code, out) == (2, "")
+    assert "a folder and no file" in lines[-1]
     code, _, lines = generate("a", "--load-state", "no/state")
     assert code == 2
     assert "can't read no/state" in lines[-1]

@@ -4,7 +4,10 @@ import csv
 import html
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,6 +206,32 @@ def test_a_mistake_is_one_line(run: Run, arguments: list[str], saying: str) -> N
     code, out, err = run(*arguments)
     assert (code, out, len(err)) == (2, "", 1)
     assert saying in err[0]
+
+
+@pytest.mark.parametrize(("option", "name"), [("--tokens", "t.csv"), ("--html", "p.html")])
+def test_a_view_never_replaces_its_text(run: Run, option: str, name: str) -> None:
+    Path(name).hardlink_to("a.txt")
+    for file in ("a.txt", name):
+        code, out, err = run(option, name, file=file)
+        assert (code, out) == (2, "")
+        assert err == [f"charlm-score: {option} {name} would replace the text: choose another name"]
+    assert Path("a.txt").read_text("utf-8") == TEXT
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limit of a file's size on Windows")
+@pytest.mark.parametrize(("option", "name"), [("--tokens", "t.csv"), ("--html", "p.html")])
+@pytest.mark.parametrize("blocks", [0, 8])
+def test_a_full_disk_is_named(run: Run, option: str, name: str, blocks: int) -> None:
+    command = (sys.executable, "-m", "charlm.infer.cli.score", "a.txt", option, name)
+    ended = subprocess.run(
+        ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"charlm-score: can't write {name}: file too large\n"
+    assert [each.name for each in Path().iterdir()] == ["a.txt"]
 
 
 def test_a_text_that_can_not_be_scored_leaves_no_file(run: Run) -> None:
