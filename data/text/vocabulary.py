@@ -67,9 +67,9 @@ class Vocabulary:
         Raises:
             VocabularyError: a character outside the vocabulary, named with its position.
         """
-        return self.encoded(text, unknown)[0]
+        return self.encode_counting(text, unknown)[0]
 
-    def encoded(
+    def encode_counting(
         self, text: str, unknown: Unknown, latin: Latin = AS_IT_IS
     ) -> tuple[npt.NDArray[Any], int]:
         """The same, and how many characters are outside the vocabulary.
@@ -101,7 +101,7 @@ class Vocabulary:
 
     def lacks(self, text: str) -> int:
         """How many characters of `text` are outside the vocabulary; see `encode`."""
-        return self.encoded(text, "drop")[1]
+        return self.encode_counting(text, "drop")[1]
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """The text of token ids, shape [characters], any integer type, each below `len(self)`."""

@@ -51,7 +51,7 @@ class Opening:
             SettingsError: an empty stop string.
         """
         vocabulary, text = metadata.vocabulary, metadata.normalisation(request.prompt)
-        prompt, lacking = vocabulary.encoded(text, metadata.unknown(request.unknown))
+        prompt, lacking = vocabulary.encode_counting(text, metadata.unknown(request.unknown))
         return cls(
             prompt,
             vocabulary.decode(prompt),
@@ -73,7 +73,7 @@ class Stream:
     Attributes:
         prompt: tokens to be read before the next is drawn; where there are none, a first one has
             been drawn already.
-        uniforms: the stream's random numbers, from where it begins to be drawn.
+        numbers: the stream's random numbers, from where it begins to be drawn.
         remaining: how many characters may yet be drawn; 0 once the text has ended.
         watched: whether somebody looks on as the text comes.
     """
@@ -85,10 +85,10 @@ class Stream:
         self._certain: list[str] = []  # of the text, what no stop string can take back
         self.watched, self._told = False, 0
         position = 0 if state is None else state.position
-        self.uniforms = UniformStream(request.seed, request.sample, position)
+        self.numbers = UniformStream(request.seed, request.sample, position)
         self.remaining, self.prompt = request.length, opening.prompt
         if not len(self.prompt) and (state is None or not state.characters):
-            first = draw_first(opening.initial, self.uniforms, request.temperature)
+            first = draw_first(opening.initial, self.numbers, request.temperature)
             self.prompt = np.array([first], dtype=metadata.vocabulary.dtype)
             self.take(self.prompt)
 

@@ -304,4 +304,4 @@ class _Batch:
 
     def _sampling(self, entrants: Entrants) -> Sampling:
         how = [(each.request.temperature, each.request.filters) for each in entrants.streams]
-        return Sampling.of(how, self._size, [each.uniforms for each in entrants.streams])
+        return Sampling.of(how, self._size, [each.numbers for each in entrants.streams])

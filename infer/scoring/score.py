@@ -193,7 +193,7 @@ class TokenText:
             else:
                 text, latin = normalisation(part), AS_IT_IS
             try:
-                ids, lacking = vocabulary.encoded(text, self._unknown, latin)
+                ids, lacking = vocabulary.encode_counting(text, self._unknown, latin)
             except VocabularyError as problem:
                 text = normalisation(part)
                 known = set(vocabulary.characters)
