@@ -48,7 +48,7 @@ class Vocabulary:
 
     @property
     def is_latin(self) -> bool:
-        """Whether all are of Latin-1, so that `encoded` takes what becomes of a text first."""
+        """Whether all are of Latin-1, so that `encode_counting` takes what becomes of a text."""
         return bool(self._latin)
 
     @cached_property
