@@ -289,7 +289,8 @@ class _JsonWriter:
 
     def taken(self, outcome: Outcome) -> str:
         """The object of an outcome."""
-        return json.dumps(as_object(outcome), ensure_ascii=self._ascii) + "\n"
+        line = json.dumps(as_object(outcome), ensure_ascii=self._ascii) + "\n"
+        return line.encode("utf-8", "backslashreplace").decode()  # half of a pair, as JSON has it
 
     def close(self) -> None:
         """Nothing is left open."""

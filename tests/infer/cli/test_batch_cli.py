@@ -116,6 +116,14 @@ def test_a_text_can_be_had_again_from_its_object(
     assert found | {"index": 3} == wanted
 
 
+def test_half_a_pair_is_escaped_in_json(generate: Generate, tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"prompt": "a"}\n{"prompt": "a \\ud83d b"}\n{"prompt": "b"}\n')
+    code, out, _ = generate("--prompts", path, "--json", "--unknown", "drop", "--length", 3)
+    assert (code, len(objects(out))) == (0, 3)
+    assert '"a \\ud83d b"' in out.splitlines()[1]
+
+
 @pytest.mark.parametrize("given", [(), ("--samples", 3), ("--samples", 300)])
 def test_samples_as_json(generate: Generate, exact: Generator, given: tuple[object, ...]) -> None:
     code, out, _ = generate("the", *given, "--json", "--length", 12, "--seed", 2)
