@@ -92,7 +92,8 @@ def generate(
         bool, typer.Option("--json", help="Print one JSON object a text, a line each.")
     ] = False,
     null: Annotated[
-        bool, typer.Option("--null", "-0", help="End each text with a NUL, not an empty line.")
+        bool,
+        typer.Option("--null", "-0", help="A NUL after each text, not an empty line between two."),
     ] = False,
     unordered: Annotated[
         bool, typer.Option("--unordered", help="Print texts as they are finished.")
@@ -145,9 +146,18 @@ def generate(
             if prompts is None
             else "`explain` says how this machine computes: leave out `ray`"
         )
-    single = prompts is None and samples == 1 and not (as_json or null)
+    others = {
+        "prompts": prompts is not None,
+        "samples": samples != 1,
+        "json": as_json,
+        "null": null,
+    }
+    single = not any(others.values())
     if (interactive or not single) and (load_state or save_state):
-        raise SettingsError("`load_state` and `save_state` are for one text alone")
+        first = "interactive" if interactive else next(name for name in others if others[name])
+        raise SettingsError(
+            f"`load_state` and `save_state` are for one text, as it comes: leave out `{first}`"
+        )
     if save_state is not None:
         from charlm.infer.model.state import State
 

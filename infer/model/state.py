@@ -137,8 +137,10 @@ class State:
             StateError: a folder, a folder that is not there, or a file that is no state.
         """
         path = Path(path)
-        if path.is_dir() or not path.parent.is_dir():
-            raise StateError(f"can't write {path}: a folder, or in a folder that is not there")
+        if path.is_dir():
+            raise StateError(f"can't write {path}: it is a folder: name a file")
+        if not path.parent.is_dir():
+            raise StateError(f"can't write {path}: there is no folder {path.parent}")
         if path.is_file() and path.stat().st_size:  # nothing is lost of an empty one
             try:
                 cls.load(path)

@@ -216,12 +216,14 @@ def test_bad_lines_are_named_and_the_others_run(generate: Generate, exact: Gener
         (["a?", "--samples", "2"], "'?' (U+003F) at position 1"),
         (["a", "--samples", "2", "--stop", "?"], "the stop string '?' can never come"),
         (["a", "--stop", "?"], "the stop string '?' can never come"),
-        (["a", "--json", "--length", "0"], "without end"),
+        (["a", "--json", "--length", "0"], "--json needs a --length"),
+        (["--prompts", "nul.bin"], "nul.bin: binary data, not text: a NUL after 5 bytes"),
         (["a", "--json", "--null"], "--json and --null contradict each other"),
     ],
 )
 def test_a_mistake_is_one_line(generate: Generate, arguments: list[str], saying: str) -> None:
     Path("p.txt").write_text("the\n", encoding="utf-8")
+    Path("nul.bin").write_bytes(b"\x89PN\n\n\0\n\xff\n")
     code, out, err = generate(*arguments)
     assert (code, out) == (2, "")
     assert len(err) == 1
