@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
+from itertools import chain
 from operator import add
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
     found before an error of the model or Ctrl-C is written, too.
 
     Args:
-        about: a line for standard error, before the first text is read.
+        about: a line for standard error, before the first text is judged.
 
     Raises:
         CharlmError: what is wrong with the only file, with the model, or with a setting.
@@ -106,6 +107,8 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
         with progress_of(watched) as bar:
             texts = [Text(str(path), read_file(path, job.encoding, bar.advance))
                      for path in job.files]  # fmt: skip
+            if len(texts) == 1:
+                texts = [_begun(texts[0])]
             outcomes = in_order(_scored(model, texts, job, out))
             with bar.cleared():
                 console.say(about)
@@ -122,6 +125,12 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
         raise
     writer.end(whole=True)
     return writer.failures
+
+
+def _begun(text: Text) -> Text:
+    """The same text, its first chunk read: that it can't be read is then all that is said."""
+    chunks = iter(text.chunks)
+    return replace(text, chunks=chain([next(chunks)], chunks))
 
 
 class _Writer:

@@ -68,14 +68,14 @@ def test_the_command_scores_files_and_their_total(run: Run, small: Generator) ->
     assert (code, len(out.splitlines())) == (0, 1)
 
 
-def test_what_scores_is_named_before_a_text_is_read(
+def test_what_scores_is_named_before_it_has_read_the_text(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = []
 
     def read(*_: object) -> Iterator[str]:
-        said.append(capsys.readouterr().err)
         yield letters(9)
+        said.append(capsys.readouterr().err)
 
     monkeypatch.setattr(report, "read_file", read)
     assert run("a.txt")[0] == 0
