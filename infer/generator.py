@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -92,6 +93,8 @@ class Generator:
         Raises:
             ModelFileError, ProviderError, MissingExtraError, SettingsError: see `open_model`.
         """
+        if not isinstance(path, str | os.PathLike | None):
+            raise SettingsError(f"a model is the path of a file or a name, not {path!r}")
         chosen = find_model(None if path is None else Path(path))
         device, _ = provider_for(work or Work(), provider, precision)
         made = cls(open_model(chosen, device, threads, precision), precision, threads, via)

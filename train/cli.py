@@ -205,7 +205,7 @@ def train(
             request = RunRequest(**said | {"rare": limits})
             return train_and_report(request, report=report, debug=debug)
     except KeyboardInterrupt:  # before training began, or a second time
-        console.say("charlm-train: interrupted; what was saved before is still there")
+        console.say("charlm-train: interrupted; what may have been saved before is still there")
         return console.INTERRUPTED
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Annotated, Any, ClassVar
@@ -211,6 +212,8 @@ def _in_one_line(error: Exception, name: str) -> str | None:
         said = " ".join(usage().split())
         if "unexpected extra argument" in said:
             said += "; a text of several words is quoted"
+        if re.search("No such option: -[^-]", said):
+            said += "; -- stands before a text that begins with a dash"
         return f"{said} (see {name} --help)"
     return None
 

@@ -5,6 +5,7 @@ The same rules are recorded with the model and applied again to every prompt.
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -77,6 +78,10 @@ class Normalisation:
                 yield "".join((*held, chunk[:cut]))
                 held = [chunk[cut:]]
         yield "".join(held)
+
+    def place(self, text: str, index: int) -> int:
+        """Where in a text what becomes its normalised character of that index begins."""
+        return bisect_right(range(len(text)), index, key=lambda end: len(self(text[:end]))) - 1
 
     @cached_property
     def latin(self) -> Latin:

@@ -208,8 +208,9 @@ class Vocabulary:
         character = text[index]
         around = text[max(0, index - 10) : index + 10]
         return VocabularyError(
-            f"character {character!r} (U+{ord(character):04X}) at position {index}, in {around!r}, "
-            f"is not one of the model's {len(self)} characters; `unknown` drop leaves it out"
+            f"character {character!r} (U+{ord(character):04X}) at position {index} (from 0, as "
+            f"normalised), in {around!r}, is not one of the model's {len(self)} characters; "
+            "`unknown` drop leaves it out"
         )
 
 

@@ -322,4 +322,6 @@ def _reading(where: str) -> Iterator[None]:
     try:
         yield
     except ValueError as problem:  # of which UnicodeDecodeError is one
-        raise ModelFileError(f"{where}: not a valid ONNX file: {problem}") from problem
+        raise ModelFileError(
+            f"{where}: not an ONNX file, or damaged: name one that charlm-export wrote"
+        ) from problem

@@ -111,7 +111,7 @@ def _lines(file: IO[bytes], longest: int, most_passed: int) -> Iterator[bytes | 
 
 
 def check_start(content: bytes, where: str) -> None:
-    """A file of prompts is UTF-8.
+    """A file of prompts is UTF-8, without a NUL.
 
     Args:
         content: its beginning.
@@ -124,6 +124,8 @@ def check_start(content: bytes, where: str) -> None:
         raise CorpusError(
             f"the prompts of {where} are not utf-8, but utf-16 or utf-32: convert them"
         )
+    if b"\0" in content:
+        raise CorpusError(f"{where}: binary data, not text: a NUL after {content.index(0):,} bytes")
 
 
 def _decoded(line: bytes) -> str:

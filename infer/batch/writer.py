@@ -102,7 +102,12 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.request.length == 0:
-            raise SettingsError(NO_END)
+            if self.prompts is not None or self.samples != 1:
+                raise SettingsError(NO_END)
+            whole = "`json`" if self.as_json else "`null`"
+            raise SettingsError(
+                f"{whole} needs a `length`: a text of 0, without end, is never whole"
+            )
         if self.as_json and self.null:
             raise SettingsError("`json` and `null` contradict each other: give one of them")
         if not 1 <= self.samples <= MAX_SAMPLES:
@@ -300,7 +305,8 @@ class _JsonWriter:
 
     def taken(self, outcome: Outcome) -> str:
         """The object of an outcome."""
-        return json.dumps(as_object(outcome), ensure_ascii=self._ascii) + "\n"
+        line = json.dumps(as_object(outcome), ensure_ascii=self._ascii) + "\n"
+        return line.encode("utf-8", "backslashreplace").decode()  # half of a pair, as JSON has it
 
     def close(self) -> None:
         """Nothing is left open."""

@@ -92,7 +92,8 @@ def generate(
         bool, typer.Option("--json", help="Print one JSON object a text, a line each.")
     ] = False,
     null: Annotated[
-        bool, typer.Option("--null", "-0", help="End each text with a NUL, not an empty line.")
+        bool,
+        typer.Option("--null", "-0", help="A NUL after each text, not an empty line between two."),
     ] = False,
     unordered: Annotated[
         bool, typer.Option("--unordered", help="Print texts as they are finished.")
@@ -147,12 +148,20 @@ def generate(
         )
     if prompts is None and prompts_format != "auto":
         raise SettingsError("`prompts_format` is of `prompts`: give a file of them")
-    alone = prompts is None and samples == 1
-    if alone and unordered:
+    if prompts is None and samples == 1 and unordered:
         raise SettingsError("`unordered` is for many texts: give `samples` or `prompts`")
-    single = alone and not (as_json or null)
+    others = {
+        "prompts": prompts is not None,
+        "samples": samples != 1,
+        "json": as_json,
+        "null": null,
+    }
+    single = not any(others.values())
     if (interactive or not single) and (load_state or save_state):
-        raise SettingsError("`load_state` and `save_state` are for one text alone")
+        first = "interactive" if interactive else next(name for name in others if others[name])
+        raise SettingsError(
+            f"`load_state` and `save_state` are for one text, as it comes: leave out `{first}`"
+        )
     if save_state and window is not None:
         raise SettingsError("`window` leaves no state to save: leave out `window` or `save_state`")
     if save_state is not None:

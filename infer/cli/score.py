@@ -34,7 +34,7 @@ def score(
     ] = False,
     segments: Annotated[
         int | None,
-        typer.Option(help="With --parallel: side by side.", show_default="64 a thread"),
+        typer.Option(help="With --parallel: side by side, at most.", show_default="64 a thread"),
     ] = None,
     warm_up: Annotated[
         int | None,

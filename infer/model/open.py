@@ -175,7 +175,13 @@ def open_model(
     only_there = "cpu" not in PRECISIONS[precision]
     instead = f"leave out `precision` {precision}" if only_there else providers.CPU_INSTEAD
     choice = providers.choose(provider, instead)
-    metadata = Metadata.from_properties(contract_native.properties_of(content, where), where)
+    properties = contract_native.properties_of(content, where)
+    if kind := properties.get(contract.KEY_KIND):
+        raise ModelFileError(
+            f"{where}: a graph of kind {kind[:40]!r}, which stands beside a model: name the model, "
+            f"{path.name.removesuffix('.onnx').removesuffix(f'.{kind}')}.onnx"
+        )
+    metadata = Metadata.from_properties(properties, where)
     model = Model(path, content, metadata, choice.device, threads, choice.note)
     if model.device == "cuda":
         try:

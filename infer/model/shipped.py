@@ -36,7 +36,7 @@ def find_model(named: Path | None) -> Path:
     A file of that name in the current folder comes first; of a folder, the model in it.
 
     Raises:
-        ModelFileError: a folder without a model, or a name that no model has.
+        ModelFileError: a folder without a model, or nothing of that name.
     """
     if named is None:
         return default_model()
@@ -47,7 +47,7 @@ def find_model(named: Path | None) -> Path:
             f"{named} is a folder without {LOCAL}: if it is a run, write it with: "
             f"charlm-export {shlex.quote(str(named / LOCAL))} --run {shlex.quote(str(named))}"
         )
-    if named.exists() or named.suffix or len(named.parts) != 1:
+    if named.exists():
         return named
     if str(named) not in NAMES:
         raise ModelFileError(

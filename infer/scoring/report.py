@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
+from itertools import chain
 from operator import add
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ class ScoringJob:
     precision: str = "float32"  # of the graph that reads them
     threads: int = 1  # how many may run side by side
     parallel: bool = False  # cut each text into segments
-    segments: int | None = None  # how many side by side; None: as many as are fast
+    segments: int | None = None  # how many side by side at most; None: as many as are fast
     warm_up: int | None = None
     as_json: bool = False  # write one JSON object instead of lines
     window: int | None = None
@@ -107,7 +108,7 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
     found before an error of the model or Ctrl-C is written, too.
 
     Args:
-        about: a line for standard error, once there is something to be said of it.
+        about: a line for standard error, before the first text is judged.
 
     Raises:
         CharlmError: what is wrong with the only file, with the model, or with a setting.
@@ -118,14 +119,16 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
         with progress_of(watched) as bar:
             texts = [Text(str(path), read_file(path, job.encoding, bar.advance))
                      for path in job.files]  # fmt: skip
-            for scored in in_order(_scored(model, texts, job, out)):
+            if len(texts) == 1:
+                texts = [_begun(texts[0])]
+            outcomes = in_order(_scored(model, texts, job, out))
+            with bar.cleared():
+                console.say(about)
+            for scored in outcomes:
                 result = scored.result
                 if isinstance(result, CharlmError) and len(texts) == 1:
                     raise result
                 with bar.cleared():
-                    if about:
-                        console.say(about)
-                        about = ""
                     if isinstance(result, CharlmError):
                         console.say(f"charlm-score: {as_options(str(result))}")
                     writer.take(texts[scored.index].name, result)
@@ -134,6 +137,12 @@ def run(out: IO[str], model: Model, job: ScoringJob, about: str) -> int:
         raise
     writer.end(whole=True)
     return writer.failures
+
+
+def _begun(text: Text) -> Text:
+    """The same text, its first chunk read: that it can't be read is then all that is said."""
+    chunks = iter(text.chunks)
+    return replace(text, chunks=chain([next(chunks)], chunks))
 
 
 class _Writer:

@@ -7,7 +7,7 @@ Here one text, exactly; `many` has many texts side by side, `segments` one text 
 import math
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -31,14 +31,16 @@ class Score:
         bits: the sum of -log2 p(character | all before it).
         replaced: how many of the text's characters the model lacks and read as another.
         dropped: how many it lacks that were left out.
+        read: how many the text has, its first and those that were left out, too.
     """
 
-    ADDED: ClassVar[tuple[str, ...]] = ("characters", "bits", "replaced", "dropped")
+    ADDED: ClassVar[tuple[str, ...]] = ("characters", "bits", "replaced", "dropped", "read")
 
     characters: int
     bits: float
     replaced: int = 0
     dropped: int = 0
+    read: int = field(default=0, kw_only=True)
 
     @property
     def bits_per_character(self) -> float:
@@ -66,7 +68,8 @@ class Score:
         if self.characters == 0:
             raise CorpusError(f"{text.where}: too short to score: it takes at least two characters")
         self.check_finite()
-        return replace(self, replaced=text.replaced, dropped=text.dropped)
+        read = self.characters + 1 + text.dropped
+        return replace(self, replaced=text.replaced, dropped=text.dropped, read=read)
 
     def check_finite(self) -> None:
         """What is not finite is no cost.
@@ -94,18 +97,15 @@ class Score:
         """What people are told of it."""
         figures = (
             f"{self.bits_per_character:.4f} bits/char, perplexity {self.perplexity:.3f}, "
-            f"{self.characters:,} characters"
+            f"{self.characters:,} character{'' if self.characters == 1 else 's'}"
         )
-        if self.dropped:
-            share = self.dropped / (self.characters + self.dropped)
-            return f"{figures}; {self.dropped:,} more ({share:.2%}) that the model lacks left out"
-        if self.replaced:
-            share = min(1.0, self.replaced / self.characters)
-            return (
-                f"{figures}; {self.replaced:,} ({share:.2%}) that the model lacks counted as "
-                "another"
-            )
-        return figures
+        lacking = self.dropped + self.replaced
+        if not lacking:
+            return figures
+        share = lacking / self.read
+        shown = f"{share:.2%}" if share >= 0.0001 else "<0.01%"
+        fate = "left out" if self.dropped else "counted as another"
+        return f"{figures}; the model lacks {lacking:,} of all {self.read:,} ({shown}): {fate}"
 
 
 def bits(log_probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -186,7 +186,8 @@ class TokenText:
 
     def _encoded(self, chunks: Iterable[str], metadata: Metadata) -> Iterator[Tokens]:
         """Token ids of the normalised text, in chunks."""
-        vocabulary, normalisation, before = metadata.vocabulary, metadata.normalisation, 0
+        vocabulary, normalisation = metadata.vocabulary, metadata.normalisation
+        lines = columns = 0  # before this part
         for part in normalisation.parts(chunks):
             if vocabulary.is_latin and is_latin(part):  # normalised as it is encoded
                 text, latin = part, normalisation.latin
@@ -198,12 +199,19 @@ class TokenText:
                 text = normalisation(part)
                 known = set(vocabulary.characters)
                 index = next(place for place, c in enumerate(text) if c not in known)
+                before = part[: normalisation.place(part, index)]
+                column = len(before) - (before.rfind("\n") + 1)
+                if "\n" not in before:
+                    column += columns
                 raise VocabularyError(
-                    f"{self.where}: character {text[index]!r} (U+{ord(text[index]):04X}) at "
-                    f"position {before + index} is not one of the "
+                    f"{self.where}: character {text[index]!r} (U+{ord(text[index]):04X}) at line "
+                    f"{lines + before.count(chr(10)) + 1}, column {column + 1}, is not one of the "
                     f"model's {len(vocabulary)} characters; `unknown` drop leaves it out"
                 ) from problem
-            before += len(ids)
+            if self._unknown == "error":  # else nobody asks for a place
+                ends = part.count("\n")
+                columns = len(part) - (part.rfind("\n") + 1) + (0 if ends else columns)
+                lines += ends
             self._lacking += lacking
             yield ids
 

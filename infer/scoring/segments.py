@@ -9,7 +9,6 @@ import math
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, ClassVar
@@ -22,6 +21,7 @@ from charlm.data.text.vocabulary import Unknown
 from charlm.infer.engines.base import Array, TextReader, Tokens, read_in_runs
 from charlm.infer.model.open import Model
 from charlm.infer.scoring.score import Score, Scorer, TokenText, total_bits, zero_states
+from charlm.infer.scoring.sharing import Share, side_by_side
 
 # What a segment of the shipped model's test text costs more than in the exact figure, in bits: 34
 # without warming up, 0.9 after 64 characters, 0.005 after 256, less than rounding after 1024.
@@ -39,6 +39,7 @@ FEWER = 16  # of so many segments one may be left out, for all to be of equal le
 SHORTEST_IN_WARM_UPS = 4  # at most a fifth of the time goes into warming up
 MEASURED = 16  # borders of a piece where the difference is measured, and
 CHECKED = 256  # the characters after each: no difference was left beyond them
+SMALLEST_SHOWN = 1e-5  # bits per character: the figure itself has four decimals
 
 
 Costs = npt.NDArray[np.float64]
@@ -95,11 +96,15 @@ class SegmentedScore(Score):
         """What people are told of it, and of what cutting the text up has done to it."""
         if self.borders == 0:
             return f"{super().described()}; too short to be cut, exact"
-        error = f" ± {self.difference_error:.1g}" if self.difference_error else ""
+        difference, error = self.difference, self.difference_error
+        if abs(difference) + 2 * error < SMALLEST_SHOWN:
+            shown = f"less than {SMALLEST_SHOWN:.5f}"
+        else:
+            shown = f"{difference:+.5f}" + (f" ± {error:.5f}" if error >= SMALLEST_SHOWN else "")
         return (
-            f"{super().described()}; {self.segments} segments, warmed up on {self.warm_up} "
-            f"characters: {self.difference:+.2g}{error} bits/char from the exact figure, "
-            f"measured at {len(self.excess)} of {self.borders} borders"
+            f"{super().described()}; {self.segments:,} segments, {self.borders:,} of them warmed "
+            f"up on {self.warm_up} characters: {shown} bits/char from the exact figure, "
+            f"measured at {len(self.excess)} of these {self.borders:,}"
         )
 
 
@@ -122,7 +127,8 @@ class SegmentScorer(Scorer):
     """Scores texts in segments side by side, on several cores, in constant memory.
 
     Args:
-        segments: side by side; None: `SEGMENTS` of the device for each worker.
+        segments: side by side at most, up to a sixteenth fewer so that all are of equal length;
+            None: `SEGMENTS` of the device for each worker.
         warm_up: characters that a segment reads before its own.
         measured: borders of a piece at most where the difference is measured.
 
@@ -159,14 +165,14 @@ class SegmentScorer(Scorer):
         h = c = zero_states(self.model.metadata, 1)
         found = SegmentedScore(0, 0.0, warm_up=self.warm_up)
         longest = min(self.segments * self._longest, LONGEST_PIECE)
-        with ThreadPoolExecutor(len(self._readers)) as pool:
+        with side_by_side(self._readers) as share:
             for ids in _ahead(text, longest):
-                piece, h, c = self._piece(ids, h, c, pool)
+                piece, h, c = self._piece(ids, h, c, share)
                 found += piece
         return found.finished(text)
 
     def _piece(
-        self, ids: Tokens, h: Array, c: Array, pool: ThreadPoolExecutor
+        self, ids: Tokens, h: Array, c: Array, share: Share
     ) -> tuple[SegmentedScore, Array, Array]:
         """Score a piece [characters + 1] from the state before it, float32 [1, layers, hidden].
 
@@ -178,7 +184,7 @@ class SegmentScorer(Scorer):
         states = (np.concatenate((h, zeros)), np.concatenate((c, zeros)))
         parts = min(len(self._readers), len(rows))
         shares = [np.array_split(each, parts) for each in (rows, *states)]
-        read = _joined(list(pool.map(self._read, self._readers, *shares, repeat(warm_up))))
+        read = _joined(list(share(self._read, *shares, repeat(warm_up))))
         cost = float(read.own.sum() + read.warming[0])  # the first has no one before it
         excess = tuple(self._excess(rows, warm_up, read).tolist())
         found = SegmentedScore(

@@ -5,7 +5,6 @@ best. It takes N times the work of carrying the state, which is done beside it.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ from charlm.infer.model.open import Model
 from charlm.infer.request import check_window
 from charlm.infer.scoring.many import WIDTHS
 from charlm.infer.scoring.score import Score, Scorer, TokenText, bits, zero_states
+from charlm.infer.scoring.sharing import Share, side_by_side
 
 PIECE = 1 << 14  # more than any window has
 
@@ -86,12 +86,12 @@ class WindowScorer(Scorer):
         h = c = zero_states(self.model.metadata, 1)
         before = np.zeros(0, dtype=self.model.metadata.vocabulary.dtype)  # up to `window`
         found = WindowScore(0, 0.0, window=self.window)
-        with ThreadPoolExecutor(len(self._readers)) as pool:
+        with side_by_side(self._readers) as share:
             while (count := text.have(self._piece)) > 0:
                 ids = text.take(count)
                 carried, h, c = self._carried(ids, h, c)
                 known = ids if not len(before) else np.concatenate((before, ids[1:]))
-                costs = self._windows(known, pool)
+                costs = self._windows(known, share)
                 first = float(carried[: count - len(costs)].sum())  # of a text's beginning
                 own = Score(count, float(carried.sum()))
                 found += WindowScore(count, first + float(costs.sum()), carried=own)
@@ -106,13 +106,13 @@ class WindowScorer(Scorer):
             costs.append(bits(read.log_probability)[0])
         return np.concatenate(costs), h, c
 
-    def _windows(self, ids: Tokens, pool: ThreadPoolExecutor) -> Costs:
+    def _windows(self, ids: Tokens, share: Share) -> Costs:
         """The cost of each character that follows on `window` others."""
         if len(ids) <= self.window:
             return np.zeros(0)
         rows = np.lib.stride_tricks.sliding_window_view(ids, self.window + 1)
         shares = np.array_split(rows, len(self._readers))
-        return np.concatenate(list(pool.map(self._read, self._readers, shares)))
+        return np.concatenate(list(share(self._read, shares)))
 
     def _read(self, reader: TextReader, rows: Tokens) -> Costs:
         """The cost of the last character of each row [rows, window + 1]."""

@@ -16,7 +16,7 @@ from charlm.data.system.errors import (
     ModelFileError,
     ProviderError,
 )
-from charlm.infer.serve.bodies import ApiError
+from charlm.infer.serve.bodies import ApiError, client_error
 
 SERVERS = (MissingExtraError, ModelFileError, ProviderError)  # errors that no client can mend
 JSON = [(b"content-type", b"application/json")]
@@ -112,7 +112,7 @@ def as_api_error(problem: Exception) -> ApiError:
     if isinstance(problem, ApiError):
         return problem
     if isinstance(problem, CharlmError) and not isinstance(problem, SERVERS):
-        return ApiError(str(problem).replace("`", ""))
+        return client_error(problem)
     console.say("".join(traceback.format_exception(problem)))
     return ApiError("the server has failed; its log says more", 500)
 

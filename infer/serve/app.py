@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from charlm.data.system.errors import CharlmError
 from charlm.data.system.package import version
 from charlm.export.contract import PLAYGROUND
-from charlm.infer.serve.answers import LongAnswer, as_api_error
+from charlm.infer.serve.answers import LongAnswer
 from charlm.infer.serve.bodies import (
     ApiError,
     CompletionBody,
@@ -22,6 +22,7 @@ from charlm.infer.serve.bodies import (
     ScoreBody,
     TokenizeBody,
     as_json,
+    client_error,
     field_error,
 )
 from charlm.infer.serve.completions import Completion
@@ -126,7 +127,7 @@ def _encoded(generator: Any, prompt: str, service: Service) -> list[int]:
     try:
         ids: list[int] = generator.encode(prompt, service.limits.unknown).tolist()
     except CharlmError as problem:
-        raise as_api_error(problem) from problem
+        raise client_error(problem, "prompt") from problem
     return ids
 
 

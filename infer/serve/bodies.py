@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError, to_json
 
+from charlm.data.system.errors import CharlmError
 from charlm.infer.request import MAX_SEED
 from charlm.infer.serve.settings import MOST_LOGPROBS, MOST_STOP, MOST_STOPS
 
@@ -58,6 +59,16 @@ class ApiError(Exception):
             kind = "rate_limit_error"
         error = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
         return as_json({"error": error})
+
+
+def client_error(problem: CharlmError, param: str | None = None) -> ApiError:
+    """A mistake of a client, with settings as a body has them.
+
+    Args:
+        param: the field that it is about.
+    """
+    said = str(problem).replace("`unknown` drop", '"unknown": "drop"')
+    return ApiError(said.replace("`", ""), param=param)
 
 
 def as_json(value: Any) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from charlm.data.system.errors import CharlmError
 from charlm.infer.scoring.many import Text, score_many
 from charlm.infer.serve.answers import Outlet
-from charlm.infer.serve.bodies import ApiError, ScoreBody, as_json
+from charlm.infer.serve.bodies import ApiError, ScoreBody, as_json, client_error
 from charlm.infer.serve.service import ServedModel, Service
 
 CHUNK = 1 << 16  # characters between two looks at whether the client is still there
@@ -78,6 +78,6 @@ class Scoring:
 
 def _fields(result: Any) -> dict[str, Any]:
     if isinstance(result, CharlmError):
-        return {"error": {"message": str(result).replace("`", "")}}
+        return {"error": {"message": str(client_error(result))}}
     fields: dict[str, Any] = result.fields()
     return {name: value if math.isfinite(value) else None for name, value in fields.items()}

@@ -11,7 +11,7 @@ from charlm.infer.model.state import State
 from charlm.infer.request import Request, draw_seed
 from charlm.infer.sampling import stops
 from charlm.infer.sampling.filters import SMALLEST_TOP_P
-from charlm.infer.serve.bodies import ApiError, CompletionBody
+from charlm.infer.serve.bodies import ApiError, CompletionBody, client_error
 from charlm.infer.serve.service import ServedModel
 from charlm.infer.serve.settings import DEFAULT_LENGTH, Limits
 
@@ -39,9 +39,9 @@ def read_body(body: CompletionBody, model: ServedModel, limits: Limits) -> list[
     Text i is sample i of the seed, or where a state goes on without a new seed, of its own.
 
     Raises:
-        ApiError: what is out of range.
-        CharlmError: a prompt that the model can't read, a stop string that can't come, a state of
-            other weights.
+        ApiError: what is out of range, a prompt that the model can't read, a stop string that can't
+            come.
+        CharlmError: a state of other weights, an `unknown` that the model lacks.
     """
     length = DEFAULT_LENGTH if body.max_tokens is None else body.max_tokens
     if length > limits.length:
@@ -52,6 +52,7 @@ def read_body(body: CompletionBody, model: ServedModel, limits: Limits) -> list[
     seed, sample = body.seed, 0
     if seed is None and before.seed is not None:
         seed, sample = before.seed, before.sample or 0
+    generator.metadata.unknown(unknown)  # it must be known
     stop = _stops(body, generator, unknown)
     begun = [not isinstance(each, str) and each[:1] == [None] for each in body.prompts]
     texts = [
@@ -76,7 +77,10 @@ def read_body(body: CompletionBody, model: ServedModel, limits: Limits) -> list[
         raise ApiError(str(problem).replace("`length`", "max_tokens").replace("`", "")) from problem
     wishes: list[Wish] = []
     for text, null in zip(texts, begun, strict=True):
-        shown = generator.normalised(text, unknown)
+        try:
+            shown = generator.normalised(text, unknown)
+        except VocabularyError as problem:
+            raise client_error(problem, "prompt") from problem
         for _ in range(body.drawn):
             if wishes:
                 request = replace(request, prompt=text, sample=sample + len(wishes))
@@ -91,9 +95,9 @@ def _stops(body: CompletionBody, generator: Generator, unknown: str | None) -> t
     for each in given:
         try:
             stops.normalised([each], generator.metadata)
-        except (SettingsError, VocabularyError):
+        except (SettingsError, VocabularyError) as problem:
             if unknown in (None, "error"):
-                raise
+                raise client_error(problem, "stop") from problem
         else:
             found.append(each)
     return tuple(found)

@@ -42,7 +42,7 @@ def test_a_table_of_something_else_is_one_line(
         (("--only", "nothing"), "--only is one of keras_window"),
         (("--provider", "tpu"), "--provider is cpu or cuda, not 'tpu'"),
         (("--rounds", "0"), "at least 1"),
-        (("--model", "absent.onnx"), "absent.onnx: no such file"),
+        (("--model", "absent.onnx"), "no model absent.onnx: name a model file"),
         (("--text", "absent.txt"), "--text absent.txt: no such file"),
     ],
 )

@@ -89,7 +89,8 @@ def _longer(subject: Subject, evidence: Evidence) -> Iterator[Advice]:
             f"before, to {curve[-1]:.3f}"
         )
     if few and (at_its_best or (epochs < ENOUGH and evidence.best.bits < evidence.bits)):
-        reasons.append(f"it read its text {epochs:.2g} times, and {worth} repay their time")
+        often = "once" if f"{epochs:.2g}" == "1" else f"{epochs:.2g} times"
+        reasons.append(f"it read its text {often}, and {worth} repay their time")
     if not reasons:
         return
     times = min(max(worth / epochs, 2), MOST_TIMES) if few else 2

@@ -127,7 +127,7 @@ def test_what_is_no_onnx_file_is_one_line(metadata: Metadata, bad: bytes) -> Non
         lambda: properties_of(bad, "m.onnx"),
         lambda: native_graph(bad, metadata, "m.onnx"),
     ):
-        with pytest.raises(ModelFileError, match=r"^m\.onnx: not a valid ONNX file: .*$"):
+        with pytest.raises(ModelFileError, match=r"^m\.onnx: not an ONNX file, or damaged: name "):
             read()
 
 
@@ -156,10 +156,10 @@ def test_fields_of_other_types_are_passed_over_or_refused(metadata: Metadata) ->
     assert properties_of(content, "m.onnx") == {}
     with pytest.raises(ModelFileError, match="'table' are missing"):
         native_graph(content, metadata, "m.onnx")
-    with pytest.raises(ModelFileError, match="a number where bytes belong"):
+    with pytest.raises(ModelFileError, match="not an ONNX file, or damaged"):
         properties_of(b"".join(part(14, whole(1, 1))), "m.onnx")
     for number in (8, 9):
-        with pytest.raises(ModelFileError, match="a number where bytes belong"):
+        with pytest.raises(ModelFileError, match="not an ONNX file, or damaged"):
             native_graph(b"".join(part(7, part(5, whole(number, 1)))), metadata, "m.onnx")
 
 

@@ -58,7 +58,7 @@ def test_folders_of_a_run_and_of_a_file(export: Export, run: Path) -> None:
         (["--run", "runs/first", "--genai", "g"], "--genai goes with MODEL.onnx"),
         (["--verify-only", "a.onnx", "--triton", "t"], "--triton goes with MODEL.onnx"),
         (["a.onnx", "--model", "b.onnx", "--triton", "t"], "not both"),
-        (["--model", "none.onnx", "--genai", "g"], "can't read none.onnx"),
+        (["--model", "none.onnx", "--genai", "g"], "no model none.onnx"),
         (["a.onnx", "--genai", "file"], "can't write file: "),
     ],
 )

@@ -116,6 +116,14 @@ def test_a_text_can_be_had_again_from_its_object(
     assert found | {"index": 3} == wanted
 
 
+def test_half_a_pair_is_escaped_in_json(generate: Generate, tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"prompt": "a"}\n{"prompt": "a \\ud83d b"}\n{"prompt": "b"}\n')
+    code, out, _ = generate("--prompts", path, "--json", "--unknown", "drop", "--length", 3)
+    assert (code, len(objects(out))) == (0, 3)
+    assert '"a \\ud83d b"' in out.splitlines()[1]
+
+
 @pytest.mark.parametrize("given", [(), ("--samples", 3), ("--samples", 300)])
 def test_samples_as_json(generate: Generate, exact: Generator, given: tuple[object, ...]) -> None:
     code, out, _ = generate("the", *given, "--json", "--length", 12, "--seed", 2)
@@ -208,15 +216,17 @@ def test_bad_lines_are_named_and_the_others_run(generate: Generate, exact: Gener
         (["a?", "--samples", "2"], "'?' (U+003F) at position 1"),
         (["a", "--samples", "2", "--stop", "?"], "the stop string '?' can never come"),
         (["a", "--stop", "?"], "the stop string '?' can never come"),
-        (["a", "--json", "--length", "0"], "without end"),
         (["a", "--width", "0"], "--width is from 1 to 65536, not 0"),
         (["a", "--prompts-format", "text"], "--prompts-format is of --prompts"),
         (["a", "--unordered"], "--unordered is for many texts"),
+        (["a", "--json", "--length", "0"], "--json needs a --length"),
+        (["--prompts", "nul.bin"], "nul.bin: binary data, not text: a NUL after 5 bytes"),
         (["a", "--json", "--null"], "--json and --null contradict each other"),
     ],
 )
 def test_a_mistake_is_one_line(generate: Generate, arguments: list[str], saying: str) -> None:
     Path("p.txt").write_text("the\n", encoding="utf-8")
+    Path("nul.bin").write_bytes(b"\x89PN\n\n\0\n\xff\n")
     code, out, err = generate(*arguments)
     assert (code, out) == (2, "")
     assert len(err) == 1

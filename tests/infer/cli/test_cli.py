@@ -172,6 +172,7 @@ def test_model_onnx_here_comes_before_the_shipped_one(
         (["a", "--provider", "gpu"], "--provider is one of auto, cpu, cuda"),
         (["a", "--nonsense"], "--nonsense"),
         (["a", "b"], "unexpected extra argument"),
+        (["-5 degrees"], "-- stands before a text that begins with a dash"),
     ],
 )
 def test_a_mistake_is_one_line(generate: Generate, arguments: list[str], saying: str) -> None:

@@ -68,6 +68,20 @@ def test_the_command_scores_files_and_their_total(run: Run, small: Generator) ->
     assert (code, len(out.splitlines())) == (0, 1)
 
 
+def test_what_scores_is_named_before_it_has_read_the_text(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+
+    def read(*_: object) -> Iterator[str]:
+        yield letters(9)
+        said.append(capsys.readouterr().err)
+
+    monkeypatch.setattr(report, "read_file", read)
+    assert run("a.txt")[0] == 0
+    assert "small.onnx, cpu" in said[0]
+
+
 def test_a_file_named_twice_counts_twice(run: Run) -> None:
     Path("a.txt").write_text(letters(300), encoding="utf-8")
     found = json.loads(run("a.txt", "a.txt", "--json")[1])
@@ -120,7 +134,7 @@ def test_a_dash_reads_standard_input(
         (b"a", [], "a.txt: too short to score"),
         (b"ab\xff", [], "a.txt: not utf-8: byte 0xff at position 2"),
         (b"ab\x00", [], "a.txt: binary data, not text"),
-        (b"the?city", [], "a.txt: character '?' (U+003F) at position 3"),
+        (b"the?city", [], "a.txt: character '?' (U+003F) at line 1, column 4, is"),
         (b"abc", ["--encoding", "nonsense"], "unknown encoding 'nonsense'"),
         (b"abc", ["--unknown", "??"], "'??' is not one of the model's 28 characters"),
         (b"abc", ["--threads", "0"], "--threads is from 1 to 256"),
@@ -157,7 +171,7 @@ def test_what_is_wrong_with_one_file_leaves_the_others_their_scores(
     code, out, err = run(*names, *(["--json"] if as_json else []))
     assert code == 2
     assert len(err) == 3
-    assert "b.txt: character '?' (U+003F) at position 3" in " ".join(err)
+    assert "b.txt: character '?' (U+003F) at line 1, column 4," in " ".join(err)
     assert "; --unknown drop leaves it out" in " ".join(err), "as the command spells it"
     assert "charlm-score: can't read missing.txt: no such file or directory" in err
     if as_json:
@@ -242,8 +256,8 @@ def test_segments_say_what_they_cost(run: Run, small: Generator) -> None:
     exact = Scorer(small.model).score([letters(9000)])
     code, out, _ = run("a.txt", "--parallel", "--warm-up", 50)
     assert code == 0
-    assert ", 8,999 characters; 8 segments, warmed up on 50 characters: " in out
-    assert out.endswith(" bits/char from the exact figure, measured at 7 of 7 borders\n")
+    assert ", 8,999 characters; 8 segments, 7 of them warmed up on 50 characters: " in out
+    assert out.endswith(" bits/char from the exact figure, measured at 7 of these 7\n")
     code, out, _ = run("a.txt", "a.txt", "--parallel", "--json", "--segments", 4, "--threads", 2)
     found = json.loads(out)
     for fields, count in ((found["files"][0], 1), (found["total"], 2)):

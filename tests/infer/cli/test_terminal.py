@@ -34,7 +34,7 @@ def test_colours_are_for_a_terminal_that_wants_them(
     with Terminal("charlm.infer.cli.score", *given, folder=tmp_path, **environment) as terminal:
         assert terminal.ended() == 0
     assert ("\x1b[48;" in terminal.raw) == coloured
-    assert terminal.screen()[0] == "the city"
+    assert terminal.screen()[1] == "the city"
 
 
 def test_ctrl_c_stops_the_text_and_ctrl_d_ends(small_path: Path, tmp_path: Path) -> None:

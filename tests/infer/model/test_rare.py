@@ -160,7 +160,7 @@ def test_scores_count_the_replaced_as_the_replacement(
         assert (found.characters, found.bits) == (plain.characters, plain.bits)
         assert (found.replaced, found.dropped) == lost
         assert (plain.replaced, plain.dropped) == (0, 0)
-        with pytest.raises(VocabularyError, match="at position 2 is not one of"):
+        with pytest.raises(VocabularyError, match="at line 1, column 3, is not one of"):
             scorer(model, *settings, unknown="error").score([text])
 
 
@@ -170,12 +170,14 @@ def test_a_score_says_what_share_the_model_lacks(
     text = tmp_path / "t.txt"
     text.write_text("一丁七万丈三上下不与" * 10 + "龘", encoding="utf-8")
     _, out, _ = run("charlm-score", text, "--model", replacing)
-    assert out.endswith("100 characters; 1 (1.00%) that the model lacks counted as another\n")
+    assert out.endswith(
+        "100 characters; the model lacks 1 of all 101 (0.99%): counted as another\n"
+    )
     _, out, _ = run("charlm-score", text, "--model", dropping)
-    assert out.endswith("99 characters; 1 more (1.00%) that the model lacks left out\n")
+    assert out.endswith("99 characters; the model lacks 1 of all 101 (0.99%): left out\n")
     _, out, _ = run("charlm-score", text, text, "--model", replacing)
     assert out.splitlines()[-1].endswith(
-        "200 characters; 2 (1.00%) that the model lacks counted as another"
+        "200 characters; the model lacks 2 of all 202 (0.99%): counted as another"
     )
     _, out, _ = run("charlm-score", text, "--model", dropping, "--json")
     found = json.loads(out)["total"]

@@ -149,14 +149,21 @@ def test_models_that_ship_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     assert shipped.find_model(None) == shipped.shipped_model()
     assert shipped.find_model(Path("lovecraft")) == shipped.shipped_model("lovecraft")
-    assert shipped.find_model(Path("other.onnx")) == Path("other.onnx")
     large = shipped.find_model(Path("lovecraft-large"))
     assert large == shipped.shipped_model("lovecraft-large")
     assert shipped.describe(large) == "lovecraft-large, which ships with charlm"
-    with pytest.raises(ModelFileError, match=r"no model lovecrft: .* lovecraft or lovecraft-large"):
-        shipped.find_model(Path("lovecrft"))
+    for name in ("lovecrft", "other.onnx", "there/other.onnx"):
+        with pytest.raises(ModelFileError, match=f"no model {name}: .* lovecraft or lovecraft-lar"):
+            shipped.find_model(Path(name))
     (tmp_path / "lovecraft-large").touch()
     assert shipped.find_model(Path("lovecraft-large")) == Path("lovecraft-large")
+
+
+def test_a_sibling_is_no_model() -> None:
+    with pytest.raises(
+        ModelFileError, match=r"kind 'sequence', .* name the model, lovecraft\.onnx"
+    ):
+        open_model(shipped.FOLDER / "lovecraft.sequence.onnx")
 
 
 def test_the_large_one_is_what_was_promised_and_reads_better(lovecraft: Generator) -> None:

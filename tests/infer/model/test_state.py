@@ -227,9 +227,13 @@ def test_the_command_keeps_and_takes_states(
     _, first, _ = generate("a", "--length", "60", "--seed", "5", "--save-state", kept)
     _, then, _ = generate("--length", "40", "--load-state", kept, "--no-echo")
     assert first.removesuffix("\n") + then == whole
-    code, _, lines = generate("--samples", "2", "--load-state", kept)
-    assert code == 2
-    assert "--load-state and --save-state are for one text alone" in lines[-1]
+    for more in (["--samples", "2"], ["--json"]):
+        code, _, lines = generate(*more, "--load-state", kept)
+        assert code == 2
+        assert (
+            f"--load-state and --save-state are for one text, as it comes: leave out {more[0]}"
+            in (lines[-1])
+        )
     kept.with_name("notes").write_text("mine")
     code, out, lines = generate("a", "--save-state", kept.with_name("notes"))
     assert (code, out, "is no state" in lines[-1]) == (2, "", True)
@@ -241,7 +245,12 @@ def test_the_command_keeps_and_takes_states(
     assert kept.with_name("notes").read_text() == "mine"
     code, out, lines = generate("a", "--save-state", "no/state")
     assert (code, out) == (2, ""), "found out before anything is drawn"
-    assert "can't write no/state" in lines[-1]
+    assert "can't write no/state: there is no folder no" in lines[-1]
+    code, _, lines = generate("a", "--save-state", tmp_path)
+    assert (code, lines[-1].endswith(f"can't write {tmp_path}: it is a folder: name a file")) == (
+        2,
+        True,
+    )
     code, _, lines = generate("a", "--load-state", kept, "--window", "40")
     assert code == 2
     assert lines[-1].startswith("charlm-gen: --window reads from a zero state")

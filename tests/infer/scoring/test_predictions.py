@@ -123,7 +123,7 @@ def test_a_page_holds_the_text_and_what_was_expected(
     monkeypatch.setattr(page, "MOST_CHARACTERS", 100)
     _, out, err = run("--html", "p.html")
     assert out == run()[1]  # of the whole text
-    assert f"p.html shows the first 100 characters of {len(TEXT):,}" in err[0]
+    assert f"p.html shows the first 100 characters of {len(TEXT):,}" in err[1]
     made = Path("p.html").read_text("utf-8")
     assert len(re.findall("<i", made.partition("<div id=text")[2])) == 100
     assert "These are the first 100 characters." in made
@@ -204,8 +204,9 @@ def test_show_prints_the_text_then_the_figures(run: Run) -> None:
 )
 def test_a_mistake_is_one_line(run: Run, arguments: list[str], saying: str) -> None:
     code, out, err = run(*arguments)
-    assert (code, out, len(err)) == (2, "", 1)
-    assert saying in err[0]
+    assert (code, out) == (2, "")
+    assert saying in err[-1]
+    assert len(err) <= 2
 
 
 @pytest.mark.parametrize(("option", "name"), [("--tokens", "t.csv"), ("--html", "p.html")])
@@ -238,5 +239,5 @@ def test_a_text_that_can_not_be_scored_leaves_no_file(run: Run) -> None:
     Path("bad.txt").write_text(TEXT + UNKNOWN, encoding="utf-8")
     given = ["--show", "--html", "p.html", "--tokens", "t.csv"]
     code, _, err = run(*given, file="bad.txt")
-    assert (code, len(err)) == (2, 1)
+    assert (code, len(err)) == (2, 2)
     assert sorted(each.name for each in Path().iterdir()) == ["a.txt", "bad.txt"]

@@ -36,6 +36,7 @@ from charlm.infer.scoring import many, score
 from charlm.infer.scoring.many import Scored, Text, score_many
 from charlm.infer.scoring.score import Score, Scorer, TokenText
 from charlm.infer.scoring.segments import SegmentedScore, SegmentScorer
+from charlm.infer.scoring.sharing import side_by_side
 from charlm.infer.scoring.windows import WindowScore, WindowScorer
 from charlm.train.loop.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
@@ -106,6 +107,28 @@ def test_a_text_that_failed_leaves_nothing_behind(each_way: Generator) -> None:
     assert scorer.score([letters(100)]) == first
 
 
+def segmented(borders: int, excess: tuple[float, ...]) -> SegmentedScore:
+    return SegmentedScore(1000, 1.0, segments=borders + 1, borders=borders, excess=excess)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            Score(1, 1.0, dropped=3, read=5),
+            " 1 character; the model lacks 3 of all 5 (60.00%): left",
+        ),
+        (Score(9, 1.0, 10, read=10), " 9 characters; the model lacks 10 of all 10 (100.00%): coun"),
+        (Score(10**6, 1.0, 59, read=10**6 + 1), "lacks 59 of all 1,000,001 (<0.01%): counted"),
+        (segmented(2, (0.004, 0.003)), ": less than 0.00001 bits/char"),
+        (segmented(2, (2.0, 3.0)), ": +0.00500 bits/char"),
+        (segmented(3, (2.0, 3.0)), ": +0.00750 ± 0.00150 bits/char"),
+    ],
+)
+def test_a_score_is_put_in_words(found: Score, said: str) -> None:
+    assert said in found.described()
+
+
 def test_scores_add_up() -> None:
     total = Score(3, 6.0) + Score(1, 4.0)
     assert total == Score(4, 10.0)
@@ -121,17 +144,41 @@ def test_a_text_of_fewer_than_two_characters_is_refused(small: Generator, text: 
 
 
 def test_an_unknown_character_is_named_with_file_and_position(small: Generator) -> None:
-    with pytest.raises(VocabularyError, match=r"^book\.txt: character '\?' .* at position 3 is"):
+    with pytest.raises(
+        VocabularyError, match=r"^book\.txt: character '\?' .* at line 1, column 4,"
+    ):
         Scorer(small.model).score(["abc?"], "book.txt")
-    far = r"^book\.txt: character '\?' \(U\+003F\) at position 203 is"
+    far = r"^book\.txt: character '\?' \(U\+003F\) at line 1, column 204, is"
     with pytest.raises(VocabularyError, match=far):
         Scorer(small.model).score(["ab " * 66 + "ab", " ab?", " "], "book.txt")
+
+
+@pytest.mark.parametrize("newlines", ["drop", "keep"])
+@given(
+    start=st.text(st.sampled_from(" xbe\u0301\n"), max_size=40),
+    cuts=st.lists(st.integers(0, 40), max_size=4),
+)
+def test_its_line_and_column_are_those_of_the_file(
+    small_metadata: contract.Metadata, newlines: Any, start: str, cuts: list[int]
+) -> None:
+    vocabulary = Vocabulary(" xbeé\n\u0301")
+    metadata = replace(
+        small_metadata, vocabulary=vocabulary, normalisation=Normalisation("keep", True, newlines),
+        initial=(1 / len(vocabulary),) * len(vocabulary),
+    )  # fmt: skip
+    text = f"{start}? b\n?"
+    places = [0, *sorted(cut for cut in cuts if cut <= len(start)), len(text)]
+    chunks = [text[a:b] for a, b in itertools.pairwise(places)]
+    before = f"{start}?".split("\n")
+    where = f"at line {len(before)}, column {len(before[-1])}, is"
+    with pytest.raises(VocabularyError, match=where):
+        TokenText(chunks, "the text", metadata).have(100)
 
 
 def test_unknown_characters_are_dropped_or_replaced(small: Generator) -> None:
     plain = Scorer(small.model)
     dropped = Scorer(small.model, "drop").score(["th?e", "?", " ?city"])
-    assert dropped == replace(plain.score(["the city"]), dropped=3)
+    assert dropped == replace(plain.score(["the city"]), dropped=3, read=11)
     replaced = Scorer(small.model, "é").score(["th?e", "?", " ?city"])
     assert replaced == replace(plain.score(["théeé écity"]), replaced=3)
     with pytest.raises(VocabularyError, match="'ab' is not one of the model's"):
@@ -233,7 +280,7 @@ def test_what_is_wrong_with_one_text_is_its_own_result(each_way: Generator, work
     errors = {place: str(each) for place, each in found.items() if isinstance(each, CharlmError)}
     assert sorted(found) == [0, 1, 2, 3, 4, 5]
     assert sorted(errors) == [1, 2, 3, 4]
-    assert errors[1].startswith("b.txt: character '?' (U+003F) at position 703 is")
+    assert errors[1].startswith("b.txt: character '?' (U+003F) at line 1, column 704, is")
     assert errors[2] == "c.txt: not utf-8"
     assert errors[3].startswith("d.txt: character '?'")
     assert errors[4].startswith("e.txt: too short to score")
@@ -414,7 +461,9 @@ def test_mistakes_are_those_of_a_text_alone(small: Generator, damaged: Model) ->
     scorer = SegmentScorer(small.model, segments=4, **SHORT)
     with pytest.raises(CorpusError, match=r"^a\.txt: too short to score"):
         scorer.score(["a"], "a.txt")
-    with pytest.raises(VocabularyError, match=r"^a\.txt: character '\?' .* at position 1500 is"):
+    with pytest.raises(
+        VocabularyError, match=r"^a\.txt: character '\?' .* at line 1, column 1501, is"
+    ):
         scorer.score([letters(1500), "?"], "a.txt")
     with pytest.raises(VocabularyError, match="'ab' is not one of the model's"):
         SegmentScorer(small.model, "ab")
@@ -518,8 +567,30 @@ def test_mistakes(small: Generator) -> None:
     for text in ("", "a"):
         with pytest.raises(CorpusError, match="x: too short to score"):
             scorer.score([text], "x")
-    with pytest.raises(VocabularyError, match=r"x: character '\?' .* at position 3"):
+    with pytest.raises(VocabularyError, match=r"x: character '\?' .* at line 1, column 4,"):
         scorer.score(["the?"], "x")
+
+
+def test_threads_that_share_a_text_stop_where_it_is_given_up() -> None:
+    runs: list[int] = []
+
+    class Slow:
+        def run(self, *_: Any) -> Any:
+            runs.append(1)
+            threading.Event().wait(0.001)
+
+    def read(reader: Any) -> None:
+        while len(runs) < 5000:
+            reader.run(None, None, None)
+
+    def interrupted() -> None:
+        with side_by_side([Slow(), Slow()]) as share:
+            share(read)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(runs) < 5000
 
 
 @pytest.mark.parametrize("scorer", [Scorer, lambda model: WindowScorer(model, 5)])

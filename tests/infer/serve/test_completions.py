@@ -268,8 +268,10 @@ def test_the_best_of_several(client: TestClient, exact: Generator) -> None:
 @pytest.mark.parametrize(
     ("body", "param", "said"),
     [
-        ({"prompt": "?"}, None, "'?' (U+003F) at position 0"),
-        ({"stop": "?"}, None, "can never come"),
+        ({"prompt": "?"}, "prompt", "'?' (U+003F) at position 0"),
+        ({"prompt": ["a", "?"]}, "prompt", '; "unknown": "drop" leaves it out'),
+        ({"unknown": "??"}, None, "'??' is not one of the model's"),
+        ({"stop": "?"}, "stop", "can never come"),
         ({"stop": ""}, "stop", "1 character"),
         ({"stop": "a" * 1000}, "stop", "256"),
         ({"stop": ["a"] * 17}, "stop", "16"),

@@ -75,12 +75,15 @@ def test_still_falling(subject: Subject, content: Evidence) -> None:
     assert "--epochs 80" in first.command
 
 
-def test_few_epochs_and_worse_than_ngrams(subject: Subject, content: Evidence) -> None:
-    short = replace(content, curve=content.curve[:3], ngrams=(2.0,), compressed=())
+@pytest.mark.parametrize(("epochs", "often"), [(1, "once"), (3, "3 times")])
+def test_few_epochs_and_worse_than_ngrams(
+    subject: Subject, content: Evidence, epochs: int, often: str
+) -> None:
+    short = replace(content, curve=content.curve[:epochs], ngrams=(2.0,), compressed=())
     (first, *_) = advise(subject, short)
     assert first.what == "train longer"
-    assert "read its text 3 times, and 40 repay their time" in first.because
-    assert "--epochs 12" in first.command
+    assert f"read its text {often}, and 40 repay their time" in first.because
+    assert f"--epochs {4 * epochs}" in first.command
 
 
 def test_many_epochs_and_worse_than_ngrams(subject: Subject, content: Evidence) -> None:

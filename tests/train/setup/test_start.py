@@ -168,7 +168,7 @@ def test_ctrl_c_before_training_is_one_line(
     monkeypatch.setattr(start, "read_corpus", interrupted)
     code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST)
     assert code == 130
-    assert lines == ["charlm-train: interrupted; what was saved before is still there"]
+    assert lines == ["charlm-train: interrupted; what may have been saved before is still there"]
 
 
 def test_a_run_is_never_overwritten_unasked(finished: Path, tiny_text: Path, train: Train) -> None:
