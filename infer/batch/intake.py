@@ -93,17 +93,24 @@ class Stream:
             self.take(self.prompt)
 
     def take(self, tokens: Tokens) -> None:
-        """Add tokens that were drawn, in the vocabulary's type; what lies past the end is not."""
+        """Add tokens that were drawn, in the vocabulary's type; what lies past the end is not.
+
+        All of them or none: Ctrl-C comes as something is called, and nothing is between changes.
+        """
         taken = tokens[: self.remaining]
         text, remaining = self._vocabulary.decode(taken), self.remaining - len(taken)
-        if self._stop is not None:
-            text = self._stop.take(text)
-            if self._stop.found is not None:
-                remaining = 0
-            elif not remaining:
-                text += self._stop.held
-        self._certain.append(text)
-        self.remaining = remaining  # last: only a whole text has ended, whenever Ctrl-C comes
+        if self._stop is None:
+            self._certain += [text]
+            self.remaining = remaining
+            return
+        text, held, found = self._stop.look(text)
+        if found is not None:
+            remaining = 0
+        elif not remaining:
+            text += held
+        self._stop.held, self._stop.found = held, found
+        self._certain += [text]
+        self.remaining = remaining
 
     def news(self) -> str:
         """What has become certain of the text since this was asked last."""

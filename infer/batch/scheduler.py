@@ -203,7 +203,8 @@ class _Batch:
         self._size = len(metadata.vocabulary)
         self._watcher, self._pool, self._speed = watcher, pool, 0.0
         self._block: Tokens | Future[Tokens] | None = None
-        self._row = 0  # the first whose stream has not taken its part of the block
+        self._row = 0  # the last whose stream was given its part of the block
+        self._left = np.zeros(0, dtype=np.int64)  # what remained to each before
         self._ended: list[Stream] = []  # whose texts are not handed over
 
     def draw(self) -> None:
@@ -226,19 +227,21 @@ class _Batch:
     def cut(self, wait: bool = True) -> None:
         """Give the streams what the block has drawn; those that it ends stay in their rows.
 
-        Where this was interrupted it goes on, but for the row that it was at.
+        Where this was interrupted it goes on.
         """
         block = self._block
         if isinstance(block, Future):
             block = block.result() if wait or block.done() else None
         if block is None:
             return
-        for tokens in block[self._row :].astype(self._type, copy=False):
-            stream = self.streams[self._row]
-            self._row += 1
-            stream.take(tokens)
+        tokens = block.astype(self._type, copy=False)
+        for row in range(self._row, len(tokens)):
+            stream, self._row = self.streams[row], row
+            if stream.remaining == self._left[row]:  # it has not taken its part yet
+                stream.take(tokens[row])
             if not stream.remaining:
                 self._ended.append(stream)
+        self._block = None
 
     def hand_over(self, order: Order[Outcome]) -> None:
         """Add the texts that have ended."""
@@ -299,8 +302,8 @@ class _Batch:
         longest = min(self._longest, longest_worth(count, self._speed, stops))
         if watched := sum(stream.watched for stream in self.streams):
             longest = min(longest, longest_shown(watched, count, self._speed))
-        remaining = np.array([each.remaining for each in self.streams])
-        return block_length(remaining, longest)
+        self._left = np.array([each.remaining for each in self.streams])
+        return block_length(self._left, longest)
 
     def _sampling(self, entrants: Entrants) -> Sampling:
         how = [(each.request.temperature, each.request.filters) for each in entrants.streams]

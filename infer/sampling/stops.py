@@ -49,6 +49,11 @@ class StopFinder:
 
     def take(self, piece: str) -> str:
         """Take the next piece; what of the text is certain by it and was not before."""
+        certain, self.held, self.found = self.look(piece)
+        return certain
+
+    def look(self, piece: str) -> tuple[str, str, int | None]:
+        """What `take` would give, and leave in `held` and in `found`."""
         text = self.held + piece
         begins = [text.find(stop) for stop in self._stops]
         ends = [
@@ -57,14 +62,12 @@ class StopFinder:
             if begin >= 0
         ]
         if ends:
-            _, begin, self.found = min(ends)
-            self.held = ""
-            return text[:begin]
+            _, begin, found = min(ends)
+            return text[:begin], "", found
         lengths = range(min(self._longest, len(text)), 0, -1)
         held = next((length for length in lengths if text[-length:] in self._beginnings), 0)
         certain = len(text) - held
-        self.held = text[certain:]
-        return text[:certain]
+        return text[:certain], text[certain:], None
 
 
 def until(pieces: Iterable[str], stops: tuple[str, ...]) -> Iterator[str]:

@@ -421,8 +421,7 @@ def test_ctrl_c_while_a_block_is_cut_loses_no_text_that_was(
     got: list[Outcome] = []
     with pytest.raises(KeyboardInterrupt):
         got.extend(outcomes)
-    wanted = [exact.text("a", length=9, seed=1, sample=n) for n in range(20) if n != 14]
-    assert texts(got) == wanted
+    assert texts(got) == [exact.text("a", length=9, seed=1, sample=n) for n in range(20)]
 
 
 def test_memory_that_is_not_enough_is_one_line(exact: Generator) -> None:

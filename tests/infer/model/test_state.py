@@ -247,10 +247,8 @@ def test_the_command_keeps_and_takes_states(
     assert (code, out) == (2, ""), "found out before anything is drawn"
     assert "can't write no/state: there is no folder no" in lines[-1]
     code, _, lines = generate("a", "--save-state", tmp_path)
-    assert (code, lines[-1].endswith(f"can't write {tmp_path}: it is a folder: name a file")) == (
-        2,
-        True,
-    )
+    assert code == 2
+    assert f"can't write {tmp_path}: {tmp_path.name} is a folder and no file" in lines[-1]
     code, _, lines = generate("a", "--load-state", kept, "--window", "40")
     assert code == 2
     assert lines[-1].startswith("charlm-gen: --window reads from a zero state")

@@ -231,7 +231,9 @@ def test_a_full_disk_is_named(run: Run, option: str, name: str, blocks: int) -> 
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == f"charlm-score: can't write {name}: file too large\n"
+    about, problem = ended.stderr.splitlines()
+    assert about.endswith(", cpu")
+    assert problem == f"charlm-score: can't write {name}: file too large"
     assert [each.name for each in Path().iterdir()] == ["a.txt"]
 
 
