@@ -27,9 +27,9 @@ BLOCK_COST = 3  # what starting a block costs, in steps
 # A block of which texts are shown lasts so long, and longer for each of them, as showing them does;
 # but it has so many characters or steps: in less, starting blocks would take most of the time.
 WATCHED_SECONDS, SECONDS_EACH = 0.02, 0.0004
-WATCHED_CHARACTERS, WATCHED_STEPS = 8192, 32
+WATCHED_CHARACTERS, FEWEST_STEPS = 8192, 32
 # Ctrl-C waits for a block; past a stop string it is drawn for nothing.
-LONGEST_SECONDS, FIRST_STEPS, STEPS_TO_A_STOP = 0.5, 256, 256
+LONGEST_SECONDS, FIRST_STEPS, STEPS_TO_A_STOP = 1.0, 1024, 256
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,9 @@ def longest_worth(streams: int, speed: float, stops: bool) -> int:
         speed: characters a second, of all streams; 0 where it is not known yet.
         stops: whether a stop string may end a text within it.
     """
-    return STEPS_TO_A_STOP if stops else max(FIRST_STEPS, int(speed * LONGEST_SECONDS) // streams)
+    if stops:
+        return STEPS_TO_A_STOP
+    return max(FEWEST_STEPS, int(speed * LONGEST_SECONDS) // streams) if speed else FIRST_STEPS
 
 
 def longest_shown(watched: int, streams: int, speed: float) -> int:
@@ -181,7 +183,7 @@ def longest_shown(watched: int, streams: int, speed: float) -> int:
         speed: characters a second, of all of them.
     """
     moving = int(speed * (WATCHED_SECONDS + watched * SECONDS_EACH))
-    return max(WATCHED_STEPS, max(WATCHED_CHARACTERS, moving) // streams)
+    return max(FEWEST_STEPS, max(WATCHED_CHARACTERS, moving) // streams)
 
 
 class _Batch:
