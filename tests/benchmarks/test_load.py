@@ -96,5 +96,5 @@ def test_llama_cpps_server_is_loaded_beside_ours(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_start_says_why() -> None:
-    with pytest.raises(SettingsError, match=r"can.t read nowhere\.onnx"), serving("nowhere.onnx"):
+    with pytest.raises(SettingsError, match=r"no model nowhere\.onnx"), serving("nowhere.onnx"):
         pass
