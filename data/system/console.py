@@ -201,8 +201,8 @@ def _in_one_line(error: Exception, name: str) -> str | None:
     if isinstance(error, CharlmError):
         return as_options(" ".join(str(error).splitlines()))
     if isinstance(error, OSError):
-        for doing in getattr(error, "__notes__", ()):
-            return in_one_line(error, doing)
+        if notes := getattr(error, "__notes__", None):
+            return in_one_line(error, notes[0])
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
     if isinstance(error, UnicodeEncodeError):

@@ -80,7 +80,7 @@ class Stream:
 
     def __init__(self, index: int, request: Request, opening: Opening, metadata: Metadata) -> None:
         self.index, self.request, self.opening = index, request, opening
-        self._vocabulary, state = metadata.vocabulary, request.state
+        state = request.state
         self._stop = StopFinder(opening.stops) if opening.stops else None
         self._certain: list[str] = []  # of the text, what no stop string can take back
         self.watched, self._told = False, 0
@@ -90,15 +90,15 @@ class Stream:
         if not len(self.prompt) and (state is None or not state.characters):
             first = draw_first(opening.initial, self.numbers, request.temperature)
             self.prompt = np.array([first], dtype=metadata.vocabulary.dtype)
-            self.take(self.prompt)
+            self.take(metadata.vocabulary.characters[first])
 
-    def take(self, tokens: Tokens) -> None:
-        """Add tokens that were drawn, in the vocabulary's type; what lies past the end is not.
+    def take(self, drawn: str) -> None:
+        """Add what was drawn; what lies past the end is left out.
 
-        All of them or none: Ctrl-C comes as something is called, and nothing is between changes.
+        All of it or nothing: Ctrl-C comes as something is called, and nothing is between changes.
         """
-        taken = tokens[: self.remaining]
-        text, remaining = self._vocabulary.decode(taken), self.remaining - len(taken)
+        text = drawn[: self.remaining]
+        remaining = self.remaining - len(text)
         if self._stop is None:
             self._certain += [text]
             self.remaining = remaining

@@ -23,6 +23,7 @@ from charlm.infer.sampling.filters import Sampling
 WINDOW = 4  # batches of requests under way or waiting, where results come in order
 LONGEST_BLOCK = 64
 BLOCKS = (8, 16, 32, 64, 128, 256, 512)
+DECODED = 1 << 20  # characters at once: a call a text takes longer than a short one itself
 BLOCK_COST = 3  # what starting a block costs, in steps
 # A block of which texts are shown lasts so long, and longer for each of them, as showing them does;
 # but it has so many characters or steps: in less, starting blocks would take most of the time.
@@ -201,12 +202,11 @@ class _Batch:
     ) -> None:
         self.streams: list[Stream] = []
         self._engine, self._intake, self._width, self._longest = engine, intake, width, longest
-        self._type = metadata.vocabulary.dtype
-        self._size = len(metadata.vocabulary)
+        self._vocabulary = metadata.vocabulary
         self._watcher, self._pool, self._speed = watcher, pool, 0.0
         self._block: Tokens | Future[Tokens] | None = None
         self._row = 0  # the last whose stream was given its part of the block
-        self._left = np.zeros(0, dtype=np.int64)  # what remained to each before
+        self._left: list[int] = []  # what remained to each before
         self._ended: list[Stream] = []  # whose texts are not handed over
 
     def draw(self) -> None:
@@ -236,13 +236,18 @@ class _Batch:
             block = block.result() if wait or block.done() else None
         if block is None:
             return
-        tokens = block.astype(self._type, copy=False)
-        for row in range(self._row, len(tokens)):
-            stream, self._row = self.streams[row], row
-            if stream.remaining == self._left[row]:  # it has not taken its part yet
-                stream.take(tokens[row])
-            if not stream.remaining:
-                self._ended.append(stream)
+        count, steps = block.shape
+        rows = max(1, DECODED // steps)
+        for first in range(self._row, count, rows):
+            tokens = block[first : first + rows].astype(self._vocabulary.dtype, copy=False)
+            text = self._vocabulary.decode(tokens.ravel())
+            for start in range(0, len(text), steps):
+                self._row = first + start // steps
+                stream = self.streams[self._row]
+                if stream.remaining == self._left[self._row]:  # it has not taken its part yet
+                    stream.take(text[start : start + steps])
+                if not stream.remaining:
+                    self._ended.append(stream)
         self._block = None
 
     def hand_over(self, order: Order[Outcome]) -> None:
@@ -304,9 +309,9 @@ class _Batch:
         longest = min(self._longest, longest_worth(count, self._speed, stops))
         if watched := sum(stream.watched for stream in self.streams):
             longest = min(longest, longest_shown(watched, count, self._speed))
-        self._left = np.array([each.remaining for each in self.streams])
-        return block_length(self._left, longest)
+        self._left = [each.remaining for each in self.streams]
+        return block_length(np.array(self._left), longest)
 
     def _sampling(self, entrants: Entrants) -> Sampling:
         how = [(each.request.temperature, each.request.filters) for each in entrants.streams]
-        return Sampling.of(how, self._size, [each.numbers for each in entrants.streams])
+        return Sampling.of(how, len(self._vocabulary), [each.numbers for each in entrants.streams])

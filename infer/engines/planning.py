@@ -36,7 +36,7 @@ STATE_COPIES = 4  # h and c twice in the stepper, the same again where streams a
 GATE_ROWS = 12  # what a step holds for each unit meanwhile
 LOGIT_ROWS = 6  # logits, and what sampling makes of them
 STREAM_BYTES = 4096  # a stream's own objects
-ID_BYTES = (1, 6)  # of a character in a block; where a byte does not hold an id, once more in two
+ID_BYTES, WIDE_ID_BYTES = 1, 4 + 2  # of a character in a block; wide ids are copied once
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def stream_bytes(model: Model, window: int | None = None) -> int:
     units = metadata.layers * metadata.hidden * 2 * STATE_COPIES + metadata.hidden * GATE_ROWS
     state = 4 * (units + len(metadata.vocabulary) * LOGIT_ROWS)
     ids = LONGEST_ON_GPU if model.device == "cuda" else LONGEST_TOGETHER[NATIVE]
-    ids *= ID_BYTES[len(metadata.vocabulary) > BYTE_VOCABULARY]
+    ids *= WIDE_ID_BYTES if len(metadata.vocabulary) > BYTE_VOCABULARY else ID_BYTES
     return state * (window or 1) + STREAM_BYTES + ids
 
 

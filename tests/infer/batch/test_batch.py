@@ -406,15 +406,25 @@ def test_what_is_no_request_is_said_to_be_none(exact: Generator) -> None:
         list(exact.batch(["a"]))  # type: ignore[list-item]
 
 
+@pytest.mark.parametrize(("stop", "longest"), [((), 400), (("never comes",), 256)])
+def test_blocks_are_short_where_a_stop_string_may_come(
+    exact: Generator, stop: tuple[str, ...], longest: int
+) -> None:
+    request = Request("a", length=400, stop=stop)
+    engine, outcomes = recorded(exact, [request], width=1, longest_block=400)
+    assert len(texts(list(outcomes))) == 1
+    assert max(steps for _, steps in engine.blocks) == longest
+
+
 def test_ctrl_c_while_a_block_is_cut_loses_no_text_that_was(
     exact: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, take = itertools.count(1), intake.Stream.take
 
-    def interrupted(self: Any, tokens: Tokens) -> None:
+    def interrupted(self: Any, drawn: str) -> None:
         if next(calls) == 15:
             raise KeyboardInterrupt
-        take(self, tokens)
+        take(self, drawn)
 
     monkeypatch.setattr(intake.Stream, "take", interrupted)
     outcomes = exact.batch([Request("a", length=9, seed=1, sample=n) for n in range(20)])

@@ -368,6 +368,20 @@ def test_a_second_ctrl_c_ends_it_at_once(exact: Generator) -> None:
 
 
 @needs_posix
+def test_the_first_text_is_shown_as_it_comes_but_in_a_file(tmp_path: Path) -> None:
+    job, (read, write) = writer.Job(writer.Request("a", length=5), samples=2), os.pipe()
+    with (
+        (tmp_path / "a").open("w") as file,
+        Path(os.devnull).open("w") as nowhere,
+        os.fdopen(read),
+        os.fdopen(write, "w") as pipe,
+    ):
+        outs = file, nowhere, pipe, io.StringIO()
+        watched = [writer._TextWriter(out, job).watches(0) for out in outs]
+    assert watched == [False, False, True, True]
+
+
+@needs_posix
 def test_ctrl_c_while_the_first_text_is_shown_ends_its_line(start: Start) -> None:
     process = start("a", "--samples", "2", "--length", "100000000", "--seed", "1")
     assert process.stdout is not None
