@@ -93,6 +93,11 @@ def test_a_text_without_spaces_is_not_held_back(text: str) -> None:
     assert len(first) == 299  # all of the first chunk that can't change any more
 
 
+def test_a_text_of_lines_of_a_letter_is_not_held_back() -> None:
+    parts = list(Normalisation(newlines="drop").parts(["0\n1\n" * 50] * 3))
+    assert [len(part) for part in parts] == [198, 200, 200, 2]
+
+
 @pytest.mark.parametrize("rules", EVERY)
 def test_the_json_form_round_trips(rules: Normalisation) -> None:
     assert Normalisation.from_dict(rules.as_dict()) == rules

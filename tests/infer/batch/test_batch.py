@@ -416,22 +416,28 @@ def test_blocks_are_short_where_a_stop_string_may_come(
     assert max(steps for _, steps in engine.blocks) == longest
 
 
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize(("longest", "ended"), [(9, 20), (5, 0)])
 def test_ctrl_c_while_a_block_is_cut_loses_no_text_that_was(
-    exact: Generator, monkeypatch: pytest.MonkeyPatch
+    exact: Generator, monkeypatch: pytest.MonkeyPatch, early: bool, longest: int, ended: int
 ) -> None:
+    """Before or after a text has taken its part; one that has is not given it again."""
     calls, take = itertools.count(1), intake.Stream.take
 
     def interrupted(self: Any, drawn: str) -> None:
-        if next(calls) == 15:
+        stops = next(calls) == 15
+        if not (stops and early):
+            take(self, drawn)
+        if stops:
             raise KeyboardInterrupt
-        take(self, drawn)
 
     monkeypatch.setattr(intake.Stream, "take", interrupted)
-    outcomes = exact.batch([Request("a", length=9, seed=1, sample=n) for n in range(20)])
+    requests = [Request("a", length=9, seed=1, sample=n) for n in range(20)]
+    _, outcomes = recorded(exact, requests, width=20, longest_block=longest)
     got: list[Outcome] = []
     with pytest.raises(KeyboardInterrupt):
         got.extend(outcomes)
-    assert texts(got) == [exact.text("a", length=9, seed=1, sample=n) for n in range(20)]
+    assert texts(got) == [exact.text("a", length=9, seed=1, sample=n) for n in range(ended)]
 
 
 def test_memory_that_is_not_enough_is_one_line(exact: Generator) -> None:
