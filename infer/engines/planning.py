@@ -256,8 +256,10 @@ def engine_of(model: Model, plan: Plan) -> "Engine":
     """What draws by this plan."""
     if plan.path == NATIVE:
         from charlm.infer.engines.native import NativeEngine
+        from charlm.infer.engines.pinned import pinned_for
 
-        return NativeEngine(model.native(plan.precision, plan.threads), model.metadata)
+        session = model.native(plan.precision, plan.threads)
+        return NativeEngine(session, model.metadata, pinned_for(model.device))
     if plan.path == BLOCKS:
         from charlm.infer.engines.scan import ScanEngine
 
@@ -295,8 +297,10 @@ def open_text_reader(model: Model, precision: str = "float32", threads: int = 1)
     model.metadata.check_loss(precision)
     if model.uses_native(precision):
         from charlm.infer.engines.native import NativeReader
+        from charlm.infer.engines.pinned import pinned_for
 
-        return NativeReader(model.native(precision, threads), model.metadata)
+        session = model.native(precision, threads)
+        return NativeReader(session, model.metadata, pinned_for(model.device))
     if precision != "float32":
         raise SettingsError(f"`precision` {precision} can't be had: {model.without_native}")
     from charlm.infer.engines.reader import GraphTextReader, StepTextReader

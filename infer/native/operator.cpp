@@ -145,9 +145,23 @@ const void* data_of(const OrtApi& api, const OrtValue* value, const char* name, 
 }
 
 bool all_finite(const float* values, std::int64_t count) {
-  for (std::int64_t at = 0; at < count; ++at)
-    if (!std::isfinite(values[at])) return false;
-  return true;
+  constexpr std::uint32_t kExponent = 0x7F800000;
+  std::uint32_t others = 0;
+  for (std::int64_t at = 0; at < count; ++at) {  // to the end, so that it is done in vectors
+    std::uint32_t bits;
+    std::memcpy(&bits, values + at, sizeof bits);
+    others |= (bits & kExponent) == kExponent;
+  }
+  return others == 0;
+}
+
+// Of negative ids, too, it is one past all vocabularies.
+template <class Id>
+Id largest(const void* prompt, std::int64_t first, std::int64_t count) {
+  const Id* ids = static_cast<const Id*>(prompt) + first;
+  Id found = 0;
+  for (std::int64_t at = 0; at < count; ++at) found = std::max(found, ids[at]);
+  return found;
 }
 
 // What a session asks of the operator, by the entries of its options.
@@ -312,13 +326,13 @@ class Kernel {
         return problem.say("CharLSTM: the length of prompt %lld is %lld, and %lld ids are given",
                            number, static_cast<long long>(length),
                            static_cast<long long>(call.time));
-      for (std::int64_t time = 0; time < call.time && time <= length; ++time) {
-        const std::int64_t id = call.prompt_at(stream * call.time + time);
-        if (id < 0 || id >= vocabulary_)
-          return problem.say("CharLSTM: id %lld in prompt %lld, and the vocabulary has %lld",
-                             static_cast<long long>(id), number,
-                             static_cast<long long>(vocabulary_));
-      }
+      const std::int64_t first = stream * call.time, count = std::min(call.time, length + 1);
+      const std::int64_t most = call.id_bytes == 1
+                                    ? largest<std::uint8_t>(call.prompt, first, count)
+                                    : largest<std::uint32_t>(call.prompt, first, count);
+      if (most >= vocabulary_)
+        return problem.say("CharLSTM: id %d in prompt %lld, and the vocabulary has %lld",
+                           static_cast<int>(most), number, static_cast<long long>(vocabulary_));
       const float inverse = call.inverse_temperature[stream], top_p = call.top_p[stream];
       const float min_p = call.min_p[stream];
       if (!(inverse >= 0 && std::isfinite(inverse) && top_p > 0 && min_p >= 0 && min_p <= 1 &&
@@ -573,6 +587,13 @@ CHARLM_EXPORT const char* charlm_instruction_set() {
   const InstructionSet* found = charlm::instruction_set(wanted && *wanted ? wanted : nullptr);
   return found ? found->name : nullptr;
 }
+
+// Memory of the host that a GPU reads and writes at its full rate; null where there is none. For a
+// session's tensors: bind outputs to it.
+CHARLM_EXPORT void* charlm_gpu_pinned(std::size_t size) { return charlm_gpu::pinned(size); }
+
+// Gives back what `charlm_gpu_pinned` gave.
+CHARLM_EXPORT void charlm_gpu_unpin(void* memory) { charlm_gpu::unpin(memory); }
 
 // The multiprocessors of the GPU that a session on "cuda" would use, and its name; 0 and the reason
 // where there is none.

@@ -53,6 +53,8 @@ bool open_driver(Driver& found, Problem& problem) {
   CHARLM_FIND(cuFuncSetAttribute);
   CHARLM_FIND(cuMemAlloc_v2);
   CHARLM_FIND(cuMemFree_v2);
+  CHARLM_FIND(cuMemHostAlloc);
+  CHARLM_FIND(cuMemFreeHost);
   CHARLM_FIND(cuMemcpyAsync);
   CHARLM_FIND(cuMemsetD8Async);
   CHARLM_FIND(cuStreamCreate);

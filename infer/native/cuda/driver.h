@@ -33,6 +33,8 @@ struct Driver {
   int (*cuFuncSetAttribute)(void*, int, int);
   int (*cuMemAlloc_v2)(Address*, std::size_t);
   int (*cuMemFree_v2)(Address);
+  int (*cuMemHostAlloc)(void**, std::size_t, unsigned);
+  int (*cuMemFreeHost)(void*);
   int (*cuMemcpyAsync)(Address, Address, std::size_t, void*);
   int (*cuMemsetD8Async)(Address, unsigned char, std::size_t, void*);
   int (*cuStreamCreate)(void**, unsigned);

@@ -458,6 +458,32 @@ std::string run(Gpu& gpu, const charlm::Call& call) noexcept {
   }
 }
 
+// Its context is held to the end, since memory that was pinned in it goes with it.
+static const Device* pinning_device() {
+  static Problem problem;
+  static const auto* const device = new Device(problem);
+  return device->started() ? device : nullptr;
+}
+
+void* pinned(std::size_t size) noexcept {
+  constexpr unsigned kPortable = 1;  // for all contexts
+  void* memory = nullptr;
+  try {
+    if (const Device* device = pinning_device()) {
+      const Device::Current current(*device);
+      if (device->driver().cuMemHostAlloc(&memory, size, kPortable) != 0) memory = nullptr;
+    }
+  } catch (const std::bad_alloc&) {
+  }
+  return memory;
+}
+
+void unpin(void* memory) noexcept {
+  const Device* device = pinning_device();
+  const Device::Current current(*device);
+  device->driver().cuMemFreeHost(memory);
+}
+
 int processors(char* said, std::size_t size) noexcept {
   Problem problem;
   const Device device(problem);
@@ -480,6 +506,10 @@ std::shared_ptr<Gpu> opened(const charlm::Weights&, charlm::Precision, const std
 }
 
 std::string run(Gpu&, const charlm::Call&) noexcept { return ""; }
+
+void* pinned(std::size_t) noexcept { return nullptr; }
+
+void unpin(void*) noexcept {}
 
 int processors(char* said, std::size_t size) noexcept {
   std::snprintf(said, size, "CUDA is used on Linux only");

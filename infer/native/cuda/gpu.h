@@ -21,6 +21,12 @@ std::shared_ptr<Gpu> opened(const charlm::Weights& weights, charlm::Precision pr
 // outputs may be in the host's memory or the device's.
 std::string run(Gpu& gpu, const charlm::Call& call) noexcept;
 
+// Memory of the host that the device reads and writes at its full rate; null where there is none.
+void* pinned(std::size_t size) noexcept;
+
+// Gives such memory back.
+void unpin(void* memory) noexcept;
+
 // Of the first device, whose name is written to `said`; 0, and the reason, where there is none.
 int processors(char* said, std::size_t size) noexcept;
 

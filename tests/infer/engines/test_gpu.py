@@ -4,6 +4,7 @@ Most tests run on both. What NVIDIA's compiler makes of the kernel is said witho
 """
 
 import contextlib
+import ctypes
 import itertools
 import os
 import pickle
@@ -27,6 +28,7 @@ from charlm.export import contract as names
 from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.contract import native as contract_native
 from charlm.infer.batch.results import Result
+from charlm.infer.engines import pinned
 from charlm.infer.engines.planning import Work
 from charlm.infer.generator import Generator
 from charlm.infer.model.open import open_model
@@ -86,6 +88,68 @@ def bits(path: Path, provider: str, precision: str, text: str) -> float:
 
 def predictions(path: Path, provider: str, text: str) -> Any:
     return list(Generator.open(path, provider).predictions(text))
+
+
+def pinned_bytes() -> int:
+    """How many the emulated driver holds."""
+    count = ctypes.CDLL(os.environ["CHARLM_LIBCUDA"]).emulated_pinned
+    count.restype = ctypes.c_long
+    return int(count())
+
+
+def while_pinned(function: str, *arguments: Any) -> tuple[Any, int]:
+    """What a function of this file gives where the smallest array is pinned, and the bytes held."""
+    before, pinned.SMALLEST = pinned.SMALLEST, 1
+    held, array = [0], pinned.PinnedMemory.array
+
+    def counted(*given: Any) -> Any:
+        made = array(*given)
+        held.append(pinned_bytes())
+        return made
+
+    pinned.PinnedMemory.array = counted  # type: ignore[method-assign]
+    try:
+        return globals()[function](*arguments), max(held)
+    finally:
+        pinned.PinnedMemory.array, pinned.SMALLEST = array, before  # type: ignore[method-assign]
+
+
+def life_of_pinned_memory(size: int) -> dict[str, int]:
+    """The bytes held, in units of `size`, in the life of some arrays."""
+    memory, found = pinned.PinnedMemory(), {}
+
+    def see(when: str) -> None:
+        found[when] = pinned_bytes() // size
+
+    rows = memory.array((size // 8, 2), np.float32)
+    rows[:] = 7
+    row, place = rows[-1], rows.ctypes.data
+    see("an array")
+    del rows
+    other = memory.array((size,), np.uint8)
+    other[:] = 0
+    see("another, while a view of the first is left")
+    assert row.tolist() == [7, 7]
+    del row
+    again = memory.array((size - 8,), np.uint8)
+    assert again.ctypes.data == place
+    see("a third, once none is left")
+    large = memory.array((4 * size,), np.uint8)
+    see("a larger one")
+    del large, other
+    large = memory.array((4 * size,), np.uint8)
+    see("as large a one again")
+    larger = memory.array((5 * size,), np.uint8)
+    see("the largest, in place of one that is free")
+    small = memory.array((pinned.SMALLEST - 1,), np.uint8)
+    empty = memory.array((0, size), np.uint8)
+    assert (small.size, empty.size) == (pinned.SMALLEST - 1, 0)
+    see("small ones, in any memory")
+    del memory, larger, large
+    see("an array that outlives its memory")
+    del again
+    see("nothing")
+    return found
 
 
 class Gpu:
@@ -609,6 +673,38 @@ def test_a_kernel_that_only_takes_its_time_measures_the_host(emulated: Gpu, made
     drawn = emulated(texts, path, "cuda", [request] * 3, 3, variables={"EMULATED_RATE": "1e6"})
     assert [len(text) for text in drawn] == [40] * 4
     assert drawn != texts(path, "cpu", [request] * 3, 3)
+
+
+# ---- Pinned memory
+
+
+def test_pinned_memory_is_used_again_once_nobody_sees_it(emulated: Gpu) -> None:
+    assert emulated(life_of_pinned_memory, 1 << 20) == {
+        "an array": 1,
+        "another, while a view of the first is left": 2,
+        "a third, once none is left": 2,
+        "a larger one": 6,
+        "as large a one again": 6,
+        "the largest, in place of one that is free": 10,
+        "small ones, in any memory": 10,
+        "an array that outlives its memory": 1,
+        "nothing": 0,
+    }
+
+
+@pytest.mark.parametrize("most", [None, 0, 3000])
+def test_texts_are_the_same_whatever_is_pinned(emulated: Gpu, made: Made, most: int | None) -> None:
+    path = made(300, 25, 3)
+    requests = [Request("1+1", length=5 + row % 9, seed=2, sample=row) for row in range(9)]
+    limit = {} if most is None else {"EMULATED_PINNED": str(most)}
+    for function, arguments in (
+        ("texts", (requests, 4)),
+        ("bits", ("float32", "12+34=46, 56" * 3)),
+    ):
+        found, held = emulated(while_pinned, function, path, "cuda", *arguments, variables=limit)
+        wanted = globals()[function](path, "cpu", *arguments)
+        assert found == (pytest.approx(wanted, abs=1e-5) if function == "bits" else wanted)
+        assert (0 < held <= (most or 1 << 30)) if most != 0 else held == 0
 
 
 # ---- What was compiled is kept

@@ -26,7 +26,7 @@ struct Module {
   std::string path;
 };
 std::mutex mutex;
-long allocated = 0;
+long allocated = 0, pinned = 0;
 
 void not_run(const void*, int, int, int) {}
 
@@ -47,11 +47,11 @@ std::string content(const std::string& path) {
 
 }  // namespace
 
-// ---- The driver. EMULATED_DEVICES, EMULATED_PROCESSORS, EMULATED_SHARED, EMULATED_MEMORY and
-// EMULATED_ARCHITECTURE say what it finds, EMULATED_CLUSTERS how many clusters run at once. Each
-// launch adds a line to the file EMULATED_LAUNCHES: the blocks of a cluster, or 1. With
-// EMULATED_RATE, characters a second, a kernel takes its time and does nothing, so that the host
-// can be measured.
+// ---- The driver. EMULATED_DEVICES, EMULATED_PROCESSORS, EMULATED_SHARED, EMULATED_MEMORY,
+// EMULATED_PINNED and EMULATED_ARCHITECTURE say what it finds, EMULATED_CLUSTERS how many clusters
+// run at once. Each launch adds a line to the file EMULATED_LAUNCHES: the blocks of a cluster,
+// or 1. With EMULATED_RATE, characters a second, a kernel takes its time and does nothing, so that
+// the host can be measured.
 
 EXPORT int cuInit(unsigned) { return 0; }
 EXPORT int cuDriverGetVersion(int* version) {
@@ -153,6 +153,23 @@ EXPORT int cuMemFree_v2(std::uintptr_t address) {
   std::free(memory);
   return 0;
 }
+EXPORT int cuMemHostAlloc(void** memory, std::size_t size, unsigned) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (pinned + static_cast<long>(size) > number("EMULATED_PINNED", 1L << 40)) return 2;
+  if (posix_memalign(memory, 4096, size + 4096) != 0) return 2;
+  pinned += static_cast<long>(size);
+  *static_cast<std::size_t*>(*memory) = size;
+  *memory = static_cast<char*>(*memory) + 4096;
+  return 0;
+}
+EXPORT int cuMemFreeHost(void* memory) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  auto* begin = reinterpret_cast<std::size_t*>(static_cast<char*>(memory) - 4096);
+  pinned -= static_cast<long>(*begin);
+  std::free(begin);
+  return 0;
+}
+EXPORT long emulated_pinned() { return pinned; }
 EXPORT int cuMemcpyAsync(std::uintptr_t to, std::uintptr_t from, std::size_t size, void*) {
   std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), size);
   return 0;
