@@ -450,6 +450,38 @@ def on_clusters(gpu: Gpu, path: Path, precision: str, *feeds: Feed, variables: V
         raise
 
 
+@pytest.mark.parametrize("precision", ["float32", "fp16"])
+@pytest.mark.parametrize(
+    ("model", "batch", "variables"),
+    [
+        pytest.param((28, 17, 1), 20, {"EMULATED_PROCESSORS": "2"}, id="blocks"),
+        pytest.param((70, 40, 3), 9, {}, id="layers"),
+        pytest.param((70, 40, 3), 9, OFF_CHIP, id="state-off-chip"),
+        pytest.param((257, 16, 1), 65, {}, id="many"),
+        pytest.param((28, 17, 1), 2, ROOMY, id="cluster"),
+        pytest.param((5, 96, 2), 1, ROOMY, id="cluster-of-layers"),
+    ],
+)
+def test_a_run_is_the_same_to_the_bit_in_whatever_order_its_threads_come(
+    emulated: Gpu,
+    made: Made,
+    model: tuple[int, int, int],
+    batch: int,
+    variables: Variables,
+    precision: str,
+) -> None:
+    """Another result would come of threads, or of copies beside them, that wait for too little."""
+    path = made(*model)
+    scored = feed_of(path, batch, time=3, steps=4)
+    feeds = (scored, scored | {names.SCORED: np.array(0)})
+    wanted = emulated(run, path, "cuda", precision, *feeds, variables=variables)
+    own = variables | {"EMULATED_DISORDER": "1"}
+    found = emulated(run, path, "cuda", precision, *(2 * feeds), variables=own)
+    for one, other in zip(found, 2 * wanted, strict=True):
+        for name, each in other.items():
+            np.testing.assert_array_equal(one[name], each, err_msg=name)
+
+
 def test_more_streams_than_clusters_have_the_other_kernel(
     emulated: Gpu, made: Made, tmp_path: Path
 ) -> None:

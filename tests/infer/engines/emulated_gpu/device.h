@@ -1,6 +1,8 @@
 // `infer/native/cuda/device.h` on a CPU: each thread of a block or a cluster is a fiber, and where
 // the threads of a warp, a block or a cluster do something together, each waits until all have
-// come.
+// come. They come in the order of their numbers, and copies are made at once. In disorder, half of
+// the copies are made as late as they may be, and who goes on is drawn by lot, or it is always one
+// of the first from some thread on, so that others are far behind: what depends on it is a race.
 #pragma once
 
 #undef _FORTIFY_SOURCE  // which knows of no jump to another stack
@@ -54,6 +56,11 @@ struct Wait {
   long needed;  // until the thread goes on
 };
 
+struct Copy {
+  uint4* to;
+  const uint4* from;
+};
+
 // Blocks that run at the same time: one, or those of a cluster. Threads are numbered through.
 struct Cluster {
   int first = 0, threads = 0, current = 0, running = 0;  // threads of a block
@@ -66,10 +73,19 @@ struct Cluster {
   std::vector<char> begun, done;
   std::vector<long> times, barriers, cluster_barriers;  // that each thread has come
   std::vector<Warp> warps;
+  std::vector<std::vector<Copy>> copies;   // that each thread has sent for, and are not there
   std::vector<std::vector<uint4>> shared;  // of each block
   ucontext_t outside;
 };
 inline Cluster* cluster;
+
+inline bool disorder;
+inline int favourite;  // in disorder; -1: there is none
+inline Wide lots;
+inline Word lot() {
+  lots = lots * 6364136223846793005u + 1442695040888963407u;
+  return static_cast<Word>(lots >> 40);
+}
 
 inline bool can_go_on(int thread) {
   const Wait& wait = cluster->waits[thread];
@@ -77,9 +93,10 @@ inline bool can_go_on(int thread) {
 }
 inline void switch_to_next() {
   const int before = cluster->current, all = static_cast<int>(cluster->fibers.size());
-  int next = before;
-  do next = (next + 1) % all;
-  while (next != before && !can_go_on(next));
+  int next = disorder ? favourite : before + 1;
+  if (next < 0) next = static_cast<int>(lot());
+  next %= all;
+  for (int passed = 0; passed < all && !can_go_on(next); ++passed) next = (next + 1) % all;
   if (!can_go_on(next)) {
     std::fprintf(stderr, "a thread waits for others that never come\n");
     std::abort();
@@ -93,7 +110,7 @@ inline void switch_to_next() {
 }
 inline void wait_for(const long& counter, long needed) {
   cluster->waits[cluster->current] = {&counter, needed};
-  if (counter < needed) switch_to_next();
+  if (counter < needed || (disorder && lot() % 2)) switch_to_next();
 }
 
 // What all lanes of the warp have brought, once they have.
@@ -166,9 +183,19 @@ T across(T value, int mask) {
 constexpr bool kCopiesBeside = true;
 template <int kPlace = 0>
 void copy(uint4* to, const uint4* from, bool wanted = true) {
-  if (wanted) to[kPlace] = from[kPlace];
+  using namespace emulated;
+  if (!wanted) return;
+  if (disorder && lot() % 2) {
+    cluster->copies[cluster->current].push_back({to + kPlace, from + kPlace});
+  } else {
+    to[kPlace] = from[kPlace];
+  }
 }
-inline void copies_are_there() {}
+inline void copies_are_there() {
+  auto& copies = emulated::cluster->copies[emulated::cluster->current];
+  for (const auto& each : copies) *each.to = *each.from;
+  copies.clear();
+}
 
 inline void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Word b_high) {
   const auto& brought = emulated::together({a.x, a.y, a.z, a.w, b_low, b_high});

@@ -39,17 +39,22 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
     std::this_thread::sleep_for(std::chrono::duration<double>(characters / std::atof(rate)));
     return;
   }
+  static Wide launches = 0;  // each has an order of its own
+  disorder = std::getenv("EMULATED_DISORDER");
+  const bool has_favourite = launches / 2 % 2;
+  lots = launches++;
   for (int first = 0; first < blocks; first += kBlocks) {
     Cluster now;
     cluster = &now;
     const int all = kBlocks * threads;
     now.first = first, now.threads = threads, now.running = all;
     now.came.resize(kBlocks), now.shared.resize(kBlocks);
-    for (auto& each : now.shared) each.resize(static_cast<std::size_t>(shared) / sizeof(uint4));
+    for (auto& each : now.shared)  // what nobody has written is no number
+      each.assign(static_cast<std::size_t>(shared) / sizeof(uint4), {~0u, ~0u, ~0u, ~0u});
     now.fibers.resize(all), now.stops.resize(all), now.stacks.resize(all);
     now.begun.resize(all), now.done.resize(all), now.times.resize(all);
     now.barriers.resize(all), now.cluster_barriers.resize(all);
-    now.warps.resize(all / 32), now.waits.assign(all, {&now.came_all, 0});
+    now.warps.resize(all / 32), now.copies.resize(all), now.waits.assign(all, {&now.came_all, 0});
     for (int thread = 0; thread < all; ++thread) {
       now.stacks[thread].resize(1 << (kBlocks == 1 ? 16 : 14));
       getcontext(&now.fibers[thread]);
@@ -57,7 +62,9 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
       now.fibers[thread].uc_stack.ss_size = now.stacks[thread].size();
       makecontext(&now.fibers[thread], fiber, 0);
     }
-    now.begun[0] = 1;
-    swapcontext(&now.outside, &now.fibers[0]);
+    now.current = disorder ? static_cast<int>(lot() % all) : 0;
+    favourite = has_favourite ? now.current : -1;
+    now.begun[now.current] = 1;
+    swapcontext(&now.outside, &now.fibers[now.current]);
   }
 }
