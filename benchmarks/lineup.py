@@ -33,6 +33,7 @@ from charlm.benchmarks.report.results import (
 )
 from charlm.data.system.cores import usable_cores
 from charlm.infer.engines.planning import LONGEST_ON_GPU
+from charlm.infer.scoring.segments import LONGEST_PIECE
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ CASES = (
     *_both(
         _many(
             "charlm_score_many_cuda", "charlm-score --parallel on CUDA", "ours:score_parallel",
-            job=SCORE_MANY, batch=1, every_core=True, **ON_CUDA,
+            job=SCORE_MANY, batch=1, every_core=True, least=4 * LONGEST_PIECE, **ON_CUDA,
             use="charlm-score FILE --parallel --provider cuda",
         ),
         "fp16",

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from charlm.data.system.errors import SettingsError
 from charlm.data.text.vocabulary import Unknown
+from charlm.export.contract import native as contract_native
 from charlm.infer.engines.base import Array, TextReader, Tokens, read_in_runs
 from charlm.infer.model.open import Model
 from charlm.infer.scoring.score import Score, Scorer, TokenText, total_bits, zero_states
@@ -27,12 +28,14 @@ from charlm.infer.scoring.sharing import Share, side_by_side
 # without warming up, 0.9 after 64 characters, 0.005 after 256, less than rounding after 1024.
 WARM_UP = 256
 MOST_WARM_UP = 1 << 16
-SEGMENTS = {"cpu": 64, "cuda": 8192}  # of a worker, side by side
-MOST_SEGMENTS = 1 << 14
+SEGMENTS = 64  # of a worker, side by side, on the CPU
+# On a GPU, of each multiprocessor: as many as a thread block of the kernel has at most.
+SEGMENTS_OF_PROCESSOR = {"float32": 64, "fp16": 128}
+MOST_SEGMENTS = 1 << 16
 # A longer segment spends a smaller share of its time on warming up: 256 of 16,384 are 1.6 %.
 # Text and ids of so many are all that memory holds; a longer text is scored piece after piece.
 LONGEST_SEGMENT = 1 << 14
-LONGEST_PIECE = 1 << 26
+LONGEST_PIECE = 1 << 27
 # A shorter one is not worth it, and leaves no state behind to measure the next one's against.
 SHORTEST_SEGMENT = 1 << 10
 FEWER = 16  # of so many segments one may be left out, for all to be of equal length
@@ -128,7 +131,7 @@ class SegmentScorer(Scorer):
 
     Args:
         segments: side by side at most, up to a sixteenth fewer so that all are of equal length;
-            None: `SEGMENTS` of the device for each worker.
+            None: `SEGMENTS` for each worker, far more on a GPU.
         warm_up: characters that a segment reads before its own.
         measured: borders of a piece at most where the difference is measured.
 
@@ -149,15 +152,17 @@ class SegmentScorer(Scorer):
         longest: int = LONGEST_SEGMENT,
         measured: int = MEASURED,
     ) -> None:
+        super().__init__(model, unknown, precision, workers=workers)
         self.warm_up = WARM_UP if warm_up is None else warm_up
-        most = min(SEGMENTS[model.device] * workers, MOST_SEGMENTS)
-        self.segments = most if segments is None else segments
+        own = SEGMENTS
+        if model.device == "cuda":
+            own = max(1, SEGMENTS_OF_PROCESSOR[precision] * contract_native.gpu()[0])
+        self.segments = min(own * workers, MOST_SEGMENTS) if segments is None else segments
         if not 1 <= self.segments <= MOST_SEGMENTS:
             raise SettingsError(f"`segments` is from 1 to {MOST_SEGMENTS}, not {segments}")
         if not 0 <= self.warm_up <= MOST_WARM_UP:
             raise SettingsError(f"`warm_up` is from 0 to {MOST_WARM_UP}, not {warm_up}")
         self._shortest, self._longest, self._measured = shortest, longest, measured
-        super().__init__(model, unknown, precision, workers=workers)
 
     def score(self, chunks: Iterable[str], where: str = "the text") -> SegmentedScore:
         """See `Scorer.score`."""

@@ -140,7 +140,7 @@ def test_a_dash_reads_standard_input(
         (b"abc", ["--threads", "0"], "--threads is from 1 to 256"),
         (b"abc", ["--precision", "fp16", "--provider", "cpu"], "runs with --provider cuda only"),
         (b"abc", ["--precision", "half"], "float32, int8, fp16"),
-        (b"abc", ["--parallel", "--segments", "0"], "--segments is from 1 to 16384, not 0"),
+        (b"abc", ["--parallel", "--segments", "0"], "--segments is from 1 to 65536, not 0"),
         (b"abc", ["--parallel", "--warm-up", "-1"], "--warm-up is from 0 to 65536, not -1"),
         (b"abc", ["--provider", "gpu"], "--provider is one of"),
         (b"abc", ["--window", "4097"], "--window is from 1 to 4096 characters, not 4097;"),

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from charlm.data.text.corpus import SAMPLE
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.vocabulary import Vocabulary
 from charlm.export import contract
+from charlm.export.contract import native as contract_native
 from charlm.infer.engines import native
 from charlm.infer.engines.base import LONGEST_RUN, Array, Read, Tokens
 from charlm.infer.engines.native import NativeReader
@@ -431,22 +433,25 @@ def test_segments_are_longer_than_their_warm_up(small: Generator) -> None:
 def test_each_worker_adds_segments(
     small: Generator, as_if_on_cuda: Callable[[Model], Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a GPU far more, up to the most."""
+    """Of a GPU far more, as many as its kernel has at once, up to the most."""
     monkeypatch.setattr(score, "open_text_reader", lambda *_: None)
-    for model, wanted in (
-        (small.model, (64, 128, 192)),
-        (as_if_on_cuda(small.model), (8192, 16384, 16384)),
+    monkeypatch.setattr(contract_native, "gpu", lambda: (132, "a GPU"))
+    for model, precision, wanted in (
+        (small.model, "int8", (64, 128, 192)),
+        (as_if_on_cuda(small.model), "float32", (8448, 16896, 25344)),
+        (as_if_on_cuda(small.model), "fp16", (16896, 33792, 50688)),
     ):
-        found = [SegmentScorer(model, workers=workers).segments for workers in (1, 2, 3)]
-        assert found == [*wanted]
-        assert SegmentScorer(model, workers=2, segments=5).segments == 5
+        made = partial(SegmentScorer, model, None, precision)
+        assert tuple(made(workers=workers).segments for workers in (1, 2, 3)) == wanted
+        assert made(workers=2, segments=5).segments == 5
+    assert made(workers=4).segments == 65536
 
 
 @pytest.mark.parametrize(
     ("settings", "saying"),
     [
-        ({"segments": 0}, "`segments` is from 1 to 16384, not 0"),
-        ({"segments": 20000}, "`segments` is from 1 to 16384, not 20000"),
+        ({"segments": 0}, "`segments` is from 1 to 65536, not 0"),
+        ({"segments": 70000}, "`segments` is from 1 to 65536, not 70000"),
         ({"warm_up": -1}, "`warm_up` is from 0 to 65536, not -1"),
         ({"warm_up": 10**6}, "`warm_up` is from 0 to 65536, not 1000000"),
         ({"precision": "fp16"}, "`precision` fp16 runs with `provider` cuda only"),
