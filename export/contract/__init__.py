@@ -394,18 +394,23 @@ def session_options(threads: int) -> Any:
 
 @contextlib.contextmanager
 def runtime_errors_as(error: type[CharlmError], doing: str) -> Iterator[None]:
-    """Turn what ONNX Runtime raises in the block into `error`, in one line.
-
-    Where a damaged file's names are not UTF-8, that is a `UnicodeDecodeError`; of a run with bound
-    inputs it is a `RuntimeError`.
-    """
+    """Turn what ONNX Runtime raises in the block into `error`, in one line."""
     try:
         yield
     except Exception as problem:
-        its_own = type(problem).__module__.startswith("onnxruntime")
-        if not (its_own or type(problem) in (UnicodeDecodeError, RuntimeError)):
+        if not is_of_runtime(problem):
             raise
         raise error(f"{doing}: {str(problem).strip().partition(chr(10))[0]}") from problem
+
+
+def is_of_runtime(problem: Exception) -> bool:
+    """Whether ONNX Runtime has raised it.
+
+    Where a damaged file's names are not UTF-8, that is a `UnicodeDecodeError`; of a run with bound
+    tensors it is a `RuntimeError`.
+    """
+    its_own = type(problem).__module__.startswith("onnxruntime")
+    return its_own or type(problem) in (UnicodeDecodeError, RuntimeError)
 
 
 def read_model_bytes(path: Path) -> bytes:

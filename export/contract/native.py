@@ -11,8 +11,8 @@ more than 256 characters, it is `CharLSTMWide`, whose ids are int32. Entries of 
   all tensors are the host's. Where nothing is said, a session on the CUDA provider has it do so.
 - `custom_op.CharLSTM.nvrtc`: where NVIDIA's compiler may stand: paths, with colons between them.
 
-The library's `void* charlm_gpu_pinned(size_t)` gives pinned memory, which a GPU fills at its full rate
-where outputs are bound to it; `void charlm_gpu_unpin(void*)` takes it back.
+The library's `void* charlm_gpu_pinned(size_t)` gives pinned memory, which a GPU fills at its full
+rate where outputs are bound to it; `void charlm_gpu_unpin(void*)` takes it back.
 
 |     | name                  | type    | shape                   |                               |
 |-----|-----------------------|---------|-------------------------|-------------------------------|

@@ -21,7 +21,7 @@ class NativeEngine(HostEngine):
     """An `Engine` that draws a block of characters for all its streams in one run.
 
     Args:
-        pinned: to hold what a GPU draws.
+        pinned: where a GPU puts what it draws.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class NativeReader:
     """A `Reader` of prompts, a `TextReader`, and on the CPU a `Predictor`.
 
     Args:
-        pinned: to hold what a GPU gives.
+        pinned: where texts stand for a GPU, and where it puts what it finds.
         longest: characters of each prompt in one run: of a long one only a part stands in memory.
     """
 
@@ -89,8 +89,11 @@ class NativeReader:
         self, ids: Tokens, counts: npt.NDArray[np.int64], h: Array, c: Array
     ) -> dict[str, npt.NDArray[Any]]:
         kind = id_type(self._metadata)
-        prompt = self._pinned.array(ids.shape, kind) if self._pinned else np.empty(ids.shape, kind)
-        prompt[:] = ids
+        if self._pinned:
+            prompt = self._pinned.array(ids.shape, kind)
+            prompt[:] = ids
+        else:
+            prompt = np.ascontiguousarray(ids, dtype=kind)
         sampling = Sampling.same(len(ids), len(self._metadata.vocabulary))
         return _feed(h, c, prompt, sampling) | {contract.LENGTHS: counts}
 
@@ -104,7 +107,7 @@ class _Run:
 
     def __call__(self, feed: dict[str, npt.NDArray[Any]], *names: str) -> list[Any]:
         with native_errors():
-            if self._pinned is None:
+            if self._pinned is None or contract.LOG_PROBABILITIES in names:  # which no GPU gives
                 outputs: list[Any] = self._session.run(names, feed)
                 return outputs
             found = self._room(self._pinned, feed, names)

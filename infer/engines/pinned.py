@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import math
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,8 @@ class PinnedMemory:
 
     def __init__(self) -> None:
         self._free: list[_Piece] = []
+        self._lock = threading.Lock()  # of who takes; what is given back comes at any time
+        self._refused = math.inf  # bytes: the least that could not be pinned
 
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """An array of any content."""
@@ -38,16 +41,22 @@ class PinnedMemory:
 
     def _piece(self, size: int) -> "_Piece | None":
         """The smallest that is free and large enough; else a new one in place of the smallest."""
-        by_size = sorted(self._free, key=lambda piece: piece.size)
-        for piece in by_size:
-            if piece.size >= size:
-                self._free.remove(piece)
-                return piece
-        if by_size:
-            self._free.remove(by_size[0])
-        pin, unpin = _functions()
-        address = pin(size)
-        return _Piece(size, address, unpin) if address else None
+        with self._lock:
+            fitting = [piece for piece in self._free if piece.size >= size]
+            if fitting:
+                found = min(fitting, key=lambda piece: piece.size)
+                self._free.remove(found)
+                return found
+            if size >= self._refused:
+                return None
+            if self._free:
+                self._free.remove(min(self._free, key=lambda piece: piece.size))
+            pin, unpin = _functions()
+            address = pin(size)
+            if not address:
+                self._refused = size
+                return None
+            return _Piece(size, address, unpin)
 
 
 def _give_back(memory: weakref.ref[PinnedMemory], piece: "_Piece") -> None:

@@ -231,7 +231,7 @@ def native_errors(where: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as problem:
-        if not type(problem).__module__.startswith("onnxruntime"):
+        if not contract.is_of_runtime(problem):
             raise
         line = str(problem).strip().partition("\n")[0]
         _, found, said = line.rpartition(f"{contract_native.OPERATOR}: ")

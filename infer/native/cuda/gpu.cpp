@@ -466,12 +466,11 @@ static const Device* pinning_device() {
 }
 
 void* pinned(std::size_t size) noexcept {
-  constexpr unsigned kPortable = 1;  // for all contexts
   void* memory = nullptr;
   try {
     if (const Device* device = pinning_device()) {
       const Device::Current current(*device);
-      if (device->driver().cuMemHostAlloc(&memory, size, kPortable) != 0) memory = nullptr;
+      if (device->driver().cuMemHostAlloc(&memory, size, 0) != 0) memory = nullptr;
     }
   } catch (const std::bad_alloc&) {
   }
