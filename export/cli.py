@@ -1,5 +1,6 @@
 """`charlm-export`: parse, export or verify, report."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "Run": "run verbose",
     "Files": "siblings verify_only siblings_of",
-    "Precision": "int8 fp16 text",
+    "Precision": "int8 fp16 text encoding",
     "Other hosts": "web triton genai existing ort_web",
 }
 EXAMPLES = {
@@ -27,6 +28,7 @@ HOSTS = {
     "triton": "a model repository: tritonserver --model-repository names it",
     "genai": "a model folder: onnxruntime_genai.Model opens it",
 }
+PROMPT = "Once upon a time"
 app = console.make_app()
 
 
@@ -85,6 +87,7 @@ def export(
             show_default="what the model draws itself",
         ),
     ] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of --text.")] = "utf-8",
     web: Annotated[
         Path | None,
         typer.Option(
@@ -186,7 +189,7 @@ def export(
 
     own = "the weights it carries"
     wanted = Wanted(
-        tuple(KINDS.values()) if siblings else (), int8, fp16, text, triton=triton, genai=genai
+        tuple(KINDS.values()) if siblings else (), int8, fp16, text, encoding, triton, genai
     )
     if verify_only is not None:
         done = verify_file(verify_only, run)
@@ -222,13 +225,21 @@ def export(
     if page is not None:
         _write_page(page, done.model)
     elif given and verify_only is None:
-        console.say(f"next: charlm-gen --model {done.model} 'Once upon a time'")
+        console.say(f"next: charlm-gen --model {shlex.quote(str(done.model))}{_prompt(done)}")
 
 
 def _write_page(page: "WebPage", model: Path | None) -> None:
     path, size = page.write(model)
     console.say(f"{page.folder}: {size:,} bytes, a page that runs {path} in the browser")
-    console.say(f"next: python3 -m http.server --directory {page.folder}")
+    folder = shlex.quote(str(page.folder))
+    console.say(f"next: python3 -m http.server --directory {folder}")
+
+
+def _prompt(done: "Exported") -> str:
+    """For a command, where the model can read it."""
+    metadata = done.metadata
+    lacking = metadata.vocabulary.lacks(metadata.normalisation(PROMPT))
+    return "" if lacking and metadata.unknown(None) == "error" else f" {shlex.quote(PROMPT)}"
 
 
 def _report(done: "Exported", verbose: bool, losses: bool) -> None:

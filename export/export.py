@@ -1,10 +1,11 @@
 """From a run folder to a proven model file and its siblings, and proving files that exist."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from charlm.data.system.errors import ExportError
+from charlm.data.system.errors import ExportError, ModelFileError
 from charlm.data.system.files import os_errors_as, write_set
 from charlm.export import contract, weights
 from charlm.export.contract import Kind, Metadata
@@ -16,7 +17,7 @@ from charlm.export.proof.errors import Proof
 from charlm.export.proof.prove import prove_genai, prove_siblings, prove_step
 from charlm.export.proof.texts import Texts
 from charlm.export.quality import Quality, draw_sample, measure, read_sample
-from charlm.export.siblings import present, stale
+from charlm.export.siblings import check_replaced, present, stale, weights_of
 from charlm.export.weights import Weights
 from charlm.train.model import CharLSTM
 from charlm.train.runs import run_folder
@@ -46,6 +47,7 @@ class Wanted:
         fp16: the same of fp16, which is not measured else.
         text: to measure smaller precisions on, which the model did not learn from; None: what the
             model draws itself.
+        encoding: of that text.
         triton: a model repository of NVIDIA Triton, into which the model is to be written.
         genai: a folder for ONNX Runtime GenAI.
     """
@@ -54,6 +56,7 @@ class Wanted:
     int8: bool = False
     fp16: bool = False
     text: Path | None = None
+    encoding: str = "utf-8"
     triton: Path | None = None
     genai: Path | None = None
 
@@ -115,6 +118,7 @@ def export_run(run: str | Path | Run, model: str | Path, wanted: Wanted = Wanted
     model = Path(model)
     if model.suffix != ".onnx":
         raise ExportError(f"{model}: a model file's name ends in .onnx; try {model.name}.onnx")
+    check_replaced(model)
     _check_folders(model, wanted)
     trained = run if isinstance(run, Run) else run_folder.load_run(run)
     laid_out = weights.from_torch(trained.model)
@@ -187,6 +191,12 @@ def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
         if weights.sha256(weights.from_torch(torch_model)) != metadata.weights_sha256:
             raise ExportError(f"{model} was exported from other weights than those of {run}")
     proven = _Subject.proven(model, content, own_weights, torch_model, metadata)
+    for path in present(model).values():
+        if weights_of(path) is None:
+            raise ModelFileError(
+                f"{path}: damaged, or no sibling of a model: "
+                f"write it anew with charlm-export --siblings-of {shlex.quote(str(model))}"
+            )
     found = {kind: contract.read_model_bytes(path) for kind, path in present(model).items()}
     notes: tuple[str, ...] = ()
     if contract.NATIVE in found and (missing := contract_native.problem()) is not None:
@@ -209,7 +219,7 @@ def _measure(
             reason = None if processors else said
         if required and reason is not None:
             raise ExportError(f"`{precision}` can't be measured: {reason}")
-    text = None if wanted.text is None else read_sample(wanted.text, metadata)
+    text = None if wanted.text is None else read_sample(wanted.text, metadata, wanted.encoding)
     if missing is not None:
         note = f"int8 not measured, and no {contract.NATIVE.name} sibling made: {missing}"
         return metadata, {}, (note,)

@@ -103,7 +103,11 @@ def draw_sample(weights: Weights, metadata: Metadata, length: int = DRAWN_LENGTH
 
 
 def read_sample(
-    path: Path, metadata: Metadata, piece: int = PIECE, most_pieces: int = MOST_PIECES
+    path: Path,
+    metadata: Metadata,
+    encoding: str = "utf-8",
+    piece: int = PIECE,
+    most_pieces: int = MOST_PIECES,
 ) -> Sample:
     """A text file, normalised as the corpus was.
 
@@ -116,7 +120,7 @@ def read_sample(
         VocabularyError: a character that the model does not know.
     """
     most, parts, found = piece * most_pieces, [], 0
-    for text in metadata.normalisation.stream(read_files([path])):
+    for text in metadata.normalisation.stream(read_files([path], encoding)):
         parts.append(_encoded(text, metadata, path, found))
         found += len(parts[-1])
         if found > most:

@@ -1,8 +1,10 @@
-"""Which siblings stand beside a model, and whether they are of its weights; without Torch."""
+"""Whose files stand beside a model, and under its name; without Torch."""
 
+import json
 from pathlib import Path
 
-from charlm.data.system.errors import ModelFileError
+from charlm.data.system.errors import ExportError, ModelFileError
+from charlm.data.system.files import os_errors_as
 from charlm.export.contract import KEY_WEIGHTS, KINDS, Kind, read_model_bytes, sibling_path
 from charlm.export.contract import native as contract_native
 
@@ -25,3 +27,27 @@ def weights_of(path: Path) -> str | None:
     except ModelFileError:
         return None
     return found.get(KEY_WEIGHTS)
+
+
+def check_replaced(model: Path) -> None:
+    """See that an export to that name replaces nothing but an earlier one, or what is empty.
+
+    Raises:
+        ExportError: another file stands there.
+    """
+    described = model.with_suffix(".json")
+    for path, is_ours in ((model, weights_of), (described, _describes)):
+        with os_errors_as(ExportError, f"can't write {path}"):
+            if path.is_file() and path.stat().st_size and not is_ours(path):
+                raise ExportError(
+                    f"{path} is there, and charlm-export has not written it: "
+                    "move it, or choose another name"
+                )
+
+
+def _describes(path: Path) -> bool:
+    """Whether a file is the metadata of a model."""
+    try:
+        return KEY_WEIGHTS in json.loads(path.read_bytes())
+    except (ValueError, TypeError, RecursionError):
+        return False

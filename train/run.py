@@ -21,6 +21,7 @@ from charlm.train.loop.display import Display, Observer, Unfailing, in_epochs, i
 from charlm.train.loop.distributed import Group, LostRankError, joined_group, losses_explained
 from charlm.train.loop.training import Trainer
 from charlm.train.runs import run_folder
+from charlm.train.runs.card import why_early
 from charlm.train.runs.lock import FolderLock
 from charlm.train.setup.start import RunRequest, Started, start
 
@@ -202,6 +203,9 @@ def _train(console: Console, started: Started, group: Group, resume: bool) -> in
         return code
     ended = progress.best_epoch, progress.epoch
     best, read = (in_epochs(run_folder.read_epochs(progress, each)) for each in ended)
+    if progress.step != progress.total_steps:
+        reason = why_early(started.setup.training.patience)
+        console.print(f"{started.folder}: ends early: {reason} (--patience)")
     console.print(
         f"{started.folder}: test {progress.test_bits:.3f} bits/char"
         f"{started.setup.rare.counted()} "

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Annotated, Any, ClassVar
@@ -133,6 +134,8 @@ def run(app: typer.Typer | Callable[[], object], name: str, *, quick_exit: bool 
             line_buffering=out.line_buffering, write_through=out.write_through,
         )  # fmt: skip
     code = exit_code(app, name, sys.argv[1:])
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # another Ctrl-C finds nothing to break into
     if quick_exit:
         with contextlib.suppress(OSError):
             sys.stderr.flush()

@@ -13,6 +13,7 @@ from charlm.export.contract import Metadata
 from charlm.export.export import Wanted, export_run
 from charlm.export.graphs import step_graph
 from charlm.export.proof import errors
+from charlm.infer.model.shipped import shipped_model
 from charlm.train.model import CharLSTM
 from charlm.train.runs.run_folder import load_run
 
@@ -78,7 +79,7 @@ def test_an_export_is_three_lines(export: Export, run_folder: Path) -> None:
     first, beside, following = lines
     assert first.endswith(f"proven equal to {run_folder}")
     assert all(name in beside for name in SET - {"model.onnx"})
-    assert following == "next: charlm-gen --model model.onnx 'Once upon a time'"
+    assert following == "next: charlm-gen --model model.onnx"  # which has other letters
     export_run(load_run(run_folder), "again.onnx", Wanted(kinds=()))  # a run as `train` gives it
     assert Path("again.onnx").read_bytes() == Path("model.onnx").read_bytes()
 
@@ -115,13 +116,41 @@ def test_a_failed_proof_leaves_everything_as_it_was(
     tolerance: str,
     saying: str,
 ) -> None:
-    Path("old.onnx").write_bytes(b"older")
+    older = shipped_model().read_bytes()
+    Path("old.onnx").write_bytes(older)
     monkeypatch.setattr(errors, tolerance, -1.0)
     for name in ("old.onnx", "new.onnx"):
         refuses(name, saying="the graph does not equal the Torch model: ")
         refuses(name, saying=saying)
     assert files() == {"old.onnx"}
-    assert Path("old.onnx").read_bytes() == b"older"
+    assert Path("old.onnx").read_bytes() == older
+
+
+@pytest.mark.parametrize("name", ["mine.onnx", "mine.json"])
+@pytest.mark.parametrize("content", [b"my own", b'{"my": "notes"}', b"7"])
+def test_a_file_that_is_no_export_is_not_replaced(
+    export: Export, refuses: Refuses, run_folder: Path, name: str, content: bytes
+) -> None:
+    Path(name).write_bytes(content)
+    refuses("mine.onnx", saying=f"{name} is there, and charlm-export has not written it: move it")
+    assert files() == {name}
+    assert Path(name).read_bytes() == content
+    Path(name).write_bytes(b"")  # as of mktemp
+    assert export("mine.onnx", "--no-siblings")[0] == 0
+    assert export("mine.onnx", "--no-siblings")[0] == 0
+
+
+def test_what_it_says_to_do_next_can_be_typed(
+    export: Export, write_run: Callable[[Path, CharLSTM], Path], make_model: Make
+) -> None:
+    run = write_run(Path("a run"), make_model(hidden=8))
+    path = run / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["normalisation"]["case"] = "keep"  # so that it has no capital letters
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert export("my model.onnx", "--run", run, "--no-siblings")[1][-1] == (
+        "next: charlm-gen --model 'my model.onnx'"
+    )
 
 
 @pytest.mark.parametrize("target", ["no/such/folder/model.onnx", "file/model.onnx", "f.onnx"])

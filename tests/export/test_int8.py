@@ -72,6 +72,10 @@ def test_a_text_is_measured_on_where_one_is_given(export: Export, refuses: Refus
     found = metadata_in("model.onnx").quality["int8"]
     assert found["measured_on"] == "2,400 characters of held-out.txt"
     assert any(line.endswith("(2,400 characters of held-out.txt)") for line in lines)
+    Path("held-out.txt").write_text("A bad cab hid a big kid " * 100, encoding="utf-16")
+    refuses(*given, "held-out.txt", saying="name its --encoding")
+    assert export(*given, "held-out.txt", "--encoding", "utf-16")[0] == 0
+    assert metadata_in("model.onnx").quality["int8"] == found
 
 
 def test_a_model_that_int8_would_spoil_says_so(export: Export) -> None:

@@ -15,7 +15,7 @@ from charlm.train import train as train_texts
 from charlm.train.loop.display import Display
 from charlm.train.report import measure, output, pictures
 from charlm.train.runs.checkpoint import Checkpoint
-from charlm.train.runs.run_folder import METRICS, WEIGHTS
+from charlm.train.runs.run_folder import CARD, METRICS, WEIGHTS
 from tests.support.forked import LEFT, Forks
 from tests.train.helpers import FAST, Train, stopping_after
 
@@ -36,6 +36,16 @@ def test_a_misspelt_setting_is_refused(tiny_text: Path) -> None:
 
 
 @pytest.mark.usefixtures("_quick")
+def test_a_training_that_ends_early_says_why(train: Train, tiny_text: Path, tmp_path: Path) -> None:
+    steep = ["--lr", "0.5", "--muon-lr", "0.5", "--epochs", "30", "--patience", "1"]
+    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, *steep)
+    assert code == 0
+    said = "run: ends early: no better validation in 1 epoch (--patience)"
+    assert any(line.endswith(said) for line in lines), lines
+    card = (tmp_path / "run" / CARD).read_text(encoding="utf-8")
+    assert "| run | finished early: no better validation in 1 epoch |" in card
+
+
 def test_a_training_ends_with_its_report(train: Train, tiny_text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     code, lines = train(tiny_text, "--out", run, *REPORTED)

@@ -21,6 +21,8 @@ from charlm.train.runs.checkpoint import Checkpoint
 from charlm.train.runs.checkpoint import Progress as TrainingProgress
 from charlm.train.setup.start import Started
 
+HANG_UP = getattr(signal, "SIGHUP", None)  # of a terminal that closes; Windows has none
+STOPPING = [each for each in (signal.SIGINT, signal.SIGTERM, HANG_UP) if each]
 MEASURED = 200_000  # characters at the most, of weights to begin from: a few seconds
 
 
@@ -56,9 +58,8 @@ class Unfailing:
 class Observer:
     """What a training run tells; on a rank above 0, where nothing is shown or kept, it is this one.
 
-    While entered, SIGINT and SIGTERM are a wish to stop after the current step, so that nothing is
-    lost. The handlers that were there before come back at the end, and after the first signal, so
-    that a second Ctrl-C ends the process at once.
+    While entered, a signal is a wish to stop after the current step, so that nothing is lost; the
+    same once more ends the process at once. The handlers that were there before come back.
 
     Attributes:
         received: the signal, if one came.
@@ -73,8 +74,9 @@ class Observer:
 
     def __enter__(self) -> "Observer":
         if threading.current_thread() is threading.main_thread():  # signals are the main thread's
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+            for number in STOPPING:
+                if signal.getsignal(number) != signal.SIG_IGN or number != HANG_UP:  # as by nohup
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -96,8 +98,10 @@ class Observer:
         """Keep the run's state; called every half minute, and at the end of each epoch."""
 
     def _note(self, number: int, _: object) -> None:
-        self.received = number
-        self._restore()
+        if number == self.received:
+            self._restore()
+            signal.raise_signal(number)
+        self.received = self.received or number
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -2,4 +2,5 @@
 
 STATE = "training_state.pt"
 CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
 LOCK = ".lock"

@@ -64,10 +64,22 @@ def _trained(config: dict[str, Any]) -> Card:
         f"(epoch {results['best_epoch']:.3g})",
         f"test | {_bits(results['test_bits_per_character'])} on {_held_out(config)}, scored once, "
         f"state carried{rare.counted()}",
-        f"run | {'' if results['finished'] else 'not '}finished"
-        f"{'' if results['finished'] else '; resume with charlm-train --resume'}",
+        f"run | {_end(results, training)}",
     ]
     return "", [f"corpus | {_hashed(', '.join(corpus['files']), corpus)}"], after, LIMITS
+
+
+def _end(results: dict[str, Any], training: dict[str, Any]) -> str:
+    if not results["finished"]:
+        return "not finished; resume with charlm-train --resume"
+    if results["steps"] == results["total_steps"]:
+        return "finished"
+    return f"finished early: {why_early(training['patience'])}"
+
+
+def why_early(patience: int) -> str:
+    """Why a run has ended before its last step."""
+    return f"no better validation in {patience} {'epoch' if patience == 1 else 'epochs'}"
 
 
 def _imported(config: dict[str, Any]) -> Card:

@@ -17,7 +17,7 @@ from charlm.data.system.package import version
 from charlm.data.text.normalise import Normalisation
 from charlm.data.text.rare import NOTHING_RARE, Rare
 from charlm.train.config import ModelConfig, TrainingConfig
-from charlm.train.runs import STATE
+from charlm.train.runs import STATE, WEIGHTS
 
 FILE = STATE
 # Those before, never released, knew no rare characters, then no weight decay, and then had another
@@ -161,9 +161,11 @@ class Checkpoint:
         except Exception as problem:  # a damaged pickle can raise anything
             again = shlex.quote(str(folder))
             reason = f" ({problem})" if isinstance(problem, ValueError | CharlmError) else ""
+            whole = (folder / WEIGHTS).is_file()
+            again = f"--init-from {again}" if whole else f"--overwrite --out {again}"
             raise RunError(
                 f"{path}: damaged, or not a training state of charlm{reason}; bring back a copy, "
-                f"or train again with: charlm-train TEXT --overwrite --out {again}"
+                f"or train again with: charlm-train TEXT {again}"
             ) from problem
 
 

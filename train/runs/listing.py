@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charlm.data.system.errors import RunError
-from charlm.train.runs import CONFIG, LOCK, STATE
+from charlm.train.runs import CONFIG, LOCK, STATE, WEIGHTS
 
 COLUMNS = ("run", "text", "model", "epochs", "minutes", "test bits", "state")
 LEFT = {"run", "text", "model", "state"}  # columns of words; figures stand to the right
@@ -71,7 +71,11 @@ def _place(run: Listed) -> tuple[object, ...]:
 def _read(folder: Path) -> Listed:
     path = folder / CONFIG
     try:
-        run = _described(folder, path) if path.exists() else Listed(str(folder), "no epoch yet")
+        if path.exists():
+            run = _described(folder, path)
+        else:
+            lost = (folder / WEIGHTS).exists()
+            run = Listed(str(folder), "damaged" if lost else "no epoch yet")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Listed(str(folder), "damaged")
     return replace(run, state="running") if _is_held(folder / LOCK) else run

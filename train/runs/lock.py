@@ -56,9 +56,10 @@ class FolderLock:
             except BlockingIOError as problem:
                 holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
                 os.close(descriptor)
+                who = f"another process, {holder}," if holder else "another process"
                 raise RunError(
-                    f"{folder}: another process{holder and ' '}{holder} trains there: wait for its "
-                    "end, or name another folder with `out`"
+                    f"{folder}: {who} trains there: wait for its end, or name another folder with "
+                    "`out`"
                 ) from problem
             except OSError:  # no locks on this file system
                 os.close(descriptor)

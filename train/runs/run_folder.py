@@ -18,6 +18,7 @@ from charlm.train.config import ModelConfig, as_dict
 from charlm.train.model import CharLSTM, shapes
 from charlm.train.runs import CONFIG as CONFIG
 from charlm.train.runs import STATE
+from charlm.train.runs import WEIGHTS as WEIGHTS
 from charlm.train.runs.checkpoint import (
     Checkpoint,
     Progress,
@@ -28,7 +29,6 @@ from charlm.train.runs.checkpoint import (
 )
 
 FORMAT = 1
-WEIGHTS = "model.safetensors"
 METRICS = "metrics.jsonl"
 CARD = "README.md"
 DERIVED = (WEIGHTS, CONFIG, METRICS, CARD)

@@ -6,7 +6,7 @@ Usage: kill_driver.py MOMENT ARGUMENT…, with MOMENT one of
     write:FILE:N      SIGKILL in the middle of writing FILE's temporary file, the Nth time
     rename:FILE:N     SIGKILL when that file is whole, before it takes its name
     renamed:FILE:N    SIGKILL when it has taken its name
-    SIGINT:N          SIGINT after step N (SIGTERM likewise)
+    SIGINT:N          SIGINT after step N (any other likewise; SIGTERM+SIGINT: one after another)
 
 Saves are as frequent as can be: one every five steps.
 """
@@ -28,13 +28,14 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-def at_step(step: int, number: signal.Signals) -> None:
+def at_step(step: int, *numbers: signal.Signals) -> None:
     ask = Display.must_stop
     calls = count(1)
 
     def must_stop(display: Display) -> bool:
         if next(calls) == step:
-            send(number)
+            for number in numbers:
+                send(number)
         return ask(display)
 
     Display.must_stop = must_stop  # type: ignore[method-assign, assignment]
@@ -86,8 +87,8 @@ def main() -> None:
             while_writing(name, int(time))
         case ["rename" | "renamed" as moment, name, time]:
             while_renaming(name, int(time), after=moment == "renamed")
-        case [("SIGINT" | "SIGTERM") as number, step]:
-            at_step(int(step), signal.Signals[number])
+        case [names, step] if names.startswith("SIG"):
+            at_step(int(step), *(signal.Signals[name] for name in names.split("+")))
         case _:
             sys.exit(__doc__)
     sys.argv = ["charlm-train", "--no-report", *sys.argv[2:]]

@@ -38,16 +38,18 @@ def test_the_best_run_is_first_and_each_has_its_state(
     (another("broken") / "config.json").write_text("{")
     (tmp_path / "runs" / "new").mkdir()
     (tmp_path / "runs" / "new" / "training_state.pt").touch()
+    (another("lost") / "config.json").unlink()
     assert console.exit_code(app, "charlm runs", [str(tmp_path / "runs")]) == 0
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split()[:3] == ["run", "text", "model"]
     rows = [line.split() for line in lines]
     names = [Path(row[0]).name for row in rows]
-    assert names == ["better", "worse", "stopped", "broken", "new"]
+    assert names == ["better", "worse", "stopped", "broken", "lost", "new"]
     assert rows[1][1:] == ["tiny.txt", "2", "x", "LSTM(16)", "2", "1.5", "3.250", "finished"]
     assert " ".join(rows[2][-4:]) == "stopped at 38 %"
     assert rows[3][1:] == ["damaged"]
-    assert rows[4][1:] == ["no", "epoch", "yet"]
+    assert rows[4][1:] == ["damaged"]
+    assert rows[5][1:] == ["no", "epoch", "yet"]
     assert console.exit_code(app, "charlm runs", [str(tmp_path / "runs"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [Path(each["folder"]).name for each in found] == names

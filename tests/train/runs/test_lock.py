@@ -28,7 +28,7 @@ def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path: Path
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"taken\n"
-        with pytest.raises(RunError, match=f"another process {other.pid} trains there"):
+        with pytest.raises(RunError, match=f"another process, {other.pid}, trains there"):
             FolderLock().take(tmp_path)
         other.kill()
     assert (tmp_path / lock.FILE).exists(), "it was killed, and could not clean up"
@@ -46,7 +46,7 @@ def test_a_run_that_is_training_is_left_alone(
         held.take(finished)
         before = content(finished)
         line = refused(train, tiny_text, "--out", finished, *FAST[6:], *options)
-        assert f"{finished}: another process {os.getpid()} trains there" in line
+        assert f"{finished}: another process, {os.getpid()}, trains there" in line
         assert content(finished) == before
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from charlm.data.system import console
 from charlm.train import cli
+from charlm.train.loop.display import Observer
 from charlm.train.runs import lock, run_folder
 from charlm.train.runs.checkpoint import FILE, Checkpoint
 from tests.crashes.verdict import difference
@@ -119,13 +120,16 @@ def test_killed_again_and_again(
     assert_equal(folder, reference)
 
 
-@pytest.mark.parametrize(("name", "step"), [("SIGINT", EPOCH + 6), ("SIGTERM", EPOCH)])
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [("SIGINT", EPOCH + 6), ("SIGTERM", EPOCH), ("SIGHUP", 4), ("SIGTERM+SIGINT", EPOCH + 2)],
+)
 def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(
     name: str, step: int, reference: Path, tiny_text: Path, tmp_path: Path, drive: Drive
 ) -> None:
     folder = tmp_path / "a run"
     ended = drive(f"{name}:{step}", tiny_text, "--out", folder, *SETTINGS)
-    assert ended.returncode == 128 + signal.Signals[name]
+    assert ended.returncode == 128 + signal.Signals[name.partition("+")[0]]
     assert ended.stdout == ""
     assert ended.stderr.splitlines()[-1] == (
         f"stopped and saved at step {step}; go on with: charlm-train --resume --out '{folder}'"
@@ -134,6 +138,29 @@ def test_a_signal_saves_says_how_to_go_on_and_loses_nothing(
     assert not leftovers(folder)
     resume(folder)
     assert_equal(folder, reference)
+
+
+def test_the_same_signal_again_ends_the_process_at_once(
+    reference: Path, tiny_text: Path, tmp_path: Path, drive: Drive
+) -> None:
+    folder = tmp_path / "run"
+    ended = drive(f"SIGINT+SIGINT:{EPOCH + 2}", tiny_text, "--out", folder, *SETTINGS)
+    assert ended.returncode == 130
+    assert "stopped and saved" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+    resume(folder)
+    assert_equal(folder, reference)
+
+
+def test_a_terminal_that_closes_is_nothing_to_a_run_that_ignores_it() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with Observer() as observer:
+            signal.raise_signal(signal.SIGHUP)
+            assert not observer.must_stop()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_finished_run_resumed_has_its_files_written_anew(

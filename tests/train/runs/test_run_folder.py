@@ -212,6 +212,14 @@ def test_a_damaged_state(
         assert content(finished) == before
 
 
+def test_the_cure_of_a_damaged_state_keeps_the_weights(finished: Path) -> None:
+    (finished / FILE).write_bytes(b"cut short")
+    for cure in (f"TEXT --init-from {finished}", f"TEXT --overwrite --out {finished}"):
+        with pytest.raises(RunError, match=rf"with: charlm-train {cure}$"):
+            Checkpoint.load(finished)
+        (finished / WEIGHTS).unlink(missing_ok=True)
+
+
 def test_weights_that_there_cannot_be_yet(finished: Path) -> None:
     edit(results={"epochs": 0})(finished)
     (finished / WEIGHTS).unlink()
