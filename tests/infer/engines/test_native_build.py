@@ -19,7 +19,7 @@ from charlm.export.contract.native import native_graph
 
 ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "infer" / "native"
-ROUNDS = "30"
+ROUNDS = "15"
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 SANITIZERS = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
 ARM = "aarch64-linux-gnu-g++"
