@@ -172,11 +172,13 @@ def differences(
     old: TrainingConfig | ModelConfig, new: TrainingConfig | ModelConfig
 ) -> dict[str, str]:
     """The settings in which two configurations differ, by field: what was, and what is now."""
-    return {
-        field.name: f"`{field.name}` {getattr(old, field.name)}, not {getattr(new, field.name)}"
-        for field in fields(old)
-        if getattr(old, field.name) != getattr(new, field.name)
-    }
+    found = {}
+    for field in fields(old):
+        was, now = getattr(old, field.name), getattr(new, field.name)
+        if was != now:
+            was, now = ("none" if each is None else each for each in (was, now))
+            found[field.name] = f"`{field.name}` {was}, not {now}"
+    return found
 
 
 def check_choice(name: str, value: str) -> None:

@@ -194,8 +194,8 @@ def _agree(folder: Path, saved: Checkpoint, new: Setup, found: list[str], accept
     asks = not accepted and sys.stdin is not None and sys.stdin.isatty()
     if not accepted and not asks:
         raise RunError(
-            f"{folder} was begun with {'; '.join(found)}: to go on with it as it was, undo that; "
-            f"to go on all the same{consequence and f' ({consequence})'}, say `accept_changes`"
+            f"{folder} was begun with {'; '.join(found)}: change that back to go on with it as it "
+            f"was; to go on all the same{consequence and f' ({consequence})'}, say `accept_changes`"
         )
     for each in found:
         console.say(f"{folder} was begun with {as_options(each)}")

@@ -112,7 +112,7 @@ def test_the_same_settings_change_nothing(
     [
         (["--lr", "0.5"], "--lr 0.064, not 0.5"),
         (["--epochs", "4", "--clip", "5"], "--epochs 3, not 4; --clip 1.0, not 5"),
-        (["--minutes", "2"], "--minutes None, not 2"),
+        (["--minutes", "2"], "--minutes none, not 2"),
         (["--batch-size", "8"], f"(epoch 2 then begins anew, after {STOPPED} steps), say --accept"),
     ],
 )
