@@ -191,13 +191,14 @@ def verify_file(model: str | Path, run: str | Path | None = None) -> Exported:
         if weights.sha256(weights.from_torch(torch_model)) != metadata.weights_sha256:
             raise ExportError(f"{model} was exported from other weights than those of {run}")
     proven = _Subject.proven(model, content, own_weights, torch_model, metadata)
-    for path in present(model).values():
+    found = {}
+    for kind, path in present(model).items():
         if weights_of(path) is None:
             raise ModelFileError(
                 f"{path}: damaged, or no sibling of a model: "
                 f"write it anew with charlm-export --siblings-of {shlex.quote(str(model))}"
             )
-    found = {kind: contract.read_model_bytes(path) for kind, path in present(model).items()}
+        found[kind] = contract.read_model_bytes(path)
     notes: tuple[str, ...] = ()
     if contract.NATIVE in found and (missing := contract_native.problem()) is not None:
         del found[contract.NATIVE]

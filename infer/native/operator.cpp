@@ -146,16 +146,16 @@ const void* data_of(const OrtApi& api, const OrtValue* value, const char* name, 
 
 bool all_finite(const float* values, std::int64_t count) {
   constexpr std::uint32_t kExponent = 0x7F800000;
-  std::uint32_t others = 0;
+  std::uint32_t infinite = 0;
   for (std::int64_t at = 0; at < count; ++at) {  // to the end, so that it is done in vectors
     std::uint32_t bits;
     std::memcpy(&bits, values + at, sizeof bits);
-    others |= (bits & kExponent) == kExponent;
+    infinite |= (bits & kExponent) == kExponent;
   }
-  return others == 0;
+  return infinite == 0;
 }
 
-// Of negative ids, too, it is one past all vocabularies.
+// Taken without a sign: a negative id is past every vocabulary.
 template <class Id>
 Id largest(const void* prompt, std::int64_t first, std::int64_t count) {
   const Id* ids = static_cast<const Id*>(prompt) + first;

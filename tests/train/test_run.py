@@ -35,7 +35,6 @@ def test_a_misspelt_setting_is_refused(tiny_text: Path) -> None:
         train_texts(tiny_text, **misspelt)
 
 
-@pytest.mark.usefixtures("_quick")
 def test_a_training_that_ends_early_says_why(train: Train, tiny_text: Path, tmp_path: Path) -> None:
     steep = ["--lr", "0.5", "--muon-lr", "0.5", "--epochs", "30", "--patience", "1"]
     code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST, *steep)
@@ -46,6 +45,7 @@ def test_a_training_that_ends_early_says_why(train: Train, tiny_text: Path, tmp_
     assert "| run | finished early: no better validation in 1 epoch |" in card
 
 
+@pytest.mark.usefixtures("_quick")
 def test_a_training_ends_with_its_report(train: Train, tiny_text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     code, lines = train(tiny_text, "--out", run, *REPORTED)

@@ -75,7 +75,8 @@ class Observer:
     def __enter__(self) -> "Observer":
         if threading.current_thread() is threading.main_thread():  # signals are the main thread's
             for number in STOPPING:
-                if signal.getsignal(number) != signal.SIG_IGN or number != HANG_UP:  # as by nohup
+                ignored = signal.getsignal(number) == signal.SIG_IGN
+                if not (number == HANG_UP and ignored):  # as nohup has it
                     self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -1,6 +1,7 @@
 """How commands end: exit codes, and one line for each mistake."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from charlm.data.system.errors import CorpusError
 
 # A command with every way to end, as a process of its own: pipes and signals are real there.
 SCRIPT = """
-import os, signal, sys
+import atexit, os, signal, sys
 from pathlib import Path
 import typer
 from charlm.data.system import console
@@ -29,7 +30,9 @@ def do(what: str = "", debug: console.Debug = False, version: console.Version = 
     if what == "much":
         while True: print("text" * 1000)
     if what == "error": print("partial", end=""); raise CorpusError("bad text")
-    if what == "interrupt": print("partial", end=""); os.kill(os.getpid(), signal.SIGINT)
+    if what == "twice": atexit.register(os.kill, os.getpid(), signal.SIGINT)
+    if what in ("interrupt", "twice"):
+        print("partial", end=""); os.kill(os.getpid(), signal.SIGINT)
     return 0
 
 console.run(app, "tool")
@@ -77,6 +80,11 @@ def test_success_is_zero_or_the_commands_own_code(capsys: pytest.CaptureFixture[
     assert console.exit_code(command(lambda: None), "tool", []) == 0
     assert console.exit_code(command(lambda: 3), "tool", []) == 3
     assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_once_more_on_the_way_out_is_no_traceback() -> None:
+    ended = run_script("--what", "twice")
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.parametrize(

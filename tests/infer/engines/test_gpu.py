@@ -29,7 +29,7 @@ from charlm.export.contract import C_NEXT, H_NEXT, LOGITS, C, H, Metadata
 from charlm.export.contract import native as contract_native
 from charlm.infer.batch.results import Result
 from charlm.infer.engines import pinned
-from charlm.infer.engines.planning import Work
+from charlm.infer.engines.planning import Work, open_text_reader
 from charlm.infer.generator import Generator
 from charlm.infer.model.open import open_model
 from charlm.infer.model.shipped import shipped_model
@@ -37,7 +37,7 @@ from charlm.infer.request import Request
 from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import NO_FILTERS, Filters
 from charlm.infer.sampling.philox import UniformStream
-from charlm.infer.scoring.score import Scorer
+from charlm.infer.scoring.score import Scorer, zero_states
 
 Feed = dict[str, npt.NDArray[Any]]
 Variables = dict[str, str]
@@ -152,6 +152,13 @@ def life_of_pinned_memory(size: int) -> dict[str, int]:
     del again
     see("nothing")
     return found
+
+
+def predict(path: Path, device: str) -> Any:
+    """All log-probabilities in a text, by what reads texts on a device."""
+    model = open_model(path, device)
+    ids, zeros = np.zeros((1, 3), dtype=np.uint8), zero_states(model.metadata, 1)
+    return open_text_reader(model).predict(ids, zeros, zeros)  # type: ignore[attr-defined]
 
 
 class Gpu:
@@ -698,6 +705,8 @@ def test_all_log_probabilities_are_the_cpus(emulated: Gpu, made: Made) -> None:
         run, path, "cuda", "float32", feed_of(path, 2, 6, 3) | {names.SCORED: np.array(2)}
     )
     assert "a GPU gives no log_probabilities: ask a session on the CPU" in refusal
+    with pytest.raises(ModelFileError, match=r"^a GPU gives no log_probabilities: ask"):
+        emulated(predict, path, "cuda")
     found = emulated(predictions, path, "cuda", "+,-")
     np.testing.assert_array_equal(found, predictions(path, "cpu", "+,-"))
 
@@ -713,7 +722,8 @@ def test_a_kernel_that_only_takes_its_time_measures_the_host(emulated: Gpu, made
 
 
 def test_pinned_memory_is_used_again_once_nobody_sees_it(emulated: Gpu) -> None:
-    assert emulated(life_of_pinned_memory, 1 << 20) == {
+    most = {"EMULATED_PINNED": str(10 << 20)}  # a piece goes before another is pinned in its place
+    assert emulated(life_of_pinned_memory, 1 << 20, variables=most) == {
         "an array": 1,
         "another, while a view of the first is left": 2,
         "a third, once none is left": 2,
