@@ -28,7 +28,7 @@ HOSTS = {
     "triton": "a model repository: tritonserver --model-repository names it",
     "genai": "a model folder: onnxruntime_genai.Model opens it",
 }
-PROMPT = "Once upon a time"
+PROMPT, UTF_8 = "Once upon a time", "utf-8"
 app = console.make_app()
 
 
@@ -87,7 +87,7 @@ def export(
             show_default="what the model draws itself",
         ),
     ] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of --text.")] = "utf-8",
+    encoding: Annotated[str, typer.Option(help="Encoding of --text.")] = UTF_8,
     web: Annotated[
         Path | None,
         typer.Option(
@@ -172,6 +172,8 @@ def export(
             "`siblings_of` makes the siblings from the file itself: leave out "
             + ("`run`" if run is not None else "`no_siblings`")
         )
+    if text is None and encoding != UTF_8:
+        raise SettingsError("`encoding` is that of `text`: name one, or leave it out")
     measured = {"--int8": int8, "--fp16": fp16, "--text": text is not None}
     if verify_only is not None and any(measured.values()):
         name = next(name for name, given in measured.items() if given)

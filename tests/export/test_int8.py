@@ -74,6 +74,7 @@ def test_a_text_is_measured_on_where_one_is_given(export: Export, refuses: Refus
     assert any(line.endswith("(2,400 characters of held-out.txt)") for line in lines)
     Path("held-out.txt").write_text("A bad cab hid a big kid " * 100, encoding="utf-16")
     refuses(*given, "held-out.txt", saying="name its --encoding")
+    refuses(*given[:3], "--encoding", "utf-16", saying="--encoding is that of --text: name one")
     assert export(*given, "held-out.txt", "--encoding", "utf-16")[0] == 0
     assert metadata_in("model.onnx").quality["int8"] == found
 
