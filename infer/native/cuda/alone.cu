@@ -12,8 +12,8 @@
 // blocks and a barrier, which are latency alone. The aim of 250,000 characters/s leaves 7,000
 // cycles a step.
 //
-// Compiled for one model and device: SHAPE is a list of what `Alone` begins with, PARTS, VOCABULARY
-// and BLOCKS say again what the preprocessor must know.
+// Compiled for one model and device, as KERNEL: SHAPE is a list of what `Alone` begins with, PARTS,
+// VOCABULARY and BLOCKS say again what the preprocessor must know.
 
 namespace charlm_gpu {
 
@@ -231,7 +231,7 @@ class Member {
 
   CHARLM_DEVICE void finish_first(int step, bool heads) {
     const Gates gates = summed();  // before the character is known
-    const int letter = heads ? use(step) : given(step);
+    const int letter = heads ? use(step) : id_at(run_, stream_, step);
     if (step < last_) finish(0, gates, reinterpret_cast<const float4*>(table_) + letter * kOwn);
   }
 
@@ -245,15 +245,10 @@ class Member {
       float& c = c_[layer * kOwn + unit];
       c = fmaf(sigmoid(gate.z), c, sigmoid(gate.x) * drive(gate.w));
       const float made = sigmoid(gate.y) * squashed(c);
-      float* place = h(1 - side_, layer) + first_ + unit;
 #pragma unroll
-      for (int rank = 0; rank < BLOCKS; ++rank) *in_block(place, rank) = made;
+      for (int rank = 0; rank < BLOCKS; ++rank)
+        send(h(1 - side_, layer) + first_ + unit, rank, made);
     }
-  }
-
-  CHARLM_DEVICE int given(int step) const {
-    if (step >= run_.time) return 0;
-    return static_cast<const Id*>(run_.prompt)[static_cast<Wide>(stream_) * run_.time + step];
   }
 
   // What is done with the logits; the character that is read now.
@@ -269,20 +264,8 @@ class Member {
     }
     const auto logit = [&](int own) -> float& { return held[own]; };
     Choice<32, kLetters, kLetters, decltype(logit)> choice(run_, stream_, lane_, logit);
-    const bool tells = rank_ == 0 && lane_ == 0;
-    int letter = step < length_ || run_.scored ? given(step) : 0;
-    if (step == last_ && rank_ == 0) choice.give();
-    if (run_.scored && step <= length_ && step < run_.time) {
-      const float score = choice.score(letter);
-      if (tells) run_.log_probability[static_cast<Wide>(stream_) * run_.time + step] = score;
-    }
-    if (step >= length_ && step < last_) {
-      letter = choice.draw(next_uniform(step));
-      if (tells)
-        static_cast<Id*>(run_.tokens)[static_cast<Wide>(stream_) * run_.steps + step - length_] =
-            static_cast<Id>(letter);
-    }
-    return letter;
+    const bool draws = step >= length_ && step < last_;
+    return choice.use(step, 0, length_, last_, rank_ == 0, draws ? next_uniform(step) : 0.0f);
   }
 
   // Each lane has four positions' words, the warp those of kAhead.
@@ -309,6 +292,6 @@ class Member {
 }  // namespace charlm_gpu
 
 extern "C" __global__ void __cluster_dims__(BLOCKS, 1, 1) __launch_bounds__(charlm_gpu::kThreads, 1)
-    charlm_alone(const __grid_constant__ charlm_gpu::Run run) {
+    KERNEL(const __grid_constant__ charlm_gpu::Run run) {
   charlm_gpu::Member(run).work();
 }

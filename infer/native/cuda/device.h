@@ -10,6 +10,7 @@ using Wide = unsigned long long;
 
 CHARLM_DEVICE int thread_number() { return static_cast<int>(threadIdx.x); }
 CHARLM_DEVICE int block_number() { return static_cast<int>(blockIdx.x); }
+CHARLM_DEVICE int threads_of_block() { return static_cast<int>(blockDim.x); }
 
 CHARLM_DEVICE uint4* shared_memory() {
   extern __shared__ uint4 charlm_shared[];
@@ -19,8 +20,11 @@ CHARLM_DEVICE uint4* shared_memory() {
 // All threads of the block have come here, and see what the others wrote.
 CHARLM_DEVICE void meet() { __syncthreads(); }
 
+// The same for the lanes of a warp.
+CHARLM_DEVICE void meet_warp() { __syncwarp(); }
+
 // Of a cluster of blocks: this block's number among them, and the same for all their threads as
-// `meet`. Where a place in this block's shared memory stands in another's.
+// `meet`. `send` writes a value to where a place in this block's shared memory stands in another's.
 #if __CUDA_ARCH__ >= 900
 CHARLM_DEVICE int rank() {
   int found;
@@ -30,10 +34,43 @@ CHARLM_DEVICE int rank() {
 CHARLM_DEVICE void meet_cluster() {
   asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
 }
-CHARLM_DEVICE float* in_block(float* own, int rank) {
-  float* found;
-  asm("mapa.u64 %0, %1, %2;" : "=l"(found) : "l"(own), "r"(rank));
-  return found;
+template <class T>
+CHARLM_DEVICE void send(T* own, int rank, const T& value) {
+  T* place;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(place) : "l"(own), "r"(rank));
+  *place = value;
+}
+
+// A gate in shared memory, of 16 bytes, which opens each time that so many threads of the cluster
+// have come to it. `meet_cluster` comes between `make_gate` and the others. Who waits for its n-th
+// opening, counted from 0, sees what was written before those threads came; nobody may be late by
+// more than one opening.
+CHARLM_DEVICE void make_gate(uint4* gate, int threads) {
+  const auto place = static_cast<Word>(__cvta_generic_to_shared(gate));
+  asm volatile(
+      "mbarrier.init.shared::cta.b64 [%0], %1;\n\tfence.mbarrier_init.release.cluster;" ::"r"(
+          place),
+      "r"(threads)
+      : "memory");
+}
+CHARLM_DEVICE void come_to(uint4* own_gate, int rank) {
+  const auto place = static_cast<Word>(__cvta_generic_to_shared(own_gate));
+  asm volatile(
+      "{.reg .b32 gate; mapa.shared::cluster.u32 gate, %0, %1; "
+      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [gate];}" ::"r"(place),
+      "r"(rank)
+      : "memory");
+}
+CHARLM_DEVICE void wait_at(uint4* gate, int opening) {
+  const auto place = static_cast<Word>(__cvta_generic_to_shared(gate));
+  Word open = 0;
+  while (!open)
+    asm volatile(
+        "{.reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; "
+        "selp.u32 %0, 1, 0, p;}"
+        : "=r"(open)
+        : "r"(place), "r"(opening & 1)
+        : "memory");
 }
 #endif
 
@@ -88,6 +125,44 @@ CHARLM_DEVICE void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Wo
       : "r"(a.z), "r"(a.w), "r"(b_high));
 #endif
 }
+
+// The same for four warps that come together, each with 16 rows of sums [64, 32] and a [64, 16]; b
+// [16, 32] lies in shared memory, 8 rows and then the others: [2, 32, 8]. It goes on beside the
+// threads, from `begin_products` on, until `products_are_there`.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define CHARLM_SUMS(sums)                                                                       \
+  "+f"(sums[0][0]), "+f"(sums[0][1]), "+f"(sums[0][2]), "+f"(sums[0][3]), "+f"(sums[1][0]),     \
+      "+f"(sums[1][1]), "+f"(sums[1][2]), "+f"(sums[1][3]), "+f"(sums[2][0]), "+f"(sums[2][1]), \
+      "+f"(sums[2][2]), "+f"(sums[2][3]), "+f"(sums[3][0]), "+f"(sums[3][1]), "+f"(sums[3][2]), \
+      "+f"(sums[3][3])
+// Where a matrix is; the sum with a number is so many times 16 bytes further on.
+CHARLM_DEVICE Wide matrix_at(const uint4* shared) {
+  constexpr Wide kRows = 512, kColumns = 128;  // bytes to the other rows, to the next 8 columns
+  return __cvta_generic_to_shared(shared) / 16 | kRows / 16 << 16 | kColumns / 16 << 32;
+}
+CHARLM_DEVICE void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// `adds`: to the sums; else to 0.
+CHARLM_DEVICE void multiply_together(float (&sums)[4][4], const uint4& a, Wide b, bool adds) {
+  asm volatile(
+      "{.reg .pred p; setp.ne.u32 p, %21, 0; wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+      "{%16, %17, %18, %19}, %20, p, 1, 1, 0;}"
+      : CHARLM_SUMS(sums)
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b), "r"(static_cast<Word>(adds)));
+}
+// What began since the last call is a lot of its own.
+CHARLM_DEVICE void end_lot() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// All lots, or all but the last.
+CHARLM_DEVICE void products_are_there(float (&sums)[4][4], bool but_the_last = false) {
+  if (but_the_last) {
+    asm volatile("wgmma.wait_group.sync.aligned 1;" : CHARLM_SUMS(sums)::"memory");
+  } else {
+    asm volatile("wgmma.wait_group.sync.aligned 0;" : CHARLM_SUMS(sums)::"memory");
+  }
+}
+// What this thread has written to shared memory, products see.
+CHARLM_DEVICE void show_to_products() { asm volatile("fence.proxy.async;" ::: "memory"); }
+#endif
 
 // Two fp16 numbers in a word.
 CHARLM_DEVICE Word halves(float low, float high) {

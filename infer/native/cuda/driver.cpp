@@ -150,7 +150,7 @@ bool open_compiler(const Driver& driver, const std::string& named, Compiler& fou
   return all;
 }
 
-std::vector<char> compile(const Compiler& compiler, int architecture, const std::string& source,
+std::vector<char> compile(const Compiler& compiler, int architecture, const Source& source,
                           Problem& problem) {
   // The newest that NVRTC knows, if the device is newer: then the driver does the rest.
   int count = 0, known = 0;
@@ -160,13 +160,14 @@ std::vector<char> compile(const Compiler& compiler, int architecture, const std:
   for (const int each : supported)
     if (each <= architecture && each > known) known = each;
   const bool exact = known == architecture;
-  const std::string target =
-      std::string("--gpu-architecture=") + (exact ? "sm_" : "compute_") + std::to_string(known);
+  const std::string target = std::string("--gpu-architecture=") + (exact ? "sm_" : "compute_") +
+                             std::to_string(known) + (source.only ? "a" : "");
   const char* options[] = {target.c_str(), "--std=c++17", "--device-as-default-execution-space"};
   std::vector<char> program;
   void* work = nullptr;
   std::size_t size = 0;
-  int status = compiler.nvrtcCreateProgram(&work, source.c_str(), "charlm.cu", 0, nullptr, nullptr);
+  int status =
+      compiler.nvrtcCreateProgram(&work, source.text.c_str(), "charlm.cu", 0, nullptr, nullptr);
   if (status == 0) status = compiler.nvrtcCompileProgram(work, 3, options);
   if (status == 0)
     status =
@@ -290,9 +291,10 @@ Device::~Device() {
   if (context_) driver_->cuDevicePrimaryCtxRelease_v2(number_);
 }
 
-std::vector<char> compiled(const Device& device, const std::string& source,
-                           const std::string& nvrtc, bool anew, Problem& problem) {
-  const std::string kept = folder(), path = kept + "/" + name_of(source, device.architecture());
+std::vector<char> compiled(const Device& device, const Source& source, const std::string& nvrtc,
+                           bool anew, Problem& problem) {
+  const std::string kept = folder(),
+                    path = kept + "/" + name_of(source.text, device.architecture());
   std::vector<char> program;
   if (!kept.empty() && !anew) program = read_file(path);
   if (!program.empty()) return program;

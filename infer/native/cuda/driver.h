@@ -101,10 +101,16 @@ class Device {
   void* context_ = nullptr;
 };
 
+struct Source {
+  const char* kernel;  // its name
+  std::string text;
+  bool only;  // it uses what the device's architecture alone has
+};
+
 // A program for the device: from the folder of those that were compiled before, or from `source`.
 //
 // `nvrtc` names NVRTC's library where a package has brought it; empty: wherever it is found.
-std::vector<char> compiled(const Device& device, const std::string& source,
-                           const std::string& nvrtc, bool anew, Problem& problem);
+std::vector<char> compiled(const Device& device, const Source& source, const std::string& nvrtc,
+                           bool anew, Problem& problem);
 
 }  // namespace charlm_gpu

@@ -23,41 +23,51 @@
 CHARLM_SOURCE(charlm_device_source, CHARLM_CUDA "/device.h");
 CHARLM_SOURCE(charlm_run_source, CHARLM_CUDA "/run.h");
 CHARLM_SOURCE(charlm_step_source, CHARLM_CUDA "/step.h");
+CHARLM_SOURCE(charlm_tile_source, CHARLM_CUDA "/tile.h");
 CHARLM_SOURCE(charlm_kernel_source, CHARLM_CUDA "/kernel.cu");
+CHARLM_SOURCE(charlm_persistent_source, CHARLM_CUDA "/persistent.cu");
 CHARLM_SOURCE(charlm_alone_source, CHARLM_CUDA "/alone.cu");
 
 namespace charlm_gpu {
 namespace {
 
+constexpr int kGroupThreads = 128, kGroupStreams = 64;    // of four warps that multiply together
 constexpr int kDynamicSharedBytes = 8, kAnyCluster = 14;  // attributes of a function
 constexpr int kClusters = 90;  // the architecture from which on blocks form clusters
 
 template <class Any>  // a `Shape` or an `Alone`
-std::string source_of(const Any& shape, std::initializer_list<int> sizes,
-                      std::initializer_list<bool> flags, const char* name, int value,
-                      const char* kernel) {
+Source source_of(const Any& shape, const char* kernel, std::initializer_list<int> sizes,
+                 std::initializer_list<bool> flags, const std::string& own, bool only = false) {
   std::string list;
   for (const int each : sizes) list += std::to_string(each) + ", ";
   for (const bool each : flags) list += each ? "true, " : "false, ";
-  const auto define = [](const char* name, const std::string& value) {
-    return std::string("#define ") + name + " " + value + "\n";
-  };
-  return define("SHAPE", list) + define("VOCABULARY", std::to_string(shape.vocabulary)) +
-         define("PARTS", std::to_string(shape.parts)) + define(name, std::to_string(value)) +
-         charlm_device_source + charlm_run_source + charlm_step_source + kernel;
+  std::string text = "#define SHAPE " + list + "\n#define KERNEL " + kernel + "\n";
+  const std::pair<const char*, int> numbers[] = {{"VOCABULARY", shape.vocabulary},
+                                                 {"PARTS", shape.parts},
+                                                 {"BLOCKS", std::max(shape.blocks, 1)}};
+  for (const auto& [name, value] : numbers)
+    text += std::string("#define ") + name + " " + std::to_string(value) + "\n";
+  return {kernel, text + charlm_device_source + charlm_run_source + charlm_step_source + own, only};
 }
-std::string source_of(const Shape& shape) {
-  return source_of(shape,
-                   {shape.units, shape.layers, shape.vocabulary, shape.parts, shape.tiles,
-                    shape.row_warps, shape.column_warps, shape.chunk, shape.head_groups},
-                   {shape.table_shared, shape.state_shared, shape.logits_held}, "LOGITS_HELD",
-                   shape.logits_held, charlm_kernel_source);
+Source source_of(const Shape& shape) {
+  const std::string held =
+      shape.logits_held ? "#define LOGITS_HELD 1\n" : "#define LOGITS_HELD 0\n";
+  return source_of(
+      shape, shape.blocks ? "charlm_persistent" : "charlm_run",
+      {shape.units, shape.layers, shape.vocabulary, shape.parts, shape.tiles, shape.row_warps,
+       shape.column_warps, shape.chunk, shape.head_groups, shape.blocks},
+      {shape.table_shared, shape.state_shared, shape.logits_held},
+      held + charlm_tile_source + (shape.blocks ? charlm_persistent_source : charlm_kernel_source),
+      shape.blocks > 0);
 }
-std::string source_of(const Alone& shape) {
-  return source_of(shape, {shape.units, shape.layers, shape.vocabulary, shape.parts, shape.blocks},
-                   {shape.recurrent_held, shape.head_held, shape.table_shared}, "BLOCKS",
-                   shape.blocks, charlm_alone_source);
+Source source_of(const Alone& shape) {
+  return source_of(shape, "charlm_alone",
+                   {shape.units, shape.layers, shape.vocabulary, shape.parts, shape.blocks},
+                   {shape.recurrent_held, shape.head_held, shape.table_shared},
+                   charlm_alone_source);
 }
+
+std::int64_t over(std::int64_t size, std::int64_t part) { return (size + part - 1) / part; }
 
 // Places of arrays in one piece of memory, each on a border of 256 bytes.
 class Places {
@@ -100,9 +110,11 @@ class Gpu {
   struct Work;
 
   const Program* program_for(std::int64_t streams, Problem& problem);
-  void make_cluster(Problem& problem);
+  Problem refused(const std::string& reason) const;
   template <class Any>
   std::unique_ptr<Program> made(const Any& shape, const Layout& layout, Problem& problem);
+  template <class Any>
+  std::unique_ptr<Program> of_clusters(const Any& shape, const Layout& layout, Problem& problem);
   std::unique_ptr<Work> work();
   void keep(std::unique_ptr<Work> work);
 
@@ -113,8 +125,7 @@ class Gpu {
   charlm::Weights weights_{};
   std::mutex mutex_;
   std::map<int, std::unique_ptr<Program>> programs_;  // by streams of a block
-  std::unique_ptr<Program> cluster_;  // for at most `clusters_` streams; null where not asked for
-  int clusters_ = 0;
+  std::unique_ptr<Program> alone_, persistent_;       // null where not asked for
   std::vector<std::unique_ptr<Work>> idle_;
 };
 
@@ -178,6 +189,19 @@ struct Gpu::Program {
   void *module = nullptr, *function = nullptr;
   Memory weights{device}, table{device}, bias{device}, head_bias{device};
   float gate_scale = 1, head_scale = 1;
+  int clusters = 0;  // that run at once
+
+  // Where warps have streams of their own, as few warps as let all clusters end at the same time;
+  // by the fours that multiply together.
+  Layout layout_for(std::int64_t streams) const {
+    Layout dealt = layout;
+    if (!clusters || layout.streams == 1) return dealt;
+    const std::int64_t most = layout.streams / kGroupStreams, all = over(streams, kGroupStreams);
+    const std::int64_t turns = over(all, most * clusters);
+    const auto own = static_cast<int>(over(all, turns * clusters));
+    dealt.streams = own * kGroupStreams, dealt.threads = own * kGroupThreads;
+    return dealt;
+  }
 };
 
 // What a run needs for itself; kept for the next.
@@ -210,9 +234,15 @@ Gpu::Gpu(const charlm::Weights& weights, charlm::Precision precision, const std:
     numbers_.insert(numbers_.end(), *pointers[each], *pointers[each] + sizes[each]);
   const float* place = numbers_.data();
   for (int each = 0; each < 6; ++each) *pointers[each] = place, place += sizes[each];
-  const char* wanted = std::getenv("CHARLM_CLUSTERS");
   if (problem.empty()) program_for(1, problem);  // what can't work is said now
-  if (problem.empty() && wanted && std::string(wanted) == "1") make_cluster(problem);
+  const char* wanted = std::getenv("CHARLM_CLUSTERS");
+  if (!problem.empty() || !wanted || std::string(wanted) != "1") return;
+  const Alone shape = alone_of(weights_, parts_, device_.shared_bytes());
+  if (shape.blocks) {
+    alone_ = of_clusters(shape, {1, shape.blocks, shape.threads(), shape.shared(), 0}, problem);
+  } else {
+    problem = refused("the model is too large");
+  }
 }
 
 Gpu::~Gpu() {
@@ -220,18 +250,27 @@ Gpu::~Gpu() {
   const Device::Current current(device_);
   idle_.clear();
   programs_.clear();
-  cluster_.reset();
+  alone_.reset();
+  persistent_.reset();
 }
 
-// A cluster for each stream where all have room at once; else blocks as small as let all streams
-// run at once, or the largest.
+// Where clusters are asked for: one for each stream if all have room at once, else such as weights
+// stay in. Otherwise blocks as small as let all streams run at once, or the largest.
 const Gpu::Program* Gpu::program_for(std::int64_t streams, Problem& problem) {
-  if (cluster_ && streams <= clusters_) return cluster_.get();
+  if (alone_ && streams <= alone_->clusters) return alone_.get();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (alone_) {
+    const Shape shape =
+        persistent_of(weights_, parts_, device_.architecture(), device_.shared_bytes());
+    if (shape.blocks && !persistent_)
+      persistent_ = of_clusters(
+          shape, {shape.streams(), shape.blocks, shape.threads(), shape.shared(), 0}, problem);
+    if (shape.blocks) return persistent_.get();
+  }
   int wanted = 0;
   for (const int each : kStreamsOfBlocks)
     if (!wanted || std::int64_t{wanted} * device_.processors() < streams) wanted = each;
   const Shape shape = shape_of(weights_, parts_, wanted, device_.shared_bytes());
-  const std::lock_guard<std::mutex> lock(mutex_);
   auto& program = programs_[shape.streams()];
   if (!program)
     program = made(shape, {shape.streams(), 1, shape.threads(), shape.shared(), shape.scratch()},
@@ -240,32 +279,34 @@ const Gpu::Program* Gpu::program_for(std::int64_t streams, Problem& problem) {
 }
 
 // Who asks for clusters is told where there can be none.
-void Gpu::make_cluster(Problem& problem) {
+Problem Gpu::refused(const std::string& reason) const {
+  return "no clusters on " + device_.name() + ", since " + reason + ": unset CHARLM_CLUSTERS";
+}
+template <class Any>
+std::unique_ptr<Gpu::Program> Gpu::of_clusters(const Any& shape, const Layout& layout,
+                                               Problem& problem) {
   const Driver& driver = device_.driver();
-  const Alone shape = alone_of(weights_, parts_, device_.shared_bytes());
   Problem reason;
+  std::unique_ptr<Program> program;
   if (device_.architecture() < kClusters) {
     reason = "compute capability 9.0 or later is needed";
   } else if (!driver.cuOccupancyMaxActiveClusters) {
     reason = "a driver of CUDA 11.8 or later is needed";
-  } else if (!shape.blocks) {
-    reason = "the model is too large";
-  } else if ((cluster_ =
-                  made(shape, {1, shape.blocks, shape.threads(), shape.shared(), 0}, reason))) {
+  } else if ((program = made(shape, layout, reason))) {
     const Device::Current current(device_);
-    const auto blocks = static_cast<unsigned>(shape.blocks);
-    const auto threads = static_cast<unsigned>(shape.threads());
-    const auto bytes = 16 * static_cast<unsigned>(shape.shared());
+    const auto blocks = static_cast<unsigned>(layout.blocks);
+    const auto threads = static_cast<unsigned>(layout.threads);
+    const auto bytes = 16 * static_cast<unsigned>(layout.shared);
     const Launch launch{{blocks, 1, 1}, {threads, 1, 1}, bytes, nullptr, nullptr, 0};
     int most = 0;
-    driver.good(driver.cuOccupancyMaxActiveClusters(&most, cluster_->function, &launch),
+    driver.good(driver.cuOccupancyMaxActiveClusters(&most, program->function, &launch),
                 "counting clusters", reason);
-    clusters_ = std::min(most, device_.processors() / shape.blocks);
-    if (clusters_ == 0 && reason.empty())
-      reason = "no cluster of " + std::to_string(shape.blocks) + " blocks has room";
+    program->clusters = std::min(most, device_.processors() / layout.blocks);
+    if (program->clusters == 0 && reason.empty())
+      reason = "no cluster of " + std::to_string(layout.blocks) + " blocks has room";
   }
-  if (!reason.empty())
-    problem = "no clusters on " + device_.name() + ", since " + reason + ": unset CHARLM_CLUSTERS";
+  if (!reason.empty()) problem = refused(reason);
+  return reason.empty() ? std::move(program) : nullptr;
 }
 
 template <class Any>
@@ -274,7 +315,7 @@ std::unique_ptr<Gpu::Program> Gpu::made(const Any& shape, const Layout& layout, 
   const Driver& driver = device_.driver();
   auto program = std::make_unique<Program>(device_);
   program->layout = layout;
-  const std::string source = source_of(shape);
+  const Source source = source_of(shape);
   int status = 0;
   for (const bool anew : {false, true}) {  // what was kept may be damaged
     const auto code = compiled(device_, source, nvrtc_, anew, problem);
@@ -288,8 +329,7 @@ std::unique_ptr<Gpu::Program> Gpu::made(const Any& shape, const Layout& layout, 
                 problem);
     return nullptr;
   }
-  const char* name = layout.blocks == 1 ? "charlm_run" : "charlm_alone";
-  if (!driver.good(driver.cuModuleGetFunction(&program->function, program->module, name),
+  if (!driver.good(driver.cuModuleGetFunction(&program->function, program->module, source.kernel),
                    "finding the kernel", problem) ||
       !driver.good(
           driver.cuFuncSetAttribute(program->function, kDynamicSharedBytes, 16 * layout.shared),
@@ -338,9 +378,9 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
   const Device::Current current(device_);
   const Driver& driver = device_.driver();
   auto work = this->work();
-  const Layout& layout = program->layout;
+  const Layout layout = program->layout_for(call.streams);
   const auto id_bytes = static_cast<std::int64_t>(call.id_bytes);
-  const std::int64_t groups = (call.streams + layout.streams - 1) / layout.streams;
+  const std::int64_t groups = over(call.streams, layout.streams);
   const std::int64_t state = call.streams * weights_.layers * weights_.hidden;
   const std::int64_t logits = call.streams * weights_.vocabulary, drawn = call.streams * call.steps;
   const std::int64_t scored = call.scored ? call.streams * call.time : 0;

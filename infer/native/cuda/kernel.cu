@@ -14,8 +14,8 @@
 //
 // Streams whose prompts are shorter begin later, so that all end together.
 //
-// Compiled for one model and device: SHAPE is a list of what `Shape` begins with, PARTS, VOCABULARY
-// and LOGITS_HELD say again what the preprocessor must know.
+// Compiled for one model and device, as KERNEL: SHAPE is a list of what `Shape` begins with, PARTS,
+// VOCABULARY and LOGITS_HELD say again what the preprocessor must know.
 
 namespace charlm_gpu {
 
@@ -39,58 +39,6 @@ constexpr int kChunks = kShape.chunks(), kHeadChunks = kShape.head_chunks();
 constexpr int kStepChunks = kShape.step_chunks();
 
 // ---- A thread's part of a run
-
-// 16 rows and 32 columns of weights, as the lanes of a warp hold them.
-struct Weights {
-  uint4 part[PARTS][2];
-
-  CHARLM_DEVICE explicit Weights(const uint4* from) {
-#pragma unroll
-    for (int each = 0; each < PARTS; ++each)
-      part[each][0] = from[each * 64], part[each][1] = from[each * 64 + 32];
-  }
-};
-
-// 16 streams, and 16 of the numbers that they are multiplied by.
-struct Input {
-  uint4 part[PARTS];
-};
-
-// Sums of a tile of 16 streams and 32 columns; of split numbers the small ones apart, so that
-// little is lost by rounding.
-struct Sums {
-  float large[4][4];
-#if PARTS == 2
-  float small[4][4];
-#endif
-
-  CHARLM_DEVICE void begin(int column, int place, float value) {
-    large[column][place] = value;
-#if PARTS == 2
-    small[column][place] = 0;
-#endif
-  }
-  CHARLM_DEVICE float at(int column, int place, float scale) const {
-#if PARTS == 2
-    return (large[column][place] + small[column][place]) * scale;
-#else
-    return large[column][place];
-#endif
-  }
-  CHARLM_DEVICE void add(const Input& a, const Weights& b) {
-#if PARTS == 2
-    product(small, a.part[0], b.part[1]);
-    product(small, a.part[1], b.part[0]);
-#endif
-    product(large, a.part[0], b.part[0]);
-  }
-  static CHARLM_DEVICE void product(float (&sums)[4][4], const uint4& a, const uint4 (&b)[2]) {
-    multiply_add(sums[0], a, b[0].x, b[0].y);
-    multiply_add(sums[1], a, b[0].z, b[0].w);
-    multiply_add(sums[2], a, b[1].x, b[1].y);
-    multiply_add(sums[3], a, b[1].z, b[1].w);
-  }
-};
 
 class Thread {
  public:
@@ -149,16 +97,9 @@ class Thread {
   // Whether a step begins with the logits: to draw, to score, or as a result.
   CHARLM_DEVICE bool heads(int step) const { return run_.scored || step >= longest_; }
 
-  // The id that a stream reads, or draws where nothing is said.
-  CHARLM_DEVICE int given(int row, int step) const {
-    const int at = step - starts_[row];
-    if (at < 0 || at >= run_.time) return 0;
-    const Wide place = static_cast<Wide>(stream_at(row)) * run_.time + at;
-    return static_cast<const Id*>(run_.prompt)[place];
-  }
   CHARLM_DEVICE void take_given(int step) {
     for (int row = thread_number(); row < kStreams; row += kThreads)
-      letters_[row] = given(row, step);
+      letters_[row] = id_at(run_, stream_at(row), step - starts_[row]);
   }
 
   // ---- The state: cells [kLayers, row tiles, groups, lanes] of two streams and two units each,
@@ -565,20 +506,8 @@ class Thread {
       const int row = own_tile() * 16 + row_ + 8 * second, stream = stream_at(row);
       const auto logit = [&](int own) -> float& { return value(held, second, own); };
       Choice<4, kOwn, kAtOnce, decltype(logit)> choice(run_, stream, pair_, logit);
-      int letter = given(row, step);
-      if (step == last_ && is_stream(row)) choice.give();
-      if (run_.scored) {
-        const float score = choice.score(letter);
-        const int at = step - starts_[row];
-        if (pair_ == 0 && is_stream(row) && at >= 0 && at < run_.time && step <= longest_)
-          run_.log_probability[static_cast<Wide>(stream) * run_.time + at] = score;
-      }
-      if (drawing) {
-        letter = choice.draw(from_lane(uniform, row_ + 8 * second));
-        if (pair_ == 0 && is_stream(row))
-          static_cast<Id*>(run_.tokens)[static_cast<Wide>(stream) * run_.steps + step - longest_] =
-              static_cast<Id>(letter);
-      }
+      const int letter = choice.use(step, starts_[row], longest_, last_, is_stream(row),
+                                    from_lane(uniform, row_ + 8 * second));
       if (pair_ == 0) letters_[row] = letter;
     }
   }
@@ -599,6 +528,6 @@ class Thread {
 }  // namespace charlm_gpu
 
 extern "C" __global__ void __launch_bounds__(charlm_gpu::kThreads, 1)
-    charlm_run(const __grid_constant__ charlm_gpu::Run run) {
+    KERNEL(const __grid_constant__ charlm_gpu::Run run) {
   charlm_gpu::Thread(run).work();
 }

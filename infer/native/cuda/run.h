@@ -5,17 +5,21 @@ namespace charlm_gpu {
 
 // How a model's streams and weights are dealt out. Sizes are in units of 16 bytes where nothing is
 // said: of a row of weights so much is 4 float32 numbers, or 8 of fp16.
+//
+// Weights pass by a block's streams, or stay in the blocks of a cluster: then each block has so
+// many of the units, and of all streams; a warp has whole streams, and a chunk is all k-tiles.
 struct Shape {
   int units, layers, vocabulary;
   int parts;                           // of a number: one of fp16, or two, which make float32
   int tiles, row_warps, column_warps;  // a block has row_warps * tiles * 16 streams
   int chunk;                           // k-tiles of 16 rows that pass by together
   int head_groups;                     // groups of 32 characters that do
-  bool table_shared;                   // the first layer's table passes by, too
+  int blocks;                          // of a cluster in which weights stay; 0 where they pass by
+  bool table_shared;                   // the first layer's table passes by, or stays, too
   bool state_shared, logits_held;      // they stay on the chip
 
   constexpr int hidden() const {  // units, and such as are always 0
-    const int whole = column_warps > 2 ? 8 * column_warps : 16;
+    const int whole = blocks ? 16 * blocks : column_warps > 2 ? 8 * column_warps : 16;
     return (units + whole - 1) / whole * whole;
   }
   constexpr int warps() const { return row_warps * column_warps; }
@@ -45,8 +49,23 @@ struct Shape {
   constexpr int state() const { return cells() + inputs() * (kept() ? 1 : 2); }
   constexpr int values() const { return logits_held ? 0 : row_tiles() * own() * 16; }
   constexpr int letters() const { return streams() / 4; }
-  constexpr int shared() const { return 2 * slot() + 2 * letters() + (state_shared ? state() : 0); }
+  constexpr int passing() const {
+    return 2 * slot() + 2 * letters() + (state_shared ? state() : 0);
+  }
+  constexpr int shared() const { return blocks ? staying() : passing(); }
   constexpr int scratch() const { return (state_shared ? 0 : state()) + values(); }
+
+  // Where weights stay: of a block.
+  constexpr int own_groups() const { return groups() / blocks; }
+  constexpr int own_depth() const { return depth() / blocks; }
+  constexpr int matrix() const { return own_groups() * depth() * piece(); }
+  constexpr int head() const { return character_groups() * depth() * piece(); }
+  constexpr int own_table() const { return own_groups() * vocabulary * entry(); }
+  constexpr int brought() const { return tiles * (depth() - own_depth()) * 32; }  // h, to a warp
+  constexpr int staying() const {
+    return matrix() + head() + (table_shared ? own_table() : 0) + own() +
+           row_warps * (brought() + 2);
+  }
 
   constexpr int chunks() const { return depth() / chunk; }  // of a round of the first layer
   constexpr int head_chunks() const { return character_groups() / head_groups * chunks(); }

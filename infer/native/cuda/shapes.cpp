@@ -12,6 +12,11 @@ constexpr int kPassingTable = 128;  // characters up to which a table passes by 
 constexpr int kSmallestChunk = 3;   // with a table; less is slower than a table from outside
 constexpr int kStreamsWorth = 64;   // of a block; fewer are slower, however the weights pass by
 
+// Where weights stay.
+constexpr int kStayingArchitecture = 90;  // whose warps multiply together by the fours
+constexpr int kRegisters = 255;           // of a thread, at most
+constexpr int kOtherRegisters = 45;       // beside state, sums and logits
+
 // Blocks of 8 warps. Where fp16 alone is multiplied, a warp of two tiles reads weights half as
 // often.
 Shape dealt(const charlm::Weights& weights, int parts, int streams) {
@@ -82,10 +87,11 @@ void append(std::vector<std::uint8_t>& to, float value, int parts) {
   to.insert(to.end(), bytes, bytes + sizeof value);
 }
 
-// Appends 16 rows and 32 columns: number(row, column tile, column) of rows up to 16, 4 tiles of 8.
+// Appends 16 rows and 32 columns: number(row, column tile, column) of rows up to 16, 4 tiles of 8;
+// as the lanes of a warp hold them, or in order, as a group of warps reads them from shared memory.
 template <class Number>
-void append_piece(std::vector<std::uint8_t>& to, int parts, Number number) {
-  for (int part = 0; part < parts; ++part)
+void append_piece(std::vector<std::uint8_t>& to, const Shape& shape, Number number) {
+  for (int part = 0; !shape.blocks && part < shape.parts; ++part)
     for (int pair = 0; pair < 2; ++pair)
       for (int lane = 0; lane < 32; ++lane)
         for (int tile = 2 * pair; tile < 2 * pair + 2; ++tile)
@@ -94,6 +100,10 @@ void append_piece(std::vector<std::uint8_t>& to, int parts, Number number) {
             const std::uint16_t large = half_of(value);
             append_half(to, part == 0 ? large : half_of(value - float_of(large)));
           }
+  for (int rows = 0; shape.blocks && rows < 16; rows += 8)
+    for (int column = 0; column < 32; ++column)
+      for (int row = rows; row < rows + 8; ++row)
+        append_half(to, half_of(number(row, column / 8, column % 8)));
 }
 
 float largest_of(const float* values, std::int64_t count) {
@@ -123,6 +133,29 @@ Shape shape_of(const charlm::Weights& weights, int parts, int streams, int share
   }
   Shape shape = dealt(weights, parts, std::min(streams, 64));
   fit(shape, false, 1, shared_bytes);
+  return shape;
+}
+
+// The fewest blocks that have room, since each has the head. Of 8 warps, since of 12 a thread would
+// have 168 registers, and spill state.
+Shape persistent_of(const charlm::Weights& weights, int parts, int architecture, int shared_bytes) {
+  Shape shape{};
+  if (architecture != kStayingArchitecture || parts > 1 || weights.layers > 1) return shape;
+  shape.units = static_cast<int>(weights.hidden), shape.layers = 1;
+  shape.vocabulary = static_cast<int>(weights.vocabulary), shape.parts = parts;
+  shape.tiles = shape.column_warps = shape.head_groups = 1, shape.row_warps = 8;
+  shape.state_shared = shape.logits_held = true;
+  for (const int blocks : {1, 2, 4}) {
+    shape.blocks = blocks, shape.chunk = shape.depth();
+    const int state = 4 * (shape.depth() + shape.own_groups() + shape.own_depth());
+    const int sums = 16 * std::max(2, shape.character_groups());
+    if (state + sums + kOtherRegisters > kRegisters) continue;
+    for (const bool table_shared : {true, false}) {
+      shape.table_shared = table_shared;
+      if (std::int64_t{16} * shape.shared() <= shared_bytes) return shape;
+    }
+  }
+  shape.blocks = 0;
   return shape;
 }
 
@@ -205,7 +238,7 @@ Packed packed(const charlm::Weights& weights, const Shape& shape) {
     for (int chunk = 0; chunk < depth; chunk += shape.chunk)
       for (int group = round; group < round + shape.head_groups; ++group)
         for (int tile = chunk; tile < chunk + shape.chunk; ++tile)
-          append_piece(made.weights, parts, [&](int row, int part, int column) {
+          append_piece(made.weights, shape, [&](int row, int part, int column) {
             const std::int64_t unit = tile * 16 + row, id = id_of(group, part, column);
             if (unit >= hidden || id >= weights.vocabulary) return 0.0f;
             return weights.head[unit * weights.vocabulary + id] * head_scale;
@@ -221,7 +254,7 @@ Packed packed(const charlm::Weights& weights, const Shape& shape) {
       for (int chunk = 0; chunk < (layer ? 2 * depth : depth); chunk += shape.chunk)
         for (int group = round; group < round + shape.column_warps; ++group)
           for (int tile = chunk; tile < chunk + shape.chunk; ++tile)
-            append_piece(made.weights, parts, [&](int row, int gate, int column) {
+            append_piece(made.weights, shape, [&](int row, int gate, int column) {
               const std::int64_t from = tile % depth * 16 + row, unit = group * 8 + column;
               if (from >= hidden || unit >= hidden) return 0.0f;
               const std::int64_t place = (tile / depth * hidden + from) * gates;

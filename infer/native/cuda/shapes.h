@@ -16,6 +16,10 @@ constexpr int kStreamsOfBlocks[] = {16, 32, 64, 128};
 // room on the chip; where none has, it is in global memory.
 Shape shape_of(const charlm::Weights& weights, int parts, int streams, int shared_bytes);
 
+// For clusters in which weights stay; of 0 blocks where they can't: of several layers, in float32,
+// on another architecture, or without room.
+Shape persistent_of(const charlm::Weights& weights, int parts, int architecture, int shared_bytes);
+
 // For a cluster; of 0 blocks where the model has no room on the chip.
 Alone alone_of(const charlm::Weights& weights, int parts, int shared_bytes);
 

@@ -54,6 +54,14 @@ struct Uniforms {
   }
 };
 
+// ---- What a stream is given to read
+
+// The id in a stream's prompt; 0 outside of it.
+CHARLM_DEVICE int id_at(const Run& run, int stream, int at) {
+  if (at < 0 || at >= run.time) return 0;
+  return static_cast<const Id*>(run.prompt)[static_cast<Wide>(stream) * run.time + at];
+}
+
 // ---- A stream's logits, of which each of kLanes lanes has kOwn that follow one another
 
 // Value: gives a reference to the lane's logit, or weight, of its characters by 0, 1, ...
@@ -63,6 +71,27 @@ class Choice {
   CHARLM_DEVICE Choice(const Run& run, int stream, int lane, Value value)
       : run_(run), stream_(stream), lane_(lane), value_(value) {}
 
+  // What a step does with the logits: it gives or scores them, or draws. The character that is read
+  // then; 0 past all. The prompt begins at step `start` and ends at `longest`, the run at `last`;
+  // `tells`: whether this warp writes results of the stream.
+  CHARLM_DEVICE int use(int step, int start, int longest, int last, bool tells, float uniform) {
+    const int at = step - start;
+    const int letter = id_at(run_, stream_, at);
+    if (step == last && tells) give();
+    if (run_.scored && step <= longest) {
+      const float score = this->score(letter);
+      if (lane_ == 0 && tells && at >= 0 && at < run_.time)
+        run_.log_probability[static_cast<Wide>(stream_) * run_.time + at] = score;
+    }
+    if (step < longest || step == last) return letter;
+    const int drawn = draw(uniform);
+    if (lane_ == 0 && tells)
+      static_cast<Id*>(run_.tokens)[static_cast<Wide>(stream_) * run_.steps + step - longest] =
+          static_cast<Id>(drawn);
+    return drawn;
+  }
+
+ private:
   // The logits as a result.
   CHARLM_DEVICE void give() {
     float* logits = run_.logits + static_cast<Wide>(stream_) * VOCABULARY;
@@ -114,7 +143,6 @@ class Choice {
     return found < last ? found : last;  // rounding may leave the bound above all sums
   }
 
- private:
   // Calls function(value, id) for the characters that this lane has.
   template <class Function>
   CHARLM_DEVICE void for_each(Function function) {

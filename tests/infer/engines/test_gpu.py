@@ -403,15 +403,26 @@ def assert_same(
 
 
 ROOMY = {"CHARLM_CLUSTERS": "1", "EMULATED_PROCESSORS": "24"}  # three clusters of 8, or one of 16
-SMALL_SHARED = ROOMY | {"EMULATED_SHARED": str(170 << 10)}
+
+
+def with_shared(kilobytes: int) -> Variables:
+    return ROOMY | {"EMULATED_SHARED": str(kilobytes << 10)}
+
+
 ON_CLUSTERS = [
     pytest.param((28, 17, 1), 3, "float32", 7, 8, ROOMY, id="units-to-spare"),
     pytest.param((5, 96, 2), 3, "float32", 7, 8, ROOMY, id="layers"),
     pytest.param((300, 25, 3), 2, "float32", 4, 8, ROOMY, id="wide"),
     pytest.param((5, 320, 1), 1, "float32", 2, 8, ROOMY, id="recurrent-in-shared-memory"),
-    pytest.param((200, 96, 1), 1, "float32", 3, 8, SMALL_SHARED, id="table-off-chip"),
+    pytest.param((200, 96, 1), 1, "float32", 3, 8, with_shared(170), id="table-off-chip"),
     pytest.param((5, 192, 3), 1, "float32", 3, 16, ROOMY, id="large"),
     pytest.param((62, 192, 1), 1, "fp16", 5, 8, ROOMY, id="half-precision"),
+]
+PERSISTENT = [
+    pytest.param((28, 17, 1), 20, 1, ROOMY, id="one-block"),
+    pytest.param((28, 50, 1), 200, 2, with_shared(30), id="two-blocks-twice"),
+    pytest.param((28, 50, 1), 20, 4, with_shared(26), id="four-blocks"),
+    pytest.param((70, 192, 1), 20, 2, ROOMY, id="table-off-chip"),
 ]
 
 
@@ -439,13 +450,34 @@ def test_a_run_on_clusters_is_that_of_the_cpu(
     launches = tmp_path / "launches"
     own = variables | {"EMULATED_LAUNCHES": str(launches)}
     found = on_clusters(gpu, path, precision, *feeds, variables=own)
-    assert gpu.real or launches.read_text().split() == 2 * [str(blocks)]
+    assert gpu.real or launches.read_text().splitlines() == 2 * [f"charlm_alone of {blocks}"]
     if precision == "fp16":
         assert (found[0][names.TOKENS] == wanted[0][names.TOKENS]).mean() > 0.7
         assert_close(found[1], wanted[1], 0.005)
         return
     for each in zip(feeds, found, wanted, strict=True):
         assert_same(path, *each, True, count_flips, 1e-4 if gpu.real else 1e-5)
+
+
+@pytest.mark.parametrize(("model", "batch", "blocks", "variables"), PERSISTENT)
+def test_a_run_by_clusters_in_which_weights_stay_is_close_to_that_of_the_cpu(
+    gpu: Gpu,
+    made: Made,
+    tmp_path: Path,
+    model: tuple[int, int, int],
+    batch: int,
+    blocks: int,
+    variables: Variables,
+) -> None:
+    path, launches = made(*model), tmp_path / "launches"
+    feed = feed_of(path, batch, time=5, steps=6, filtered=True)
+    read = feed | {names.STEPS: np.array(0)}
+    (wanted, wanted_read) = run(path, "cpu", "float32", feed, read)
+    own = variables | {"EMULATED_LAUNCHES": str(launches), "EMULATED_CLUSTERS": "1"}
+    found, found_read = on_clusters(gpu, path, "fp16", feed, read, variables=own)
+    assert gpu.real or launches.read_text().splitlines() == 2 * [f"charlm_persistent of {blocks}"]
+    assert_close(found_read, wanted_read, 0.005)
+    assert (found[names.TOKENS] == wanted[names.TOKENS]).mean() > 0.9
 
 
 def on_clusters(gpu: Gpu, path: Path, precision: str, *feeds: Feed, variables: Variables) -> Any:
@@ -468,6 +500,8 @@ def on_clusters(gpu: Gpu, path: Path, precision: str, *feeds: Feed, variables: V
         pytest.param((257, 16, 1), 65, "fp16", {}, id="two-tiles"),
         pytest.param((28, 17, 1), 2, "float32", ROOMY, id="cluster"),
         pytest.param((5, 96, 2), 1, "fp16", ROOMY, id="cluster-of-layers"),
+        pytest.param((28, 50, 1), 70, "fp16", with_shared(30), id="persistent-of-two"),
+        pytest.param((28, 50, 1), 20, "fp16", with_shared(26), id="persistent-of-four"),
     ],
 )
 def test_a_run_is_the_same_to_the_bit_in_whatever_order_its_threads_come(
@@ -499,7 +533,7 @@ def test_more_streams_than_clusters_have_the_other_kernel(
     feeds = [feed_of(path, batch, 2, 1) for batch in (1, 2)]
     found = emulated(run, path, "cuda", "float32", *feeds, variables=own)
     assert all(LOGITS in each for each in found)
-    assert launches.read_text().split() == ["8", "1"]
+    assert launches.read_text().splitlines() == ["charlm_alone of 8", "charlm_run of 1"]
 
 
 def test_texts_that_end_and_begin_side_by_side_are_those_of_the_cpu(gpu: Gpu, made: Made) -> None:
@@ -853,13 +887,17 @@ def test_nvidias_compiler_keeps_what_a_thread_has_in_registers(
     spilled: int,
 ) -> None:
     """But for so many bytes. The driver refuses what takes more shared memory than there is."""
-    path, clusters = shipped_model(model), architecture >= 90
+    path, wanted = shipped_model(model), {"charlm_run"}
+    if architecture >= 90:
+        wanted.add("charlm_alone")
+    if (model, precision, architecture) == ("lovecraft", "fp16", 90):
+        wanted.add("charlm_persistent")
     variables = {
         "CHARLM_CACHE": str(tmp_path),
         "EMULATED_ARCHITECTURE": str(architecture),
         "EMULATED_SHARED": str(kilobytes << 10),
         "EMULATED_PROCESSORS": "16",
-        "CHARLM_CLUSTERS": str(int(clusters)),
+        "CHARLM_CLUSTERS": str(int(len(wanted) > 1)),
     }
     feed = feed_of(path, batch, 1, 0)
     (outcome,) = compiler(run, path, "cuda", precision, feed, variables=variables)
@@ -867,7 +905,7 @@ def test_nvidias_compiler_keeps_what_a_thread_has_in_registers(
     kernels = set()
     for program in tmp_path.glob(f"*-sm_{architecture}.program"):
         found = sections(program.read_bytes())
-        kernel = "charlm_alone" if ".nv.info.charlm_alone" in found else "charlm_run"
+        (kernel,) = (name[6:] for name in found if name.startswith(".text.charlm"))
         kernels.add(kernel)
         info = [*attributes(found[".nv.info"][1]), *attributes(found[f".nv.info.{kernel}"][1])]
         frames = [numbers[1] for kind, numbers in info if kind == FRAME]
@@ -876,7 +914,7 @@ def test_nvidias_compiler_keeps_what_a_thread_has_in_registers(
         assert max(frames) <= (spilled if kernel == "charlm_run" else 0)
         assert registers * threads <= 1 << 16
         assert found.get(f".nv.shared.{kernel}", (0,))[0] <= RESERVED
-    assert kernels == ({"charlm_alone", "charlm_run"} if clusters else {"charlm_run"})
+    assert kernels == wanted
 
 
 if __name__ == "__main__":

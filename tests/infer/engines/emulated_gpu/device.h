@@ -56,9 +56,19 @@ struct Wait {
   long needed;  // until the thread goes on
 };
 
-struct Copy {
-  uint4* to;
-  const uint4* from;
+// One that goes on beside a thread.
+struct Product {
+  float (*sums)[4];
+  uint4 a;
+  const uint4* b;
+  bool adds;
+};
+
+// What a thread has written and others need not see yet.
+struct Write {
+  void* to;
+  char value[sizeof(uint4)];
+  std::size_t size;
 };
 
 // Blocks that run at the same time: one, or those of a cluster. Threads are numbered through.
@@ -73,8 +83,10 @@ struct Cluster {
   std::vector<char> begun, done;
   std::vector<long> times, barriers, cluster_barriers;  // that each thread has come
   std::vector<Warp> warps;
-  std::vector<std::vector<Copy>> copies;   // that each thread has sent for, and are not there
+  std::vector<std::vector<Write>> copies;  // that each thread has sent for, and are not there
+  std::vector<std::vector<Write>> sent;    // that each thread has written to other blocks
   std::vector<std::vector<uint4>> shared;  // of each block
+  std::vector<std::vector<std::vector<Product>>> products;  // of each thread, by lots
   ucontext_t outside;
 };
 inline Cluster* cluster;
@@ -113,6 +125,22 @@ inline void wait_for(const long& counter, long needed) {
   if (counter < needed || (disorder && lot() % 2)) switch_to_next();
 }
 
+// Writes a value, or in disorder perhaps later, when `write_all` is called.
+template <class T>
+void write(std::vector<Write>& later, T* to, const T& value) {
+  if (disorder && lot() % 2) {
+    Write made{to, {}, sizeof value};
+    std::memcpy(made.value, &value, sizeof value);
+    later.push_back(made);
+  } else {
+    *to = value;
+  }
+}
+inline void write_all(std::vector<Write>& later) {
+  for (const auto& each : later) std::memcpy(each.to, each.value, each.size);
+  later.clear();
+}
+
 // What all lanes of the warp have brought, once they have.
 template <int count>
 const Word (&together(const Word (&mine)[count]))[32][6] {
@@ -145,12 +173,23 @@ inline int thread_number() { return emulated::cluster->current % emulated::clust
 inline int rank() { return emulated::cluster->current / emulated::cluster->threads; }
 inline int block_number() { return emulated::cluster->first + rank(); }
 inline uint4* shared_memory() { return emulated::cluster->shared[rank()].data(); }
-inline float* in_block(float* own, int rank) {
+inline int threads_of_block() { return emulated::cluster->threads; }
+
+template <class T>
+T* in_block(T* own, int rank) {
   const auto place = reinterpret_cast<char*>(own) - reinterpret_cast<char*>(shared_memory());
-  return reinterpret_cast<float*>(reinterpret_cast<char*>(emulated::cluster->shared[rank].data()) +
-                                  place);
+  return reinterpret_cast<T*>(reinterpret_cast<char*>(emulated::cluster->shared[rank].data()) +
+                              place);
+}
+template <class T>
+void send(T* own, int rank, const T& value) {
+  emulated::write(emulated::cluster->sent[emulated::cluster->current], in_block(own, rank), value);
 }
 
+inline void meet_warp() {
+  emulated::write_all(emulated::cluster->sent[emulated::cluster->current]);
+  emulated::together({0});
+}
 inline void meet() {
   using emulated::cluster;
   long& came = cluster->came[rank()];
@@ -160,10 +199,24 @@ inline void meet() {
 }
 inline void meet_cluster() {
   using emulated::cluster;
+  emulated::write_all(cluster->sent[cluster->current]);
   const auto threads = static_cast<long>(cluster->fibers.size());
   const long needed = ++cluster->cluster_barriers[cluster->current] * threads;
   ++cluster->came_all;
   emulated::wait_for(cluster->came_all, needed);
+}
+
+struct Gate {
+  long came, threads;
+};
+inline void make_gate(uint4* gate, int threads) { *reinterpret_cast<Gate*>(gate) = {0, threads}; }
+inline void come_to(uint4* own_gate, int rank) {
+  emulated::write_all(emulated::cluster->sent[emulated::cluster->current]);
+  ++reinterpret_cast<Gate*>(in_block(own_gate, rank))->came;
+}
+inline void wait_at(uint4* gate, int opening) {
+  const auto* its = reinterpret_cast<Gate*>(gate);
+  emulated::wait_for(its->came, (opening + 1) * its->threads);
 }
 
 template <class T>
@@ -183,18 +236,11 @@ T across(T value, int mask) {
 constexpr bool kCopiesBeside = true;
 template <int kPlace = 0>
 void copy(uint4* to, const uint4* from, bool wanted = true) {
-  using namespace emulated;
   if (!wanted) return;
-  if (disorder && lot() % 2) {
-    cluster->copies[cluster->current].push_back({to + kPlace, from + kPlace});
-  } else {
-    to[kPlace] = from[kPlace];
-  }
+  emulated::write(emulated::cluster->copies[emulated::cluster->current], to + kPlace, from[kPlace]);
 }
 inline void copies_are_there() {
-  auto& copies = emulated::cluster->copies[emulated::cluster->current];
-  for (const auto& each : copies) *each.to = *each.from;
-  copies.clear();
+  emulated::write_all(emulated::cluster->copies[emulated::cluster->current]);
 }
 
 inline void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Word b_high) {
@@ -210,6 +256,39 @@ inline void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Word b_hi
     }
   }
 }
+
+// They are made as late as they may be.
+inline std::vector<std::vector<emulated::Product>>& lots_of_products() {
+  return emulated::cluster->products[emulated::cluster->current];
+}
+inline Wide matrix_at(const uint4* shared) { return reinterpret_cast<std::uintptr_t>(shared) / 16; }
+inline void begin_products() { lots_of_products().emplace_back(); }
+inline void multiply_together(float (&sums)[4][4], const uint4& a, Wide b, bool adds) {
+  lots_of_products().back().push_back({sums, a, reinterpret_cast<const uint4*>(b * 16), adds});
+}
+inline void end_lot() {}
+inline void multiply(const emulated::Product& product) {
+  const auto& [sums, a, b, adds] = product;
+  const auto& brought = emulated::together({a.x, a.y, a.z, a.w});
+  const int lane = thread_number() % 32;
+  for (int column = 0; column < 4; ++column)
+    for (int place = 0; place < 4; ++place) {
+      if (!adds) sums[column][place] = 0;
+      for (int k = 0; k < 16; ++k) {
+        const int row = k / 8 * 32 + column * 8 + lane % 4 * 2 + place % 2;
+        const Word left = brought[lane / 4 * 4 + k % 8 / 2][k / 8 * 2 + place / 2];
+        const auto* right = reinterpret_cast<const unsigned short*>(b + row) + k % 8;
+        sums[column][place] +=
+            emulated::half_to_float(left >> k % 2 * 16) * emulated::half_to_float(*right);
+      }
+    }
+}
+inline void products_are_there(float (&)[4][4], bool but_the_last = false) {
+  auto& lots = lots_of_products();
+  for (; lots.size() > but_the_last; lots.erase(lots.begin()))
+    for (const auto& product : lots.front()) multiply(product);
+}
+inline void show_to_products() {}
 
 inline Word halves(float low, float high) {
   return emulated::float_to_half(low) | emulated::float_to_half(high) << 16;

@@ -1,19 +1,16 @@
 // Runs the kernel that stands above: what `cuLaunchKernel` calls.
 #pragma once
 
+#define EMULATED_TEXT(text) #text
+#define EMULATED_NAME(name) EMULATED_TEXT(name)
+
 namespace emulated {
 
-#ifdef BLOCKS
 constexpr int kBlocks = BLOCKS;  // of a cluster
-constexpr auto& kernel = charlm_alone;
-#else
-constexpr int kBlocks = 1;
-constexpr auto& kernel = charlm_run;
-#endif
 inline const charlm_gpu::Run* argument;
 
 inline void fiber() {
-  kernel(*argument);
+  KERNEL(*argument);
   cluster->done[cluster->current] = 1;
   if (--cluster->running == 0) {
     setcontext(&cluster->outside);
@@ -30,7 +27,7 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
   argument = static_cast<const charlm_gpu::Run*>(run);
   if (const char* path = std::getenv("EMULATED_LAUNCHES")) {
     std::FILE* file = std::fopen(path, "a");
-    std::fprintf(file, "%d\n", kBlocks);
+    std::fprintf(file, "%s of %d\n", EMULATED_NAME(KERNEL), kBlocks);
     std::fclose(file);
   }
   if (const char* rate = std::getenv("EMULATED_RATE")) {
@@ -54,9 +51,11 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
     now.fibers.resize(all), now.stops.resize(all), now.stacks.resize(all);
     now.begun.resize(all), now.done.resize(all), now.times.resize(all);
     now.barriers.resize(all), now.cluster_barriers.resize(all);
-    now.warps.resize(all / 32), now.copies.resize(all), now.waits.assign(all, {&now.came_all, 0});
+    now.warps.resize(all / 32), now.copies.resize(all), now.sent.resize(all);
+    now.products.resize(all);
+    now.waits.assign(all, {&now.came_all, 0});
     for (int thread = 0; thread < all; ++thread) {
-      now.stacks[thread].resize(1 << (kBlocks == 1 ? 16 : 14));
+      now.stacks[thread].resize(1 << 16);
       getcontext(&now.fibers[thread]);
       now.fibers[thread].uc_stack.ss_sp = now.stacks[thread].data();
       now.fibers[thread].uc_stack.ss_size = now.stacks[thread].size();
