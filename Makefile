@@ -82,7 +82,8 @@ endif
 CUDA_OUT ?= benchmark-results/cuda
 CUDA_ROWS := charlm_native_cuda charlm_native_cuda_fp16 charlm_batch_cuda charlm_batch_cuda_fp16 \
 	charlm_score_many_cuda charlm_score_many_cuda_fp16 charlm_stream_cuda charlm_stream_cuda_fp16 \
-	charlm_stream_cuda_cluster charlm_stream_cuda_cluster_fp16 \
+	charlm_stream_cuda_clusters charlm_stream_cuda_clusters_fp16 charlm_native_cuda_clusters_fp16 \
+	charlm_batch_cuda_clusters_fp16 charlm_score_many_cuda_clusters_fp16 \
 	charlm_stream charlm_stream_int8 charlm_batch_cores charlm_batch_cores_int8 \
 	charlm_score_many_cores sweep_cuda
 # The benchmarks run even where a test fails: a GPU is not always at hand.

@@ -94,6 +94,23 @@ def _both(case: Case, precision: str = "int8") -> Iterator[Case]:
     )
 
 
+def _on_cuda(case: Case, of_clusters: Iterable[str] = ("fp16",)) -> Iterator[Case]:
+    """A row on a GPU in float32 and fp16, and in some precisions by its kernels of clusters."""
+    use = f"{case.use} --provider cuda" if case.use else ""
+    case = replace(case, use=use, limit=None, cuda=True)
+    yield from _both(case, "fp16")
+    own = replace(
+        case,
+        name=f"{case.name}_clusters",
+        title=f"{case.title}, clusters",
+        function=f"{case.function}_on_clusters",
+        use=f"CHARLM_CLUSTERS=1 {use}" if use else "",
+    )
+    for each in _both(own, "fp16"):
+        if each.precision in of_clusters:
+            yield each
+
+
 STEPS = 64  # characters of each text in one call, where a path draws several
 WIDE, WIDE_CUDA = 256, 128 * 132  # where a core's speed levels off, and that of 132 processors
 MOST_CUDA = 2 * WIDE_CUDA  # one half is drawn while the other's texts are cut
@@ -105,7 +122,6 @@ BLOCKS: dict[str, Any] = {"path": "blocks", "steps": STEPS}
 NATIVE: dict[str, Any] = {"path": "native", "steps": STEPS}
 FROM_WEIGHTS: dict[str, Any] = {"needs": (WEIGHTS,)}
 LITERT: dict[str, Any] = {"slow": True, "needs": (WEIGHTS, LITERT_STEP)}
-ON_CUDA: dict[str, Any] = {"limit": None, "cuda": True}
 
 CASES = (
     Case(
@@ -175,42 +191,29 @@ CASES = (
         "charlm_score_many_cores", "charlm-score --parallel, every core", "ours:score_parallel",
         job=SCORE_MANY, batch=1, every_core=True, use="charlm-score FILE --parallel",
     ),
-    *_both(
-        Case(
-            "charlm_stream_cuda", "charlm-gen on CUDA", "ours:stream",
-            use="charlm-gen --provider cuda", **ON_CUDA,
-        ),
-        "fp16",
+    *_on_cuda(
+        Case("charlm_stream_cuda", "charlm-gen on CUDA", "ours:stream", use="charlm-gen"),
+        (EXACT, "fp16"),
     ),
-    *_both(
-        Case(
-            "charlm_stream_cuda_cluster", "charlm on CUDA, one text on a cluster",
-            "ours:stream_on_cluster", **ON_CUDA,
-        ),
-        "fp16",
-    ),
-    *_both(
+    *_on_cuda(
         _many(
             "charlm_native_cuda", f"charlm on CUDA, operator, {WIDE_CUDA:,} texts", "ours:engine",
-            path="native", steps=LONGEST_ON_GPU, least=LONGEST_ON_GPU, batch=WIDE_CUDA, **ON_CUDA,
+            path="native", steps=LONGEST_ON_GPU, least=LONGEST_ON_GPU, batch=WIDE_CUDA,
         ),
-        "fp16",
     ),
-    *_both(
+    *_on_cuda(
         _many(
             "charlm_batch_cuda", f"charlm-gen on CUDA, {MOST_CUDA:,} texts", "ours:batch",
-            batch=MOST_CUDA, every_core=True, least=CUDA_LENGTH, **ON_CUDA,
-            use=f"charlm-gen --samples {MOST_CUDA} --length {CUDA_LENGTH} --provider cuda",
+            batch=MOST_CUDA, every_core=True, least=CUDA_LENGTH,
+            use=f"charlm-gen --samples {MOST_CUDA} --length {CUDA_LENGTH}",
         ),
-        "fp16",
     ),
-    *_both(
+    *_on_cuda(
         _many(
             "charlm_score_many_cuda", "charlm-score --parallel on CUDA", "ours:score_parallel",
-            job=SCORE_MANY, batch=1, every_core=True, least=4 * LONGEST_PIECE, **ON_CUDA,
-            use="charlm-score FILE --parallel --provider cuda",
+            job=SCORE_MANY, batch=1, every_core=True, least=4 * LONGEST_PIECE,
+            use="charlm-score FILE --parallel",
         ),
-        "fp16",
     ),
 )  # fmt: skip
 READ, READ_BACK = "reading the weights from the cache", "reading the weights back and forth"

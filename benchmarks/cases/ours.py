@@ -1,6 +1,7 @@
 """charlm's own procedures: each path by itself, and what a user calls."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,6 @@ def stream(settings: CaseSettings) -> Run:
     return run_of(_generator(settings).stream(**_request(settings), length=0))
 
 
-def stream_on_cluster(settings: CaseSettings) -> Run:
-    """The same by the kernel for few texts."""
-    os.environ["CHARLM_CLUSTERS"] = "1"
-    return stream(settings)
-
-
 def window(settings: CaseSettings) -> Run:
     """`Generator.stream` in the notebook's way: 40 characters read again for each one drawn."""
     return run_of(_generator(settings).stream(**_request(settings), length=0, window=LENGTH))
@@ -133,6 +128,20 @@ def _scoring(scorer: Scorer | SegmentScorer, generator: Generator, length: int) 
         return scorer.score([*[drawn] * whole, drawn[:rest]])
 
     return run
+
+
+def _on_clusters(procedure: Callable[[CaseSettings], Run]) -> Callable[[CaseSettings], Run]:
+    """The same by the GPU's kernels that hold weights in clusters of blocks."""
+
+    def begun(settings: CaseSettings) -> Run:
+        os.environ["CHARLM_CLUSTERS"] = "1"
+        return procedure(settings)
+
+    return begun
+
+
+stream_on_clusters, engine_on_clusters = _on_clusters(stream), _on_clusters(engine)
+batch_on_clusters, score_parallel_on_clusters = _on_clusters(batch), _on_clusters(score_parallel)
 
 
 def _threads(settings: CaseSettings) -> int:

@@ -3,13 +3,13 @@
 // All weights stay on the chip from the first step to the last, in registers or shared memory: a
 // block has those of its units, and the head's. In a step all threads multiply by h, for the first
 // layer and for the logits at once, since neither waits for the character. Then one warp sums the
-// slices, draws, and writes its units' h into all blocks; every block draws the same, so that the
-// barrier of the cluster, one a layer, is all that blocks wait for.
+// slices, draws, and sends its units' h to all blocks; every block draws the same, so that h, once
+// a layer, is all that blocks wait for.
 //
 // What bounds a step, by counting and not by measuring, of LSTM-192 with 62 characters in float32:
 // a block has 30,720 products, at 128 a cycle at least 240 cycles; then come one after another
-// about 20 shuffles and a few special functions for the draw, the cell, eight writes to other
-// blocks and a barrier, which are latency alone. The aim of 250,000 characters/s leaves 7,000
+// about 20 shuffles and a few special functions for the draw, the cell, and the way of h to other
+// blocks, which are latency alone. The aim of 250,000 characters/s leaves 7,000
 // cycles a step.
 //
 // Compiled for one model and device, as KERNEL: SHAPE is a list of what `Alone` begins with, PARTS,
@@ -27,6 +27,7 @@ constexpr int kRows = kShape.rows(), kMatrix = kShape.matrix(), kMatrices = kSha
 constexpr bool kRecurrentHeld = kShape.recurrent_held, kHeadHeld = kShape.head_held;
 constexpr int kHeldDepth = kRecurrentHeld ? kDepth : 0;
 constexpr int kHeld = kHeldDepth + (kHeadHeld ? kHeadDepth : 0);
+constexpr int kBytes = 4 * kUnits;         // of a layer's h
 constexpr int kFew = 4;                    // pieces that are read ahead from shared memory
 constexpr int kRounds = (kOwn + 31) / 32;  // of a warp over the block's units
 constexpr Wide kAhead = 4 * 32;            // positions of which a warp knows the random words
@@ -57,6 +58,7 @@ class Member {
     h_ = reinterpret_cast<float*>(take(2 * kShape.state()));
     c_ = reinterpret_cast<float*>(take(Alone::over(kLayers * kOwn, 4)));
     sums_ = reinterpret_cast<float*>(take(kThreads / 4));
+    gate_ = take(1);
     logits_ = reinterpret_cast<float*>(place);
   }
 
@@ -69,13 +71,13 @@ class Member {
       meet();
       if (thread_ < 32) finish_first(step, heads);
       if (step == last_) break;
-      meet_cluster();
+      wait_for_h();
 #pragma unroll 1
       for (int layer = 1; layer < kLayers; ++layer) {
         multiply_upper(layer);
         meet();
         if (thread_ < 32) finish(layer, summed(), bias_ + (layer - 1) * kOwn);
-        meet_cluster();
+        wait_for_h();
       }
       side_ = 1 - side_;
     }
@@ -115,8 +117,17 @@ class Member {
       h_[place] = layer < kLayers && unit < kUnits ? run_.h[place_of(layer, unit)] : 0.0f;
     }
     for_each_own([&](int layer, int unit, Wide place) { c_[layer * kOwn + unit] = run_.c[place]; });
+    if (thread_ == 0) {
+      make_gate(gate_, 1);
+      expect(gate_, kBytes);
+    }
     copies_are_there();
     meet_cluster();  // nobody writes into a block that has not begun
+  }
+  // A layer's h, of all blocks.
+  CHARLM_DEVICE void wait_for_h() {
+    wait_at(gate_, opening_++);
+    if (thread_ == 0) expect(gate_, kBytes);
   }
   CHARLM_DEVICE static void copy_all(const uint4* to, const uint4* from, int size) {
     for (int place = thread_number(); place < size; place += kThreads)
@@ -247,7 +258,7 @@ class Member {
       const float made = sigmoid(gate.y) * squashed(c);
 #pragma unroll
       for (int rank = 0; rank < BLOCKS; ++rank)
-        send(h(1 - side_, layer) + first_ + unit, rank, made);
+        send(h(1 - side_, layer) + first_ + unit, rank, made, gate_);
     }
   }
 
@@ -283,7 +294,8 @@ class Member {
   const uint4 *matrices_, *head_, *table_;
   float4* bias_;
   float *head_bias_, *h_, *c_, *sums_, *logits_;
-  int side_ = 0;
+  uint4* gate_;  // opens when the h of a layer has come from all blocks
+  int side_ = 0, opening_ = 0;
   Wide position_;
   Uniforms uniforms_;
   uint4 held_[kHeld ? kHeld : 1];

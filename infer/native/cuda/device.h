@@ -24,7 +24,7 @@ CHARLM_DEVICE void meet() { __syncthreads(); }
 CHARLM_DEVICE void meet_warp() { __syncwarp(); }
 
 // Of a cluster of blocks: this block's number among them, and the same for all their threads as
-// `meet`. `send` writes a value to where a place in this block's shared memory stands in another's.
+// `meet`.
 #if __CUDA_ARCH__ >= 900
 CHARLM_DEVICE int rank() {
   int found;
@@ -34,43 +34,59 @@ CHARLM_DEVICE int rank() {
 CHARLM_DEVICE void meet_cluster() {
   asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
 }
-template <class T>
-CHARLM_DEVICE void send(T* own, int rank, const T& value) {
-  T* place;
-  asm("mapa.u64 %0, %1, %2;" : "=l"(place) : "l"(own), "r"(rank));
-  *place = value;
-}
 
-// A gate in shared memory, of 16 bytes, which opens each time that so many threads of the cluster
-// have come to it. `meet_cluster` comes between `make_gate` and the others. Who waits for its n-th
-// opening, counted from 0, sees what was written before those threads came; nobody may be late by
-// more than one opening.
-CHARLM_DEVICE void make_gate(uint4* gate, int threads) {
-  const auto place = static_cast<Word>(__cvta_generic_to_shared(gate));
-  asm volatile(
-      "mbarrier.init.shared::cta.b64 [%0], %1;\n\tfence.mbarrier_init.release.cluster;" ::"r"(
-          place),
-      "r"(threads)
-      : "memory");
+// A gate in shared memory, of 16 bytes, opens each time that so many threads have come to it, and
+// all bytes that they expect have been sent there. Who waits for its n-th opening, counted from 0,
+// sees them; nobody may be late by more than one opening. `meet_cluster` comes between `make_gate`
+// and the others.
+CHARLM_DEVICE Word in_shared(const void* own) {
+  return static_cast<Word>(__cvta_generic_to_shared(own));
 }
-CHARLM_DEVICE void come_to(uint4* own_gate, int rank) {
-  const auto place = static_cast<Word>(__cvta_generic_to_shared(own_gate));
-  asm volatile(
-      "{.reg .b32 gate; mapa.shared::cluster.u32 gate, %0, %1; "
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [gate];}" ::"r"(place),
-      "r"(rank)
-      : "memory");
+CHARLM_DEVICE void make_gate(uint4* gate, int threads) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(in_shared(gate)), "r"(threads)
+               : "memory");
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 CHARLM_DEVICE void wait_at(uint4* gate, int opening) {
-  const auto place = static_cast<Word>(__cvta_generic_to_shared(gate));
   Word open = 0;
   while (!open)
     asm volatile(
-        "{.reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; "
+        "{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; "
         "selp.u32 %0, 1, 0, p;}"
         : "=r"(open)
-        : "r"(place), "r"(opening & 1)
+        : "r"(in_shared(gate)), "r"(opening & 1)
         : "memory");
+}
+CHARLM_DEVICE void expect(uint4* gate, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(in_shared(gate)),
+               "r"(bytes)
+               : "memory");
+}
+
+// Where something in this block stands in another's.
+CHARLM_DEVICE Word in_block(const void* own, int rank) {
+  Word found;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(found) : "r"(in_shared(own)), "r"(rank));
+  return found;
+}
+CHARLM_DEVICE void come_to(const uint4* own_gate, int rank) {
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(in_block(own_gate, rank))
+               : "memory");
+}
+// Writes to another block's memory, and tells the gate there.
+CHARLM_DEVICE void send(const float* own, int rank, float value, const uint4* own_gate) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.f32 [%0], %1, [%2];" ::"r"(
+          in_block(own, rank)),
+      "f"(value), "r"(in_block(own_gate, rank))
+      : "memory");
+}
+CHARLM_DEVICE void send(const uint4* own, int rank, const uint4& value, const uint4* own_gate) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, "
+      "[%5];" ::"r"(in_block(own, rank)),
+      "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w), "r"(in_block(own_gate, rank))
+      : "memory");
 }
 #endif
 

@@ -22,6 +22,7 @@ constexpr int kDepth = kShape.depth(), kOwnDepth = kShape.own_depth();
 constexpr int kOwnGroups = kShape.own_groups(), kCharacterGroups = kShape.character_groups();
 constexpr int kOwn = kShape.own();  // characters of a lane, from (lane % 4) * kOwn on
 constexpr int kPiece = kShape.piece(), kEntry = kShape.entry();
+constexpr int kBrought = 16 * kShape.brought();  // bytes of h, to a warp in a step
 
 class Warp {
  public:
@@ -69,7 +70,6 @@ class Warp {
       layer(step);
     }
     end_streams();
-    meet_cluster();  // nobody leaves while others may send
   }
 
  private:
@@ -85,7 +85,10 @@ class Warp {
     }
     copy_all(reinterpret_cast<const uint4*>(head_bias_),
              reinterpret_cast<const uint4*>(run_.head_bias), kOwn);
-    if (BLOCKS > 1 && lane_ == 0) make_gate(is_there_, BLOCKS - 1), make_gate(is_free_, BLOCKS - 1);
+    if (BLOCKS > 1 && lane_ == 0) {
+      make_gate(is_there_, 1), make_gate(is_free_, BLOCKS - 1);
+      expect(is_there_, kBrought);
+    }
     copies_are_there();
     show_to_products();
     meet_cluster();
@@ -118,15 +121,14 @@ class Warp {
       const int from = depth / kOwnDepth, own = depth % kOwnDepth;
       h_[depth] = BLOCKS == 1 || from == rank_ ? next_[own] : *brought(from, own, rank_);
     }
-    if (BLOCKS > 1) come_to_others(is_free_);
+    if (BLOCKS == 1 || step == last_) return;
+    meet_warp();
+    if (lane_ == 0) expect(is_there_, kBrought);
+    if (lane_ < BLOCKS && lane_ != rank_) come_to(is_free_, lane_);
   }
   // Where a block has a k-tile of h that another has brought.
   CHARLM_DEVICE uint4* brought(int from, int depth, int to) const {
     return brought_ + (from - (from > to)) * kOwnDepth * 32 + depth * 32;
-  }
-  CHARLM_DEVICE void come_to_others(uint4* gate) const {
-    meet_warp();
-    if (lane_ < BLOCKS && lane_ != rank_) come_to(gate, lane_);
   }
 
   // Calls function(two units of h, the first's number) for the second or the first stream.
@@ -209,14 +211,13 @@ class Warp {
       (group % 2 ? next.w : next.y) = finish(begin[1], own, 2, c_[group]);
       if (group % 2) send_h(group / 2, step);
     }
-    if (BLOCKS > 1) come_to_others(is_there_);
   }
   CHARLM_DEVICE void send_h(int depth, int step) {
     if (BLOCKS > 1 && depth == 0 && step > 0) wait_at(is_free_, step - 1);
 #pragma unroll
     for (int other = 1; other < BLOCKS; ++other) {
       const int rank = (rank_ + other) % BLOCKS;
-      send(brought(rank_, depth, rank), rank, next_[depth]);
+      send(brought(rank_, depth, rank), rank, next_[depth], is_there_);
     }
   }
 

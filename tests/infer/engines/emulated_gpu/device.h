@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <thread>
 #include <vector>
 
@@ -64,20 +65,35 @@ struct Product {
   bool adds;
 };
 
+struct Gate {
+  long opened, threads, lacking, bytes;
+  void come(int its, long expected) {
+    lacking -= its, bytes += expected;
+    if (!lacking && !bytes) ++opened, lacking = threads;
+  }
+};
+
 // What a thread has written and others need not see yet.
 struct Write {
   void* to;
   char value[sizeof(uint4)];
   std::size_t size;
+  Gate* gate;  // that is told; null: none
+
+  void do_it() const {
+    std::memcpy(to, value, size);
+    if (gate) gate->come(0, -static_cast<long>(size));
+  }
 };
 
 // Blocks that run at the same time: one, or those of a cluster. Threads are numbered through.
 struct Cluster {
-  int first = 0, threads = 0, current = 0, running = 0;  // threads of a block
-  std::vector<long> came;                                // of each block to its barrier
-  long came_all = 0;                                     // to the cluster's
-  std::vector<ucontext_t> fibers;                        // how each begins
-  std::vector<Stop> stops;                               // where it goes on
+  int first = 0, threads = 0, current = 0;  // threads of a block
+  std::vector<int> running;                 // threads of each block
+  std::vector<long> came;                   // of each block to its barrier
+  long came_all = 0;                        // to the cluster's
+  std::vector<ucontext_t> fibers;           // how each begins
+  std::vector<Stop> stops;                  // where it goes on
   std::vector<Wait> waits;
   std::vector<std::vector<char>> stacks;
   std::vector<char> begun, done;
@@ -85,6 +101,7 @@ struct Cluster {
   std::vector<Warp> warps;
   std::vector<std::vector<Write>> copies;  // that each thread has sent for, and are not there
   std::vector<std::vector<Write>> sent;    // that each thread has written to other blocks
+  std::map<const uint4*, Gate> gates;      // by their places
   std::vector<std::vector<uint4>> shared;  // of each block
   std::vector<std::vector<std::vector<Product>>> products;  // of each thread, by lots
   ucontext_t outside;
@@ -97,6 +114,22 @@ inline Wide lots;
 inline Word lot() {
   lots = lots * 6364136223846793005u + 1442695040888963407u;
   return static_cast<Word>(lots >> 40);
+}
+
+// Writes a value, or in disorder perhaps later, when `write_all` is called.
+template <class T>
+void write(std::vector<Write>& later, T* to, const T& value, Gate* gate = nullptr) {
+  Write made{to, {}, sizeof value, gate};
+  std::memcpy(made.value, &value, sizeof value);
+  if (disorder && lot() % 2) {
+    later.push_back(made);
+  } else {
+    made.do_it();
+  }
+}
+inline void write_all(std::vector<Write>& later) {
+  for (const auto& each : later) each.do_it();
+  later.clear();
 }
 
 inline bool can_go_on(int thread) {
@@ -121,24 +154,9 @@ inline void switch_to_next() {
   setcontext(&cluster->fibers[next]);
 }
 inline void wait_for(const long& counter, long needed) {
+  write_all(cluster->sent[cluster->current]);
   cluster->waits[cluster->current] = {&counter, needed};
   if (counter < needed || (disorder && lot() % 2)) switch_to_next();
-}
-
-// Writes a value, or in disorder perhaps later, when `write_all` is called.
-template <class T>
-void write(std::vector<Write>& later, T* to, const T& value) {
-  if (disorder && lot() % 2) {
-    Write made{to, {}, sizeof value};
-    std::memcpy(made.value, &value, sizeof value);
-    later.push_back(made);
-  } else {
-    *to = value;
-  }
-}
-inline void write_all(std::vector<Write>& later) {
-  for (const auto& each : later) std::memcpy(each.to, each.value, each.size);
-  later.clear();
 }
 
 // What all lanes of the warp have brought, once they have.
@@ -177,19 +195,16 @@ inline int threads_of_block() { return emulated::cluster->threads; }
 
 template <class T>
 T* in_block(T* own, int rank) {
+  if (!emulated::cluster->running[rank]) {
+    std::fprintf(stderr, "a block is written to that is gone\n");
+    std::abort();
+  }
   const auto place = reinterpret_cast<char*>(own) - reinterpret_cast<char*>(shared_memory());
   return reinterpret_cast<T*>(reinterpret_cast<char*>(emulated::cluster->shared[rank].data()) +
                               place);
 }
-template <class T>
-void send(T* own, int rank, const T& value) {
-  emulated::write(emulated::cluster->sent[emulated::cluster->current], in_block(own, rank), value);
-}
 
-inline void meet_warp() {
-  emulated::write_all(emulated::cluster->sent[emulated::cluster->current]);
-  emulated::together({0});
-}
+inline void meet_warp() { emulated::together({0}); }
 inline void meet() {
   using emulated::cluster;
   long& came = cluster->came[rank()];
@@ -199,24 +214,27 @@ inline void meet() {
 }
 inline void meet_cluster() {
   using emulated::cluster;
-  emulated::write_all(cluster->sent[cluster->current]);
   const auto threads = static_cast<long>(cluster->fibers.size());
   const long needed = ++cluster->cluster_barriers[cluster->current] * threads;
   ++cluster->came_all;
   emulated::wait_for(cluster->came_all, needed);
 }
 
-struct Gate {
-  long came, threads;
-};
-inline void make_gate(uint4* gate, int threads) { *reinterpret_cast<Gate*>(gate) = {0, threads}; }
-inline void come_to(uint4* own_gate, int rank) {
-  emulated::write_all(emulated::cluster->sent[emulated::cluster->current]);
-  ++reinterpret_cast<Gate*>(in_block(own_gate, rank))->came;
+inline void make_gate(uint4* gate, int threads) {
+  emulated::cluster->gates[gate] = {0, threads, threads, 0};
 }
 inline void wait_at(uint4* gate, int opening) {
-  const auto* its = reinterpret_cast<Gate*>(gate);
-  emulated::wait_for(its->came, (opening + 1) * its->threads);
+  emulated::wait_for(emulated::cluster->gates.at(gate).opened, opening + 1);
+}
+inline void expect(uint4* gate, int bytes) { emulated::cluster->gates.at(gate).come(1, bytes); }
+inline void come_to(uint4* own_gate, int rank) {
+  emulated::cluster->gates.at(in_block(own_gate, rank)).come(1, 0);
+}
+template <class T>
+void send(T* own, int rank, const T& value, uint4* own_gate) {
+  auto& gate = emulated::cluster->gates.at(in_block(own_gate, rank));
+  emulated::write(emulated::cluster->sent[emulated::cluster->current], in_block(own, rank), value,
+                  &gate);
 }
 
 template <class T>

@@ -11,10 +11,11 @@ inline const charlm_gpu::Run* argument;
 
 inline void fiber() {
   KERNEL(*argument);
+  write_all(cluster->sent[cluster->current]);
   cluster->done[cluster->current] = 1;
-  if (--cluster->running == 0) {
+  --cluster->running[rank()];
+  if (std::count(cluster->running.begin(), cluster->running.end(), 0) == kBlocks)
     setcontext(&cluster->outside);
-  }
   switch_to_next();
   std::abort();  // nobody comes back to a thread that is done
 }
@@ -44,7 +45,7 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
     Cluster now;
     cluster = &now;
     const int all = kBlocks * threads;
-    now.first = first, now.threads = threads, now.running = all;
+    now.first = first, now.threads = threads, now.running.assign(kBlocks, threads);
     now.came.resize(kBlocks), now.shared.resize(kBlocks);
     for (auto& each : now.shared)  // what nobody has written is no number
       each.assign(static_cast<std::size_t>(shared) / sizeof(uint4), {~0u, ~0u, ~0u, ~0u});
