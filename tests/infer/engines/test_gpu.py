@@ -420,7 +420,7 @@ ON_CLUSTERS = [
 ]
 PERSISTENT = [  # units, and units with which a real GPU needs as many blocks
     pytest.param(28, 17, 17, 20, 1, ROOMY, id="one-block"),
-    pytest.param(28, 50, 150, 200, 2, with_shared(30), id="two-blocks-twice"),
+    pytest.param(28, 50, 192, 200, 2, with_shared(30), id="two-blocks-twice"),
     pytest.param(28, 50, 250, 20, 4, with_shared(26), id="four-blocks"),
     pytest.param(70, 192, 192, 20, 2, ROOMY, id="table-off-chip"),
 ]
