@@ -27,7 +27,8 @@ constexpr int kRows = kShape.rows(), kMatrix = kShape.matrix(), kMatrices = kSha
 constexpr bool kRecurrentHeld = kShape.recurrent_held, kHeadHeld = kShape.head_held;
 constexpr int kHeldDepth = kRecurrentHeld ? kDepth : 0;
 constexpr int kHeld = kHeldDepth + (kHeadHeld ? kHeadDepth : 0);
-constexpr int kBytes = 4 * kUnits;         // of a layer's h
+constexpr int kMembers = Alone::over(kUnits, kOwn);  // blocks that have units
+constexpr int kBytes = 4 * kUnits;                   // of a layer's h
 constexpr int kFew = 4;                    // pieces that are read ahead from shared memory
 constexpr int kRounds = (kOwn + 31) / 32;  // of a warp over the block's units
 constexpr Wide kAhead = 4 * 32;            // positions of which a warp knows the random words
@@ -58,12 +59,13 @@ class Member {
     h_ = reinterpret_cast<float*>(take(2 * kShape.state()));
     c_ = reinterpret_cast<float*>(take(Alone::over(kLayers * kOwn, 4)));
     sums_ = reinterpret_cast<float*>(take(kThreads / 4));
-    gate_ = take(1);
+    gates_ = take(2);
     logits_ = reinterpret_cast<float*>(place);
   }
 
   CHARLM_DEVICE void work() {
     begin();
+    if (rank_ >= kMembers) return;
     for (int step = 0;; ++step) {
       const bool heads = run_.scored || step >= length_;
       if (step < last_) multiply_first();
@@ -118,16 +120,21 @@ class Member {
     }
     for_each_own([&](int layer, int unit, Wide place) { c_[layer * kOwn + unit] = run_.c[place]; });
     if (thread_ == 0) {
-      make_gate(gate_, 1);
-      expect(gate_, kBytes);
+      for (int each = 0; each < 2; ++each) {
+        make_gate(gates_ + each, 1);
+        expect(gates_ + each, kBytes);
+      }
     }
     copies_are_there();
     meet_cluster();  // nobody writes into a block that has not begun
   }
-  // A layer's h, of all blocks.
+  // A layer's h, of all blocks. One that has it all sends the next while others still wait for
+  // this; therefore two gates.
+  CHARLM_DEVICE uint4* turn() const { return gates_ + opening_ % 2; }
   CHARLM_DEVICE void wait_for_h() {
-    wait_at(gate_, opening_++);
-    if (thread_ == 0) expect(gate_, kBytes);
+    wait_at(turn(), opening_ / 2);
+    if (thread_ == 0) expect(turn(), kBytes);
+    ++opening_;
   }
   CHARLM_DEVICE static void copy_all(const uint4* to, const uint4* from, int size) {
     for (int place = thread_number(); place < size; place += kThreads)
@@ -257,8 +264,8 @@ class Member {
       c = fmaf(sigmoid(gate.z), c, sigmoid(gate.x) * drive(gate.w));
       const float made = sigmoid(gate.y) * squashed(c);
 #pragma unroll
-      for (int rank = 0; rank < BLOCKS; ++rank)
-        send(h(1 - side_, layer) + first_ + unit, rank, made, gate_);
+      for (int rank = 0; rank < kMembers; ++rank)
+        send(h(1 - side_, layer) + first_ + unit, rank, made, turn());
     }
   }
 
@@ -294,7 +301,7 @@ class Member {
   const uint4 *matrices_, *head_, *table_;
   float4* bias_;
   float *head_bias_, *h_, *c_, *sums_, *logits_;
-  uint4* gate_;  // opens when the h of a layer has come from all blocks
+  uint4* gates_;  // by turns; one opens when the h of a layer has come from all blocks
   int side_ = 0, opening_ = 0;
   Wide position_;
   Uniforms uniforms_;

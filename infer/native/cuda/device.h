@@ -154,7 +154,8 @@ CHARLM_DEVICE void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Wo
 // Where a matrix is; the sum with a number is so many times 16 bytes further on.
 CHARLM_DEVICE Wide matrix_at(const uint4* shared) {
   constexpr Wide kRows = 512, kColumns = 128;  // bytes to the other rows, to the next 8 columns
-  return __cvta_generic_to_shared(shared) / 16 | kRows / 16 << 16 | kColumns / 16 << 32;
+  const Wide place = __cvta_generic_to_shared(shared) & 0x3FFFF;  // without the block's number
+  return place / 16 | kRows / 16 << 16 | kColumns / 16 << 32;
 }
 CHARLM_DEVICE void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 // `adds`: to the sums; else to 0.

@@ -113,7 +113,7 @@ struct Alone {
   constexpr int shared() const {
     return (matrices() - recurrent_held) * matrix() + (head_held ? 0 : head()) +
            (table_shared ? table() : 0) + bias() + characters() / 4 + 2 * state() +
-           over(layers * own(), 4) + threads() / 4 + 1 + over(head_slices() * characters(), 4);
+           over(layers * own(), 4) + threads() / 4 + 2 + over(head_slices() * characters(), 4);
   }
 };
 

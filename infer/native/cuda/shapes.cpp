@@ -15,7 +15,7 @@ constexpr int kStreamsWorth = 64;   // of a block; fewer are slower, however the
 // Where weights stay.
 constexpr int kStayingArchitecture = 90;  // whose warps multiply together by the fours
 constexpr int kRegisters = 255;           // of a thread, at most
-constexpr int kOtherRegisters = 45;       // beside state, sums and logits
+constexpr int kOtherRegisters = 64;       // beside state, sums and logits
 
 // Blocks of 8 warps. Where fp16 alone is multiplied, a warp of two tiles reads weights half as
 // often.

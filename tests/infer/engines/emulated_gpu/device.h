@@ -78,12 +78,19 @@ struct Write {
   void* to;
   char value[sizeof(uint4)];
   std::size_t size;
-  Gate* gate;  // that is told; null: none
 
-  void do_it() const {
-    std::memcpy(to, value, size);
-    if (gate) gate->come(0, -static_cast<long>(size));
+  template <class T>
+  Write(T* place, const T& number) : to(place), size(sizeof number) {
+    std::memcpy(value, &number, size);
   }
+  void operator()() const { std::memcpy(to, value, size); }
+};
+struct Sent {
+  Write write;
+  int rank;
+  Gate* gate;
+
+  void operator()() const;
 };
 
 // Blocks that run at the same time: one, or those of a cluster. Threads are numbered through.
@@ -100,7 +107,7 @@ struct Cluster {
   std::vector<long> times, barriers, cluster_barriers;  // that each thread has come
   std::vector<Warp> warps;
   std::vector<std::vector<Write>> copies;  // that each thread has sent for, and are not there
-  std::vector<std::vector<Write>> sent;    // that each thread has written to other blocks
+  std::vector<Sent> sent;                  // to blocks, and has not come there
   std::map<const uint4*, Gate> gates;      // by their places
   std::vector<std::vector<uint4>> shared;  // of each block
   std::vector<std::vector<std::vector<Product>>> products;  // of each thread, by lots
@@ -116,35 +123,48 @@ inline Word lot() {
   return static_cast<Word>(lots >> 40);
 }
 
-// Writes a value, or in disorder perhaps later, when `write_all` is called.
-template <class T>
-void write(std::vector<Write>& later, T* to, const T& value, Gate* gate = nullptr) {
-  Write made{to, {}, sizeof value, gate};
-  std::memcpy(made.value, &value, sizeof value);
-  if (disorder && lot() % 2) {
-    later.push_back(made);
-  } else {
-    made.do_it();
-  }
+inline void check_running(int rank) {
+  if (cluster->running[rank]) return;
+  std::fprintf(stderr, "a block is written to that is gone\n");
+  std::abort();
 }
-inline void write_all(std::vector<Write>& later) {
-  for (const auto& each : later) each.do_it();
-  later.clear();
+inline void Sent::operator()() const {
+  check_running(rank);
+  write();
+  gate->come(0, -static_cast<long>(write.size));
+}
+
+// Does it now, or in disorder perhaps later.
+template <class Done>
+void now_or_later(std::vector<Done>& later, const Done& done) {
+  if (disorder && lot() % 2) {
+    later.push_back(done);
+  } else {
+    done();
+  }
 }
 
 inline bool can_go_on(int thread) {
   const Wait& wait = cluster->waits[thread];
   return !cluster->done[thread] && *wait.counter >= wait.needed;
 }
+// What is sent late comes where nobody can go on without it, in any order.
 inline void switch_to_next() {
   const int before = cluster->current, all = static_cast<int>(cluster->fibers.size());
   int next = disorder ? favourite : before + 1;
   if (next < 0) next = static_cast<int>(lot());
   next %= all;
-  for (int passed = 0; passed < all && !can_go_on(next); ++passed) next = (next + 1) % all;
-  if (!can_go_on(next)) {
-    std::fprintf(stderr, "a thread waits for others that never come\n");
-    std::abort();
+  for (;;) {
+    for (int passed = 0; passed < all && !can_go_on(next); ++passed) next = (next + 1) % all;
+    auto& sent = cluster->sent;
+    if (can_go_on(next)) break;
+    if (sent.empty()) {
+      std::fprintf(stderr, "a thread waits for others that never come\n");
+      std::abort();
+    }
+    std::swap(sent[lot() % sent.size()], sent.back());
+    sent.back()();
+    sent.pop_back();
   }
   if (next == before) return;
   cluster->current = next;
@@ -154,7 +174,6 @@ inline void switch_to_next() {
   setcontext(&cluster->fibers[next]);
 }
 inline void wait_for(const long& counter, long needed) {
-  write_all(cluster->sent[cluster->current]);
   cluster->waits[cluster->current] = {&counter, needed};
   if (counter < needed || (disorder && lot() % 2)) switch_to_next();
 }
@@ -195,10 +214,7 @@ inline int threads_of_block() { return emulated::cluster->threads; }
 
 template <class T>
 T* in_block(T* own, int rank) {
-  if (!emulated::cluster->running[rank]) {
-    std::fprintf(stderr, "a block is written to that is gone\n");
-    std::abort();
-  }
+  emulated::check_running(rank);
   const auto place = reinterpret_cast<char*>(own) - reinterpret_cast<char*>(shared_memory());
   return reinterpret_cast<T*>(reinterpret_cast<char*>(emulated::cluster->shared[rank].data()) +
                               place);
@@ -233,8 +249,7 @@ inline void come_to(uint4* own_gate, int rank) {
 template <class T>
 void send(T* own, int rank, const T& value, uint4* own_gate) {
   auto& gate = emulated::cluster->gates.at(in_block(own_gate, rank));
-  emulated::write(emulated::cluster->sent[emulated::cluster->current], in_block(own, rank), value,
-                  &gate);
+  emulated::now_or_later(emulated::cluster->sent, {{in_block(own, rank), value}, rank, &gate});
 }
 
 template <class T>
@@ -255,10 +270,13 @@ constexpr bool kCopiesBeside = true;
 template <int kPlace = 0>
 void copy(uint4* to, const uint4* from, bool wanted = true) {
   if (!wanted) return;
-  emulated::write(emulated::cluster->copies[emulated::cluster->current], to + kPlace, from[kPlace]);
+  auto& copies = emulated::cluster->copies[emulated::cluster->current];
+  emulated::now_or_later(copies, {to + kPlace, from[kPlace]});
 }
 inline void copies_are_there() {
-  emulated::write_all(emulated::cluster->copies[emulated::cluster->current]);
+  auto& copies = emulated::cluster->copies[emulated::cluster->current];
+  for (const auto& copy : copies) copy();
+  copies.clear();
 }
 
 inline void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Word b_high) {

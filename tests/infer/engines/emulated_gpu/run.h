@@ -11,11 +11,12 @@ inline const charlm_gpu::Run* argument;
 
 inline void fiber() {
   KERNEL(*argument);
-  write_all(cluster->sent[cluster->current]);
   cluster->done[cluster->current] = 1;
   --cluster->running[rank()];
-  if (std::count(cluster->running.begin(), cluster->running.end(), 0) == kBlocks)
+  if (std::count(cluster->running.begin(), cluster->running.end(), 0) == kBlocks) {
+    for (const auto& sent : cluster->sent) sent();
     setcontext(&cluster->outside);
+  }
   switch_to_next();
   std::abort();  // nobody comes back to a thread that is done
 }
@@ -52,7 +53,7 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
     now.fibers.resize(all), now.stops.resize(all), now.stacks.resize(all);
     now.begun.resize(all), now.done.resize(all), now.times.resize(all);
     now.barriers.resize(all), now.cluster_barriers.resize(all);
-    now.warps.resize(all / 32), now.copies.resize(all), now.sent.resize(all);
+    now.warps.resize(all / 32), now.copies.resize(all);
     now.products.resize(all);
     now.waits.assign(all, {&now.came_all, 0});
     for (int thread = 0; thread < all; ++thread) {
@@ -63,7 +64,7 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
       makecontext(&now.fibers[thread], fiber, 0);
     }
     now.current = disorder ? static_cast<int>(lot() % all) : 0;
-    favourite = has_favourite ? now.current : -1;
+    favourite = !has_favourite ? -1 : launches % 2 ? 0 : now.current;
     now.begun[now.current] = 1;
     swapcontext(&now.outside, &now.fibers[now.current]);
   }
