@@ -1,4 +1,4 @@
-// What both kernels use of a GPU: one function for each instruction.
+// What the kernels use of a GPU: one function for each instruction.
 #pragma once
 
 #ifndef CHARLM_EMULATED  // the tests have these functions for a CPU
@@ -35,10 +35,10 @@ CHARLM_DEVICE void meet_cluster() {
   asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
 }
 
-// A gate in shared memory, of 16 bytes, opens each time that so many threads have come to it, and
-// all bytes that they expect have been sent there. Who waits for its n-th opening, counted from 0,
-// sees them; nobody may be late by more than one opening. `meet_cluster` comes between `make_gate`
-// and the others.
+// A gate is an mbarrier, in 16 bytes of shared memory; it opens where a phase ends: each time that
+// so many threads have come to it, and all bytes that they expect have been sent to it. Who waits
+// for its n-th opening, from 0, sees what was sent, and must come before the next one.
+// `meet_cluster` comes between `make_gate` and the others.
 CHARLM_DEVICE Word in_shared(const void* own) {
   return static_cast<Word>(__cvta_generic_to_shared(own));
 }
@@ -167,9 +167,11 @@ CHARLM_DEVICE void multiply_together(float (&sums)[4][4], const uint4& a, Wide b
       : CHARLM_SUMS(sums)
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b), "r"(static_cast<Word>(adds)));
 }
-// What began since the last call is a lot of its own.
-CHARLM_DEVICE void end_lot() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// All lots, or all but the last.
+// Products that began since the last call belong together.
+CHARLM_DEVICE void commit_products() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+// All, or all but those that were committed last.
 CHARLM_DEVICE void products_are_there(float (&sums)[4][4], bool but_the_last = false) {
   if (but_the_last) {
     asm volatile("wgmma.wait_group.sync.aligned 1;" : CHARLM_SUMS(sums)::"memory");

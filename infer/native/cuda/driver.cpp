@@ -161,7 +161,7 @@ std::vector<char> compile(const Compiler& compiler, int architecture, const Sour
     if (each <= architecture && each > known) known = each;
   const bool exact = known == architecture;
   const std::string target = std::string("--gpu-architecture=") + (exact ? "sm_" : "compute_") +
-                             std::to_string(known) + (source.only ? "a" : "");
+                             std::to_string(known) + (source.architecture_specific ? "a" : "");
   const char* options[] = {target.c_str(), "--std=c++17", "--device-as-default-execution-space"};
   std::vector<char> program;
   void* work = nullptr;

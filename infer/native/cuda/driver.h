@@ -104,7 +104,7 @@ class Device {
 struct Source {
   const char* kernel;  // its name
   std::string text;
-  bool only;  // it uses what the device's architecture alone has
+  bool architecture_specific;  // it is for sm_90a, not for sm_90
 };
 
 // A program for the device: from the folder of those that were compiled before, or from `source`.

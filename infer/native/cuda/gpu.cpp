@@ -23,7 +23,6 @@
 CHARLM_SOURCE(charlm_device_source, CHARLM_CUDA "/device.h");
 CHARLM_SOURCE(charlm_run_source, CHARLM_CUDA "/run.h");
 CHARLM_SOURCE(charlm_step_source, CHARLM_CUDA "/step.h");
-CHARLM_SOURCE(charlm_tile_source, CHARLM_CUDA "/tile.h");
 CHARLM_SOURCE(charlm_kernel_source, CHARLM_CUDA "/kernel.cu");
 CHARLM_SOURCE(charlm_persistent_source, CHARLM_CUDA "/persistent.cu");
 CHARLM_SOURCE(charlm_alone_source, CHARLM_CUDA "/alone.cu");
@@ -33,11 +32,13 @@ namespace {
 
 constexpr int kGroupThreads = 128, kGroupStreams = 64;    // of four warps that multiply together
 constexpr int kDynamicSharedBytes = 8, kAnyCluster = 14;  // attributes of a function
-constexpr int kClusters = 90;  // the architecture from which on blocks form clusters
+constexpr int kClusters = 90;    // the architecture from which on blocks form clusters
+constexpr int kVersion = 12010;  // of CUDA, from which on its compiler knows `st.async`
 
 template <class Any>  // a `Shape` or an `Alone`
 Source source_of(const Any& shape, const char* kernel, std::initializer_list<int> sizes,
-                 std::initializer_list<bool> flags, const std::string& own, bool only = false) {
+                 std::initializer_list<bool> flags, const std::string& own,
+                 bool architecture_specific = false) {
   std::string list;
   for (const int each : sizes) list += std::to_string(each) + ", ";
   for (const bool each : flags) list += each ? "true, " : "false, ";
@@ -47,7 +48,8 @@ Source source_of(const Any& shape, const char* kernel, std::initializer_list<int
                                                  {"BLOCKS", std::max(shape.blocks, 1)}};
   for (const auto& [name, value] : numbers)
     text += std::string("#define ") + name + " " + std::to_string(value) + "\n";
-  return {kernel, text + charlm_device_source + charlm_run_source + charlm_step_source + own, only};
+  return {kernel, text + charlm_device_source + charlm_run_source + charlm_step_source + own,
+          architecture_specific};
 }
 Source source_of(const Shape& shape) {
   const std::string held =
@@ -57,8 +59,7 @@ Source source_of(const Shape& shape) {
       {shape.units, shape.layers, shape.vocabulary, shape.parts, shape.tiles, shape.row_warps,
        shape.column_warps, shape.chunk, shape.head_groups, shape.blocks},
       {shape.table_shared, shape.state_shared, shape.logits_held},
-      held + charlm_tile_source + (shape.blocks ? charlm_persistent_source : charlm_kernel_source),
-      shape.blocks > 0);
+      shape.blocks ? charlm_persistent_source : held + charlm_kernel_source, shape.blocks > 0);
 }
 Source source_of(const Alone& shape) {
   return source_of(shape, "charlm_alone",
@@ -105,6 +106,7 @@ class Gpu {
     int threads;          // of a block
     int shared;           // memory of a block, in units of 16 bytes
     int scratch;          // outside the chip, the same; a cluster has none
+    bool by_groups;       // of four warps, each with streams of its own: fewer will do, too
   };
   struct Program;
   struct Work;
@@ -191,12 +193,11 @@ struct Gpu::Program {
   float gate_scale = 1, head_scale = 1;
   int clusters = 0;  // that run at once
 
-  // Where warps have streams of their own, as few warps as let all clusters end at the same time;
-  // by the fours that multiply together.
+  // With as few groups of warps as let all clusters end at the same time.
   Layout layout_for(std::int64_t streams) const {
     Layout dealt = layout;
-    if (!clusters || layout.streams == 1) return dealt;
-    const std::int64_t most = layout.streams / kGroupStreams, all = over(streams, kGroupStreams);
+    if (!layout.by_groups) return dealt;
+    const std::int64_t most = layout.threads / kGroupThreads, all = over(streams, kGroupStreams);
     const std::int64_t turns = over(all, most * clusters);
     const auto own = static_cast<int>(over(all, turns * clusters));
     dealt.streams = own * kGroupStreams, dealt.threads = own * kGroupThreads;
@@ -239,7 +240,8 @@ Gpu::Gpu(const charlm::Weights& weights, charlm::Precision precision, const std:
   if (!problem.empty() || !wanted || std::string(wanted) != "1") return;
   const Alone shape = alone_of(weights_, parts_, device_.shared_bytes());
   if (shape.blocks) {
-    alone_ = of_clusters(shape, {1, shape.blocks, shape.threads(), shape.shared(), 0}, problem);
+    alone_ =
+        of_clusters(shape, {1, shape.blocks, shape.threads(), shape.shared(), 0, false}, problem);
   } else {
     problem = refused("the model is too large");
   }
@@ -255,7 +257,7 @@ Gpu::~Gpu() {
 }
 
 // Where clusters are asked for: one for each stream if all have room at once, else such as weights
-// stay in. Otherwise blocks as small as let all streams run at once, or the largest.
+// stay in, if they can. Otherwise blocks as small as let all streams run at once, or the largest.
 const Gpu::Program* Gpu::program_for(std::int64_t streams, Problem& problem) {
   if (alone_ && streams <= alone_->clusters) return alone_.get();
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -264,7 +266,8 @@ const Gpu::Program* Gpu::program_for(std::int64_t streams, Problem& problem) {
         persistent_of(weights_, parts_, device_.architecture(), device_.shared_bytes());
     if (shape.blocks && !persistent_)
       persistent_ = of_clusters(
-          shape, {shape.streams(), shape.blocks, shape.threads(), shape.shared(), 0}, problem);
+          shape, {shape.streams(), shape.blocks, shape.threads(), shape.shared(), 0, true},
+          problem);
     if (shape.blocks) return persistent_.get();
   }
   int wanted = 0;
@@ -273,12 +276,13 @@ const Gpu::Program* Gpu::program_for(std::int64_t streams, Problem& problem) {
   const Shape shape = shape_of(weights_, parts_, wanted, device_.shared_bytes());
   auto& program = programs_[shape.streams()];
   if (!program)
-    program = made(shape, {shape.streams(), 1, shape.threads(), shape.shared(), shape.scratch()},
-                   problem);
+    program =
+        made(shape, {shape.streams(), 1, shape.threads(), shape.shared(), shape.scratch(), false},
+             problem);
   return program.get();
 }
 
-// Who asks for clusters is told where there can be none.
+// Who asks for clusters is told where there can be none for few streams.
 Problem Gpu::refused(const std::string& reason) const {
   return "no clusters on " + device_.name() + ", since " + reason + ": unset CHARLM_CLUSTERS";
 }
@@ -288,10 +292,12 @@ std::unique_ptr<Gpu::Program> Gpu::of_clusters(const Any& shape, const Layout& l
   const Driver& driver = device_.driver();
   Problem reason;
   std::unique_ptr<Program> program;
+  int version = 0;
+  driver.cuDriverGetVersion(&version);
   if (device_.architecture() < kClusters) {
     reason = "compute capability 9.0 or later is needed";
-  } else if (!driver.cuOccupancyMaxActiveClusters) {
-    reason = "a driver of CUDA 11.8 or later is needed";
+  } else if (!driver.cuOccupancyMaxActiveClusters || version < kVersion) {
+    reason = "a driver of CUDA 12.1 or later is needed";
   } else if ((program = made(shape, layout, reason))) {
     const Device::Current current(device_);
     const auto blocks = static_cast<unsigned>(layout.blocks);

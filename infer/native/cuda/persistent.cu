@@ -2,9 +2,9 @@
 // on the chip. (Persistent RNNs: Diamos et al., 2016.)
 //
 // A cluster of blocks holds the weights of a layer in fp16, each block those of its units, and the
-// head's. A warp has 16 streams for all steps, and the warps of one number in all blocks of a
-// cluster have the same: each makes h of its block's units, keeps that, sends it to the others, and
-// draws. They draw the same, so h is all that they exchange.
+// head's. A warp has 16 streams for all steps; warp w of each block of the cluster has the same
+// ones: it makes h of its block's units, keeps that, sends it to the others, and draws. They draw
+// the same, so h is all that they exchange.
 //
 // Warps wait for those of their number in the other blocks, and for the three they multiply with,
 // but for no others: while some draw or finish cells, others multiply. State stays in registers, by
@@ -189,7 +189,7 @@ class Warp {
     for (int depth = 0; depth < kDepth; ++depth)
       multiply_together(sums, h_[depth], matrix_at(weights) + (group * kDepth + depth) * kPiece,
                         depth > 0);
-    end_lot();
+    commit_products();
   }
 
   // The cells of a group are finished while the products of the next go on.

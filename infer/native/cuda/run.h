@@ -130,7 +130,7 @@ struct Run {
   const float *h, *c;                                  // [streams, layers, units]
   const void* prompt;                                  // Id [streams, time]
   const int* lengths;                                  // [streams], at most `time`
-  const int* longest;                                  // of each block's [unused]
+  const int* longest;                                  // of each block's, or cluster's [unused]
   const unsigned long long *seed, *stream, *position;  // [streams]
   const float *inverse_temperature, *top_p, *min_p;    // [streams]
   const int* top_k;                                    // [streams]

@@ -91,7 +91,14 @@ void append(std::vector<std::uint8_t>& to, float value, int parts) {
 // as the lanes of a warp hold them, or in order, as a group of warps reads them from shared memory.
 template <class Number>
 void append_piece(std::vector<std::uint8_t>& to, const Shape& shape, Number number) {
-  for (int part = 0; !shape.blocks && part < shape.parts; ++part)
+  if (shape.blocks) {
+    for (const int rows : {0, 8})
+      for (int column = 0; column < 32; ++column)
+        for (int row = rows; row < rows + 8; ++row)
+          append_half(to, half_of(number(row, column / 8, column % 8)));
+    return;
+  }
+  for (int part = 0; part < shape.parts; ++part)
     for (int pair = 0; pair < 2; ++pair)
       for (int lane = 0; lane < 32; ++lane)
         for (int tile = 2 * pair; tile < 2 * pair + 2; ++tile)
@@ -100,10 +107,6 @@ void append_piece(std::vector<std::uint8_t>& to, const Shape& shape, Number numb
             const std::uint16_t large = half_of(value);
             append_half(to, part == 0 ? large : half_of(value - float_of(large)));
           }
-  for (int rows = 0; shape.blocks && rows < 16; rows += 8)
-    for (int column = 0; column < 32; ++column)
-      for (int row = rows; row < rows + 8; ++row)
-        append_half(to, half_of(number(row, column / 8, column % 8)));
 }
 
 float largest_of(const float* values, std::int64_t count) {

@@ -1,4 +1,4 @@
-// What both kernels do in a step once products are summed: cells, random numbers, and the choice of
+// What the kernels do in a step once products are summed: cells, random numbers, and the choice of
 // a character.
 #pragma once
 

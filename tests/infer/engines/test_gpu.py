@@ -254,19 +254,22 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Gpu]:
 
 # ---- Models, and what they are asked for
 
-Made = Callable[[int, int, int], Path]
+Made = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Writes a random model of so many characters, each as likely as a neighbour, units, layers."""
+    """Writes a random model of so many characters, each as likely as a neighbour, units, layers.
+
+    Its recurrent weights are `scale` times as large as others.
+    """
     step_graph = pytest.importorskip("charlm.export.graphs.step_graph", exc_type=ImportError)
     from charlm.export import weights
 
     folder = tmp_path_factory.mktemp("models")
 
-    def write(size: int, hidden: int, layers: int) -> Path:
-        path = folder / f"{size}-{hidden}-{layers}.onnx"
+    def write(size: int, hidden: int, layers: int, scale: float = 1) -> Path:
+        path = folder / f"{size}-{hidden}-{layers}-{scale}.onnx"
         if path.exists():
             return path
         random = np.random.RandomState(0)
@@ -278,7 +281,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         upper, gates, twin = range(layers - 1), 4 * hidden, np.arange(size) // 2 * 2
         arrays = weights.Weights(
             table=3 * some(size, 1, gates),
-            recurrent=some(hidden, gates),
+            recurrent=some(hidden, gates) * np.float32(scale),
             stacked=tuple(some(2 * hidden, gates) for _ in upper),
             stacked_bias=tuple(some(gates) for _ in upper),
             head=2 * some(hidden, size)[:, twin],
@@ -409,6 +412,12 @@ def with_shared(kilobytes: int) -> Variables:
     return ROOMY | {"EMULATED_SHARED": str(kilobytes << 10)}
 
 
+def launched(file: Path) -> list[tuple[str, int, int]]:
+    """Of each launch the kernel, how many clusters, and of how many blocks."""
+    lines = [line.replace(":", "").split() for line in file.read_text().splitlines()]
+    return [(kernel, int(clusters), int(blocks)) for kernel, clusters, _, blocks, *_ in lines]
+
+
 ON_CLUSTERS = [
     pytest.param((28, 17, 1), 3, "float32", 7, 8, ROOMY, id="units-to-spare"),
     pytest.param((5, 96, 2), 3, "float32", 7, 8, ROOMY, id="layers"),
@@ -418,11 +427,16 @@ ON_CLUSTERS = [
     pytest.param((5, 192, 3), 1, "float32", 3, 16, ROOMY, id="large"),
     pytest.param((62, 192, 1), 1, "fp16", 5, 8, ROOMY, id="half-precision"),
 ]
-PERSISTENT = [  # units, and units with which a real GPU needs as many blocks
-    pytest.param(28, 17, 17, 20, 1, ROOMY, id="one-block"),
-    pytest.param(28, 50, 192, 200, 2, with_shared(30), id="two-blocks-twice"),
-    pytest.param(28, 50, 250, 20, 4, with_shared(26), id="four-blocks"),
-    pytest.param(70, 192, 192, 20, 2, ROOMY, id="table-off-chip"),
+# Characters; units and streams here, and on a real GPU as many as let it do the same; how many
+# clusters at once; how it is launched then.
+PERSISTENT = [
+    pytest.param(28, (17, 20), (17, 20), 1, "1 x 1 blocks of 128", ROOMY, id="one-block"),
+    pytest.param(28, (50, 200), (192, 17_001), 1, "2 x 2 blocks of 256", with_shared(30), id="two"),
+    pytest.param(
+        28, (50, 130), (192, 5_000), 3, "3 x 2 blocks of 128", with_shared(30), id="small"
+    ),
+    pytest.param(28, (50, 20), (250, 20), 1, "1 x 4 blocks of 128", with_shared(26), id="four"),
+    pytest.param(70, (192, 20), (192, 20), 1, "1 x 2 blocks of 128", ROOMY, id="table-off-chip"),
 ]
 
 
@@ -450,7 +464,7 @@ def test_a_run_on_clusters_is_that_of_the_cpu(
     launches = tmp_path / "launches"
     own = variables | {"EMULATED_LAUNCHES": str(launches)}
     found = on_clusters(gpu, path, precision, *feeds, variables=own)
-    assert gpu.real or launches.read_text().splitlines() == 2 * [f"charlm_alone of {blocks}"]
+    assert gpu.real or launched(launches) == 2 * [("charlm_alone", batch, blocks)]
     if precision == "fp16":
         assert (found[0][names.TOKENS] == wanted[0][names.TOKENS]).mean() > 0.7
         assert_close(found[1], wanted[1], 0.005)
@@ -460,29 +474,74 @@ def test_a_run_on_clusters_is_that_of_the_cpu(
 
 
 @pytest.mark.parametrize(
-    ("characters", "units", "units_there", "batch", "blocks", "variables"), PERSISTENT
+    ("characters", "here", "there", "clusters", "launch", "variables"), PERSISTENT
 )
 def test_a_run_by_clusters_in_which_weights_stay_is_close_to_that_of_the_cpu(
     gpu: Gpu,
     made: Made,
     tmp_path: Path,
     characters: int,
-    units: int,
-    units_there: int,
-    batch: int,
-    blocks: int,
+    here: tuple[int, int],
+    there: tuple[int, int],
+    clusters: int,
+    launch: str,
     variables: Variables,
 ) -> None:
-    path = made(characters, units_there if gpu.real else units, 1)
-    launches = tmp_path / "launches"
+    """The first cluster's prompts are shorter than those of others."""
+    units, batch = there if gpu.real else here
+    path, launches = made(characters, units, 1), tmp_path / "launches"
     feed = feed_of(path, batch, time=5, steps=6, filtered=True)
+    feed[names.LENGTHS][:64] //= 2
     read = feed | {names.STEPS: np.array(0)}
     (wanted, wanted_read) = run(path, "cpu", "float32", feed, read)
-    own = variables | {"EMULATED_LAUNCHES": str(launches), "EMULATED_CLUSTERS": "1"}
-    found, found_read = on_clusters(gpu, path, "fp16", feed, read, variables=own)
-    assert gpu.real or launches.read_text().splitlines() == 2 * [f"charlm_persistent of {blocks}"]
+    own = {"EMULATED_LAUNCHES": str(launches), "EMULATED_CLUSTERS": str(clusters)}
+    found, found_read = on_clusters(gpu, path, "fp16", feed, read, variables=variables | own)
+    line = f"charlm_persistent: {launch} threads"
+    assert gpu.real or launches.read_text().splitlines() == 2 * [line]
     assert_close(found_read, wanted_read, 0.005)
     assert (found[names.TOKENS] == wanted[names.TOKENS]).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("layers", "precision", "variables"),
+    [
+        pytest.param(2, "fp16", {}, id="layers"),
+        pytest.param(1, "float32", {}, id="precision"),
+        pytest.param(1, "fp16", {"EMULATED_ARCHITECTURE": "100"}, id="architecture"),
+        pytest.param(1, "fp16", {"CHARLM_CLUSTERS": "0"}, id="not-asked-for"),
+    ],
+)
+def test_where_weights_can_not_stay_many_streams_have_the_usual_kernel(
+    emulated: Gpu,
+    made: Made,
+    tmp_path: Path,
+    layers: int,
+    precision: str,
+    variables: Variables,
+) -> None:
+    path, launches = made(28, 17, layers), tmp_path / "launches"
+    own = ROOMY | {"EMULATED_LAUNCHES": str(launches)} | variables
+    (found,) = emulated(run, path, "cuda", precision, feed_of(path, 20, 2, 1), variables=own)
+    assert LOGITS in found
+    assert [kernel for kernel, *_ in launched(launches)] == ["charlm_run"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "variables"),
+    [
+        pytest.param(20, {}, id="passing"),
+        pytest.param(20, ROOMY, id="staying"),
+        pytest.param(1, ROOMY, id="alone"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_told(
+    gpu: Gpu, made: Made, batch: int, variables: Variables
+) -> None:
+    """Weights that are too large for fp16."""
+    path = made(28, 18, 1, 1e6)
+    feed = feed_of(path, batch, 3, 2)
+    (said,) = on_clusters(gpu, path, "fp16", feed, variables=variables)
+    assert "the model gives numbers that are not finite: its weights are damaged" in said
 
 
 def on_clusters(gpu: Gpu, path: Path, precision: str, *feeds: Feed, variables: Variables) -> Any:
@@ -538,7 +597,7 @@ def test_more_streams_than_clusters_have_the_other_kernel(
     feeds = [feed_of(path, batch, 2, 1) for batch in (1, 2)]
     found = emulated(run, path, "cuda", "float32", *feeds, variables=own)
     assert all(LOGITS in each for each in found)
-    assert launches.read_text().splitlines() == ["charlm_alone of 8", "charlm_run of 1"]
+    assert launched(launches) == [("charlm_alone", 1, 8), ("charlm_run", 1, 1)]
 
 
 def test_texts_that_end_and_begin_side_by_side_are_those_of_the_cpu(gpu: Gpu, made: Made) -> None:
@@ -690,7 +749,7 @@ def test_a_driver_that_knows_no_clusters_is_told_and_has_the_other_kernel(
     build_driver(tmp_path, "-DcuOccupancyMaxActiveClusters=unknown")
     gpu = Gpu(False, emulation | {"CHARLM_LIBCUDA": str(tmp_path / "emulated.so")})
     with contextlib.closing(gpu):
-        with pytest.raises(ProviderError, match="since a driver of CUDA 11"):
+        with pytest.raises(ProviderError, match="since a driver of CUDA 12"):
             gpu(device_and_note, made(28, 17, 1), "cuda", variables=ROOMY)
         assert gpu(device_and_note, made(28, 17, 1), "cuda") == ("cuda", None)
 
@@ -879,12 +938,14 @@ def compiler(emulation: Variables) -> Iterator[Gpu]:
         ("lovecraft", "fp16", 90, 227, 2048, 0),
         ("lovecraft-large", "float32", 90, 227, 2048, 0),
         ("lovecraft-large", "fp16", 100, 227, 1, 0),
+        ((28, 160, 1), "fp16", 90, 227, 2048, 0),
     ],
 )
 def test_nvidias_compiler_keeps_what_a_thread_has_in_registers(
     compiler: Gpu,
+    made: Made,
     tmp_path: Path,
-    model: str,
+    model: str | tuple[int, int, int],
     precision: str,
     architecture: int,
     kilobytes: int,
@@ -892,22 +953,22 @@ def test_nvidias_compiler_keeps_what_a_thread_has_in_registers(
     spilled: int,
 ) -> None:
     """But for so many bytes. The driver refuses what takes more shared memory than there is."""
-    path, wanted = shipped_model(model), {"charlm_run"}
-    if architecture >= 90:
-        wanted.add("charlm_alone")
-    if (model, precision, architecture) == ("lovecraft", "fp16", 90):
-        wanted.add("charlm_persistent")
+    path = shipped_model(model) if isinstance(model, str) else made(*model)
     variables = {
         "CHARLM_CACHE": str(tmp_path),
         "EMULATED_ARCHITECTURE": str(architecture),
         "EMULATED_SHARED": str(kilobytes << 10),
         "EMULATED_PROCESSORS": "16",
-        "CHARLM_CLUSTERS": str(int(len(wanted) > 1)),
     }
-    feed = feed_of(path, batch, 1, 0)
-    (outcome,) = compiler(run, path, "cuda", precision, feed, variables=variables)
-    assert LOGITS in outcome
-    kernels = set()
+    feed, kernels, wanted = feed_of(path, batch, 1, 0), set(), {"charlm_run"}
+    for clusters in ("0", "1") if architecture >= 90 else ("0",):
+        own = variables | {"CHARLM_CLUSTERS": clusters}
+        (outcome,) = compiler(run, path, "cuda", precision, feed, variables=own)
+        assert LOGITS in outcome
+    if architecture >= 90:
+        wanted.add("charlm_alone")
+        if precision == "fp16" and architecture == 90:
+            wanted.add("charlm_persistent")
     for program in tmp_path.glob(f"*-sm_{architecture}.program"):
         found = sections(program.read_bytes())
         (kernel,) = (name[6:] for name in found if name.startswith(".text.charlm"))

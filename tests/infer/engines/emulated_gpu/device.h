@@ -73,6 +73,11 @@ struct Gate {
   }
 };
 
+struct Products {
+  std::vector<Product> begun;
+  std::vector<std::vector<Product>> committed;
+};
+
 // What a thread has written and others need not see yet.
 struct Write {
   void* to;
@@ -110,7 +115,7 @@ struct Cluster {
   std::vector<Sent> sent;                  // to blocks, and has not come there
   std::map<const uint4*, Gate> gates;      // by their places
   std::vector<std::vector<uint4>> shared;  // of each block
-  std::vector<std::vector<std::vector<Product>>> products;  // of each thread, by lots
+  std::vector<Products> products;          // of each thread
   ucontext_t outside;
 };
 inline Cluster* cluster;
@@ -294,15 +299,18 @@ inline void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Word b_hi
 }
 
 // They are made as late as they may be.
-inline std::vector<std::vector<emulated::Product>>& lots_of_products() {
+inline emulated::Products& products() {
   return emulated::cluster->products[emulated::cluster->current];
 }
 inline Wide matrix_at(const uint4* shared) { return reinterpret_cast<std::uintptr_t>(shared) / 16; }
-inline void begin_products() { lots_of_products().emplace_back(); }
+inline void begin_products() {}
 inline void multiply_together(float (&sums)[4][4], const uint4& a, Wide b, bool adds) {
-  lots_of_products().back().push_back({sums, a, reinterpret_cast<const uint4*>(b * 16), adds});
+  products().begun.push_back({sums, a, reinterpret_cast<const uint4*>(b * 16), adds});
 }
-inline void end_lot() {}
+inline void commit_products() {
+  products().committed.push_back(products().begun);
+  products().begun.clear();
+}
 inline void multiply(const emulated::Product& product) {
   const auto& [sums, a, b, adds] = product;
   const auto& brought = emulated::together({a.x, a.y, a.z, a.w});
@@ -320,9 +328,9 @@ inline void multiply(const emulated::Product& product) {
     }
 }
 inline void products_are_there(float (&)[4][4], bool but_the_last = false) {
-  auto& lots = lots_of_products();
-  for (; lots.size() > but_the_last; lots.erase(lots.begin()))
-    for (const auto& product : lots.front()) multiply(product);
+  auto& committed = products().committed;
+  for (; committed.size() > but_the_last; committed.erase(committed.begin()))
+    for (const auto& product : committed.front()) multiply(product);
 }
 inline void show_to_products() {}
 

@@ -49,8 +49,8 @@ std::string content(const std::string& path) {
 
 // ---- The driver. EMULATED_DEVICES, EMULATED_PROCESSORS, EMULATED_SHARED, EMULATED_MEMORY,
 // EMULATED_PINNED and EMULATED_ARCHITECTURE say what it finds, EMULATED_CLUSTERS how many clusters
-// run at once. Each launch adds a line to the file EMULATED_LAUNCHES: the kernel, and how many
-// blocks a cluster has. With EMULATED_DISORDER the threads of each launch come in another order.
+// run at once. Each launch adds a line to the file EMULATED_LAUNCHES: the kernel, its clusters,
+// blocks and threads. With EMULATED_DISORDER the threads of each launch come in another order.
 // With EMULATED_RATE, characters a second, a kernel takes its time and does nothing, so that the
 // host can be measured.
 

@@ -29,7 +29,8 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
   argument = static_cast<const charlm_gpu::Run*>(run);
   if (const char* path = std::getenv("EMULATED_LAUNCHES")) {
     std::FILE* file = std::fopen(path, "a");
-    std::fprintf(file, "%s of %d\n", EMULATED_NAME(KERNEL), kBlocks);
+    std::fprintf(file, "%s: %d x %d blocks of %d threads\n", EMULATED_NAME(KERNEL),
+                 blocks / kBlocks, kBlocks, threads);
     std::fclose(file);
   }
   if (const char* rate = std::getenv("EMULATED_RATE")) {
