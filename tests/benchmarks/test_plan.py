@@ -1,11 +1,15 @@
 """What a plan measures, what it needs for that, and what it leaves out."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from charlm.benchmarks import plan
-from charlm.benchmarks.harness.settings import LITERT_STEP, PROBE, WEIGHTS
+from charlm.benchmarks.cases import ours
+from charlm.benchmarks.harness.settings import LITERT_STEP, PROBE, WEIGHTS, CaseSettings
+from charlm.benchmarks.harness.worker import load
 from charlm.benchmarks.lineup import CASES, LIMITS, SWEEPS, Sweep
 from charlm.benchmarks.plan import LIMITS_PART, NAMES, PROCESSES, BenchPlan
 from charlm.data.system.errors import SettingsError
@@ -16,6 +20,25 @@ MODEL = Path("some.onnx")
 def test_names_are_distinct() -> None:
     names = [*NAMES, *(bound.name for bound in LIMITS)]
     assert len(set(names)) == len(names)
+
+
+def test_what_a_gpu_has_rows_for_is_what_its_check_measures() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    _, rows, _ = re.split(
+        r"^CUDA_ROWS :=|(?<!\\)\n# The benchmarks run", makefile, flags=re.MULTILINE
+    )
+    measured = set(rows.replace("\\", "").split())
+    assert {case.name for case in CASES if case.cuda} <= measured <= set(NAMES)
+
+
+def test_rows_of_clusters_ask_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARLM_CLUSTERS", "0")  # as it was, once the test ends
+    rows = [case for case in CASES if case.name.partition("clusters")[1]]
+    assert {case.precision for case in rows if case.batch > 1} == {"fp16"}
+    for case in rows:
+        assert callable(load(case.target))
+    ask = ours._on_clusters(lambda _: lambda _: os.environ["CHARLM_CLUSTERS"])
+    assert ask(CaseSettings("", ""))(1) == "1"
 
 
 @pytest.mark.parametrize("each", SWEEPS, ids=lambda each: each.name)

@@ -151,13 +151,10 @@ class Member {
   }
 
   CHARLM_DEVICE void end() {
-    bool good = true;
     for_each_own([&](int layer, int unit, Wide place) {
       const float h = this->h(side_, layer)[first_ + unit], c = c_[layer * kOwn + unit];
       run_.h_next[place] = h, run_.c_next[place] = c;
-      good = good && h - h + c - c == 0;
     });
-    if (!good) *run_.not_finite = 1;
   }
 
   // ---- Products of h and a thread's weights

@@ -164,13 +164,11 @@ class Warp {
   }
 
   CHARLM_DEVICE void end_streams() {
-    bool good = true;
     for_each_row([&](int second, int row) {
       if (!is_stream(row)) return;
       const Wide place = static_cast<Wide>(stream_at(row)) * kUnits;
       const auto give = [&](float* values, int unit, float value) {
         if (unit < kUnits) values[place + unit] = value;
-        good = good && value - value == 0;
       };
       for_each_h(second, [&](Word both, int unit) {
         const float2 h = floats(both);
@@ -178,7 +176,6 @@ class Warp {
       });
       for_each_c(second, [&](float c, int unit) { give(run_.c_next, unit, c); });
     });
-    if (!good) *run_.not_finite = 1;
   }
 
   // ---- Products
