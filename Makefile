@@ -136,8 +136,9 @@ $(VENV)/.docs: pyproject.toml $(NATIVE) $(VENV)/.files
 define install
 @echo "== installing charlm[$(1),$(EXTRA)] into $(VENV) (a minute or two the first time)"
 @rm -rf build
-@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	--editable ".[$(1),$(EXTRA)]" "$(TORCH)"
+@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # pip has but one core for that
 endef
 
 # For the tests of these examples, which are skipped where npm can't be had.

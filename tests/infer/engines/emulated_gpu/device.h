@@ -8,15 +8,15 @@
 #undef _FORTIFY_SOURCE  // which knows of no jump to another stack
 #include <setjmp.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <thread>
 #include <vector>
 
 #define CHARLM_EMULATED

@@ -36,7 +36,7 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
   if (const char* rate = std::getenv("EMULATED_RATE")) {
     const double characters = static_cast<double>(argument->streams) *
                               (static_cast<double>(argument->time) + argument->steps);
-    std::this_thread::sleep_for(std::chrono::duration<double>(characters / std::atof(rate)));
+    usleep(static_cast<useconds_t>(1e6 * characters / std::atof(rate)));
     return;
   }
   static Wide launches = 0;  // each has an order of its own
