@@ -341,6 +341,11 @@ def assert_close(found: Feed, wanted: Feed, share: float) -> None:
         assert (error <= share * size).all(), f"{name}: {(error / size).max()}"
 
 
+def of_half_precision(gpu: Gpu) -> float:
+    """A share for `assert_close`: a real GPU's tanh alone errs by 2^-11, character by character."""
+    return 0.02 if gpu.real else 0.005
+
+
 def parted(
     path: Path, feed: Feed, found: Feed, wanted: Feed, filtered: bool, count_flips: Any
 ) -> npt.NDArray[np.bool_]:
@@ -467,7 +472,7 @@ def test_a_run_on_clusters_is_that_of_the_cpu(
     assert gpu.real or launched(launches) == 2 * [("charlm_alone", batch, blocks)]
     if precision == "fp16":
         assert (found[0][names.TOKENS] == wanted[0][names.TOKENS]).mean() > 0.7
-        assert_close(found[1], wanted[1], 0.005)
+        assert_close(found[1], wanted[1], of_half_precision(gpu))
         return
     for each in zip(feeds, found, wanted, strict=True):
         assert_same(path, *each, True, count_flips, 1e-4 if gpu.real else 1e-5)
@@ -498,7 +503,7 @@ def test_a_run_by_clusters_in_which_weights_stay_is_close_to_that_of_the_cpu(
     found, found_read = on_clusters(gpu, path, "fp16", feed, read, variables=variables | own)
     line = f"charlm_persistent: {launch} threads"
     assert gpu.real or launches.read_text().splitlines() == 2 * [line]
-    assert_close(found_read, wanted_read, 0.005)
+    assert_close(found_read, wanted_read, of_half_precision(gpu))
     assert (found[names.TOKENS] == wanted[names.TOKENS]).mean() > 0.9
 
 
@@ -620,7 +625,7 @@ def test_half_precision_is_close(gpu: Gpu, made: Made) -> None:
     read = feed | {names.STEPS: np.array(0)}
     wanted, wanted_read = run(path, "cpu", "float32", feed, read)
     found, found_read = gpu(run, path, "cuda", "fp16", feed, read)
-    assert_close(found_read, wanted_read, 0.005)
+    assert_close(found_read, wanted_read, of_half_precision(gpu))
     assert (found[names.TOKENS] == wanted[names.TOKENS]).mean() > 0.95
 
 
