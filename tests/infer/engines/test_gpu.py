@@ -38,6 +38,7 @@ from charlm.infer.sampling.draw import Sampling
 from charlm.infer.sampling.filters import NO_FILTERS, Filters
 from charlm.infer.sampling.philox import UniformStream
 from charlm.infer.scoring.score import Scorer, zero_states
+from charlm.infer.scoring.segments import SegmentScorer
 
 Feed = dict[str, npt.NDArray[Any]]
 Variables = dict[str, str]
@@ -83,6 +84,12 @@ def texts(path: Path, provider: str, requests: list[Request], width: int) -> lis
 
 def bits(path: Path, provider: str, precision: str, text: str) -> float:
     scorer = Scorer(open_model(path, provider, precision=precision), precision=precision)
+    return scorer.score([text]).bits_per_character
+
+
+def bits_in_segments(path: Path, provider: str, precision: str, text: str) -> float:
+    model = open_model(path, provider, precision=precision)
+    scorer = SegmentScorer(model, precision=precision, segments=40, warm_up=2, shortest=4)
     return scorer.score([text]).bits_per_character
 
 
@@ -670,6 +677,18 @@ def test_a_text_takes_as_many_bits_as_on_the_cpu(
     text = SAMPLE.read_text(encoding="utf-8")[: 20_000 if gpu.real else 40]
     wanted = bits(shipped, "cpu", "float32", text)
     assert gpu(bits, shipped, "cuda", precision, text) == pytest.approx(wanted, abs=tolerance)
+
+
+def test_a_text_in_segments_takes_as_many_bits_where_weights_stay(
+    gpu: Gpu, shipped: Path, tmp_path: Path
+) -> None:
+    text = SAMPLE.read_text(encoding="utf-8")[: 20_000 if gpu.real else 200]
+    wanted = bits_in_segments(shipped, "cpu", "float32", text)
+    launches = tmp_path / "launches"
+    own = ROOMY | {"EMULATED_LAUNCHES": str(launches)}
+    found = gpu(bits_in_segments, shipped, "cuda", "fp16", text, variables=own)
+    assert found == pytest.approx(wanted, abs=0.01)
+    assert gpu.real or launched(launches)[0][0] == "charlm_persistent"
 
 
 def command(gpu: Gpu, *arguments: object) -> tuple[str, list[str]]:
