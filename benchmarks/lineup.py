@@ -106,9 +106,7 @@ def _on_cuda(case: Case, of_clusters: Iterable[str] = ("fp16",)) -> Iterator[Cas
         function=f"{case.function}_on_clusters",
         use=f"CHARLM_CLUSTERS=1 {use}" if use else "",
     )
-    for each in _both(own, "fp16"):
-        if each.precision in of_clusters:
-            yield each
+    yield from (each for each in _both(own, "fp16") if each.precision in of_clusters)
 
 
 STEPS = 64  # characters of each text in one call, where a path draws several

@@ -9,8 +9,7 @@
 // What bounds a step, by counting and not by measuring, of LSTM-192 with 62 characters in float32:
 // a block has 30,720 products, at 128 a cycle at least 240 cycles; then come one after another
 // about 20 shuffles and a few special functions for the draw, the cell, and the way of h to other
-// blocks, which are latency alone. The aim of 250,000 characters/s leaves 7,000
-// cycles a step.
+// blocks, which are latency alone. The aim of 250,000 characters/s leaves 7,000 cycles a step.
 //
 // Compiled for one model and device, as KERNEL: SHAPE is a list of what `Alone` begins with, PARTS,
 // VOCABULARY and BLOCKS say again what the preprocessor must know.
@@ -128,12 +127,12 @@ class Member {
     copies_are_there();
     meet_cluster();  // nobody writes into a block that has not begun
   }
-  // A layer's h, of all blocks. One that has it all sends the next while others still wait for
-  // this; therefore two gates.
-  CHARLM_DEVICE uint4* turn() const { return gates_ + opening_ % 2; }
+  // By turns, since a block that has all h of a layer sends the next while others still wait.
+  CHARLM_DEVICE uint4* current_gate() const { return gates_ + opening_ % 2; }
+  // Until a layer's h has come from all blocks.
   CHARLM_DEVICE void wait_for_h() {
-    wait_at(turn(), opening_ / 2);
-    if (thread_ == 0) expect(turn(), kBytes);
+    wait_at(current_gate(), opening_ / 2);
+    if (thread_ == 0) expect(current_gate(), kBytes);
     ++opening_;
   }
   CHARLM_DEVICE static void copy_all(const uint4* to, const uint4* from, int size) {
@@ -262,7 +261,7 @@ class Member {
       const float made = sigmoid(gate.y) * squashed(c);
 #pragma unroll
       for (int rank = 0; rank < kMembers; ++rank)
-        send(h(1 - side_, layer) + first_ + unit, rank, made, turn());
+        send(h(1 - side_, layer) + first_ + unit, rank, made, current_gate());
     }
   }
 
@@ -298,7 +297,7 @@ class Member {
   const uint4 *matrices_, *head_, *table_;
   float4* bias_;
   float *head_bias_, *h_, *c_, *sums_, *logits_;
-  uint4* gates_;  // by turns; one opens when the h of a layer has come from all blocks
+  uint4* gates_;  // two
   int side_ = 0, opening_ = 0;
   Wide position_;
   Uniforms uniforms_;

@@ -17,6 +17,10 @@ CHARLM_DEVICE uint4* shared_memory() {
   return charlm_shared;
 }
 
+CHARLM_DEVICE Word in_shared(const void* place) {
+  return static_cast<Word>(__cvta_generic_to_shared(place));
+}
+
 // All threads of the block have come here, and see what the others wrote.
 CHARLM_DEVICE void meet() { __syncthreads(); }
 
@@ -39,9 +43,6 @@ CHARLM_DEVICE void meet_cluster() {
 // so many threads have come to it, and all bytes that they expect have been sent to it. Who waits
 // for its n-th opening, from 0, sees what was sent, and must come before the next one.
 // `meet_cluster` comes between `make_gate` and the others.
-CHARLM_DEVICE Word in_shared(const void* own) {
-  return static_cast<Word>(__cvta_generic_to_shared(own));
-}
 CHARLM_DEVICE void make_gate(uint4* gate, int threads) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(in_shared(gate)), "r"(threads)
                : "memory");
@@ -107,10 +108,9 @@ CHARLM_DEVICE T across(T value, int mask) {
 constexpr bool kCopiesBeside = true;
 template <int kPlace = 0>
 CHARLM_DEVICE void copy(uint4* to, const uint4* from, bool wanted = true) {
-  const auto place = static_cast<Word>(__cvta_generic_to_shared(to));
   asm volatile(
       "{.reg .pred p; setp.ne.u32 p, %3, 0; @p cp.async.cg.shared.global [%0 + %2], [%1 + %2], "
-      "16;}" ::"r"(place),
+      "16;}" ::"r"(in_shared(to)),
       "l"(from), "n"(16 * kPlace), "r"(static_cast<Word>(wanted))
       : "memory");
 }
@@ -153,8 +153,8 @@ CHARLM_DEVICE void multiply_add(float (&sums)[4], const uint4& a, Word b_low, Wo
       "+f"(sums[3][3])
 // Where a matrix is; the sum with a number is so many times 16 bytes further on.
 CHARLM_DEVICE Wide matrix_at(const uint4* shared) {
-  constexpr Wide kRows = 512, kColumns = 128;  // bytes to the other rows, to the next 8 columns
-  const Wide place = __cvta_generic_to_shared(shared) & 0x3FFFF;  // without the block's number
+  constexpr Wide kRows = 512, kColumns = 128;      // bytes to the other rows, to the next 8 columns
+  const Wide place = in_shared(shared) & 0x3FFFF;  // without the block's number
   return place / 16 | kRows / 16 << 16 | kColumns / 16 << 32;
 }
 CHARLM_DEVICE void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }

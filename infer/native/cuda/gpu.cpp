@@ -282,7 +282,7 @@ const Gpu::Program* Gpu::program_for(std::int64_t streams, Problem& problem) {
   return program.get();
 }
 
-// Who asks for clusters is told where there can be none for few streams.
+// Who asks for clusters is told why there are none.
 Problem Gpu::refused(const std::string& reason) const {
   return "no clusters on " + device_.name() + ", since " + reason + ": unset CHARLM_CLUSTERS";
 }

@@ -61,7 +61,7 @@ struct Shape {
   constexpr int matrix() const { return own_groups() * depth() * piece(); }
   constexpr int head() const { return character_groups() * depth() * piece(); }
   constexpr int own_table() const { return own_groups() * vocabulary * entry(); }
-  constexpr int brought() const { return tiles * (depth() - own_depth()) * 32; }  // h, to a warp
+  constexpr int brought() const { return (depth() - own_depth()) * 32; }  // h, to a warp
   constexpr int staying() const {
     return matrix() + head() + (table_shared ? own_table() : 0) + own() +
            row_warps * (brought() + 2);

@@ -71,9 +71,9 @@ class Choice {
   CHARLM_DEVICE Choice(const Run& run, int stream, int lane, Value value)
       : run_(run), stream_(stream), lane_(lane), value_(value) {}
 
-  // What a step does with the logits: it gives or scores them, or draws. The character that is read
-  // then; 0 past all. The prompt begins at step `start` and ends at `longest`, the run at `last`;
-  // `tells`: whether this warp writes results of the stream.
+  // What a step does with the logits: it scores what is given, draws, or gives them as a result.
+  // Returns the character that the stream reads next. Its prompt begins at step `start` and ends at
+  // `longest`, the run at `last`; `tells`: whether this warp writes the stream's results.
   CHARLM_DEVICE int use(int step, int start, int longest, int last, bool tells, float uniform) {
     const int at = step - start;
     const int letter = id_at(run_, stream_, at);

@@ -348,9 +348,9 @@ def assert_close(found: Feed, wanted: Feed, share: float) -> None:
         assert (error <= share * size).all(), f"{name}: {(error / size).max()}"
 
 
-def of_half_precision(gpu: Gpu) -> float:
-    """A share for `assert_close`: a real GPU's tanh alone errs by 2^-11, character by character."""
-    return 0.02 if gpu.real else 0.005
+# A share for `assert_close`. In NumPy, 17,001 streams of 192 units were off by 0.0013 after five
+# characters in fp16, and by 0.0021 with a tanh that is off by up to 2^-11, as a GPU's is.
+HALF_PRECISION = 0.005
 
 
 def parted(
@@ -479,7 +479,7 @@ def test_a_run_on_clusters_is_that_of_the_cpu(
     assert gpu.real or launched(launches) == 2 * [("charlm_alone", batch, blocks)]
     if precision == "fp16":
         assert (found[0][names.TOKENS] == wanted[0][names.TOKENS]).mean() > 0.7
-        assert_close(found[1], wanted[1], of_half_precision(gpu))
+        assert_close(found[1], wanted[1], HALF_PRECISION)
         return
     for each in zip(feeds, found, wanted, strict=True):
         assert_same(path, *each, True, count_flips, 1e-4 if gpu.real else 1e-5)
@@ -510,7 +510,7 @@ def test_a_run_by_clusters_in_which_weights_stay_is_close_to_that_of_the_cpu(
     found, found_read = on_clusters(gpu, path, "fp16", feed, read, variables=variables | own)
     line = f"charlm_persistent: {launch} threads"
     assert gpu.real or launches.read_text().splitlines() == 2 * [line]
-    assert_close(found_read, wanted_read, of_half_precision(gpu))
+    assert_close(found_read, wanted_read, HALF_PRECISION)
     assert (found[names.TOKENS] == wanted[names.TOKENS]).mean() > 0.9
 
 
@@ -632,7 +632,7 @@ def test_half_precision_is_close(gpu: Gpu, made: Made) -> None:
     read = feed | {names.STEPS: np.array(0)}
     wanted, wanted_read = run(path, "cpu", "float32", feed, read)
     found, found_read = gpu(run, path, "cuda", "fp16", feed, read)
-    assert_close(found_read, wanted_read, of_half_precision(gpu))
+    assert_close(found_read, wanted_read, HALF_PRECISION)
     assert (found[names.TOKENS] == wanted[names.TOKENS]).mean() > 0.95
 
 
@@ -747,6 +747,11 @@ UNUSABLE = {
         28,
         ROOMY | {"EMULATED_CLUSTERS": "0"},
         "no clusters on an emulated GPU, since no cluster of 8 blocks has room",
+    ),
+    "version": (
+        28,
+        ROOMY | {"EMULATED_VERSION": "12000", "EMULATED_NVRTC": "12"},
+        "no clusters on an emulated GPU, since a driver of CUDA 12.1 or later is needed",
     ),
     "size": (400, ROOMY, "no clusters on an emulated GPU, since the model is too large"),
 }

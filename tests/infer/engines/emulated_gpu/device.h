@@ -1,8 +1,9 @@
 // `infer/native/cuda/device.h` on a CPU: each thread of a block or a cluster is a fiber, and where
 // the threads of a warp, a block or a cluster do something together, each waits until all have
-// come. They come in the order of their numbers, and copies are made at once. In disorder, half of
-// the copies are made as late as they may be, and who goes on is drawn by lot, or it is always one
-// of the first from some thread on, so that others are far behind: what depends on it is a race.
+// come. They come in the order of their numbers, and what they copy or send is there at once. In
+// disorder, half of it comes as late as it may, and who goes on is drawn by lot, or it is always
+// one of the first from some thread on, so that others are far behind: what depends on it is a
+// race.
 #pragma once
 
 #undef _FORTIFY_SOURCE  // which knows of no jump to another stack

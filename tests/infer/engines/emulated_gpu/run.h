@@ -54,8 +54,7 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
     now.fibers.resize(all), now.stops.resize(all), now.stacks.resize(all);
     now.begun.resize(all), now.done.resize(all), now.times.resize(all);
     now.barriers.resize(all), now.cluster_barriers.resize(all);
-    now.warps.resize(all / 32), now.copies.resize(all);
-    now.products.resize(all);
+    now.warps.resize(all / 32), now.copies.resize(all), now.products.resize(all);
     now.waits.assign(all, {&now.came_all, 0});
     for (int thread = 0; thread < all; ++thread) {
       now.stacks[thread].resize(1 << 16);
