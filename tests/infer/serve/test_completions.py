@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from charlm.infer.generator import Generator
 from charlm.infer.model.state import State
 from charlm.infer.request import Request
+from charlm.infer.serve.drawing import Drawer, StreamedText
 from charlm.infer.serve.judging import LogprobReader
 from charlm.infer.serve.service import Service
 from charlm.infer.serve.settings import LONG_PROMPT, PACE, Limits
@@ -227,7 +228,8 @@ def test_a_forged_state_is_refused(
 def test_many_streams_are_told_less_often(
     client: TestClient, exact: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service, pauses = Service({"exact": exact}, Limits()), list[float]()
+    service, pauses, submit = Service({"exact": exact}, Limits()), list[float](), Drawer.submit
+    held: list[tuple[Drawer, StreamedText]] = []  # drawn only after the prompt was told
     with service.streaming(1):
         assert service.pace == PACE
         with service.streaming(999):
@@ -236,10 +238,13 @@ def test_many_streams_are_told_less_often(
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
+        while held:
+            submit(*held.pop())
 
+    monkeypatch.setattr(Drawer, "submit", lambda *given: held.append(given))
     monkeypatch.setattr("charlm.infer.serve.service.MESSAGES", 1)
     monkeypatch.setattr("charlm.infer.serve.completions.asyncio.sleep", sleep)
-    asked = {"prompt": "a", "max_tokens": 3000, "n": 2, "stream": True}
+    asked = {"prompt": "a", "max_tokens": 20, "n": 2, "stream": True, "echo": True}
     assert client.post("/v1/completions", json=asked).status_code == 200
     assert set(pauses) == {2.0}, "one second for each text"
 
