@@ -14,7 +14,7 @@ from charlm.benchmarks.harness.machine import without_paths
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
 from charlm.benchmarks.harness.start import last_words, start
 
-PATIENCE = 300.0  # seconds for one answer; TensorFlow starts within a tenth of it
+PATIENCE = 120.0  # seconds for one answer; TensorFlow starts within a quarter of it
 CALIBRATION = 0.2  # a warm-up trial this share of a real one tells its rate well enough
 Say = Callable[[str], None]
 

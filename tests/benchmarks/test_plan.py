@@ -1,6 +1,7 @@
 """What a plan measures, what it needs for that, and what it leaves out."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_names_are_distinct() -> None:
 def test_what_a_gpu_has_rows_for_is_what_its_check_measures() -> None:
     makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
     rows = makefile.partition("CUDA_ROWS :=")[2].partition("\n#")[0]
-    measured = set(rows.replace("\\", "").split())
+    measured = set(re.findall(r"[a-z]\w+", rows))
     assert {case.name for case in CASES if case.cuda} <= measured <= set(NAMES)
 
 
