@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import numpy as np
@@ -179,57 +180,59 @@ def measure(subject: Subject, extent: Extent, seed: int, say: Say) -> Evidence:
     model, splits = subject.run.model, subject.splits
     held = _spread(splits.test, extent.held_out)
     compared = splits.train[len(splits.train) - extent.compared :]
-    vocabulary = model.config.vocabulary
-    say("reading on without a reset")
-    carried = reading.never_reset(model, held, extent.long)
-    first_lap = carried.bits[: len(held) - 1]
-    say("reading with resets")
-    curve = reading.context_curve(model, held, first_lap)
-    gap, gap_length = _gap(subject, held)
-    say("n-grams and compressors")
     tested = subject.results.get("test_bits_per_character") if subject.trained_here else None
-    bits, scored = (float(first_lap.mean()), held)
-    if tested is not None:  # as the training measured it, on all that it reads of a long text
-        bits, scored = tested, judged(splits.test)
-    ngrams = NgramModels(compared, vocabulary, min(ORDERS, len(compared) - 1))
-    bits_of_ngrams = ngrams.bits_per_character(scored)
-    compressed = compress(subject.text(compared), subject.text(scored))
-    say("drawing texts")
-    drawn = {temperature: _draw(subject, extent, temperature, seed) for temperature in TEMPERATURES}
-    say("looking for copies")
-    cool = TEMPERATURES[0]
-    texts = {
-        "sample, temperature 1": drawn[1.0],
-        f"sample, temperature {cool:g}": drawn[cool],
-        "held-out text": [_spread(splits.test, sum(map(len, drawn[1.0])))],
-    }
-    blanks = np.array([character.isspace() for character in subject.run.vocabulary.characters])
-    copies = find_copies(compared, texts, blanks, subject.text)
-    say("comparing distributions")
-    return Evidence(
-        name=subject.folder.resolve().name,
-        about=about(subject),
-        texts=subject.texts,
-        made=f"{date.today().isoformat()}, charlm {version()}, {processor()}",
-        seed=seed,
-        extent=extent,
-        curve=points(subject),
-        bits=bits,
-        judged=len(scored),
-        all_held_out=len(splits.test),
-        held_out=subject.trained_here,
-        gap=gap,
-        gap_length=gap_length,
-        ngrams=bits_of_ngrams,
-        compressed=compressed,
-        context=curve,
-        drift=reading.drift_of(carried, len(held)),
-        hardest=_hardest(subject, held[1:], first_lap),
-        copies=copies,
-        distances=_distances(subject, drawn),
-        samples=tuple(DrawnText(t, subject.text(texts[0][:SHOWN])) for t, texts in drawn.items()),
-        notes=notes(subject, extent),
-    )
+    scored = held if tested is None else judged(splits.test)  # all that training reads of it
+    with ThreadPool(1) as pool:  # compressors leave the interpreter to the others
+        compressed = pool.apply_async(compress, (subject.text(compared), subject.text(scored)))
+        say("reading on without a reset")
+        carried = reading.never_reset(model, held, extent.long)
+        first_lap = carried.bits[: len(held) - 1]
+        say("reading with resets")
+        curve = reading.context_curve(model, held, first_lap)
+        gap, gap_length = _gap(subject, held)
+        say("n-grams")
+        ngrams = NgramModels(compared, model.config.vocabulary, min(ORDERS, len(compared) - 1))
+        bits_of_ngrams = ngrams.bits_per_character(scored)
+        say("drawing texts")
+        drawn = {
+            temperature: _draw(subject, extent, temperature, seed) for temperature in TEMPERATURES
+        }
+        say("looking for copies")
+        cool = TEMPERATURES[0]
+        texts = {
+            "sample, temperature 1": drawn[1.0],
+            f"sample, temperature {cool:g}": drawn[cool],
+            "held-out text": [_spread(splits.test, sum(map(len, drawn[1.0])))],
+        }
+        blanks = np.array([character.isspace() for character in subject.run.vocabulary.characters])
+        copies = find_copies(compared, texts, blanks, subject.text)
+        say("comparing distributions")
+        return Evidence(
+            name=subject.folder.resolve().name,
+            about=about(subject),
+            texts=subject.texts,
+            made=f"{date.today().isoformat()}, charlm {version()}, {processor()}",
+            seed=seed,
+            extent=extent,
+            curve=points(subject),
+            bits=float(first_lap.mean()) if tested is None else tested,
+            judged=len(scored),
+            all_held_out=len(splits.test),
+            held_out=subject.trained_here,
+            gap=gap,
+            gap_length=gap_length,
+            ngrams=bits_of_ngrams,
+            compressed=compressed.get(),
+            context=curve,
+            drift=reading.drift_of(carried, len(held)),
+            hardest=_hardest(subject, held[1:], first_lap),
+            copies=copies,
+            distances=_distances(subject, drawn),
+            samples=tuple(
+                DrawnText(t, subject.text(texts[0][:SHOWN])) for t, texts in drawn.items()
+            ),
+            notes=notes(subject, extent),
+        )
 
 
 def _spread(ids: Ids, most: int) -> Ids:
