@@ -23,12 +23,12 @@ from charlm.infer.ray import Cluster, connected  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 Generate = Callable[..., tuple[int, str, list[str]]]
-ACTORS = 4
+ACTORS = 2
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
-    """Of four cores, whatever this machine has."""
+    """Of two cores, whatever this machine has."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
