@@ -24,8 +24,11 @@ CHARLM_DEVICE Word in_shared(const void* place) {
 // All threads of the block have come here, and see what the others wrote.
 CHARLM_DEVICE void meet() { __syncthreads(); }
 
-// The same for the lanes of a warp.
+// The same for the lanes of a warp, and for four warps that multiply together.
 CHARLM_DEVICE void meet_warp() { __syncwarp(); }
+CHARLM_DEVICE void meet_group() {
+  asm volatile("barrier.sync %0, 128;" ::"r"(1 + thread_number() / 128) : "memory");
+}
 
 // Of a cluster of blocks: this block's number among them, and the same for all their threads as
 // `meet`.

@@ -59,7 +59,8 @@ class Warp {
     for (int step = 0;; ++step) {
       if (step > 0) take_h(step);
       if (step <= longest_) begin_streams(step);
-      if (run_.scored || step >= longest_) {
+      const bool heads = run_.scored || step >= longest_;
+      if (heads) {
         head(step);
       } else {
         for_each_row([&](int second, int row) {
@@ -67,7 +68,7 @@ class Warp {
         });
       }
       if (step == last_) break;
-      layer(step);
+      layer(step, heads);
     }
     end_streams();
   }
@@ -113,18 +114,26 @@ class Warp {
 
   // ---- The state
 
-  // All h of a step: what others have brought, which they may overwrite from then on, and its own.
+  // Four warps multiply together: none begins while another of them still waits for a block, or
+  // the products of two groups might hold each other up.
+  CHARLM_DEVICE void wait_together(uint4* gate, int opening) {
+    wait_at(gate, opening);
+    meet_group();
+  }
+  // All h of a step: what others have brought, and its own.
   CHARLM_DEVICE void take_h(int step) {
-    if (BLOCKS > 1) wait_at(is_there_, step - 1);
+    if (BLOCKS > 1) wait_together(is_there_, step - 1);
 #pragma unroll
     for (int depth = 0; depth < kDepth; ++depth) {
       const int from = depth / kOwnDepth, own = depth % kOwnDepth;
       h_[depth] = BLOCKS == 1 || from == rank_ ? next_[own] : *brought(from, own, rank_);
     }
-    if (BLOCKS == 1 || step == last_) return;
-    meet_warp();
-    if (lane_ == 0) expect(is_there_, kBrought);
-    if (lane_ < BLOCKS && lane_ != rank_) come_to(is_free_, lane_);
+    if (BLOCKS > 1 && step < last_ && lane_ == 0) expect(is_there_, kBrought);
+  }
+  // Others may overwrite what they have brought: products of it have begun, so it has been read.
+  CHARLM_DEVICE void give_place(int step) {
+    if (BLOCKS > 1 && step > 0 && step < last_ && lane_ < BLOCKS && lane_ != rank_)
+      come_to(is_free_, lane_);
   }
   // Where a block has a k-tile of h that another has brought.
   CHARLM_DEVICE uint4* brought(int from, int depth, int to) const {
@@ -190,9 +199,10 @@ class Warp {
   }
 
   // The cells of a group are finished while the products of the next go on.
-  CHARLM_DEVICE void layer(int step) {
+  CHARLM_DEVICE void layer(int step, bool place_is_given) {
     float sums[2][4][4];
     begin_group(weights_, 0, sums[0]);
+    if (!place_is_given) give_place(step);
 #pragma unroll
     for (int group = 0; group < kOwnGroups; ++group) {
       uint4 begin[2];  // what gates begin with: the last characters' entries of the table
@@ -210,7 +220,7 @@ class Warp {
     }
   }
   CHARLM_DEVICE void send_h(int depth, int step) {
-    if (BLOCKS > 1 && depth == 0 && step > 0) wait_at(is_free_, step - 1);
+    if (BLOCKS > 1 && depth == 0 && step > 0) wait_together(is_free_, step - 1);
 #pragma unroll
     for (int other = 1; other < BLOCKS; ++other) {
       const int rank = (rank_ + other) % BLOCKS;
@@ -249,6 +259,7 @@ class Warp {
     float sums[kCharacterGroups][4][4];
 #pragma unroll
     for (int group = 0; group < kCharacterGroups; ++group) begin_group(head_, group, sums[group]);
+    give_place(step);
 #pragma unroll
     for (int group = 0; group < kCharacterGroups; ++group) products_are_there(sums[group]);
     for_each_row([&](int second, int row) {

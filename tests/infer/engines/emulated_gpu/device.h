@@ -103,14 +103,14 @@ struct Sent {
 struct Cluster {
   int first = 0, threads = 0, current = 0;  // threads of a block
   std::vector<int> running;                 // threads of each block
-  std::vector<long> came;                   // of each block to its barrier
+  std::vector<long> came, came_of_group;    // of each block, of four warps to their barrier
   long came_all = 0;                        // to the cluster's
   std::vector<ucontext_t> fibers;           // how each begins
   std::vector<Stop> stops;                  // where it goes on
   std::vector<Wait> waits;
   std::vector<std::vector<char>> stacks;
   std::vector<char> begun, done;
-  std::vector<long> times, barriers, cluster_barriers;  // that each thread has come
+  std::vector<long> times, barriers, group_barriers, cluster_barriers;  // that a thread has come
   std::vector<Warp> warps;
   std::vector<std::vector<Write>> copies;  // that each thread has sent for, and are not there
   std::vector<Sent> sent;                  // to blocks, and has not come there
@@ -226,20 +226,28 @@ T* in_block(T* own, int rank) {
                               place);
 }
 
-inline void meet_warp() { emulated::together({0}); }
-inline void meet() {
-  using emulated::cluster;
-  long& came = cluster->came[rank()];
-  const long needed = ++cluster->barriers[cluster->current] * cluster->threads;
+namespace emulated {
+
+inline void meet_at(long& came, std::vector<long>& barriers, std::size_t threads) {
+  const long needed = ++barriers[cluster->current] * static_cast<long>(threads);
   ++came;
-  emulated::wait_for(came, needed);
+  wait_for(came, needed);
+}
+
+}  // namespace emulated
+
+inline void meet_warp() { emulated::together({0}); }
+inline void meet_group() {
+  auto& now = *emulated::cluster;
+  emulated::meet_at(now.came_of_group[now.current / 128], now.group_barriers, 128);
+}
+inline void meet() {
+  auto& now = *emulated::cluster;
+  emulated::meet_at(now.came[rank()], now.barriers, now.threads);
 }
 inline void meet_cluster() {
-  using emulated::cluster;
-  const auto threads = static_cast<long>(cluster->fibers.size());
-  const long needed = ++cluster->cluster_barriers[cluster->current] * threads;
-  ++cluster->came_all;
-  emulated::wait_for(cluster->came_all, needed);
+  auto& now = *emulated::cluster;
+  emulated::meet_at(now.came_all, now.cluster_barriers, now.fibers.size());
 }
 
 inline void make_gate(uint4* gate, int threads) {
@@ -304,7 +312,7 @@ inline emulated::Products& products() {
   return emulated::cluster->products[emulated::cluster->current];
 }
 inline Wide matrix_at(const uint4* shared) { return reinterpret_cast<std::uintptr_t>(shared) / 16; }
-inline void begin_products() {}
+inline void begin_products() { meet_warp(); }
 inline void multiply_together(float (&sums)[4][4], const uint4& a, Wide b, bool adds) {
   products().begun.push_back({sums, a, reinterpret_cast<const uint4*>(b * 16), adds});
 }

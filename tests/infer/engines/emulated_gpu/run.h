@@ -53,7 +53,8 @@ extern "C" __attribute__((visibility("default"))) void charlm_emulate(const void
       each.assign(static_cast<std::size_t>(shared) / sizeof(uint4), {~0u, ~0u, ~0u, ~0u});
     now.fibers.resize(all), now.stops.resize(all), now.stacks.resize(all);
     now.begun.resize(all), now.done.resize(all), now.times.resize(all);
-    now.barriers.resize(all), now.cluster_barriers.resize(all);
+    now.barriers.resize(all), now.group_barriers.resize(all), now.cluster_barriers.resize(all);
+    now.came_of_group.resize(all / 128 + 1);
     now.warps.resize(all / 32), now.copies.resize(all), now.products.resize(all);
     now.waits.assign(all, {&now.came_all, 0});
     for (int thread = 0; thread < all; ++thread) {
