@@ -98,7 +98,7 @@ cuda-check:
 	@set -x; rows="$(CUDA_ROWS)"; \
 	timeout -s KILL 240 $(CUDA_TEST) -k "not alone and not persistent"; tests=$$?; \
 	for kernel in alone persistent; do \
-		timeout -s KILL 60 $(CUDA_TEST) -k $$kernel --maxfail 3 $(GPU_TESTS) || tests=$$?; \
+		timeout -s KILL 60 $(CUDA_TEST) -k $$kernel --maxfail 2 $(GPU_TESTS) || tests=$$?; \
 	done; \
 	CHARLM_CLUSTERS=1 timeout -s KILL 30 $(CUDA_GEN) --length 20000 >/dev/null && \
 		rows="$$rows $(ALONE_ROWS)"; \

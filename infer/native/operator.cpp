@@ -218,8 +218,14 @@ class Kernel {
                           constant(info, kHead, head, 2, problem),
                           constant(info, kHeadBias, head_bias, 1, problem)};
     if (!problem.ok()) return;
-    if (!settings_.wide && vocabulary_ > 256) {
+    const bool bytes_hold_ids = vocabulary_ <= 256;
+    if (!settings_.wide && !bytes_hold_ids) {
       problem.say("CharLSTM: a vocabulary of %lld needs CharLSTMWide",
+                  static_cast<long long>(vocabulary_));
+      return;
+    }
+    if (settings_.wide && bytes_hold_ids && !settings_.instructions) {
+      problem.say("CharLSTMWide: on a GPU a vocabulary of %lld needs CharLSTM",
                   static_cast<long long>(vocabulary_));
       return;
     }
@@ -377,7 +383,7 @@ class Kernel {
 
   void run(const OrtKernelContext* context, const Call& call, Problem& problem) const {
     if (gpu_) {
-      const std::string said = charlm_gpu::run(*gpu_, call);
+      const std::string said = charlm_gpu::run(*gpu_, call, settings_.on_cuda_provider);
       if (!said.empty()) problem.say("CharLSTM: %s", said.c_str());
       return;
     }

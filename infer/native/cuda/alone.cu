@@ -298,7 +298,8 @@ class Member {
   float4* bias_;
   float *head_bias_, *h_, *c_, *sums_, *logits_;
   uint4* gates_;  // two
-  int side_ = 0, opening_ = 0;
+  int side_ = 0;
+  Word opening_ = 0;
   Wide position_;
   Uniforms uniforms_;
   uint4 held_[kHeld ? kHeld : 1];

@@ -47,6 +47,7 @@ bool open_driver(Driver& found, Problem& problem) {
   CHARLM_FIND(cuDevicePrimaryCtxRelease_v2);
   CHARLM_FIND(cuCtxPushCurrent_v2);
   CHARLM_FIND(cuCtxPopCurrent_v2);
+  CHARLM_FIND(cuCtxSynchronize);
   CHARLM_FIND(cuModuleLoadData);
   CHARLM_FIND(cuModuleUnload);
   CHARLM_FIND(cuModuleGetFunction);

@@ -27,6 +27,7 @@ struct Driver {
   int (*cuDevicePrimaryCtxRelease_v2)(int);
   int (*cuCtxPushCurrent_v2)(void*);
   int (*cuCtxPopCurrent_v2)(void**);
+  int (*cuCtxSynchronize)();
   int (*cuModuleLoadData)(void**, const void*);
   int (*cuModuleUnload)(void*);
   int (*cuModuleGetFunction)(void**, void*, const char*);

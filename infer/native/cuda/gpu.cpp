@@ -97,7 +97,7 @@ class Gpu {
   Gpu(const Gpu&) = delete;
   Gpu& operator=(const Gpu&) = delete;
 
-  void run(const charlm::Call& call, Problem& problem);
+  void run(const charlm::Call& call, bool outputs_on_device, Problem& problem);
 
  private:
   class Memory;
@@ -290,6 +290,7 @@ template <class Any>
 std::unique_ptr<Gpu::Program> Gpu::of_clusters(const Any& shape, const Layout& layout,
                                                Problem& problem) {
   const Driver& driver = device_.driver();
+  const Device::Current current(device_);  // a program that is refused is given up in it
   Problem reason;
   std::unique_ptr<Program> program;
   int version = 0;
@@ -299,7 +300,6 @@ std::unique_ptr<Gpu::Program> Gpu::of_clusters(const Any& shape, const Layout& l
   } else if (!driver.cuOccupancyMaxActiveClusters || version < kVersion) {
     reason = "a driver of CUDA 12.1 or later is needed";
   } else if ((program = made(shape, layout, reason))) {
-    const Device::Current current(device_);
     const auto blocks = static_cast<unsigned>(layout.blocks);
     const auto threads = static_cast<unsigned>(layout.threads);
     const auto bytes = 16 * static_cast<unsigned>(layout.shared);
@@ -370,9 +370,9 @@ void Gpu::keep(std::unique_ptr<Work> work) {
   idle_.push_back(std::move(work));
 }
 
-void Gpu::run(const charlm::Call& call, Problem& problem) {
-  if (call.time + call.steps >= std::int64_t{1} << 31) {
-    problem = "2^31 characters in one run: ask for fewer";
+void Gpu::run(const charlm::Call& call, bool outputs_on_device, Problem& problem) {
+  if (call.time + call.steps >= std::int64_t{1} << 30) {
+    problem = "2^30 characters in one run: ask for fewer";
     return;
   }
   if (call.log_probabilities) {
@@ -467,8 +467,11 @@ void Gpu::run(const charlm::Call& call, Problem& problem) {
                                                    16 * static_cast<unsigned>(layout.shared),
                                                    work->stream, arguments, nullptr),
                              "starting the kernel", problem);
-  // What the kernel did wrong is told as such, and waited for outside of the copies.
-  good = good && driver.good(driver.cuStreamSynchronize(work->stream), "the kernel", problem);
+  // What the kernel did wrong is told as such, and waited for outside of the copies; and so is what
+  // others may still do with the memory that they gave for outputs.
+  const int ended =
+      outputs_on_device ? driver.cuCtxSynchronize() : driver.cuStreamSynchronize(work->stream);
+  good = good && driver.good(ended, "the kernel", problem);
   int not_finite = 0;
   copy(&not_finite, run.not_finite, sizeof not_finite);
   copy(call.tokens, run.tokens, drawn * id_bytes);
@@ -494,10 +497,10 @@ std::shared_ptr<Gpu> opened(const charlm::Weights& weights, charlm::Precision pr
   }
 }
 
-std::string run(Gpu& gpu, const charlm::Call& call) noexcept {
+std::string run(Gpu& gpu, const charlm::Call& call, bool outputs_on_device) noexcept {
   try {
     Problem problem;
-    gpu.run(call, problem);
+    gpu.run(call, outputs_on_device, problem);
     return problem;
   } catch (const std::bad_alloc&) {
     return "no memory for the streams";

@@ -18,8 +18,8 @@ std::shared_ptr<Gpu> opened(const charlm::Weights& weights, charlm::Precision pr
                             const std::string& nvrtc, std::string& problem) noexcept;
 
 // All of a call, which has been checked; what went wrong, or nothing. Others may run beside it. Its
-// outputs may be in the host's memory or the device's.
-std::string run(Gpu& gpu, const charlm::Call& call) noexcept;
+// outputs are in the host's memory or the device's.
+std::string run(Gpu& gpu, const charlm::Call& call, bool outputs_on_device) noexcept;
 
 // Memory of the host that the device reads and writes at its full rate; null where there is none.
 void* pinned(std::size_t size) noexcept;

@@ -177,7 +177,7 @@ class Gpu:
 
     def __init__(self, real: bool, variables: Variables) -> None:
         self.real, self.variables = real, variables
-        self._limit = 15 if real else 300  # seconds for a call
+        self._limit = 20 if real else 300  # seconds for a call
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(
@@ -646,6 +646,13 @@ def test_texts_that_end_and_begin_side_by_side_are_those_of_the_cpu(gpu: Gpu, ma
     wanted = texts(path, "cpu", requests, 4)
     assert gpu(texts, path, "cuda", requests, 4) == wanted
     assert [len(text) for text in wanted[:-1]] == [each.length for each in requests]
+
+
+def test_a_run_of_too_many_characters_is_refused(emulated: Gpu, made: Made) -> None:
+    path = made(28, 17, 1)
+    feed = feed_of(path, 1, 1, 0) | {names.STEPS: np.array((1 << 30) - 1)}
+    (said,) = emulated(run, path, "cuda", "float32", feed)
+    assert "2^30 characters in one run: ask for fewer" in said
 
 
 def test_half_precision_is_close(gpu: Gpu, made: Made) -> None:

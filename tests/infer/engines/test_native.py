@@ -172,6 +172,15 @@ def test_ids_are_bytes_where_a_byte_holds_them(
         session(narrow)
 
 
+def test_on_a_gpu_ids_are_wide_only_where_they_must_be(
+    small_content: bytes, small_metadata: Metadata
+) -> None:
+    graph = contract_native.native_graph(small_content, small_metadata, "small")
+    wide = with_ids(graph, contract_native.WIDE, onnx.TensorProto.INT32)
+    with pytest.raises(Exception, match="on a GPU a vocabulary of 28 needs CharLSTM"):
+        session(wide, device="cuda")
+
+
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("cuts", [(1,) * 24, (5, 19), (23, 1), (8, 8, 8)])
 def test_steps_may_be_cut_into_any_runs(

@@ -27,7 +27,14 @@ struct Module {
 };
 std::mutex mutex;
 long allocated = 0, pinned = 0;
+thread_local int contexts = 0;  // that this thread has pushed and not popped
 
+// A real driver refuses such a call, and not every refusal shows.
+void need_context() {
+  if (contexts) return;
+  std::fprintf(stderr, "the driver is called without a context\n");
+  std::abort();
+}
 void not_run(const void*, int, int, int) {}
 
 long number(const char* name, long otherwise) {
@@ -99,10 +106,21 @@ EXPORT int cuDevicePrimaryCtxRetain(void** context, int) {
   return 0;
 }
 EXPORT int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
-EXPORT int cuCtxPushCurrent_v2(void*) { return 0; }
-EXPORT int cuCtxPopCurrent_v2(void**) { return 0; }
+EXPORT int cuCtxPushCurrent_v2(void*) {
+  ++contexts;
+  return 0;
+}
+EXPORT int cuCtxPopCurrent_v2(void**) {
+  --contexts;
+  return 0;
+}
+EXPORT int cuCtxSynchronize() {
+  need_context();
+  return 0;
+}
 
 EXPORT int cuModuleLoadData(void** module, const void* code) {
+  need_context();
   if (std::memcmp(code, "\177ELF", 4) == 0) {  // of the true NVRTC
     *module = new Module{nullptr, ""};
     return 0;
@@ -119,23 +137,28 @@ EXPORT int cuModuleLoadData(void** module, const void* code) {
   return made->library ? 0 : 1;
 }
 EXPORT int cuModuleUnload(void* module) {
+  need_context();
   if (void* library = static_cast<Module*>(module)->library) dlclose(library);
   delete static_cast<Module*>(module);
   return 0;
 }
 EXPORT int cuModuleGetFunction(void** function, void* module, const char*) {
+  need_context();
   void* library = static_cast<Module*>(module)->library;
   *function = library ? dlsym(library, "charlm_emulate") : reinterpret_cast<void*>(&not_run);
   return *function ? 0 : 1;
 }
 EXPORT int cuOccupancyMaxActiveClusters(int* count, void*, const void*) {
+  need_context();
   *count = static_cast<int>(number("EMULATED_CLUSTERS", 16));
   return 0;
 }
 EXPORT int cuFuncSetAttribute(void*, int, int value) {
+  need_context();
   return value <= number("EMULATED_SHARED", 227 << 10) ? 0 : 1;
 }
 EXPORT int cuMemAlloc_v2(std::uintptr_t* address, std::size_t size) {
+  need_context();
   const std::lock_guard<std::mutex> lock(mutex);
   if (allocated + static_cast<long>(size) > number("EMULATED_MEMORY", 1L << 30)) return 2;
   void* memory = nullptr;
@@ -148,6 +171,7 @@ EXPORT int cuMemAlloc_v2(std::uintptr_t* address, std::size_t size) {
   return 0;
 }
 EXPORT int cuMemFree_v2(std::uintptr_t address) {
+  need_context();
   const std::lock_guard<std::mutex> lock(mutex);
   auto* memory = reinterpret_cast<std::size_t*>(address - 256);
   allocated -= static_cast<long>(*memory);
@@ -155,6 +179,7 @@ EXPORT int cuMemFree_v2(std::uintptr_t address) {
   return 0;
 }
 EXPORT int cuMemHostAlloc(void** memory, std::size_t size, unsigned) {
+  need_context();
   const std::lock_guard<std::mutex> lock(mutex);
   if (pinned + static_cast<long>(size) > number("EMULATED_PINNED", 1L << 40)) return 2;
   if (posix_memalign(memory, 4096, size + 4096) != 0) return 2;
@@ -164,6 +189,7 @@ EXPORT int cuMemHostAlloc(void** memory, std::size_t size, unsigned) {
   return 0;
 }
 EXPORT int cuMemFreeHost(void* memory) {
+  need_context();
   const std::lock_guard<std::mutex> lock(mutex);
   auto* begin = reinterpret_cast<std::size_t*>(static_cast<char*>(memory) - 4096);
   pinned -= static_cast<long>(*begin);
@@ -172,21 +198,31 @@ EXPORT int cuMemFreeHost(void* memory) {
 }
 EXPORT long emulated_pinned() { return pinned; }
 EXPORT int cuMemcpyAsync(std::uintptr_t to, std::uintptr_t from, std::size_t size, void*) {
+  need_context();
   std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), size);
   return 0;
 }
 EXPORT int cuMemsetD8Async(std::uintptr_t to, unsigned char value, std::size_t size, void*) {
+  need_context();
   std::memset(reinterpret_cast<void*>(to), value, size);
   return 0;
 }
 EXPORT int cuStreamCreate(void** stream, unsigned) {
+  need_context();
   *stream = &mutex;
   return 0;
 }
-EXPORT int cuStreamDestroy_v2(void*) { return 0; }
-EXPORT int cuStreamSynchronize(void*) { return 0; }
+EXPORT int cuStreamDestroy_v2(void*) {
+  need_context();
+  return 0;
+}
+EXPORT int cuStreamSynchronize(void*) {
+  need_context();
+  return 0;
+}
 EXPORT int cuLaunchKernel(void* function, unsigned blocks, unsigned, unsigned, unsigned threads,
                           unsigned, unsigned, unsigned shared, void*, void** arguments, void**) {
+  need_context();
   const std::lock_guard<std::mutex> lock(mutex);  // the fibers of one block at a time
   reinterpret_cast<void (*)(const void*, int, int, int)>(function)(
       arguments[0], static_cast<int>(blocks), static_cast<int>(threads), static_cast<int>(shared));
