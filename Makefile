@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := data train export infer benchmarks
 CPP := $(wildcard infer/native/*.cpp infer/native/*.h infer/native/cpu/* infer/native/cuda/* benchmarks/cases/*.cpp \
-	tests/infer/engines/emulated_gpu/*)
+	tests/infer/engines/gpu/emulated/*)
 NATIVE := setup.py $(CPP)
 # The page of examples/ is tested where a browser can be driven.
 NODE_EXAMPLES := examples/node/node_modules \
@@ -91,7 +91,7 @@ PERSISTENT_ROWS := charlm_native_cuda_clusters_fp16 charlm_batch_cuda_clusters_f
 # hangs, which no GPU has shown that they don't, costs its own figures and no others.
 cuda-check: CUDA_GEN = $(CUDA_PYTHON) -m charlm.infer.cli.gen --model infer/models/lovecraft.onnx \
 	--provider cuda --seed 1
-GPU_TESTS := tests/infer/engines/test_gpu.py
+GPU_TESTS := tests/infer/engines/gpu/test_kernels.py
 cuda-check: CUDA_TEST = $(CUDA_PYTHON) -m pytest -m cuda -W default -p no:cacheprovider
 cuda-check:
 	$(CUDA_GEN) --length 100 --explain
