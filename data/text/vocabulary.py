@@ -106,10 +106,8 @@ class Vocabulary:
     def decode(self, ids: npt.ArrayLike) -> str:
         """The text of token ids, shape [characters], any integer type, each below `len(self)`."""
         found = np.asarray(ids)
-        if self._latin and found.dtype == np.uint8:
-            plain = found.tobytes().translate(self._latin, self._past)
-            if len(plain) == found.size:
-                return plain.decode("latin-1")
+        if self._latin and found.dtype == np.uint8 and found.max(initial=0) < len(self):
+            return found.tobytes().translate(self._latin).decode("latin-1")
         return self._code_points[found.astype(np.intp)].tobytes().decode("utf-32-le")
 
     def id_of(self, character: str) -> int:
@@ -167,11 +165,6 @@ class Vocabulary:
         if self.characters[-1] > "\xff" or len(self) > ABSENT:
             return b""
         return "".join(self.characters).encode("latin-1").ljust(256)
-
-    @cached_property
-    def _past(self) -> bytes:
-        """Bytes that are no id."""
-        return bytes(range(len(self), 256))
 
     @cached_property
     def _to_ids(self) -> bytes:
