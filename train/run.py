@@ -80,7 +80,10 @@ def train_and_report(request: RunRequest, *, report: bool = True, debug: bool = 
         The exit code: 0, or 128 + the signal that stopped it.
     """
     with contextlib.redirect_stderr(Unfailing(sys.stderr)):
-        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        console = Console(
+            stderr=True, soft_wrap=True, highlight=False, markup=False,
+            force_terminal=sys.stderr.isatty(),  # or FORCE_COLOR has bars drawn into a file
+        )  # fmt: skip
         with joined_group() as group:
             try:
                 with _shortage_explained():

@@ -315,7 +315,7 @@ class _JsonWriter:
 def as_object(outcome: Outcome) -> dict[str, Any]:
     """What JSON Lines say of an outcome.
 
-    The prompt is the one that was given; with `seed`, `stream` and `temperature` (and filters,
+    The prompt is the one that was given; with `seed`, `sample` and `temperature` (and filters,
     where there are some) it can be handed in again. `stop` is the stop string that ended the text,
     `lacking` how many characters of the prompt the model lacks, where it does.
     """

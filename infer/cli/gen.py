@@ -191,7 +191,7 @@ def generate(
         state=state, sample=sample,
     )  # fmt: skip
     path = shipped.find_model(model)
-    with cli_shared.text_output() as out:
+    with cli_shared.text_output(*([] if prompts is None else [prompts])) as out:
         streams: int | None = samples
         if prompts is not None:
             from charlm.infer.batch.prompt_file import count_prompts

@@ -112,7 +112,7 @@ def score(
         as_json=as_json, window=window, views=views,
     )  # fmt: skip
     path = shipped.find_model(model)
-    with cli_shared.text_output() as out:
+    with cli_shared.text_output(*job.files) as out:
         # Threads inside the operators are for a single text and a large model.
         device, _ = provider_for(report.work_of(job), provider, precision)
         opened = open_model(path, device, threads if job.alone else 1, precision)

@@ -135,16 +135,16 @@ class Session:
         return Turn(self._state())
 
     def _save(self, name: str) -> Turn:
-        path = Path(name).expanduser()
-        if path.exists() and path.resolve() not in self._own:
-            raise SettingsError(f"{path} is there already: choose another name")
+        path = _path(name)
         with os_errors_as(SettingsError, f"can't write {path}"):
+            if path.exists() and path.resolve() not in self._own:
+                raise SettingsError(f"{path} is there already: choose another name")
             write_text(path, self.text)
-        self._own.add(path.resolve())
+            self._own.add(path.resolve())
         return Turn(f"{path}: {len(self.text):,} characters")
 
     def _load(self, name: str) -> Turn:
-        path = Path(name).expanduser()
+        path = _path(name)
         with os_errors_as(CorpusError, f"can't read {path}"), path.open("rb") as file:
             text = "".join(read_text(file, "utf-8", str(path)))
         try:
@@ -163,3 +163,11 @@ class Session:
             return "a new text"
         cut = "…" if len(self.text) > TAIL else ""
         return f"{len(self.text):,} characters:\n{cut}{self.text[-TAIL:]}"
+
+
+def _path(name: str) -> Path:
+    """A path as it was typed, ~ as the home folder."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as problem:
+        raise SettingsError(f"{name}: there is no such home folder: leave out the ~") from problem

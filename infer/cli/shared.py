@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -44,15 +45,27 @@ Precision = Annotated[
 FLUSH_SECONDS = 0.02  # sooner than an eye notices, rarer than a system call a character
 
 
+def _is_same(descriptor: int, path: Path) -> bool:
+    try:
+        there = os.fstat(sys.stdin.fileno()) if path == Path("-") else path.stat()
+        own = os.fstat(descriptor)
+    except (OSError, ValueError, AttributeError):  # told where it is opened; no file; closed
+        return False
+    return stat.S_ISREG(own.st_mode) and os.path.samestat(own, there)
+
+
 @contextlib.contextmanager
-def text_output() -> Iterator[IO[str]]:
+def text_output(*read: Path) -> Iterator[IO[str]]:
     """A text file on standard output that nobody else can write to.
 
     Inside the block both `sys.stdout` and the process's descriptor 1 lead to stderr, so that
     neither Python code nor a C++ library can mix its chatter into the text.
 
+    Args:
+        read: files that are read meanwhile; `-` is standard input.
+
     Raises:
-        SettingsError: standard output is closed.
+        SettingsError: standard output is closed, or goes into one of them, which would never end.
     """
     if console.stdout_is_closed:
         raise SettingsError("standard output is closed: there is nowhere to write the text")
@@ -61,6 +74,9 @@ def text_output() -> Iterator[IO[str]]:
     except (io.UnsupportedOperation, AttributeError):  # stdout was replaced by a Python object
         yield sys.stdout
         return
+    for path in read:
+        if _is_same(descriptor, path):
+            raise SettingsError(f"standard output goes into {path}, which is read: write elsewhere")
     sys.stdout.flush()
     kept = os.dup(descriptor)
     os.dup2(sys.stderr.fileno(), descriptor)

@@ -210,7 +210,7 @@ class Trainer:
         self._check_bits(train_bits if bits is None else bits)
         record: Record = {
             "step": progress.step,
-            "epoch": round(progress.epoch + progress.step_in_epoch / len(self.batches), 4),
+            "epoch": round(progress.epochs_read + progress.step_in_epoch / len(self.batches), 4),
             "train_bits": round(train_bits, 5),
             "validation_bits": None if bits is None else round(bits, 5),
             "seconds": round(progress.seconds, 1),

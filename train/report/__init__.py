@@ -5,4 +5,3 @@ Here stand the names of a report's files in its run folder.
 
 PAGE, TEXT, FIGURES = "report.html", "report.md", "report.json"
 ALL = (PAGE, TEXT, FIGURES)
-OLDER = "report-*.svg"  # pictures that once stood beside them

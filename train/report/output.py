@@ -1,5 +1,6 @@
 """Making a report, from a run folder to its files."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +60,7 @@ def make_report(request: ReportRequest, say: Say) -> WrittenReport:
 
     Raises:
         RunError: there is no run, it is damaged, its text is gone or another, or the files can't
-            be written.
+            be written or would replace what is no report.
         CorpusError: the text can't be read.
         MissingExtraError: matplotlib is not installed.
     """
@@ -67,6 +68,7 @@ def make_report(request: ReportRequest, say: Say) -> WrittenReport:
     say("reading the run and its text")
     out = request.out or request.folder
     subject = read_subject(request.folder, request.texts, nearest_folder(out))
+    _check_replaced(out)
     with os_errors_as(RunError, f"can't write the report into {out}"):
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".report.tmp"  # found out before anything is measured
@@ -91,12 +93,33 @@ def write(evidence: Evidence, folder: Path) -> None:
     """
     drawn = pictures.draw_all(evidence)
     contents = {
-        report.FIGURES: evidence.to_json().encode(),
-        report.PAGE: page.html_page(evidence, drawn).encode(),
-        report.TEXT: page.markdown(evidence).encode(),
+        report.FIGURES: evidence.to_json(),
+        report.PAGE: page.html_page(evidence, drawn),
+        report.TEXT: page.markdown(evidence),
     }
     with os_errors_as(RunError, f"can't write the report into {folder}"):
         write_set(
-            {folder / name: content for name, content in contents.items()},
-            superseded=list(folder.glob(report.OLDER)),
+            {  # a folder's name need not be Unicode
+                folder / name: content.encode(errors="backslashreplace")
+                for name, content in contents.items()
+            }
+        )
+
+
+def _check_replaced(folder: Path) -> None:
+    """Only an earlier report is replaced.
+
+    Raises:
+        RunError: files of others have its names.
+    """
+    there = [name for name in report.ALL if (folder / name).exists()]
+    try:
+        found = json.loads((folder / report.FIGURES).read_bytes())
+        ours = isinstance(found, dict) and "extent" in found
+    except (OSError, ValueError):
+        ours = False
+    if there and not ours:
+        raise RunError(
+            f"{folder} holds {', '.join(there)} of something else than a report: move that away, "
+            "or name another folder with `out`"
         )

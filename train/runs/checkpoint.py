@@ -111,6 +111,11 @@ class Progress:
     test_bits: float | None = None
     finished: bool = False
 
+    @property
+    def epochs_read(self) -> float:
+        """How often the text was read by the last evaluation; the run may have ended before."""
+        return float(self.metrics[-1]["epoch"]) if self.metrics else 0.0
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -103,7 +103,8 @@ def check_folder(folder: Path, overwrite: bool) -> None:
                 f"{folder} is not a run folder: `overwrite` throws away only runs; "
                 "name another folder with `out`"
             )
-        in_the_way = [name for name in run_folder.DERIVED if (folder / name).exists()]
+        names = (*run_folder.DERIVED, *run_folder.REPORTS)
+        in_the_way = [name for name in names if (folder / name).exists()]
         if in_the_way and not holds_a_run:
             raise RunError(
                 f"{folder} holds {', '.join(in_the_way)} but no training state: "

@@ -1,13 +1,14 @@
 """The files of a run folder that are derived from its training state, and reading them back."""
 
 import json
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from charlm.data.system.errors import CharlmError, RunError
 from charlm.data.system.files import os_errors_as, write_bytes, write_text
@@ -32,7 +33,7 @@ FORMAT = 1
 METRICS = "metrics.jsonl"
 CARD = "README.md"
 DERIVED = (WEIGHTS, CONFIG, METRICS, CARD)
-REPORTS = ("report.html", "report.md", "report.json", "report-*.svg")
+REPORTS = ("report.html", "report.md", "report.json")  # what `charlm-report` writes
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         remove_older(folder, checkpoint)
         write_text(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write_text(folder / METRICS, "".join(lines))
-        write_text(folder / CARD, render(folder.resolve().name, config))
+        write_text(folder / CARD, render(spelt(folder.resolve().name), config))
 
 
 def remove_older(folder: Path, checkpoint: Checkpoint) -> None:
@@ -95,13 +96,18 @@ def remove_older(folder: Path, checkpoint: Checkpoint) -> None:
 
 def reports(folder: Path) -> list[Path]:
     """The files that `charlm-report` has written there."""
-    return [path for pattern in REPORTS for path in folder.glob(pattern)]
+    return [folder / name for name in REPORTS if (folder / name).exists()]
 
 
 def read_epochs(progress: Progress, evaluations: int) -> float:
     """How often the text had been read at an evaluation: 6.6 where the seventh epoch was cut."""
     read = progress.metrics[evaluations - 1]["epoch"] if evaluations else 0.0
     return int(read) if read.is_integer() else read
+
+
+def spelt(name: str) -> str:
+    """A file's name as any text file can hold it: bytes that are not UTF-8 as \\xff."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "initial": list(setup.initial),
         "training": as_dict(setup.training) | begun,
         "corpus": {
-            "files": [Path(name).name for name in setup.files],
+            "files": [spelt(Path(name).name) for name in setup.files],
             "encoding": setup.encoding,
             "sha256": setup.sha256,
         },
@@ -228,7 +234,7 @@ def _load_weights(folder: Path, config: ModelConfig, promised: bool) -> CharLSTM
         )
     try:
         with os_errors_as(RunError, f"can't read {path}"):
-            weights = load_file(path)
+            weights = load(path.read_bytes())  # by a path, one that is no UTF-8 is refused
     except SafetensorError as problem:
         reason = str(problem).splitlines()[0]
         raise RunError(f"{path}: damaged: {reason}{_mending(folder)}") from problem

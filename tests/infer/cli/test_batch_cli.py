@@ -407,6 +407,19 @@ def test_a_full_disk_is_one_line(start: Start) -> None:
     ]
 
 
+@pytest.mark.parametrize("given", ["file", "-"])
+def test_prompts_are_not_read_from_where_texts_go(start: Start, tmp_path: Path, given: str) -> None:
+    """Each text would be another prompt."""
+    path = tmp_path / "prompts.txt"
+    path.write_text("a\n")
+    with path.open("ab") as out, path.open("rb") as read:
+        process = start("--prompts", given if given == "-" else str(path), stdin=read, stdout=out)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert b"charlm-gen: standard output goes into " in err
+    assert path.read_text() == "a\n"
+
+
 def test_a_program_can_wait_for_each_text(start: Start, exact: Generator) -> None:
     """A prompt is written, its text is read, then the next: nothing is held back."""
     process = start(

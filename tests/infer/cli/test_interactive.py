@@ -83,6 +83,8 @@ def test_a_text_is_saved_and_gone_on_with(write: Typist, small: Generator, tmp_p
     ("line", "saying"),
     [
         ("/nothing", "there is no /nothing: /help lists the commands"),
+        ("/save ~no-one-at-all/x", "~no-one-at-all/x: there is no such home folder"),
+        (f"/save {'x' * 300}", "can't write xxx"),
         ("/", "there is no /: /help"),
         ("/temperature warm", "/temperature takes a number, not 'warm'"),
         ("/seed 1.5", "/seed takes a whole number"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from charlm.data.system.errors import RunError
 from charlm.train import report as files
 from charlm.train.loop.evaluate import bits_per_character
 from charlm.train.report import page, pictures
@@ -58,6 +59,14 @@ class Outline(HTMLParser):
 
 def test_the_files(reported: Path) -> None:
     assert {path.name for path in reported.iterdir()} == set(files.ALL), "no loose pictures"
+
+
+def test_files_of_others_are_not_written_over(tiny_run: Path, tmp_path: Path) -> None:
+    for content in ("mine", '["extent"]', "7"):
+        (tmp_path / files.FIGURES).write_text(content)
+        with pytest.raises(RunError, match=r"holds report\.json of something else than a report"):
+            make_report(ReportRequest(tiny_run, out=tmp_path), say=str)
+        assert (tmp_path / files.FIGURES).read_text() == content
 
 
 def test_the_page_is_whole_and_needs_nothing_but_itself(reported: Path) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from charlm.train.config import TrainingConfig
 from charlm.train.loop.evaluate import bits_per_character
 from charlm.train.optim.optimisers import share_of_peak
-from charlm.train.runs import run_folder
-from charlm.train.runs.checkpoint import FILE, Checkpoint, current_versions
+from charlm.train.runs import resume, run_folder
+from charlm.train.runs.checkpoint import FILE, Checkpoint, Progress, current_versions
 from charlm.train.runs.resume import adapted
 from tests.train.helpers import EPOCH, FAST, Train, content, refused
 
@@ -189,6 +190,13 @@ def test_a_finished_run_gets_more_epochs(stopped: Path, train: Train) -> None:
     assert ended(stopped).setup.training.clip == 1.0
     goes_on(train, "--out", stopped, "--epochs", "4")
     assert ended(stopped).progress.step == 4 * EPOCH
+
+
+def test_what_was_read_counts_where_a_run_ended_within_an_epoch() -> None:
+    """By its minutes, say: 16 steps of 36."""
+    progress = Progress({}, {}, torch.tensor(0), step=16, epoch=1, metrics=[{"epoch": 0.4444}])
+    resume._set_length(progress, replace(TrainingConfig(), epochs=2, minutes=None), 36)
+    assert progress.total_steps == 72
 
 
 def test_rates_take_effect_at_once(stopped: Path, train: Train) -> None:

@@ -6,7 +6,9 @@ What is derived from the training state can be had again, so resuming mends it; 
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +241,13 @@ def test_newest_is_the_run_written_last(tmp_path: Path) -> None:
     for holding, option in ((CONFIG, "`run`"), (FILE, "`out`")):
         with pytest.raises(RunError, match=rf"no run under .*{option}"):
             run_folder.newest(tmp_path / "runs", holding)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+def test_names_need_not_be_unicode(tiny_run: Path, tmp_path: Path) -> None:
+    saved, folder = Checkpoint.load(tiny_run), tmp_path / os.fsdecode(b"r\xff")
+    folder.mkdir()
+    setup = replace(saved.setup, files=(os.fsdecode(b"/t\xff.txt"),))
+    run_folder.write(folder, replace(saved, setup=setup))
+    assert run_folder.load_run(folder).summary["corpus"]["files"] == ["t\\xff.txt"]
+    assert (folder / run_folder.CARD).read_text("utf-8").count("r\\xff") > 0

@@ -223,7 +223,7 @@ def test_overwrite_after_a_kill_in_the_first_save(
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("name", run_folder.DERIVED)
+@pytest.mark.parametrize("name", [*run_folder.DERIVED, *run_folder.REPORTS])
 def test_a_users_own_files_are_not_written_over(
     name: str, train: Train, tmp_path: Path, tiny_text: Path
 ) -> None:
