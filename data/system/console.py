@@ -12,7 +12,7 @@ from typing import IO, Annotated, Any, ClassVar
 import typer
 from typer.core import TyperCommand
 
-from charlm.data.system.errors import CharlmError, CorpusError, as_options
+from charlm.data.system.errors import CharlmError, CorpusError, SettingsError, as_options
 from charlm.data.system.files import in_one_line, writing
 
 USER_ERROR = 2
@@ -59,6 +59,20 @@ class GroupedCommand(TyperCommand):
         for title, names in self.groups.items():
             yield title, [options.pop(name) for name in names]
         yield "Other" if self.groups else "Options", list(options.values())
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As of any command, but no path is empty: it would be the current folder.
+
+        Raises:
+            SettingsError: one is, as where a shell's variable is not set.
+        """
+        given, *_ = self.make_parser(ctx).parse_args(args=list(args))
+        for each in self.params:
+            values = given.get(each.name) if each.type.name == "path" else None
+            if "" in (values if isinstance(values, list | tuple) else (values,)):
+                name = each.opts[0] if each.param_type_name == "option" else each.name.upper()
+                raise SettingsError(f"{name} is empty: name a path, or leave it out")
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, options and examples; click calls it for `--help`."""

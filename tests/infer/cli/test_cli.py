@@ -170,6 +170,8 @@ def test_model_onnx_here_comes_before_the_shipped_one(
         (["a", "--samples", "2", "--length", "0"], "without end"),
         (["a", "--threads", "0"], "--threads is from 1 to 256"),
         (["a", "--provider", "gpu"], "--provider is one of auto, cpu, cuda"),
+        (["a", "--save-state", ""], "--save-state is empty: name a path, or leave it out"),
+        (["a", "--load-state="], "--load-state is empty"),
         (["a", "--nonsense"], "--nonsense"),
         (["a", "b"], "unexpected extra argument"),
         (["-5 degrees"], "-- stands before a text that begins with a dash"),
