@@ -5,7 +5,14 @@ from pathlib import Path
 
 from charlm.data.system.errors import ExportError, ModelFileError
 from charlm.data.system.files import os_errors_as
-from charlm.export.contract import KEY_WEIGHTS, KINDS, Kind, read_model_bytes, sibling_path
+from charlm.export.contract import (
+    KEY_KIND,
+    KEY_WEIGHTS,
+    KINDS,
+    Kind,
+    read_model_bytes,
+    sibling_path,
+)
 from charlm.export.contract import native as contract_native
 
 
@@ -22,18 +29,14 @@ def stale(model: Path, weights_sha256: str) -> list[Path]:
 
 def weights_of(path: Path) -> str | None:
     """The `charlm.weights_sha256` of a model's file or a sibling's; None of a damaged one."""
-    try:
-        found = contract_native.properties_of(read_model_bytes(path), str(path))
-    except ModelFileError:
-        return None
-    return found.get(KEY_WEIGHTS)
+    return _properties(path).get(KEY_WEIGHTS)
 
 
 def check_replaced(model: Path) -> None:
     """See that an export to that name replaces nothing but an earlier one, or what is empty.
 
     Raises:
-        ExportError: another file stands there.
+        ExportError: another file stands there, or a sibling of a model.
     """
     described = model.with_suffix(".json")
     for path, is_ours in ((model, weights_of), (described, _describes)):
@@ -43,6 +46,18 @@ def check_replaced(model: Path) -> None:
                     f"{path} is there, and charlm-export has not written it: "
                     "move it, or choose another name"
                 )
+    if model.is_file() and KEY_KIND in _properties(model):
+        raise ExportError(
+            f"{model} is a graph that stands beside a model: name the model, or choose another name"
+        )
+
+
+def _properties(path: Path) -> dict[str, str]:
+    """The metadata of a graph's file; none of a damaged one."""
+    try:
+        return contract_native.properties_of(read_model_bytes(path), str(path))
+    except ModelFileError:
+        return {}
 
 
 def _describes(path: Path) -> bool:

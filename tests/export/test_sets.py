@@ -86,6 +86,14 @@ def test_no_stale_sibling_stays_beside_a_new_model(export: Export) -> None:
     assert files() == {"model.onnx", "model.json", "model.other.onnx"}
 
 
+def test_no_sibling_is_replaced_by_a_model(refuses: Refuses) -> None:
+    place()
+    before = contents()
+    saying = "model.native.onnx is a graph that stands beside a model: name the model"
+    refuses("model.native.onnx", "--run", "runs/second", saying=saying)
+    assert contents() == before
+
+
 def test_siblings_of_the_same_weights_stay(export: Export) -> None:
     place()
     before = contents()
