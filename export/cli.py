@@ -191,7 +191,7 @@ def export(
 
     own = "the weights it carries"
     wanted = Wanted(
-        tuple(KINDS.values()) if siblings else (), int8, fp16, text, encoding, triton, genai
+        tuple(KINDS.values()) if siblings else (), int8, fp16, text, encoding, triton, genai, web
     )
     if verify_only is not None:
         done = verify_file(verify_only, run)

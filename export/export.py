@@ -50,6 +50,7 @@ class Wanted:
         encoding: of that text.
         triton: a model repository of NVIDIA Triton, into which the model is to be written.
         genai: a folder for ONNX Runtime GenAI.
+        web: a folder that whoever asks writes a page to, so that nothing else may.
     """
 
     kinds: Sequence[Kind] = tuple(contract.KINDS.values())
@@ -59,6 +60,7 @@ class Wanted:
     encoding: str = "utf-8"
     triton: Path | None = None
     genai: Path | None = None
+    web: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,8 @@ def _measure(
 
 def _check_folders(model: Path, wanted: Wanted) -> None:
     """See that writing folders for other hosts replaces nothing but earlier ones."""
-    folders = [each for each in (wanted.triton, wanted.genai) if each is not None]
+    asked = (wanted.triton, wanted.genai, wanted.web)
+    folders = [each for each in asked if each is not None]
     resolved = [each.resolve() for each in (model.parent, *folders)]
     for number, folder in enumerate(folders, start=1):
         if resolved[number] in resolved[:number]:

@@ -56,7 +56,7 @@ def test_an_existing_model_becomes_a_page(export: Export, runtime: Path) -> None
         assert "://" not in addresses, path
 
 
-def test_what_it_refuses(refuses: Refuses, runtime: Path, tmp_path: Path) -> None:
+def test_what_it_refuses(refuses: Refuses, tiny_run: Path, runtime: Path) -> None:
     """Before anything is written."""
     Path("page").mkdir()
     Path("page/notes.txt").write_text("mine")
@@ -69,5 +69,7 @@ def test_what_it_refuses(refuses: Refuses, runtime: Path, tmp_path: Path) -> Non
     refuses("--web", "page", "--model", sibling, saying="name the model that it stands beside")
     refuses("--web", "page", "--verify-only", "m.onnx", saying="--web goes with MODEL.onnx")
     refuses("m.onnx", "--web", "page", "--model", "lovecraft", saying="not both")
+    for other in (["page/m.onnx"], ["m.onnx", "--genai", "page"], ["m.onnx", "--triton", "page"]):
+        refuses(*other, "--run", tiny_run, "--web", "page", saying="page is to hold something else")
     refuses("m.onnx", "--ort-web", "other", saying="--ort-web goes with --web")
     assert written() == {}
