@@ -142,13 +142,14 @@ def _put_aside(paths: Iterable[Path]) -> Iterator[None]:
         try:
             for path in paths:
                 temporary = stack.enter_context(_temporary(path))
+                aside[path] = temporary  # first: Ctrl-C may come as soon as it is renamed
                 with contextlib.suppress(FileNotFoundError):
                     path.replace(temporary)
-                    aside[path] = temporary
             yield
         except BaseException:
             for path, temporary in aside.items():
-                temporary.replace(path)
+                with contextlib.suppress(FileNotFoundError):
+                    temporary.replace(path)
             raise
 
 

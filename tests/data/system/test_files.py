@@ -181,6 +181,23 @@ def test_a_file_that_can_not_be_renamed_changes_nothing(
     assert contents(folder) == OLD
 
 
+def test_ctrl_c_as_a_file_is_put_aside_changes_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def interrupted(path: Path, target: Path) -> Path:
+        done = replace(path, target)
+        if path.name == "gone":
+            raise KeyboardInterrupt
+        return done
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_new(folder)
+    assert contents(folder) == OLD
+
+
 @pytest.mark.parametrize(
     ("write", "name"), [(write_one, "first"), *((write_new, name) for name in NEW)]
 )
