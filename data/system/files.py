@@ -127,7 +127,8 @@ def writing(what: object) -> Iterator[None]:
 @contextlib.contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """A name beside `path` for a file that is gone when the block ends, unless renamed."""
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    part = path.name[:32]  # of a name that may be as long as names can be
+    temporary = path.with_name(f".{part}.{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
     finally:

@@ -131,6 +131,13 @@ def test_text_is_utf_8_with_lf(tmp_path: Path) -> None:
         write_text(tmp_path / "none" / "file", "new")
 
 
+@posix
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path, name: str) -> None:
+    write_bytes(tmp_path / name, b"new")
+    assert contents(tmp_path) == {name: "new"}
+
+
 def test_what_a_killed_writer_leaves_can_be_removed(folder: Path) -> None:
     code = """
 import os, sys
