@@ -185,7 +185,7 @@ def generate(
 
         prompt, *stop = map(unescaped, typed)
     request = Request(
-        _standard_input().removesuffix("\n") if prompt == "-" else prompt, length=length,
+        _standard_input().removesuffix("\n") if typed[0] == "-" else prompt, length=length,
         temperature=temperature, seed=draw_seed() if seed is None else seed, top_k=top_k,
         top_p=top_p, min_p=min_p, stop=tuple(stop or ()), unknown=unknown, window=window,
         state=state, sample=sample,

@@ -345,6 +345,15 @@ def test_escapes_are_read_in_prompt_and_stop(generate: Generate) -> None:
     assert generate(r"the\x20\x65", "--escapes", "--seed", 3, "--stop", r"\u0065") == plain
 
 
+def test_an_escaped_dash_is_a_prompt(
+    generate: Generate, small: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the city")))
+    options = ("--escapes", "--unknown", "e", "--length", 20, "--seed", 1)
+    wanted = small.text("e", length=20, seed=1)
+    assert generate(r"\x2d", *options)[:2] == (0, f"e{wanted}\n")
+
+
 @pytest.mark.parametrize("arguments", [(r"the\n",), ("the", "--stop", r"\n")])
 def test_an_escape_that_a_model_can_not_read_is_pointed_out(
     generate: Generate, arguments: tuple[str, ...]
