@@ -18,6 +18,7 @@ KEY = "charlm.state"
 # these bounds all others are finite, whoever made the state.
 MOST_H, MOST_C, MOST_LOGIT = 1.001, 2.0**40, 1e30
 MAX_STATE_BYTES = 1 << 26  # a state from elsewhere is untrusted: no more is ever read
+FARTHEST = 1 << 63  # that a text goes on from: what it leaves still fits into 64 bits
 NUMBERS = ("characters", "weights_sha256", "seed", "sample", "position")
 
 
@@ -81,7 +82,7 @@ class State:
         """See that a model can go on from here.
 
         Raises:
-            StateError: the state is of other weights.
+            StateError: the state is of other weights, or at the end of its random numbers.
         """
         if self.weights_sha256 != metadata.weights_sha256:
             raise StateError(
@@ -91,6 +92,8 @@ class State:
         row, size = (metadata.layers, metadata.hidden), len(metadata.vocabulary)
         if (self.h.shape, self.c.shape, self.logits.shape) != (row, row, (size,)):
             raise StateError("the state's arrays have other shapes than the model's: it is damaged")
+        if max(self.characters, self.position) >= FARTHEST:
+            raise StateError("the state is 2^63 characters into its text: begin another text")
 
     def to_bytes(self) -> bytes:
         """The state as the bytes of a safetensors file; see `from_bytes`."""

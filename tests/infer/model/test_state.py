@@ -140,6 +140,18 @@ def test_of_other_weights_it_is_refused(generator: Generator) -> None:
     assert "other weights" in str(failed)
 
 
+@pytest.mark.parametrize("name", ["position", "characters"])
+def test_what_a_text_leaves_can_be_read_however_long_it_is(small: Generator, name: str) -> None:
+    """And no number is asked for past the last, where engines would draw other texts."""
+    before = replace(small.read("the "), **{name: (1 << 63) - 1})  # type: ignore[arg-type]
+    stream = small.stream(state=before, **ASKED)
+    assert len("".join(stream)) == 300
+    after = State.from_bytes(stream.state.to_bytes())
+    assert getattr(after, name) == (1 << 63) + 299
+    with pytest.raises(StateError, match="begin another text"):
+        small.stream(state=after, **ASKED)
+
+
 def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     content = Generator.open("lovecraft", provider="cpu").read("the ").to_bytes()
     chosen = np.random.default_rng(0)
