@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 from charlm.data.system.errors import RunError
@@ -16,6 +17,7 @@ except ImportError:  # Windows: nothing is locked there
     fcntl = None  # type: ignore[assignment]
 
 FILE = LOCK
+TRIES, PAUSE = 5, 0.02  # seconds; `charlm runs` holds a lock for far less, to see if it is free
 
 
 class FolderLock:
@@ -47,7 +49,7 @@ class FolderLock:
         """
         if fcntl is None or self._held is not None:
             return
-        path = folder / FILE
+        path, tries = folder / FILE, 0
         while self._held is None:
             with os_errors_as(RunError, f"can't write into {folder}"):
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -56,6 +58,10 @@ class FolderLock:
             except BlockingIOError as problem:
                 holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
                 os.close(descriptor)
+                tries += 1
+                if tries <= TRIES:
+                    time.sleep(PAUSE)
+                    continue
                 who = f"another process, {holder}," if holder else "another process"
                 raise RunError(
                     f"{folder}: {who} trains there: wait for its end, or name another folder with "

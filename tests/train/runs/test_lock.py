@@ -57,6 +57,16 @@ def test_a_new_run_waits_for_no_other(tmp_path: Path, tiny_text: Path, train: Tr
     assert train(tiny_text, "--out", tmp_path, *FAST)[0] == 0
 
 
+def test_who_looks_whether_a_folder_is_locked_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / lock.FILE).open("wb") as looking, FolderLock() as free:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr("time.sleep", lambda seconds: looking.close())
+        free.take(tmp_path)
+        assert (tmp_path / lock.FILE).read_text() == f"{os.getpid()}\n"
+
+
 def test_a_file_system_without_locks_is_no_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
