@@ -102,12 +102,16 @@ class Order(Generic[Placed]):
         while self._waiting and (not self.ordered or self._next in self._waiting):
             index = self._next if self.ordered else next(iter(self._waiting))
             self._next += 1
-            yield self._waiting.pop(index)
+            outcome = self._waiting[index]
+            del self._waiting[index]  # no `pop`: Python raises Ctrl-C as a call ends
+            yield outcome
 
     def rest(self) -> Iterator[Placed]:
         """Give out all that is finished, where what it waits for will not come."""
         for index in sorted(self._waiting):
-            yield self._waiting.pop(index)
+            outcome = self._waiting[index]
+            del self._waiting[index]
+            yield outcome
 
 
 def in_order(outcomes: Iterable[Placed]) -> Iterator[Placed]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from charlm.data.system.errors import CharlmError, ModelFileError, SettingsError
 from charlm.infer.batch import intake, scheduler
 from charlm.infer.batch.prompt_file import BadLine
-from charlm.infer.batch.results import Failure, Outcome, Result
+from charlm.infer.batch.results import Failure, Order, Outcome, Result
 from charlm.infer.batch.scheduler import (
     Piece,
     block_length,
@@ -365,6 +365,22 @@ def test_what_is_finished_comes_out_before_an_error(exact: Generator, error: Bas
     with pytest.raises(type(error)):
         got.extend(each.index for each in outcomes)
     assert got == list(range(1, 10)), "all but the long one, in their order"
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_ctrl_c_as_a_text_is_given_out_does_not_lose_it(ordered: bool) -> None:
+    """Python raises it as a call ends: what the call took out would be nobody's."""
+
+    class Waiting(dict[int, Outcome]):
+        def pop(self, *given: Any) -> Any:
+            pytest.fail("Ctrl-C after this call loses what it took out")
+
+    order, failures = Order[Outcome](ordered), [Failure(n, None, CharlmError()) for n in range(3)]
+    order._waiting = Waiting()
+    for failure in failures:
+        order.add(failure)
+    assert next(order.ready()) == failures[0]
+    assert list(order.rest()) == failures[1:]
 
 
 def test_engines_share_the_width(exact: Generator) -> None:
