@@ -224,6 +224,8 @@ def _in_one_line(error: Exception, name: str) -> str | None:
         return f"{where}{error.strerror or error}"
     if isinstance(error, UnicodeEncodeError):
         what = ascii(error.object[error.start : error.start + 1])
+        if re.fullmatch("utf[-_]?8", error.encoding, re.IGNORECASE):  # which writes all there are
+            return f"{what} is no character: it can't be written in {error.encoding}"
         return f"{what} can't be written in {error.encoding}; set PYTHONIOENCODING=utf-8"
     if usage := getattr(error, "format_message", None):  # typer's and click's usage errors
         said = " ".join(usage().split())

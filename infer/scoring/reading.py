@@ -69,7 +69,7 @@ class Bar:
 @contextlib.contextmanager
 def progress_of(files: Sequence[Path]) -> Iterator[Bar]:
     """A bar over the bytes of some files, drawn if there are enough and somebody watches."""
-    size = sum(map(_size, files))
+    size = sum(map(size_of, files))
     if size < WORTH_A_BAR or not sys.stderr.isatty():
         yield Bar()
         return
@@ -82,7 +82,8 @@ def progress_of(files: Sequence[Path]) -> Iterator[Bar]:
         yield Bar(bar)
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """The bytes of a file; 0 of what is none, such as a pipe, and of what can't be looked at."""
     try:
         return path.stat().st_size
     except (OSError, ValueError):  # whoever reads it says what is wrong

@@ -19,7 +19,7 @@ from charlm.infer.model.open import Model
 from charlm.infer.request import check_window
 from charlm.infer.scoring import many
 from charlm.infer.scoring.many import Scored, Text
-from charlm.infer.scoring.reading import STANDARD_INPUT, progress_of, read_file
+from charlm.infer.scoring.reading import STANDARD_INPUT, progress_of, read_file, size_of
 from charlm.infer.scoring.score import Score, Scorer
 
 if TYPE_CHECKING:
@@ -93,9 +93,10 @@ def _is_same(text: Path, path: Path) -> bool:
 def work_of(job: ScoringJob) -> Work:
     """What is to be scored, as work: a character a byte, several streams in each text if cut.
 
-    What is no file, such as a pipe, counts as without end.
+    What is no file, such as a pipe, counts as without end, and so does what can't be looked at:
+    whoever reads it says what is wrong.
     """
-    sizes = [path.stat().st_size if path.is_file() else 0 for path in job.files]
+    sizes = [size_of(path) for path in job.files]
     cut = job.parallel or job.window is not None
     streams = WORTH_CUDA_STREAMS if cut else len(job.files)
     return Work(streams, sum(sizes) // streams if all(sizes) else 0)
@@ -181,7 +182,9 @@ class _Writer:
             self._write(f"{name}: {total.described()}")
 
     def _write(self, line: str) -> None:
-        self._out.write(line + "\n")
+        # The name of a file may hold what the output can't: that is no reason to lose the scores.
+        encoding = getattr(self._out, "encoding", None) or "utf-8"
+        self._out.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         self._out.flush()
 
 

@@ -98,6 +98,10 @@ def test_ctrl_c_once_more_on_the_way_out_is_no_traceback() -> None:
             UnicodeEncodeError("ascii", "é", 0, 1, "ordinal not in range(128)"),
             "tool: '\\xe9' can't be written in ascii; set PYTHONIOENCODING=utf-8\n",
         ),
+        (
+            UnicodeEncodeError("utf-8", "a\udce9", 1, 2, "surrogates not allowed"),
+            "tool: '\\udce9' is no character: it can't be written in utf-8\n",
+        ),
     ],
 )
 def test_a_users_mistake_is_one_line_and_code_2(

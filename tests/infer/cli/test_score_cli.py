@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,6 +184,23 @@ def test_what_is_wrong_with_one_file_leaves_the_others_their_scores(
     else:
         starts = [line.partition(":")[0] for line in out.splitlines()]
         assert starts == ["a.txt", "d.txt", "total of 2 files"]
+
+
+def test_a_name_that_no_file_can_have_leaves_the_others_their_scores(run: Run) -> None:
+    Path("a.txt").write_text(letters(300), encoding="utf-8")
+    code, out, err = run("a.txt", "x" * 300)
+    assert (code, out[:7], out.count("\n")) == (2, "a.txt: ", 1)
+    assert err[-1] == f"charlm-score: can't read {'x' * 300}: file name too long"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are of any bytes on Linux")
+def test_a_name_that_is_not_utf_8_is_written_by_its_bytes(run: Run) -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    for each in (name, "b.txt"):
+        Path(each).write_text(letters(300), encoding="utf-8")
+    code, out, _ = run(name, "b.txt")
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert out.startswith("caf\\udce9.txt: ")
 
 
 def test_where_no_file_can_be_scored_there_is_no_total(run: Run) -> None:
