@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Unpack
 
 from charlm.data.system.errors import CharlmError, ProviderError, RequestError, SettingsError
 from charlm.data.system.extras import require, require_there
+from charlm.data.text.normalise import with_lf
 from charlm.data.text.vocabulary import Unknown
 from charlm.export.contract import GENERATE, SEQUENCE, read_model_bytes, sibling_path
 from charlm.infer.batch.prompt_file import KEYS, BadLine, request_of
@@ -311,7 +312,7 @@ class _BitsOfRows(_Actor):
         ]
         for scored in score_many(
             self.generator.model,
-            (Text(f"the text in {self._column}", [texts[place]]) for place in there),
+            (Text(f"the text in {self._column}", [with_lf(texts[place])]) for place in there),
             unknown=self._unknown,
             precision=self.opening.precision,
             workers=self.opening.threads,

@@ -47,7 +47,7 @@ class Normalisation:
             )
 
     def __call__(self, text: str) -> str:
-        """Normalise a whole text; line ends are LF already (see `corpus.read_text`)."""
+        """Normalise a whole text; line ends are LF already (see `with_lf`, `corpus.read_text`)."""
         if is_latin(text):  # ten times as fast; and such text is composed already
             if self.latin == AS_IT_IS:
                 return text
@@ -115,6 +115,11 @@ class Normalisation:
 
 NOTEBOOK = Normalisation(case="lower", nfc=False, newlines="drop")
 """What the notebook does: lower-case everything, delete newlines."""
+
+
+def with_lf(text: str) -> str:
+    """A whole text with its line ends as LF, as `corpus.read_text` reads a file's."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def is_latin(text: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from charlm.data.system.errors import CharlmError, CorpusError, RequestError, SettingsError
+from charlm.data.text.normalise import with_lf
 from charlm.infer.request import Request
 
 MAX_LINE_BYTES = 1 << 26  # a longer line is a file of something else
@@ -202,7 +203,7 @@ def _checked(key: str, value: Any) -> Any:
     if not all(isinstance(each, kinds) and not isinstance(each, bool) for each in values):
         raise RequestError(f'"{key}" is not {described}')
     if kinds is str:
-        texts = tuple(each.replace("\r\n", "\n").replace("\r", "\n") for each in values)
+        texts = tuple(map(with_lf, values))
         return texts if key == "stop" else texts[0]
     try:
         return value if kinds is int else float(value)

@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticSerializationError, to_json
 
 from charlm.data.system.errors import CharlmError
+from charlm.data.text.normalise import with_lf
 from charlm.infer.request import MAX_SEED
 from charlm.infer.serve.settings import MOST_LOGPROBS, MOST_STOP, MOST_STOPS
 
@@ -17,7 +18,9 @@ SEVERAL = {  # fields of several types
     "input": "a text or a list of texts",
     "stop": "a text or a list of texts",
 }
-Stop = Annotated[str, Field(min_length=1, max_length=MOST_STOP)]
+Lines = AfterValidator(with_lf)  # end as in a corpus
+Text = Annotated[str, Lines]
+Stop = Annotated[str, Field(min_length=1, max_length=MOST_STOP), Lines]
 UnknownField = Annotated[
     str | None,
     Field(
@@ -122,7 +125,7 @@ class CompletionBody(BaseModel):
         None
     )
     prompt: Annotated[
-        str | list[str] | PromptIds | list[PromptIds] | None,
+        Text | list[Text] | PromptIds | list[PromptIds] | None,
         Field(
             description="A text or several, as characters or as ids of the model's vocabulary; "
             "null before ids has the first character judged, too."
@@ -206,7 +209,7 @@ class ScoreBody(BaseModel):
     model_config = STRICT
     model: str | None = None
     unknown: UnknownField = None
-    input: Annotated[str | list[str], Field(description="A text or several.")]
+    input: Annotated[Text | list[Text], Field(description="A text or several.")]
 
 
 class TokenizeBody(BaseModel):
@@ -214,7 +217,7 @@ class TokenizeBody(BaseModel):
 
     model_config = STRICT
     model: str | None = None
-    prompt: str
+    prompt: Text
     add_special_tokens: Annotated[bool | None, Field(description="There are none.")] = None
 
 

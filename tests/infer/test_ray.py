@@ -91,6 +91,9 @@ def test_rows_keep_their_columns_and_say_why_they_have_no_text(
     for each, saying in {"c": "seed", "d": "U+20AC", "e": "prompt"}.items():
         assert saying in drawn[each]
         assert found[each]["error"] == "no text"
+    lines = ray.data.from_items([{"text": "the\nlamp"}, {"text": "the\r\nlamp"}])
+    costs = [row["bits_per_character"] for row in cluster.score(lines).take_all()]
+    assert costs[0] == costs[1] is not None
     (number,) = cluster.score(ray.data.from_items([{"text": 7}])).take_all()
     assert (number["text"], number["error"]) == (7, "not text: 7")
 

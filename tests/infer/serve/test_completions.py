@@ -384,6 +384,19 @@ def test_whatever_a_body_holds_the_server_answers(
         assert answer.json()["error"]["message"]
 
 
+def test_lines_may_end_as_on_windows(client: TestClient) -> None:
+    def answers(end: str) -> list[Any]:
+        text = f"the{end}lamp{end}"
+        scored = client.post("/v1/score", json={"input": [text, text]}).json()
+        ids = client.post("/tokenize", json={"prompt": text}).json()
+        asked = {"prompt": [text], "stop": [f"e{end}t"], "seed": 1, "echo": True}
+        drawn = client.post("/v1/completions", json=asked).json()
+        return [scored, ids, drawn.get("choices", drawn)]
+
+    assert "error" not in str(wanted := answers("\n"))
+    assert answers("\r\n") == answers("\r") == wanted
+
+
 def test_scores_are_those_of_charlm_score(client: TestClient, exact: Generator) -> None:
     texts = ["the lamp in the cellar", "a", "the ?", "the old house " * 900]
     answer = client.post("/v1/score", json={"input": texts}).json()
