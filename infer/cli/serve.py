@@ -106,7 +106,11 @@ def serve(
                 "key"
             )
     else:
-        listening = socket.socket(fileno=int(descriptor))
+        try:
+            listening = socket.socket(fileno=int(descriptor))
+        except (OSError, OverflowError, ValueError) as problem:
+            told = f"{process.DESCRIPTOR} is for workers, and leads to no socket here: unset it"
+            raise SettingsError(told) from problem
     given = models or []
     with listening:
         if workers > 1 and descriptor is None:

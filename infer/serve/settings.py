@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from charlm.data.system.errors import SettingsError
 
+MOST_SECONDS = 1_000_000  # the system counts milliseconds, in 31 bits
+SECONDS = ("seconds", "arrival", "drain")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -12,7 +14,7 @@ class Limits:
     """What one server allows.
 
     Raises:
-        SettingsError: a limit below 1.
+        SettingsError: a limit below 1, too many seconds, a key that no header can hold.
     """
 
     streams: int | None = None  # texts of a model side by side; None: what fills the device
@@ -35,6 +37,12 @@ class Limits:
         for name, value in vars(self).items():
             if type(value) is int and value < 1:
                 raise SettingsError(f"`{name}` is 1 or more, not {value}")
+            if name in SECONDS and value > MOST_SECONDS:
+                raise SettingsError(f"`{name}` is {MOST_SECONDS:,} at most, which is eleven days")
+        try:
+            (self.key or "").encode()
+        except UnicodeEncodeError as problem:
+            raise SettingsError("the key of the server is not utf-8: choose another") from problem
 
 
 def is_loopback(host: str) -> bool:

@@ -58,6 +58,8 @@ def open_socket(host: str, port: int, seconds: int) -> socket.socket:
         except OSError:
             found.close()
             raise
+    except UnicodeError as problem:  # an empty label, or a long one
+        raise SettingsError(f"`host` {host} is no name of a machine") from problem
     except OSError as problem:
         told = f"can't listen at `host` {host}, `port` {port}: {problem.strerror or problem}"
         if problem.errno == errno.EADDRINUSE:

@@ -22,7 +22,7 @@ import pytest
 
 from charlm.infer.generator import Generator
 from charlm.infer.request import Request
-from charlm.infer.serve.http.process import HttpServer, open_socket
+from charlm.infer.serve.http.process import DESCRIPTOR, HttpServer, open_socket
 from charlm.infer.serve.service import Service
 from charlm.infer.serve.settings import Limits
 from tests.infer.serve.conftest import Process
@@ -276,7 +276,11 @@ def test_a_signal_ends_what_runs_and_begins_nothing(
 
 
 def test_mistakes_are_one_line(
-    live: Process, exact_path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    live: Process,
+    exact_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from charlm.data.system import console
     from charlm.infer.cli.serve import app
@@ -291,12 +295,22 @@ def test_mistakes_are_one_line(
         (["--port", "0", "--queue", "0"], "--queue is 1 or more"),
         (["--port", "0", "--api-key", ""], "--api-key is empty"),
         (["--port", "0", "--host", "256.1.1.1"], "--host 256.1.1.1"),
+        (["--port", "0", "--host", ".."], "--host .. is no name of a machine"),
+        (["--port", "0", "--host", "a" * 64], "is no name of a machine"),
+        (["--port", "0", "--seconds", "3000000"], "--seconds is 1,000,000 at most"),
+        (["--port", "0", "--drain", "9" * 400], "--drain is 1,000,000 at most"),
+        (["--port", "0", "--api-key", "\udcff"], "the key of the server is not utf-8"),
         (["--port", "65536"], "--port is from 0 to 65535"),
         (["--port", "0", "--streams", str(1 << 30), str(exact_path)], "--width"),
     ):
         assert console.exit_code(app, "charlm-serve", given) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
+    for descriptor in ("abc", "-1", "9" * 30):
+        monkeypatch.setenv(DESCRIPTOR, descriptor)
+        assert console.exit_code(app, "charlm-serve", [str(exact_path)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{DESCRIPTOR} is for workers" in line
 
 
 def test_without_the_extra_it_says_what_to_install(
