@@ -11,7 +11,6 @@ start, the text, training, and the scoring of the held-out last 5 %.
 import json
 import math
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +27,7 @@ from charlm.data.pages.table import Row, Table, table
 from charlm.data.system import console
 from charlm.data.system.errors import SettingsError
 from charlm.data.system.files import os_errors_as, write_text
+from charlm.data.system.package import command_of
 from charlm.train.setup.defaults import HELD_BACK
 
 app = console.make_app()
@@ -180,14 +180,14 @@ def _fastest(trials: Iterable[Trial]) -> Way:
 def _trial(text: Path, device: str, way: Way, size: Size) -> Trial:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command = [
-            sys.executable, "-m", "charlm.train", str(text), "--out", str(run), "--final",
-            "--no-report", "--device", device, *AS_THE_NOTEBOOK, *way.options(), *size.options(),
-        ]  # fmt: skip
+        train = command_of(
+            "charlm.train", str(text), "--out", str(run), "--final", "--no-report",
+            "--device", device, *AS_THE_NOTEBOOK, *way.options(), *size.options(),
+        )  # fmt: skip
         began = time.perf_counter()
         try:
             ended = subprocess.run(
-                command, capture_output=True, text=True, timeout=TOO_LONG, check=False
+                train, capture_output=True, text=True, timeout=TOO_LONG, check=False
             )
         except subprocess.TimeoutExpired:
             return Trial(way, size, failed=f"took more than {TOO_LONG:.0f} s")

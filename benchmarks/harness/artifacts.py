@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from charlm.benchmarks.harness import settings
 from charlm.benchmarks.harness.settings import CaseFailedError
+from charlm.data.system.package import command_of
 
 if TYPE_CHECKING:
     from charlm.export.contract import Metadata
@@ -55,10 +56,8 @@ def prepare(model: Path, folder: Path, names: Sequence[str] = ()) -> ModelInfo:
     Raises:
         CaseFailedError: the model can't even be opened.
     """
-    command = [sys.executable, "-m", "charlm.benchmarks.harness.artifacts"]
-    done = subprocess.run(
-        [*command, str(model), str(folder), *names], capture_output=True, text=True, check=False
-    )
+    again = command_of("charlm.benchmarks.harness.artifacts", str(model), str(folder), *names)
+    done = subprocess.run(again, capture_output=True, text=True, check=False)
     if not (folder / INFO).is_file():
         raise CaseFailedError((done.stderr.strip() or "it could not be read").splitlines()[-1])
     return read_info(folder)

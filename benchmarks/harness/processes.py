@@ -15,6 +15,7 @@ from charlm.benchmarks.harness.settings import PROMPT, CaseFailedError, CaseSett
 from charlm.benchmarks.harness.start import last_words, own_peak, peak_of_usage, start
 from charlm.benchmarks.harness.timing import Say
 from charlm.benchmarks.report.results import ProcessResult, rounded
+from charlm.data.system.package import command_of
 
 CHUNK = 1 << 16
 
@@ -43,7 +44,7 @@ class Once:
 
 def python(code: str) -> tuple[str, ...]:
     """A command that runs a line of Python."""
-    return (sys.executable, "-c", code)
+    return (sys.executable, "-P", "-c", code)
 
 
 def charlm_gen(settings: CaseSettings, length: int) -> tuple[str, ...]:
@@ -70,7 +71,7 @@ def charlm_score(
 def first_character(target: str, settings: CaseSettings) -> tuple[str, ...]:
     """A process that prepares a case, prints its first character and ends."""
     module = "charlm.benchmarks.harness.worker"
-    return (sys.executable, "-m", module, "--first", target, settings.to_json())
+    return tuple(command_of(module, "--first", target, settings.to_json()))
 
 
 def run_once(command: Sequence[str], cores: int = 1) -> Once:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from charlm.benchmarks.harness.machine import without_paths
 from charlm.benchmarks.harness.settings import CaseFailedError, CaseSettings
 from charlm.benchmarks.harness.start import last_words, start
+from charlm.data.system.package import command_of
 
 PATIENCE = 120.0  # seconds for one answer; TensorFlow starts within a quarter of it
 CALIBRATION = 0.2  # a warm-up trial this share of a real one tells its rate well enough
@@ -40,7 +40,7 @@ class Worker:
     def __init__(self, name: str, target: str, settings: CaseSettings, least: int = 1) -> None:
         self.name, self.least = name, least
         module = "charlm.benchmarks.harness.worker"
-        self._command = [sys.executable, "-m", module, target, settings.to_json()]
+        self._command = command_of(module, target, settings.to_json())
         self._cores = settings.threads
         self._process: subprocess.Popen[str] | None = None
         self._errors: Any = None

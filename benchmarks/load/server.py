@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from charlm.data.system.errors import SettingsError
+from charlm.data.system.package import command_of
 
 READY = re.compile(r" at http://.*:(\d+)\s")
 START_SECONDS = 60.0
@@ -46,9 +46,9 @@ def serving(*arguments: str) -> Iterator[Server]:
     Raises:
         SettingsError: it does not start.
     """
-    command = [sys.executable, "-m", "charlm.infer.cli.serve", *arguments, "--port", "0"]
+    serve = command_of("charlm.infer.cli.serve", *arguments, "--port", "0")
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stderr=log, env={**os.environ, "CHARLM_API_KEY": ""})
+        process = subprocess.Popen(serve, stderr=log, env={**os.environ, "CHARLM_API_KEY": ""})
         try:
             end = time.monotonic() + START_SECONDS
             while not (found := READY.search(said := _read(log))):

@@ -1,5 +1,8 @@
-"""What a package gives out: names that are imported when they are first used, and the version."""
+"""What a package gives out: names that are imported when they are first used, its version, and
+its modules as commands.
+"""
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 
@@ -12,6 +15,14 @@ def version() -> str:
         return metadata.version("charlm")
     except metadata.PackageNotFoundError:
         return "0+source"
+
+
+def command_of(module: str, *arguments: str) -> list[str]:
+    """What runs a module of charlm in a process of its own.
+
+    Without -P Python would look for all modules in the current folder first, and run what is there.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def lazily(

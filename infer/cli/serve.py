@@ -80,6 +80,7 @@ def serve(
     del debug, version
     from charlm.data.system.cores import check_threads, usable_cores
     from charlm.data.system.extras import require_there
+    from charlm.data.system.package import command_of
     from charlm.infer.serve.settings import LOOPBACK, Limits, is_loopback
 
     require_there("serve", "fastapi", "uvicorn", "prometheus_client")
@@ -116,9 +117,8 @@ def serve(
         if workers > 1 and descriptor is None:
             shared = threads or max(1, usable_cores() // workers)
             open_models(given, provider, shared, precision, limits)  # mistakes: told once
-            command = [sys.executable, "-m", "charlm.infer.cli.serve"]
-            command += ["--threads", str(shared), *sys.argv[1:]]
-            raise typer.Exit(process.supervise(command, workers, listening, drain))
+            again = command_of("charlm.infer.cli.serve", "--threads", str(shared), *sys.argv[1:])
+            raise typer.Exit(process.supervise(again, workers, listening, drain))
         generators = open_models(given, provider, threads, precision, limits)
         devices = ", ".join(f"{name} ({each.model.device})" for name, each in generators.items())
         ready = f"charlm-serve: {devices} at {process.address_of(listening)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from charlm.data.commands import COMMANDS, program
+from charlm.data.system.package import command_of
 
 PACKAGES = ("data", "train", "export", "infer", "benchmarks")
 EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -67,6 +68,17 @@ def test_nothing_heavy_is_imported_with_a_package() -> None:
     code += "print({'torch', 'onnx', 'onnxruntime', 'numpy', 'typer'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_command_runs_no_code_of_the_folder_it_is_called_in(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise SystemExit('of the folder')", encoding="utf-8")
+    again = command_of("charlm.infer.cli.gen", "--version")
+    done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    folders = [Path(__file__).parents[2] / package for package in PACKAGES]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    own = [path.name for path in files if '"-m"' in path.read_text(encoding="utf-8")]
+    assert own == ["package.py"], "command_of starts modules"
 
 
 @pytest.mark.parametrize(
