@@ -137,7 +137,7 @@ class Cluster:
 
         Returns:
             A Dataset of the same rows, each with `text` and `finish` (`length` or `stop`) or with
-            `error`, and with `characters`, `seed` and `sample`.
+            `error`, and with `characters`, `seed` and `sample`: of a row without a text its own.
 
         Raises:
             SettingsError: a setting out of range.
@@ -281,9 +281,10 @@ class _TextsOfRows(_Actor):
 
     def __call__(self, table: Any) -> Any:
         known = table.select([name for name in KEYS if name in table.column_names])
-        requests = [self._request(row) for row in known.to_pylist() or [{}] * len(table)]
+        rows = known.to_pylist() or [{}] * len(table)
         work = Work(None, window=self._defaults.window)
-        return _with(table, TEXTS, map(_described, self.generator.batch(requests, work=work)))
+        outcomes = self.generator.batch(map(self._request, rows), work=work)
+        return _with(table, TEXTS, map(_described, outcomes, rows))
 
     def _request(self, row: dict[str, Any]) -> Request | BadLine:
         try:
@@ -324,9 +325,13 @@ class _BitsOfRows(_Actor):
         return _with(table, BITS, rows)
 
 
-def _described(outcome: Outcome) -> dict[str, Any]:
+def _described(outcome: Outcome, row: dict[str, Any]) -> dict[str, Any]:
     if isinstance(outcome, Failure):
-        return {"error": str(outcome.error)}
+        own = {name: row.get(name) for name in ("seed", "sample")}
+        kept = {
+            name: each for name, each in own.items() if type(each) is int and 0 <= each < 1 << 64
+        }
+        return {"error": str(outcome.error), **kept}
     asked = outcome.request
     return {
         "text": outcome.text,

@@ -71,13 +71,14 @@ def test_rows_keep_their_columns_and_say_why_they_have_no_text(
         {"id": "a", "prompt": "the ", "sample": 4, "seed": None, "length": None, "stop": None},
         {"id": "b", "prompt": "the ", "sample": None, "seed": 7, "length": 5, "stop": ["e"]},
         {"id": "c", "prompt": "the ", "sample": None, "seed": None, "length": 5, "stop": None},
-        {"id": "d", "prompt": "the €", "sample": 1, "seed": None, "length": 5, "stop": None},
+        {"id": "d", "prompt": "the €", "sample": 1, "seed": 5, "length": 5, "stop": None},
         {"id": "e", "prompt": None, "sample": 1, "seed": None, "length": 5, "stop": None},
+        {"id": "f", "prompt": "the ", "sample": 2, "seed": -1, "length": 5, "stop": None},
     ]
     cluster = Cluster(exact_path, 1)
     texts = cluster.generate(ray.data.from_items(rows), length=30, seed=1, temperature=0.7)
     found = {row["id"]: row for row in cluster.score(texts).iter_rows()}
-    assert found.keys() == set("abcde")
+    assert found.keys() == set("abcdef")
     whole = exact.text("the ", length=30, seed=1, sample=4, temperature=0.7)
     assert found["a"]["text"] == whole
     assert (found["a"]["seed"], found["a"]["sample"], found["a"]["finish"]) == (1, 4, "length")
@@ -85,10 +86,12 @@ def test_rows_keep_their_columns_and_say_why_they_have_no_text(
     assert found["a"]["bits_per_character"] == pytest.approx(bits, rel=1e-5)
     short = exact.text("the ", length=5, seed=7, stop="e", temperature=0.7)
     assert (found["b"]["text"], found["b"]["sample"]) == (short, 0)
-    assert [found[each]["text"] for each in "cde"] == [None] * 3
+    assert [found[each]["text"] for each in "cdef"] == [None] * 4
+    numbers = [(found[each]["seed"], found[each]["sample"]) for each in "cdef"]
+    assert numbers == [(None, None), (5, 1), (None, 1), (None, 2)], "as they were given"
     drawn = {row["id"]: row["error"] for row in texts.iter_rows()}
     assert (drawn["a"], drawn["b"]) == (None, None)
-    for each, saying in {"c": "seed", "d": "U+20AC", "e": "prompt"}.items():
+    for each, saying in {"c": "seed", "d": "U+20AC", "e": "prompt", "f": "seed"}.items():
         assert saying in drawn[each]
         assert found[each]["error"] == "no text"
     lines = ray.data.from_items([{"text": "the\nlamp"}, {"text": "the\r\nlamp"}])
