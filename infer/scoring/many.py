@@ -1,6 +1,7 @@
 """Scoring many texts side by side: those that end leave, others enter, on all cores."""
 
 import queue
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,8 +20,7 @@ from charlm.infer.scoring.score import Score, TokenText, total_bits, zero_states
 WIDTH = 64
 WIDTHS = {"cpu": WIDTH, "cuda": 256}
 WORKERS_OF_GPU = 2  # while one of them fetches texts, the other's are read
-# Each row may hold a file open, of the thousand that a process may usually have.
-MOST_ROWS = 512
+MOST_ROWS = 512  # or half of the files that a process may have open: each row may hold one
 JOIN_SECONDS = 1.0  # a thread that waits for a pipe to be written can't be stopped
 TEXT_ERRORS = (CorpusError, VocabularyError)  # of one text; the others can be scored
 
@@ -67,13 +67,24 @@ def score_many(
         ModelFileError: a graph is damaged or can't be run.
     """
     model.metadata.unknown(unknown)  # it must be known
-    width = max(1, min(width, MOST_ROWS // workers))
+    rows = _most_rows()
+    workers = min(workers, rows)
+    width = max(1, min(width, rows // workers))
     pending = _Shared(enumerate(texts))
     batches = [
         _Worker(model, open_text_reader(model, precision), unknown, width, pending)
         for _ in range(workers)
     ]
     return batches[0].run() if workers == 1 else _side_by_side(batches, pending)
+
+
+def _most_rows() -> int:
+    if sys.platform == "win32":
+        return MOST_ROWS
+    import resource
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_ROWS if files == resource.RLIM_INFINITY else max(1, min(MOST_ROWS, files // 2))
 
 
 class _Shared:

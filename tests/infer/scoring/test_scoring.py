@@ -43,6 +43,8 @@ from charlm.infer.scoring.windows import WindowScore, WindowScorer
 from charlm.train.loop.evaluate import bits_per_character
 from charlm.train.model import CharLSTM
 
+posix = pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+
 
 def letters(count: int, seed: int = 0) -> str:
     ids = np.random.RandomState(seed).randint(0, 28, count)
@@ -240,12 +242,28 @@ def test_texts_leave_as_they_end_and_others_enter(
 
 
 @pytest.mark.parametrize(
-    ("count", "workers", "width", "room"), [(100, 1, 4, 5), (600, 32, 64, 512 + 32)]
+    ("files", "count", "workers", "width", "room"),
+    [
+        (1 << 20, 100, 1, 4, 5),
+        (1 << 20, 600, 32, 64, 512 + 32),
+        pytest.param(256, 600, 1, 512, 128 + 1, marks=posix),
+        pytest.param(8, 50, 32, 64, 4 + 4, marks=posix),
+    ],
 )
 def test_a_text_is_asked_for_when_there_is_room(
-    small: Generator, count: int, workers: int, width: int, room: int
+    small: Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    files: int,
+    count: int,
+    workers: int,
+    width: int,
+    room: int,
 ) -> None:
-    """So thousands of files are not open at once, nor in memory, however many workers there are."""
+    """So thousands of files are not open at once, nor in memory, however many workers there are,
+    and no more than the system allows.
+    """
+    if sys.platform != "win32":
+        monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
     under_way: set[int] = set()
     most = 0
 
