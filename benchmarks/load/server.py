@@ -47,8 +47,9 @@ def serving(*arguments: str) -> Iterator[Server]:
         SettingsError: it does not start.
     """
     serve = command_of("charlm.infer.cli.serve", *arguments, "--port", "0")
+    without_key = {name: each for name, each in os.environ.items() if name != "CHARLM_API_KEY"}
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(serve, stderr=log, env={**os.environ, "CHARLM_API_KEY": ""})
+        process = subprocess.Popen(serve, stderr=log, env=without_key)
         try:
             end = time.monotonic() + START_SECONDS
             while not (found := READY.search(said := _read(log))):

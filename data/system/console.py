@@ -68,10 +68,11 @@ class GroupedCommand(TyperCommand):
         """
         given, *_ = self.make_parser(ctx).parse_args(args=list(args))
         for each in self.params:
-            values = given.get(each.name) if each.type.name == "path" else None
+            name = str(each.name)
+            values = given.get(name) if each.type.name == "path" else None
             if "" in (values if isinstance(values, list | tuple) else (values,)):
-                name = each.opts[0] if each.param_type_name == "option" else each.name.upper()
-                raise SettingsError(f"{name} is empty: name a path, or leave it out")
+                typed = each.opts[0] if each.param_type_name == "option" else name.upper()
+                raise SettingsError(f"{typed} is empty: name a path, or leave it out")
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -87,9 +87,9 @@ def serve(
     check_threads(threads)
     if not 1 <= workers <= MAX_WORKERS:
         raise SettingsError(f"`workers` is from 1 to {MAX_WORKERS}, not {workers}")
-    if api_key == "":
-        raise SettingsError("`api_key` is empty: leave it out to ask for none")
-    key = api_key or os.environ.get(KEY) or None
+    key = os.environ.get(KEY) if api_key is None else api_key
+    if key == "":
+        raise SettingsError(f"`api_key` (or {KEY}) is empty: leave both out to ask for none")
     limits = Limits(
         streams=streams, queue=queue, texts=texts, length=length, body=body, seconds=seconds,
         drain=drain, key=key, unknown=unknown,

@@ -73,7 +73,7 @@ class Process:
             [sys.executable, "-c", f"import sys; sys.argv = {given!r}\n{run}"],
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "CHARLM_API_KEY": ""},
+            env={name: each for name, each in os.environ.items() if name != "CHARLM_API_KEY"},
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

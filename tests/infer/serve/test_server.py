@@ -293,7 +293,7 @@ def test_mistakes_are_one_line(
         (["--port", "0", str(exact_path), str(folder)], "two models are called exact"),
         (["--port", "0", str(tmp_path / "none.onnx")], "none.onnx"),
         (["--port", "0", "--queue", "0"], "--queue is 1 or more"),
-        (["--port", "0", "--api-key", ""], "--api-key is empty"),
+        (["--port", "0", "--api-key", ""], "--api-key (or CHARLM_API_KEY) is empty"),
         (["--port", "0", "--host", "256.1.1.1"], "--host 256.1.1.1"),
         (["--port", "0", "--host", ".."], "--host .. is no name of a machine"),
         (["--port", "0", "--host", "a" * 64], "is no name of a machine"),
@@ -306,6 +306,11 @@ def test_mistakes_are_one_line(
         assert console.exit_code(app, "charlm-serve", given) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
+    monkeypatch.setenv("CHARLM_API_KEY", "")
+    assert console.exit_code(app, "charlm-serve", [str(exact_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--api-key (or CHARLM_API_KEY) is empty" in line
+    monkeypatch.delenv("CHARLM_API_KEY")
     for descriptor in ("abc", "-1", "9" * 30):
         monkeypatch.setenv(DESCRIPTOR, descriptor)
         assert console.exit_code(app, "charlm-serve", [str(exact_path)]) == 2
