@@ -54,7 +54,9 @@ class Server {
     const body = { model, max_tokens: 0, echo: true, logprobs: LIKELY, return_state: true };
     for (let from = 0, to; from === 0 || from < text.length; from = to) {
       to = from + PIECE;
-      if (text.codePointAt(to - 1) > 0xffff) to++; // not within a character
+      const space = text.lastIndexOf(" ", to);
+      if (to < text.length && space > from) to = space; // an accent stays with its letter
+      else if (text.codePointAt(to - 1) > 0xffff) to++; // not within a character
       body.prompt = text.slice(from, to);
       const answer = await this.ask("v1/completions", body, signal);
       const [choice] = (await answer.json()).choices;

@@ -28,7 +28,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Run:
     if not shutil.which("node"):
         pytest.skip("no Node here")
     folder = tmp_path_factory.mktemp("node")
-    for name in ("sampling.js", "local.js"):
+    for name in ("sampling.js", "local.js", "server.js"):
         shutil.copy(PLAYGROUND / name, folder)
     (folder / "package.json").write_text('{"type": "module"}')
     runtime = ROOT / "examples/node/node_modules/onnxruntime-node/dist/index.js"
@@ -124,6 +124,27 @@ def test_sampling_is_that_of_python(node: Run) -> None:
                 if finder.found is not None:
                     break
             assert next(ended) == ["".join(pieces), finder.found is not None]
+
+
+def test_a_server_scores_long_texts_in_pieces_that_part_no_letter_from_its_accent(
+    node: Run,
+) -> None:
+    script = """
+    import { open } from "./server.js";
+    const answer = [];
+    globalThis.document = { baseURI: "http://localhost/" };
+    globalThis.fetch = async (url, { body } = {}) => {
+      if (body) answer.push(JSON.parse(body).prompt);
+      return { ok: true, json: async () => ({ data: [], choices: [{}] }) };
+    };
+    const server = await open();
+    for (const text of given.texts) for await (const _ of server.score({ text }));
+    """
+    words, solid = "ah" + "the cafe\u0301 " * 3000, "\U0001d4b3" * 6000
+    pieces = node(script, {"texts": [words, solid, ""]})
+    assert "".join(pieces) == words + solid
+    assert max(map(len, pieces)) <= 10_000
+    assert not any(piece.startswith(("\u0301", "\udcb3")) for piece in pieces)
 
 
 def test_a_model_writes_what_charlm_writes(node: Run) -> None:
