@@ -247,7 +247,7 @@ def _check_folders(model: Path, wanted: Wanted) -> None:
         if resolved[number] in resolved[:number]:
             raise ExportError(f"{folder} is to hold something else too: name another folder")
     if wanted.triton is not None:
-        check_free(wanted.triton / model.stem, triton.FILES, triton.FILES)
+        triton.check_repository(wanted.triton, model.stem)
     if wanted.genai is not None:
         check_free(wanted.genai, genai.FILES, genai.FILES)
 

@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 
 from charlm.data.system.errors import ExportError
+from charlm.data.system.files import os_errors_as
 from charlm.export.contract import LOGITS, STEP, TOKEN, Metadata, tensors
+from charlm.export.hosts.folder import check_free
 
 FILES = (Path("config.pbtxt"), Path("1", "model.onnx"), Path("model.json"))  # of a model
 TYPES = {"tensor(int64)": "TYPE_INT64", "tensor(float)": "TYPE_FP32"}
@@ -43,6 +45,23 @@ STATE = """\
         name: "zero {given}" data_type: TYPE_FP32 dims: [ {dims} ] zero_data: true
       }}
     }}"""
+
+
+def check_repository(folder: Path, name: str) -> None:
+    """See that a folder is not there, or holds models of Triton alone, of which `name` is charlm's.
+
+    Raises:
+        ExportError: it holds other things, or can't be read.
+    """
+    with os_errors_as(ExportError, f"can't write {folder}"):
+        standing = sorted(folder.iterdir()) if folder.exists() else []
+    for path in standing:
+        if path.name != name and not (path / FILES[0]).is_file():
+            raise ExportError(
+                f"{folder} is no model repository: it holds other things, such as {path.name}: "
+                "name a new one"
+            )
+    check_free(folder / name, FILES, FILES)
 
 
 def repository(content: bytes, metadata: Metadata, name: str) -> dict[Path, bytes]:

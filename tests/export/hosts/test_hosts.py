@@ -85,6 +85,20 @@ def test_no_file_of_the_users_is_replaced(export: Export, refuses: Refuses, run:
     assert not Path("own.onnx").exists()
 
 
+def test_a_model_joins_other_models_and_nothing_else(
+    export: Export, refuses: Refuses, run: Path
+) -> None:
+    """A folder for Triton may hold models of others, and no run, picture or export for a host."""
+    Path("repository/other").mkdir(parents=True)
+    refuses("a.onnx", "--triton", "repository", saying="it holds other things, such as other")
+    refuses("a.onnx", "--triton", run, saying=f"{run} is no model repository")
+    Path("repository/other/config.pbtxt").touch()
+    for name in ("a.onnx", "a.onnx", "b.onnx"):
+        assert export(name, "--no-siblings", "--triton", "repository")[0] == 0
+    assert {path.name for path in Path("repository").iterdir()} == {"a", "b", "other"}
+    assert {path.name for path in run.iterdir()} == {"config.json", "model.safetensors"}
+
+
 def test_triton_reads_the_configuration_and_finds_the_graph_to_be_as_it_says(
     make_model: Make, metadata_of: Describe, build: Callable[[CharLSTM], bytes]
 ) -> None:
