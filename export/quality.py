@@ -26,6 +26,7 @@ DRAWN_STREAMS, DRAWN_LENGTH = 64, 1024
 PIECE = 100_000
 MOST_PIECES = 64
 SEGMENT = 1024  # characters in one run
+LEAST = 1000  # characters of a text, on fewer of which a loss of 0.01 and none look alike
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def read_sample(
         most_pieces: of the text's beginning.
 
     Raises:
-        CorpusError: it can't be read, or has fewer than two characters.
+        CorpusError: it can't be read, or has fewer than `LEAST` characters.
         VocabularyError: a character that the model does not know.
     """
     most, parts, found = piece * most_pieces, [], 0
@@ -126,8 +127,10 @@ def read_sample(
         if found > most:
             break
     ids = np.concatenate(parts)[:most]
-    if len(ids) < 2:
-        raise CorpusError(f"{path}: too short to measure on: it takes at least two characters")
+    if len(ids) < LEAST:
+        raise CorpusError(
+            f"{path}: too short to measure on: it has {len(ids)} characters, and it takes {LEAST:,}"
+        )
     pieces = max(1, len(ids) // piece)
     ids = ids[: len(ids) // pieces * pieces].reshape(pieces, -1)
     first = "the first " if found > most else ""

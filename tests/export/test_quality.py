@@ -81,11 +81,11 @@ def test_a_text_is_normalised_as_the_corpus_was(
     make_model: Make, metadata_of: Describe, tmp_path: Path
 ) -> None:
     file = tmp_path / "held-out.txt"
-    file.write_text("A Bad\n Cab", encoding="utf-8")
+    file.write_text("A Bad\n Cab " * 100, encoding="utf-8")
     metadata = metadata_of(make_model())
     sample = quality.read_sample(file, metadata)
-    assert metadata.vocabulary.decode(sample.ids[0]) == "a bad cab"
-    assert sample.origin == "9 characters of held-out.txt"
+    assert metadata.vocabulary.decode(sample.ids[0]) == "a bad cab " * 100
+    assert sample.origin == "1,000 characters of held-out.txt"
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,7 @@ def test_a_text_is_normalised_as_the_corpus_was(
     [(99, (1, 99), ""), (199, (1, 199), ""), (250, (2, 125), ""), (999, (3, 100), "the first ")],
 )
 def test_a_long_text_is_read_in_pieces_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
     make_model: Make,
     metadata_of: Describe,
     tmp_path: Path,
@@ -100,6 +101,7 @@ def test_a_long_text_is_read_in_pieces_side_by_side(
     shape: tuple[int, int],
     first: str,
 ) -> None:
+    monkeypatch.setattr(quality, "LEAST", 2)
     text = (TEXT * 40)[:characters]
     file = tmp_path / "held-out.txt"
     file.write_text(text, encoding="utf-8")
@@ -117,9 +119,10 @@ def test_a_text_that_cant_be_measured_on_is_refused(
     file = tmp_path / "text.txt"
     with pytest.raises(CorpusError, match=r"can't read .*text\.txt"):
         quality.read_sample(file, metadata)
-    for short in ("", "a", "\n"):
-        file.write_text(short, encoding="utf-8")
-        with pytest.raises(CorpusError, match=r"text\.txt: too short to measure on"):
+    for characters in (0, 1, 30, 999):  # on which an error of measure is called a loss
+        file.write_text("a" * characters, encoding="utf-8")
+        said = rf"text\.txt: too short to measure on: it has {characters} .* takes 1,000$"
+        with pytest.raises(CorpusError, match=said):
             quality.read_sample(file, metadata)
     file.write_text("a cab, " * 3, encoding="utf-8")
     with pytest.raises(
