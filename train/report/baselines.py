@@ -188,8 +188,9 @@ def compress(learnt: str, held_out: str) -> tuple[Compressed, ...]:
 
 
 def _added(run: Callable[[bytes], bytes], before: bytes, text: bytes, reach: int | None) -> int:
-    """Bytes that a text adds to what stands before it, to a compressor.
+    """Bytes that a text adds to what stands before it, to a compressor: never less than none.
 
+    bz2 may make fewer bytes of a line that repeats when it repeats once more.
     It sees `reach` bytes together, which are always the last ones: a text that leaves no half of
     them for what is before it is cut in pieces that do. None for all.
     """
@@ -200,4 +201,4 @@ def _added(run: Callable[[bytes], bytes], before: bytes, text: bytes, reach: int
         end = min(begin + piece, len(whole))
         first = 0 if reach is None else max(0, end - reach)
         added += len(run(whole[first:end])) - len(run(whole[first:begin]))
-    return added
+    return max(0, added)

@@ -114,6 +114,13 @@ def test_what_came_before_helps() -> None:
     )
 
 
+def test_no_text_takes_less_than_nothing() -> None:
+    line = "the quick brown fox jumps over the lazy dog.\n"
+    for lines in range(40, 70):
+        found = compress(line * lines, line * 5)
+        assert all(each.after >= 0 for each in found), lines
+
+
 def test_a_block_that_ends_costs_the_held_out_text_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
