@@ -206,6 +206,8 @@ def export(
         console.say(f"{done.model}: proven against {own}")
     else:
         source = run or run_folder.newest(holding=run_folder.WEIGHTS)
+        for newer in run_folder.without_epoch(source) if run is None else ():
+            console.say(f"{newer} has no epoch yet: passed over")
         trained = run_folder.load_run(source)
         results = trained.summary["results"]
         if run is None and not results.get("finished", True):

@@ -105,6 +105,21 @@ def test_without_a_run_the_newest_is_exported(
     assert "2 x LSTM(16)" in export("model.onnx")[1][0]
 
 
+@pytest.mark.parametrize("file", ["training_state.pt", ".lock"])
+def test_a_newer_run_without_an_epoch_is_passed_over_aloud(
+    export: Export, run_folder: Path, file: str
+) -> None:
+    os.utime(run_folder / "model.safetensors", (1e9, 1e9))
+    for name, written in (("latest", 1e9 + 1), ("older", 1e9 - 1)):
+        Path("runs", name).mkdir()
+        Path("runs", name, file).touch()
+        os.utime(Path("runs", name, file), (written, written))
+    said, first, *_ = export("model.onnx", "--no-siblings")[1]
+    assert said == "runs/latest has no epoch yet: passed over"
+    assert first.endswith(f"proven equal to {run_folder}")
+    assert "latest" not in export("model.onnx", "--no-siblings", "--run", run_folder)[1][0]
+
+
 @pytest.mark.parametrize(
     ("tolerance", "saying"),
     [("STEP_TOLERANCE", "after one step"), ("CARRIED_TOLERANCE", "within 30 carried steps")],

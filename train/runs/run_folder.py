@@ -18,7 +18,7 @@ from charlm.data.text.vocabulary import Vocabulary
 from charlm.train.config import ModelConfig, as_dict
 from charlm.train.model import CharLSTM, shapes
 from charlm.train.runs import CONFIG as CONFIG
-from charlm.train.runs import STATE
+from charlm.train.runs import LOCK, STATE
 from charlm.train.runs import WEIGHTS as WEIGHTS
 from charlm.train.runs.checkpoint import (
     Checkpoint,
@@ -217,6 +217,14 @@ def newest(root: Path = Path("runs"), holding: str = CONFIG) -> Path:
             f"no run under {root}/: train one with charlm-train, or name its folder with {option}"
         )
     return found[-1].parent
+
+
+def without_epoch(found: Path) -> list[Path]:
+    """Runs beside one with weights that are newer, and of which no epoch has ended yet."""
+    since = (found / WEIGHTS).stat().st_mtime
+    files = (path for name in (STATE, LOCK) for path in found.parent.glob(f"*/{name}"))
+    begun = (path for path in files if not (path.parent / WEIGHTS).exists())
+    return sorted({path.parent for path in begun if path.stat().st_mtime > since})
 
 
 def _load_weights(folder: Path, config: ModelConfig, promised: bool) -> CharLSTM:
