@@ -46,6 +46,12 @@ class Normalisation:
                 f"{', '.join(NEWLINES)}, not {self.case!r} and {self.newlines!r}"
             )
 
+    @property
+    def described(self) -> str:
+        """What becomes of how a text looks; empty where it stays."""
+        said = {"lower": "lower case", "drop": "line ends dropped", "space": "line ends as spaces"}
+        return ", ".join(said[each] for each in (self.case, self.newlines) if each in said)
+
     def __call__(self, text: str) -> str:
         """Normalise a whole text; line ends are LF already (see `with_lf`, `corpus.read_text`)."""
         if is_latin(text):  # ten times as fast; and such text is composed already

@@ -295,6 +295,8 @@ def trained_window(metadata: "Metadata") -> int | None:
 
 def _standard_input() -> str:
     """All of standard input, read as corpora are: UTF-8, no byte-order mark, line ends as LF."""
+    from charlm.data.text.normalise import with_lf
+
     try:
         content = console.standard_input().read(MAX_PROMPT_BYTES + 1)
         if len(content) > MAX_PROMPT_BYTES:
@@ -307,7 +309,7 @@ def _standard_input() -> str:
             f"the prompt on standard input is not utf-8: byte 0x{problem.object[problem.start]:02x}"
             f" at position {problem.start} ({problem.reason}); convert it first"
         ) from problem
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return with_lf(text)
 
 
 def main() -> None:

@@ -211,6 +211,7 @@ def introduce(console: Console, started: Started, processes: int) -> None:
         console.print(f"{started.folder}: {limited}")
     if started.weights is not None and setup.initialised_from is not None:
         begun = f"{started.folder}: begins with the weights of {setup.initialised_from['name']}"
+        begun += f" ({looks})" if (looks := setup.normalisation.described) else ""
         part = splits.validation[:MEASURED]
         if len(part) > 1:
             network = CharLSTM(model)

@@ -110,3 +110,9 @@ def test_the_json_form_round_trips(rules: Normalisation) -> None:
 def test_unknown_rules_are_refused(values: dict[str, object], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         Normalisation.from_dict(values)
+
+
+def test_what_becomes_of_looks_is_told() -> None:
+    assert Normalisation().described == ""
+    assert NOTEBOOK.described == "lower case, line ends dropped"
+    assert Normalisation(newlines="space").described == "line ends as spaces"
