@@ -119,7 +119,10 @@ def export_run(run: str | Path | Run, model: str | Path, wanted: Wanted = Wanted
     """
     model = Path(model)
     if model.suffix != ".onnx":
-        raise ExportError(f"{model}: a model file's name ends in .onnx; try {model.name}.onnx")
+        other = f"try {model.name}.onnx"
+        if model.is_dir():
+            other = f"a run's folder is given with `run`: charlm-export model.onnx --run {model}"
+        raise ExportError(f"{model}: a model file's name ends in .onnx; {other}")
     check_replaced(model)
     _check_folders(model, wanted)
     trained = run if isinstance(run, Run) else run_folder.load_run(run)

@@ -230,7 +230,7 @@ def _in_one_line(error: Exception, name: str) -> str | None:
         return f"{what} can't be written in {error.encoding}; set PYTHONIOENCODING=utf-8"
     if usage := getattr(error, "format_message", None):  # typer's and click's usage errors
         said = " ".join(usage().split())
-        if "unexpected extra argument" in said:
+        if "unexpected extra argument" in said and name.endswith("gen"):
             said += "; a text of several words is quoted"
         if re.search("No such option: -[^-]", said):
             said += "; -- stands before a text that begins with a dash"

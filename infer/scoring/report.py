@@ -53,6 +53,9 @@ class ScoringJob:
         for name, value in (("`segments`", self.segments), ("`warm_up`", self.warm_up)):
             if value is not None and not self.parallel:
                 raise SettingsError(f"{name} is for texts that are cut up: give `parallel`, too")
+        models = [path for path in self.files if path.suffix == ".onnx"]
+        if models:
+            raise SettingsError(f"{models[0]} is a model and no text: give it with `model`")
         check_window(self.window)
         if self.window is not None and self.parallel:
             raise SettingsError(

@@ -180,6 +180,7 @@ def test_a_place_that_can_not_be_written(refuses: Refuses, run_folder: Path, tar
 @pytest.mark.parametrize("name", ["model", "model.json", "model.pt"])
 def test_a_model_file_ends_in_onnx(refuses: Refuses, run_folder: Path, name: str) -> None:
     refuses(name, saying=f"ends in .onnx; try {name}.onnx")
+    refuses(str(run_folder), saying=f"with --run: charlm-export model.onnx --run {run_folder}")
 
 
 @pytest.mark.parametrize("arguments", [[], ["a.onnx", "--verify-only", "b.onnx"]])

@@ -144,6 +144,7 @@ def test_a_dash_reads_standard_input(
         (b"abc", ["--parallel", "--segments", "0"], "--segments is from 1 to 65536, not 0"),
         (b"abc", ["--parallel", "--warm-up", "-1"], "--warm-up is from 0 to 65536, not -1"),
         (b"abc", ["--provider", "gpu"], "--provider is one of"),
+        (b"abc", ["model.onnx"], "model.onnx is a model and no text: give it with --model"),
         (b"abc", ["--window", "4097"], "--window is from 1 to 4096 characters, not 4097;"),
         (b"abc", ["--window", "7", "--parallel"], "leave --parallel out"),
         (b"abc", ["--window", "7", "--warm-up", "3"], "--warm-up is for texts that are cut up"),
