@@ -87,11 +87,11 @@ CUDA_ROWS := charlm_native_cuda charlm_native_cuda_fp16 charlm_batch_cuda charlm
 ALONE_ROWS := charlm_stream_cuda_clusters charlm_stream_cuda_clusters_fp16
 PERSISTENT_ROWS := charlm_native_cuda_clusters_fp16 charlm_batch_cuda_clusters_fp16 \
 	charlm_score_many_cuda_clusters_fp16
-# A GPU is not always at hand: benchmarks run even where a test fails, and a kernel of clusters that
-# hangs, which no GPU has shown that they don't, costs its own figures and no others.
+GPU_TESTS := tests/infer/engines/gpu/test_kernels.py
+# A GPU is not always at hand: benchmarks run even where a test fails, and a kernel that hangs, as
+# those of clusters might, which have run on none, costs its own figures and no others.
 cuda-check: CUDA_GEN = $(CUDA_PYTHON) -m charlm.infer.cli.gen --model infer/models/lovecraft.onnx \
 	--provider cuda --seed 1
-GPU_TESTS := tests/infer/engines/gpu/test_kernels.py
 cuda-check: CUDA_TEST = $(CUDA_PYTHON) -m pytest -m cuda -W default -p no:cacheprovider
 cuda-check:
 	$(CUDA_GEN) --length 100 --explain

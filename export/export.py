@@ -50,7 +50,7 @@ class Wanted:
         encoding: of that text.
         triton: a model repository of NVIDIA Triton, into which the model is to be written.
         genai: a folder for ONNX Runtime GenAI.
-        web: a folder that whoever asks writes a page to, so that nothing else may.
+        web: a folder that a page is written to by whoever asks; nothing else may be.
     """
 
     kinds: Sequence[Kind] = tuple(contract.KINDS.values())
@@ -121,7 +121,8 @@ def export_run(run: str | Path | Run, model: str | Path, wanted: Wanted = Wanted
     if model.suffix != ".onnx":
         other = f"try {model.name}.onnx"
         if model.is_dir():
-            other = f"a run's folder is given with `run`: charlm-export model.onnx --run {model}"
+            run = shlex.quote(str(model))
+            other = f"a run's folder is given with `run`: charlm-export model.onnx --run {run}"
         raise ExportError(f"{model}: a model file's name ends in .onnx; {other}")
     check_replaced(model)
     _check_folders(model, wanted)

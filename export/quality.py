@@ -26,7 +26,7 @@ DRAWN_STREAMS, DRAWN_LENGTH = 64, 1024
 PIECE = 100_000
 MOST_PIECES = 64
 SEGMENT = 1024  # characters in one run
-LEAST = 1000  # characters of a text, on fewer of which a loss of 0.01 and none look alike
+LEAST = 1000  # characters of a text: fewer can't tell a loss of 0.01 from none
 
 
 @dataclass(frozen=True)

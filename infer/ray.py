@@ -327,11 +327,12 @@ class _BitsOfRows(_Actor):
 
 def _described(outcome: Outcome, row: dict[str, Any]) -> dict[str, Any]:
     if isinstance(outcome, Failure):
-        own = {name: row.get(name) for name in ("seed", "sample")}
-        kept = {
-            name: each for name, each in own.items() if type(each) is int and 0 <= each < 1 << 64
+        own = {
+            name: each
+            for name in ("seed", "sample")
+            if type(each := row.get(name)) is int and 0 <= each < 1 << 64
         }
-        return {"error": str(outcome.error), **kept}
+        return {"error": str(outcome.error), **own}
     asked = outcome.request
     return {
         "text": outcome.text,

@@ -67,11 +67,11 @@ class GroupedCommand(TyperCommand):
             SettingsError: one is, as where a shell's variable is not set.
         """
         given, *_ = self.make_parser(ctx).parse_args(args=list(args))
-        for each in self.params:
+        for each in () if ctx.resilient_parsing else self.params:  # a shell completes the line
             name = str(each.name)
             values = given.get(name) if each.type.name == "path" else None
             if "" in (values if isinstance(values, list | tuple) else (values,)):
-                typed = each.opts[0] if each.param_type_name == "option" else name.upper()
+                typed = each.opts[0] if each.param_type_name == "option" else each.metavar or name
                 raise SettingsError(f"{typed} is empty: name a path, or leave it out")
         return super().parse_args(ctx, args)
 

@@ -56,7 +56,8 @@ def check_repository(folder: Path, name: str) -> None:
     with os_errors_as(ExportError, f"can't write {folder}"):
         standing = sorted(folder.iterdir()) if folder.exists() else []
     for path in standing:
-        if path.name != name and not (path / FILES[0]).is_file():
+        hidden = path.name.startswith(".")  # as .git
+        if path.name != name and not hidden and not (path / FILES[0]).is_file():
             raise ExportError(
                 f"{folder} is no model repository: it holds other things, such as {path.name}: "
                 "name a new one"

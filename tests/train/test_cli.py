@@ -208,6 +208,15 @@ def test_progress_names_what_comes_next(train: Train, tiny_text: Path, tmp_path:
     assert lines[-1] == f"next: charlm-export model.onnx --run '{folder}'"
 
 
+def test_no_bar_is_drawn_into_a_file(
+    train: Train, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    code, lines = train(tiny_text, "--out", tmp_path / "run", *FAST)
+    assert code == 0
+    assert not any("\x1b" in line for line in lines)
+
+
 def test_without_a_text_the_corpus_that_ships(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,9 +208,10 @@ class Trainer:
         if not self.config.final:
             bits = self.group.from_first(lambda: bits_per_character(self.model, self.validation))
         self._check_bits(train_bits if bits is None else bits)
+        before = progress.epochs_read(progress.epoch)  # fewer, where a run ended within one
         record: Record = {
             "step": progress.step,
-            "epoch": round(progress.epochs_read + progress.step_in_epoch / len(self.batches), 4),
+            "epoch": round(before + progress.step_in_epoch / len(self.batches), 4),
             "train_bits": round(train_bits, 5),
             "validation_bits": None if bits is None else round(bits, 5),
             "seconds": round(progress.seconds, 1),

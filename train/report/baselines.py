@@ -188,11 +188,11 @@ def compress(learnt: str, held_out: str) -> tuple[Compressed, ...]:
 
 
 def _added(run: Callable[[bytes], bytes], before: bytes, text: bytes, reach: int | None) -> int:
-    """Bytes that a text adds to what stands before it, to a compressor: never less than none.
+    """Bytes that a text adds to what stands before it, to a compressor.
 
-    bz2 may make fewer bytes of a line that repeats when it repeats once more.
     It sees `reach` bytes together, which are always the last ones: a text that leaves no half of
-    them for what is before it is cut in pieces that do. None for all.
+    them for what is before it is cut in pieces that do. None for all. At least 0, though bz2 may
+    make fewer bytes of a line when it repeats once more.
     """
     whole = before + text
     piece = len(text) if reach is None else min(len(text), reach // 2)

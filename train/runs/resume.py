@@ -108,7 +108,7 @@ def _set_length(progress: Progress, config: TrainingConfig, steps_an_epoch: int)
     """Fix the number of steps anew, from the run's beginning: the nearer of the limits named."""
     totals = []
     if config.epochs is not None:
-        left = round((config.epochs - progress.epochs_read) * steps_an_epoch)
+        left = round((config.epochs - progress.epochs_read(progress.epoch)) * steps_an_epoch)
         totals.append(progress.step - progress.step_in_epoch + left)
     if config.minutes is not None:
         seconds_a_step = progress.seconds / max(progress.step, 1)

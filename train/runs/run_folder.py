@@ -100,8 +100,8 @@ def reports(folder: Path) -> list[Path]:
 
 
 def read_epochs(progress: Progress, evaluations: int) -> float:
-    """How often the text had been read at an evaluation: 6.6 where the seventh epoch was cut."""
-    read = progress.metrics[evaluations - 1]["epoch"] if evaluations else 0.0
+    """As `Progress.epochs_read`; a whole number as one."""
+    read = progress.epochs_read(evaluations)
     return int(read) if read.is_integer() else read
 
 

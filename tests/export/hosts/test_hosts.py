@@ -93,9 +93,10 @@ def test_a_model_joins_other_models_and_nothing_else(
     refuses("a.onnx", "--triton", "repository", saying="it holds other things, such as other")
     refuses("a.onnx", "--triton", run, saying=f"{run} is no model repository")
     Path("repository/other/config.pbtxt").touch()
+    Path("repository/.git").mkdir()
     for name in ("a.onnx", "a.onnx", "b.onnx"):
         assert export(name, "--no-siblings", "--triton", "repository")[0] == 0
-    assert {path.name for path in Path("repository").iterdir()} == {"a", "b", "other"}
+    assert {path.name for path in Path("repository").iterdir()} == {"a", "b", "other", ".git"}
     assert {path.name for path in run.iterdir()} == {"config.json", "model.safetensors"}
 
 

@@ -199,6 +199,14 @@ def test_what_was_read_counts_where_a_run_ended_within_an_epoch() -> None:
     assert progress.total_steps == 72
 
 
+def test_epochs_go_on_from_what_was_read(stopped: Path, train: Train) -> None:
+    saved = Checkpoint.load(stopped)
+    saved.progress.metrics[0]["epoch"] = 0.5
+    saved.save(stopped)
+    assert train("--resume", "--out", stopped)[0] == 0
+    assert [each["epoch"] for each in ended(stopped).progress.metrics] == [0.5, 1.5, 2.5]
+
+
 def test_rates_take_effect_at_once(stopped: Path, train: Train) -> None:
     options = ["--lr", "0.004", "--muon-lr", "0.01", "--clip", "0.5", "--patience", "9"]
     goes_on(train, "--out", stopped, *options, "--weight-decay", "0.03")
