@@ -121,8 +121,8 @@ def export_run(run: str | Path | Run, model: str | Path, wanted: Wanted = Wanted
     if model.suffix != ".onnx":
         other = f"try {model.name}.onnx"
         if model.is_dir():
-            run = shlex.quote(str(model))
-            other = f"a run's folder is given with `run`: charlm-export model.onnx --run {run}"
+            named = shlex.quote(str(model))
+            other = f"a run's folder is given with `run`: charlm-export model.onnx --run {named}"
         raise ExportError(f"{model}: a model file's name ends in .onnx; {other}")
     check_replaced(model)
     _check_folders(model, wanted)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,17 @@ def test_a_dash_reads_standard_input(
     monkeypatch.setattr(sys, "stdin", given)
     code, out, _ = run("-", *more)
     assert (code, out.partition(": ")[2]) == (0, wanted)
+
+
+def test_a_text_is_not_read_from_where_its_scores_go(tmp_path: Path, small_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("the city")
+    command = [sys.executable, "-m", "charlm.infer.cli.score", "--model", str(small_path)]
+    with path.open("ab") as out:
+        done = subprocess.run([*command, str(path)], stdout=out, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert b"standard output goes into " in done.stderr
+    assert path.read_text() == "the city"
 
 
 @pytest.mark.parametrize(
