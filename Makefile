@@ -79,6 +79,7 @@ else
 cuda-check cuda-train: CUDA_PYTHON := $(BIN)/python
 cuda-check cuda-train: $(VENV)/.dev
 endif
+GPU_TESTS := tests/infer/engines/gpu/test_kernels.py
 CUDA_OUT ?= benchmark-results/cuda
 CUDA_ROWS := charlm_native_cuda charlm_native_cuda_fp16 charlm_batch_cuda charlm_batch_cuda_fp16 \
 	charlm_score_many_cuda charlm_score_many_cuda_fp16 charlm_stream_cuda charlm_stream_cuda_fp16 \
@@ -87,7 +88,6 @@ CUDA_ROWS := charlm_native_cuda charlm_native_cuda_fp16 charlm_batch_cuda charlm
 ALONE_ROWS := charlm_stream_cuda_clusters charlm_stream_cuda_clusters_fp16
 PERSISTENT_ROWS := charlm_native_cuda_clusters_fp16 charlm_batch_cuda_clusters_fp16 \
 	charlm_score_many_cuda_clusters_fp16
-GPU_TESTS := tests/infer/engines/gpu/test_kernels.py
 # A GPU is not always at hand: benchmarks run even where a test fails, and a kernel that hangs, as
 # those of clusters might, which have run on none, costs its own figures and no others.
 cuda-check: CUDA_GEN = $(CUDA_PYTHON) -m charlm.infer.cli.gen --model infer/models/lovecraft.onnx \
